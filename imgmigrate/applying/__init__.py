@@ -1,0 +1,1 @@
+"""From change set to images: engine, transfers, blobs, receipts."""

@@ -1,0 +1,1 @@
+"""What the user wrote: models, YAML with places, foreign formats later."""

@@ -1,0 +1,251 @@
+"""Every error that a user can meet, as one tree.
+
+ImgmigrateError                    1   anything that stopped the work
+├── UsageError                    64   the command line asks for what cannot be
+│   └── ConfigError               64   the config is wrong; names file, line, key and fix
+├── GuardError                     6   a guard of the user's own refused
+├── PlanRefused                    4   the plan is damaged, edited, mismatched or too old
+├── StateError                     1   the state is damaged or cannot be written
+│   ├── StateLocked                5   somebody else is writing
+│   └── StateUnsaved               8   images moved, their records could not be written
+├── Interrupted              130/143   a signal stopped the run; the state is consistent
+└── StoreError                     1   an endpoint refused, failed or lied
+    ├── AuthenticationError        1   the credentials themselves were refused or are missing
+    ├── AccessDenied               1   the credentials are good, the right is missing
+    ├── NotFound                   1   the object is not there
+    ├── Rejected                   1   the endpoint will never take this request
+    ├── TransientError             1   trying again may help
+    │   └── RateLimited            1   trying again later will help
+    ├── ProtocolError              1   the answer breaks the specification, or is an attack
+    └── IntegrityError             1   bytes do not match their digest or size
+
+A class says what its reader does next; its `exit_code` is what the process says. Text that
+comes from a server is untrusted: every message is redacted and made printable when the
+error is constructed, so that no log, plan or terminal has to think of it again.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "AccessDenied",
+    "AuthenticationError",
+    "ConfigError",
+    "GuardError",
+    "ImgmigrateError",
+    "IntegrityError",
+    "Interrupted",
+    "NotFound",
+    "PlanRefused",
+    "ProtocolError",
+    "RateLimited",
+    "Rejected",
+    "Side",
+    "StateError",
+    "StateLocked",
+    "StateUnsaved",
+    "StoreError",
+    "TransientError",
+    "UsageError",
+    "hide",
+    "on_side",
+    "printable",
+    "redact",
+]
+
+Side = Literal["source", "destination"]
+
+# A shorter secret would mask ordinary words in every message.
+SHORTEST_SECRET = 4
+_secrets: set[str] = set()
+
+_SENSITIVE = (
+    # userinfo in a URL
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s@'\"]+@"), r"\1***@"),
+    # signed URLs of S3, Azure, GCS and CloudFront, and tokens in queries or forms
+    (
+        re.compile(
+            r"(?i)\b((?:x-amz-[a-z-]+|x-goog-[a-z-]+|sig|signature|policy|key-pair-id|token"
+            r"|access_token|refresh_token|password|client_secret|_state)=)[^&\s'\"]+"
+        ),
+        r"\1***",
+    ),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{8,}"), r"\1 ***"),
+    (
+        re.compile(
+            r"(?i)(\"(?:token|access_token|refresh_token|password|secret)\"\s*:\s*\")[^\"]*"
+        ),
+        r"\1***",
+    ),
+)
+
+# C0 and C1 controls, and the characters that reorder or hide text (Unicode TR 36).
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
+)
+
+
+def hide(secret: str | None) -> None:
+    """Never show this value again in any error or log text."""
+    if secret and len(secret) >= SHORTEST_SECRET:
+        _secrets.add(secret)
+
+
+def redact(text: str) -> str:
+    """Blank out credentials, tokens and signatures."""
+    for secret in _secrets:
+        text = text.replace(secret, "***")
+    for pattern, replacement in _SENSITIVE:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def printable(text: str, limit: int = 400) -> str:
+    """Make untrusted text safe for one line of a terminal: `limit` characters, no controls."""
+    text = _UNPRINTABLE.sub(" ", text).strip()
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class ImgmigrateError(Exception):
+    """Say what failed, why, and what to do; the root of every error a caller may catch."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        self.message = "\n".join(printable(redact(line), 2000) for line in message.split("\n"))
+        self.hint = printable(redact(hint)) if hint else None
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class UsageError(ImgmigrateError):
+    """The command line, or its combination with the config, cannot be carried out."""
+
+    exit_code = 64
+
+
+class ConfigError(UsageError):
+    """The config is wrong at a place: file, line, key, and how to mend it."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | None = None,
+        line: int | None = None,
+        key: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.file, self.line, self.key = file, line, key
+        place = ":".join(str(part) for part in (file, line) if part is not None)
+        super().__init__(": ".join(part for part in (place, key, message) if part), hint=hint)
+
+
+class GuardError(ImgmigrateError):
+    """A guard that the user set (`min`, `max_delete`, a policy) refused."""
+
+    exit_code = 6
+
+
+class PlanRefused(ImgmigrateError):
+    """The plan may not be applied here: damaged, edited, mismatched or too old."""
+
+    exit_code = 4
+
+
+class StateError(ImgmigrateError):
+    """The state is damaged or cannot be written; nothing was changed."""
+
+
+class StateLocked(StateError):
+    """Another process is writing this state."""
+
+    exit_code = 5
+
+
+class StateUnsaved(StateError):
+    """Images moved, but their records could not be written; a recovery file is named."""
+
+    exit_code = 8
+
+
+class Interrupted(ImgmigrateError):
+    """A signal ended the run; what was recorded is consistent."""
+
+    def __init__(self, signal_number: int, message: str, *, hint: str | None = None) -> None:
+        self.signal_number = signal_number
+        super().__init__(message, hint=hint)
+
+
+class StoreError(ImgmigrateError):
+    """An endpoint refused, failed or lied; names the side once it is known, and the object."""
+
+    def __init__(
+        self,
+        subject: str,
+        cause: str,
+        *,
+        hint: str | None = None,
+        status: int | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        self.side: Side | None = None
+        self.subject = printable(redact(subject))
+        self.cause = printable(redact(cause))
+        self.status, self.code, self.retry_after = status, code, retry_after
+        super().__init__(f"{subject}: {cause}", hint=hint)
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{self.side} {text}" if self.side else text
+
+
+class AuthenticationError(StoreError):
+    """The credentials were refused, or there are none where some are needed."""
+
+
+class AccessDenied(StoreError):
+    """The credentials were accepted, but lack the right for this object."""
+
+
+class NotFound(StoreError):
+    """The repository, tag, manifest or blob is not there."""
+
+
+class Rejected(StoreError):
+    """The endpoint will not take this request however often it is sent."""
+
+
+class TransientError(StoreError):
+    """The network or the endpoint failed in a way that may pass."""
+
+
+class RateLimited(TransientError):
+    """The endpoint asks for a pause; `retry_after` seconds if it said so."""
+
+
+class ProtocolError(StoreError):
+    """The answer breaks the specification, or is an attack."""
+
+
+class IntegrityError(StoreError):
+    """Bytes do not match the digest or size that was asked for."""
+
+
+@contextmanager
+def on_side(side: Side) -> Iterator[None]:
+    """Name the side in every `StoreError` that passes and does not know its own yet."""
+    try:
+        yield
+    except StoreError as error:
+        error.side = error.side or side
+        raise

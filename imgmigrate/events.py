@@ -1,0 +1,189 @@
+"""What happens while planning and applying, as data; nobody here prints.
+
+Pure. Whoever works calls `sink.emit(event)`; a progress display, a JSON stream or a test
+listens. Events carry no time: a sink that wants one reads its own clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from imgmigrate.errors import ImgmigrateError
+    from imgmigrate.oci.reference import Digest, Reference, Repository
+
+__all__ = [
+    "BlobFinished",
+    "BlobMoved",
+    "BlobStarted",
+    "Event",
+    "ImageFinished",
+    "ImageStarted",
+    "Listed",
+    "NoSink",
+    "Observed",
+    "Outcome",
+    "Receipt",
+    "Retrying",
+    "RunFinished",
+    "RunStarted",
+    "Sink",
+    "Warned",
+]
+
+
+class Outcome(StrEnum):
+    """What became of one row of a plan."""
+
+    APPLIED = "applied"  # the destination or the state was changed as the row says
+    ALREADY = "already"  # it was so: by an earlier run of the same plan, or by somebody else
+    CONFLICT = "conflict"  # the destination or the state moved since the plan; nothing was done
+    FAILED = "failed"  # tried, and not done; the destination's tag is as it was
+    CANCELLED = "cancelled"  # the run ended before this row was done
+
+    @property
+    def is_done(self) -> bool:
+        """Tell whether the row needs no further run."""
+        return self in (Outcome.APPLIED, Outcome.ALREADY)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one change. `moved` counts bytes of blobs sent to the destination."""
+
+    address: Reference
+    outcome: Outcome
+    digest: Digest | None = None
+    moved: int = 0
+    error: ImgmigrateError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A repository's tags were listed while planning."""
+
+    repository: Repository
+    tags: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Planning has looked at `done` of `total` addresses known so far."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """An apply began; `images` rows are to be done, `size` bytes at most if known."""
+
+    run: str
+    plan_id: str
+    images: int
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStarted:
+    """Work on one address began."""
+
+    address: Reference
+
+
+@dataclass(frozen=True, slots=True)
+class BlobStarted:
+    """A blob of `size` bytes begins to stream to `repository`."""
+
+    repository: Repository
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlobMoved:
+    """`count` further bytes of a started blob reached the destination; negative: start over."""
+
+    repository: Repository
+    digest: Digest
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFinished:
+    """A blob is in place. Only `uploaded` was preceded by `BlobStarted`."""
+
+    repository: Repository
+    digest: Digest
+    size: int
+    how: Literal["uploaded", "mounted", "exists", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFinished:
+    """One row of the plan has its receipt, and its record is written."""
+
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """Something failed in a way that may pass and is tried again after `delay` seconds."""
+
+    subject: str
+    cause: str
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something the user should know that stops nothing; `code` is stable."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """An apply ended. `counts` says how many rows had which outcome; `moved` is in bytes.
+
+    `unfinished` holds the receipts of the rows that are not done, by address.
+    """
+
+    run: str
+    plan_id: str
+    counts: dict[Outcome, int]
+    moved: int
+    seconds: float
+    unfinished: tuple[Receipt, ...] = ()
+
+
+Event = (
+    Listed
+    | Observed
+    | RunStarted
+    | ImageStarted
+    | BlobStarted
+    | BlobMoved
+    | BlobFinished
+    | ImageFinished
+    | Retrying
+    | Warned
+    | RunFinished
+)
+
+
+class Sink(Protocol):
+    """Whoever wants to know; called on the event loop, so it must be quick."""
+
+    def emit(self, event: Event) -> None:
+        """Take one event."""
+
+
+class NoSink:
+    """A sink for callers that do not want to know."""
+
+    def emit(self, event: Event) -> None:
+        """Drop it."""

@@ -1,0 +1,1 @@
+"""Globs, regexes and version ranges: one language for rules, targets and policies."""

@@ -1,0 +1,1 @@
+"""The standard's vocabulary: references, digests, descriptors, manifests. No I/O."""

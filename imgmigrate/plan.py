@@ -1,0 +1,284 @@
+"""The plan: a frozen list of changes pinned to digests, its file, and its integrity.
+
+All that planning and applying share (DESIGN section 6). The file is JSON Lines: a header, one
+change a line sorted by address, a trailer with the sha256 of every byte before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from imgmigrate.errors import PlanRefused
+from imgmigrate.files import write_atomically
+
+# Pydantic needs these at run time.
+from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
+from imgmigrate.state.record import Filter, Source  # noqa: TC001
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+__all__ = ["Action", "Change", "Header", "Plan", "StateBinding", "Summary", "read_plan"]
+
+FORMAT_VERSION = "1.0"
+KIND: Final = "imgmigrate.plan"
+PLAN_ID_LENGTH = 16
+
+
+class Action(StrEnum):
+    """What a row asks for; those that change a destination come first."""
+
+    COPY = "copy"
+    UPDATE = "update"
+    ADOPT = "adopt"
+    FORGET = "forget"
+    KEEP = "keep"
+    CONFLICT = "conflict"
+    ERROR = "error"
+
+    @property
+    def writes(self) -> bool:
+        """Tell whether carrying it out changes something at a destination."""
+        return self in (Action.COPY, Action.UPDATE)
+
+
+class _Frozen(BaseModel):
+    """A later minor version may add fields: they are ignored, never refused."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Change(_Frozen):
+    """One action on one address. Fields that are None are unknown and stay out of the file.
+
+    `before` is the destination's digest when planned, `recorded` the state's (live or
+    tombstone), `after` what will be there. Sizes are bytes; `transfer_bytes` is the most
+    that has to move for this row when the rows before it are done; `detail` explains an error.
+    """
+
+    address: Reference
+    action: Action
+    reason: str
+    source: Source | None = None
+    before: Digest | None = None
+    after: Digest | None = None
+    recorded: Digest | None = None
+    media_type: str | None = None
+    filter: Filter | None = None
+    size: int | None = None
+    transfer_bytes: int | None = None
+    platforms: tuple[str, ...] | None = None
+    blobs: int | None = None
+    inside: tuple[str, ...] | None = None
+    detail: str | None = None
+
+    def line(self) -> dict[str, Any]:
+        """Lay the row out for the file: the pinned fields always, the rest when known."""
+        row = self.model_dump(mode="json", exclude_none=True)
+        pinned = ("source", "before", "after", "recorded", "media_type")
+        head = {key: row.pop(key) for key in ("address", "action", "reason")}
+        return head | {key: row.pop(key, None) for key in pinned} | row
+
+    @property
+    def is_dangerous(self) -> bool:
+        """Tell whether a reviewer must see this row first."""
+        return self.action in (Action.ERROR, Action.CONFLICT) or self.reason == "destination_lost"
+
+
+class StateBinding(_Frozen):
+    """Which state the plan was made from; `lineage` is None if there was none."""
+
+    lineage: str | None = None
+    sequence: int = 0
+    head: str = ""
+
+
+class Summary(_Frozen):
+    """How many rows of each action; `unchanged` rows are counted here and not written."""
+
+    copy_: int = Field(0, alias="copy")
+    update: int = 0
+    adopt: int = 0
+    forget: int = 0
+    keep: int = 0
+    conflict: int = 0
+    error: int = 0
+    unchanged: int = 0
+    transfer_bytes: int = 0
+    unknown_sizes: int = 0
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    @classmethod
+    def of(cls, changes: Iterable[Change], unchanged: int) -> Summary:
+        """Count `changes`."""
+        changes = tuple(changes)
+        counts = Counter(change.action.value for change in changes)
+        writes = [change.transfer_bytes for change in changes if change.action.writes]
+        return cls.model_validate(
+            {
+                **counts,
+                "unchanged": unchanged,
+                "transfer_bytes": sum(size for size in writes if size is not None),
+                "unknown_sizes": writes.count(None),
+            }
+        )
+
+    def count(self, action: Action) -> int:
+        """How many rows have this action."""
+        return int(getattr(self, "copy_" if action is Action.COPY else action.value))
+
+    @property
+    def writes(self) -> int:
+        """How many rows change a destination: what `--detailed-exitcode` reports."""
+        return sum(self.count(action) for action in Action if action.writes)
+
+
+class Filters(_Frozen):
+    """What `--target` and `--exclude` left of the whole."""
+
+    target: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+class Header(_Frozen):
+    """Line 1 of a plan file."""
+
+    format_version: str = FORMAT_VERSION
+    kind: Literal["imgmigrate.plan"] = KIND
+    tool_version: str
+    created_at: str
+    config_sha256: str | None = None
+    git_commit: str | None = None
+    state: StateBinding = StateBinding()
+    filters: Filters = Filters()
+    complete: bool = True
+    summary: Summary
+
+
+class Plan(_Frozen):
+    """A header and its changes, sorted by address, with the file's integrity hash."""
+
+    header: Header
+    changes: tuple[Change, ...]
+    sha256: str
+
+    @property
+    def plan_id(self) -> str:
+        """The short name of the plan."""
+        return self.sha256[:PLAN_ID_LENGTH]
+
+    @property
+    def summary(self) -> Summary:
+        """The header's counts."""
+        return self.header.summary
+
+    @classmethod
+    def of(cls, header: Header, changes: Iterable[Change]) -> Plan:
+        """Sort and seal."""
+        ordered = tuple(sorted(changes, key=lambda change: str(change.address)))
+        return cls(header=header, changes=ordered, sha256=_sealed(_body(header, ordered)))
+
+    def encode(self) -> bytes:
+        """The bytes of the plan file."""
+        body = _body(self.header, self.changes)
+        return body + _encode({"sha256": self.sha256, "changes": len(self.changes)})
+
+    def write(self, path: Path) -> str:
+        """Write the file, atomically and private; return its own sha256 (what sha256sum says)."""
+        data = self.encode()
+        write_atomically(path, data)
+        return hashlib.sha256(data).hexdigest()
+
+
+def read_plan(path: Path, *, expect_sha256: str | None = None) -> Plan:
+    """Read and verify a plan file; PlanRefused names what is wrong with it.
+
+    `expect_sha256` is what `sha256sum` printed when the plan was reviewed.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        msg = f"plan {path}: cannot be read: {error.strerror}"
+        raise PlanRefused(msg, hint="write one with: imgmigrate plan --out plan.out") from None
+    found = hashlib.sha256(data).hexdigest()
+    if expect_sha256 and expect_sha256.lower() != found:
+        msg = f"plan {path}: its sha256 is {found}, not the expected {expect_sha256}"
+        raise PlanRefused(msg, hint="this is not the plan that was reviewed")
+    return decode_plan(data, str(path))
+
+
+def decode_plan(data: bytes, name: str) -> Plan:
+    """Verify and parse the bytes of a plan file; `name` is for messages."""
+    lines = data.split(b"\n")
+    if lines.pop() != b"" or len(lines) < 2:
+        raise _refused(name, "it is truncated: the last line is not complete")
+    header = _header(lines[0], name)
+    body = data[: len(data) - len(lines[-1]) - 1]
+    trailer = _json(lines[-1], name, len(lines))
+    if set(trailer) != {"sha256", "changes"}:
+        raise _refused(name, "it is truncated: the last line is not the closing line")
+    sealed = _sealed(body)
+    if trailer["sha256"] != sealed or trailer["changes"] != len(lines) - 2:
+        raise _refused(name, "it was edited or damaged: its bytes do not match its closing line")
+    try:
+        changes = tuple(Change.model_validate_json(line) for line in lines[1:-1])
+    except ValidationError as error:
+        raise _refused(name, f"a row is not valid: {_first(error)}") from None
+    return Plan(header=header, changes=changes, sha256=sealed)
+
+
+def _header(line: bytes, name: str) -> Header:
+    document = _json(line, name, 1)
+    if document.get("kind") != KIND:
+        raise _refused(name, "it is not a plan: its first line is not a plan's header")
+    version = str(document.get("format_version"))
+    if version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
+        raise _refused(
+            name,
+            f"its format is {version}, this imgmigrate reads {FORMAT_VERSION}",
+            "apply it with the imgmigrate that wrote it, or plan again",
+        )
+    try:
+        return Header.model_validate(document)
+    except ValidationError as error:
+        raise _refused(name, f"its header is not valid: {_first(error)}") from None
+
+
+def _json(line: bytes, name: str, number: int) -> dict[str, Any]:
+    try:
+        document = json.loads(line)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise _refused(name, f"line {number} is not a JSON object")
+    return document
+
+
+def _first(error: ValidationError) -> str:
+    detail = error.errors()[0]
+    return f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}"
+
+
+def _refused(name: str, cause: str, hint: str = "plan again") -> PlanRefused:
+    return PlanRefused(f"plan {name}: {cause}", hint=hint)
+
+
+def _body(header: Header, changes: tuple[Change, ...]) -> bytes:
+    first = header.model_dump(mode="json", by_alias=True)
+    return b"".join([_encode(first), *(_encode(change.line()) for change in changes)])
+
+
+def _encode(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _sealed(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()

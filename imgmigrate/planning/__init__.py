@@ -1,0 +1,1 @@
+"""From wish to change set: select, observe, diff, explain, plan."""

@@ -1,0 +1,1 @@
+"""Show plans, states and events to people and machines; never decide anything."""

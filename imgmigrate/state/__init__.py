@@ -1,0 +1,1 @@
+"""What we have done: records, a journal, a lock; local first (DESIGN section 7)."""

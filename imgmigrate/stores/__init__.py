@@ -1,0 +1,1 @@
+"""Where images live: registries and OCI layouts behind one Protocol."""

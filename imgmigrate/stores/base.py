@@ -1,0 +1,127 @@
+"""What a store must be able to do, whatever it is made of (DESIGN section 4).
+
+`repo` is always the path within the store; `ref` a tag or a digest. Every method raises
+`StoreError`s that name the object; who called knows the side and adds it (`on_side`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from imgmigrate.oci.manifest import Descriptor, Manifest
+    from imgmigrate.oci.reference import Digest
+
+__all__ = ["Budget", "Mounted", "Slots", "Store", "Upload", "hold"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """The blob is in the repository now, without a byte sent."""
+
+
+class Upload(Protocol):
+    """One blob on its way in. Whoever starts one ends it: `commit` or `abort`, exactly once.
+
+    Bytes arrive through `write` in order; pieces of 256 KiB to 1 MiB are cheapest. `write`
+    returns when the store is ready for more, so a slow store slows its source. The caller has
+    checked size and digest before it writes the last piece; `commit` returns when the store
+    has accepted the blob (a layout: when it is durable).
+    """
+
+    async def write(self, piece: bytes) -> None:
+        """Send the next piece."""
+
+    async def commit(self) -> None:
+        """Finish; on return the blob exists."""
+
+    async def abort(self) -> None:
+        """Give up and leave nothing behind; never raises a StoreError; safe after a failure."""
+
+
+class Slots:
+    """How many blob streams may be open at one store in one direction."""
+
+    def __init__(self, store: str, direction: Literal["read", "write"], limit: int) -> None:
+        self.order = (store, direction)
+        self.limit = limit
+        self._semaphore = asyncio.Semaphore(limit)
+
+    async def __aenter__(self) -> None:
+        await self._semaphore.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._semaphore.release()
+
+
+class Budget:
+    """A store's read and write slots."""
+
+    def __init__(self, store: str, streams: int) -> None:
+        self.read = Slots(store, "read", streams)
+        self.write = Slots(store, "write", streams)
+
+
+@asynccontextmanager
+async def hold(*slots: Slots) -> AsyncIterator[None]:
+    """Hold one of each of `slots`, taken in the one global order so that no cycle can form."""
+    async with AsyncExitStack() as stack:
+        for each in sorted(set(slots), key=lambda one: one.order):
+            await stack.enter_async_context(each)
+        yield
+
+
+class Store(Protocol):
+    """One registry host, or all OCI layouts together."""
+
+    @property
+    def identity(self) -> str:
+        """The host[:port], or `oci:`; equal for equal stores, and an order among them."""
+
+    @property
+    def budget(self) -> Budget:
+        """The slots that blob streams take."""
+
+    @property
+    def mounts_need_manifest(self) -> bool:
+        """Whether only blobs of committed manifests can be mounted (ECR)."""
+
+    @property
+    def is_metered(self) -> bool:
+        """Whether a manifest read costs the user something scarce (Docker Hub pulls)."""
+
+    async def list_tags(self, repo: str) -> list[str]:
+        """List every valid tag; NotFound if there is no such repository. Never partial."""
+
+    async def head(self, repo: str, ref: str) -> Descriptor | None:
+        """Describe a manifest; None if the repository answers that it is not there (404)."""
+
+    async def manifest(self, repo: str, ref: str) -> Manifest:
+        """Read a manifest; its bytes are verified when `ref` is a digest. NotFound if absent."""
+
+    async def blob_exists(self, repo: str, digest: Digest) -> bool:
+        """Tell whether the repository holds the blob."""
+
+    def open_blob(self, repo: str, descriptor: Descriptor, offset: int = 0) -> AsyncIterator[bytes]:
+        """Stream a blob from `offset`, in pieces as they arrive; the caller verifies.
+
+        One attempt: TransientError if it breaks or stalls midway, so that the caller can open
+        again at the offset it has reached. Never yields bytes past `descriptor.size`.
+        Closing the iterator (`aclose`) frees the connection.
+        """
+
+    async def start_upload(
+        self, repo: str, descriptor: Descriptor, mount_from: str | None = None
+    ) -> Mounted | Upload:
+        """Begin an upload; with `mount_from` (a repo of this store) try a mount first.
+
+        A refused mount has opened an upload session, or opens one now: never an error.
+        """
+
+    async def put_manifest(self, repo: str, ref: str, manifest: Manifest) -> None:
+        """Write `manifest.raw` under a tag or its digest; on return it is proved to be there."""

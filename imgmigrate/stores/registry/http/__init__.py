@@ -1,0 +1,1 @@
+"""Sessions, timeouts, retries and redirects; the only importer of aiohttp."""
