@@ -76,7 +76,11 @@ _SENSITIVE = (
         ),
         r"\1***",
     ),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{8,}"), r"\1 ***"),
+    # "Basic authentication" is a phrase; a credential has digits or capitals.
+    (
+        re.compile(r"\b((?i:bearer|basic))\s+(?=\S*[A-Z0-9])[A-Za-z0-9._~+/=-]{8,}"),
+        r"\1 ***",
+    ),
     (
         re.compile(
             r"(?i)(\"(?:token|access_token|refresh_token|password|secret)\"\s*:\s*\")[^\"]*"
@@ -99,7 +103,7 @@ def hide(secret: str | None) -> None:
 
 def redact(text: str) -> str:
     """Blank out credentials, tokens and signatures."""
-    for secret in _secrets:
+    for secret in sorted(_secrets, key=len, reverse=True):  # one may be a part of another
         text = text.replace(secret, "***")
     for pattern, replacement in _SENSITIVE:
         text = pattern.sub(replacement, text)
@@ -118,7 +122,7 @@ class ImgmigrateError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        self.message = "\n".join(printable(redact(line), 2000) for line in message.split("\n"))
+        self.message = "\n".join(printable(line, 2000) for line in redact(message).split("\n"))
         self.hint = printable(redact(hint)) if hint else None
         super().__init__(self.message)
 

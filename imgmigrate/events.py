@@ -78,7 +78,10 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """An apply began; `images` rows are to be done, `size` bytes at most if known."""
+    """An apply began; `images` rows are to be done, `size` bytes at most if known.
+
+    Rows whose outcome was known before get an `ImageFinished` too, without `ImageStarted`.
+    """
 
     run: str
     plan_id: str

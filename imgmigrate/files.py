@@ -1,39 +1,89 @@
 """Write files so that a crash leaves the old one or the new one, and only we can read it.
 
-Every file that imgmigrate writes goes through here.
+Every file that imgmigrate writes goes through here, or is made durable by what stands here.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import sys
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from concurrent.futures import Executor
     from pathlib import Path
 
-__all__ = ["make_folder", "sync_folder", "write_atomically"]
+__all__ = [
+    "copy_or_link",
+    "in_thread",
+    "make_folder",
+    "sync_data",
+    "sync_folder",
+    "write_all",
+    "write_atomically",
+]
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+COPY_PIECE = 1 << 20
+
+T = TypeVar("T")
 
 
-def write_atomically(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
-    """Replace `path` by `data`, durably; OSError leaves it as it was."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def write_atomically(
+    path: Path,
+    data: bytes | Iterable[bytes],
+    *,
+    mode: int = PRIVATE_FILE,
+    prefix: str | None = None,
+    durable: bool = True,
+) -> None:
+    """Replace `path` by `data`, whole or in pieces, durably; OSError leaves it as it was.
+
+    A killed process may leave a file beside it whose name starts with `prefix`. What can be
+    had again, and is verified when read, need not be `durable`.
+    """
+    prefix = f".{path.name}." if prefix is None else prefix
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            file.writelines((data,) if isinstance(data, bytes) else data)
             file.flush()
             os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte: one call where the system takes it whole; OSError may leave a part."""
+    count = os.write(descriptor, data)
+    while count < len(data):
+        count += os.write(descriptor, memoryview(data)[count:])
+
+
+def sync_data(descriptor: int) -> None:
+    """Make a file's bytes and size durable."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        # macOS: fsync leaves the bytes in the drive's cache.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+        os.fsync(descriptor)
+    else:
+        os.fdatasync(descriptor)
 
 
 def sync_folder(path: Path) -> None:
@@ -46,5 +96,35 @@ def sync_folder(path: Path) -> None:
 
 
 def make_folder(path: Path, *, mode: int = PRIVATE_FOLDER) -> None:
-    """Create a folder and its parents; only its owner may look inside."""
+    """Create a folder and its parents, durably; only its owner may look inside."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
     path.mkdir(mode=mode, parents=True, exist_ok=True)
+    for each in missing:
+        sync_folder(each.parent)
+
+
+def copy_or_link(source: Path, target: Path) -> None:
+    """Give a finished file a second name; a copy where links are refused or cross devices.
+
+    FileExistsError if `target` is there. The name is durable once its folder is synced.
+    """
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:
+        with source.open("rb") as file:
+            write_atomically(target, iter(lambda: file.read(COPY_PIECE), b""))
+
+
+async def in_thread(work: Callable[[], T], executor: Executor | None = None) -> T:
+    """Run blocking `work` off the event loop; a cancelled caller still waits for its end.
+
+    So nothing runs on behind a caller that has closed files or released a lock.
+    """
+    future = asyncio.get_running_loop().run_in_executor(executor, work)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise

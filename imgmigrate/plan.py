@@ -255,7 +255,7 @@ def _header(line: bytes, name: str) -> Header:
 def _json(line: bytes, name: str, number: int) -> dict[str, Any]:
     try:
         document = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise _refused(name, f"line {number} is not a JSON object")

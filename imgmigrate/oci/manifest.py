@@ -9,6 +9,7 @@ and docker's manifest schema 2.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -57,6 +58,8 @@ LARGEST_MANIFEST = 8 * 1024 * 1024
 # Far above any real image; a bomb is refused before anything is requested for it.
 MOST_ENTRIES = 10_000
 LARGEST_BLOB = 1 << 50
+# Media types and platforms are shown to people and written to files: nothing else belongs there.
+_TEXT = re.compile(r"[ -~]{1,255}")
 
 _FOREIGN = frozenset(
     {
@@ -273,7 +276,7 @@ def _descriptor(entry: Any) -> Descriptor:
         msg = "an entry is not an object"
         raise ValueError(msg)
     media_type, size = entry.get("mediaType"), entry.get("size")
-    if not isinstance(media_type, str) or not media_type or len(media_type) > 255:
+    if not isinstance(media_type, str) or not _TEXT.fullmatch(media_type):
         msg = "an entry has no mediaType"
         raise ValueError(msg)
     if type(size) is not int or not 0 <= size <= LARGEST_BLOB:
@@ -289,6 +292,9 @@ def _platform(entry: Any) -> Platform | None:
         return None
     values = [entry.get(key) for key in ("os", "architecture", "variant", "os.version")]
     texts = [value if isinstance(value, str) and value else None for value in values]
+    if not all(_TEXT.fullmatch(text) for text in texts if text):
+        msg = "an entry's platform holds characters that no platform has"
+        raise ValueError(msg)
     if texts[0] is None or texts[1] is None:
         return None
     return Platform(texts[0], texts[1], texts[2], texts[3])

@@ -12,6 +12,7 @@ import os.path
 import posixpath
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _DOCKER_HUB_ALIASES = frozenset(
 )
 # Host and path together, docker's limit; distribution-spec suggests it for clients too.
 LONGEST_NAME = 255
+LARGEST_PORT = 65_535
 
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
 _DIGEST = re.compile(r"(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})")
@@ -163,11 +165,20 @@ class Reference:
         return str(self) < str(other)
 
     @classmethod
+    def _validated(cls, value: Any) -> Reference:
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, str):
+            msg = "not a reference: it is not a text"
+            raise ValueError(msg)
+        return cls.parse(value)
+
+    @classmethod
     def __get_pydantic_core_schema__(cls, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         from pydantic_core import core_schema
 
         return core_schema.no_info_plain_validator_function(
-            lambda value: value if isinstance(value, cls) else cls.parse(value),
+            cls._validated,
             serialization=core_schema.to_string_ser_schema(),
         )
 
@@ -197,7 +208,7 @@ def parse_endpoint(text: str) -> Reference:
         host = first
     else:
         host, path = DOCKER_HUB, name
-    return Reference(_registry_repository(host, path, text), None if digest else tag, digest)
+    return Reference(_registry_repository(host, path), None if digest else tag, digest)
 
 
 def _looks_like_host_only(text: str) -> bool:
@@ -206,18 +217,24 @@ def _looks_like_host_only(text: str) -> bool:
     return name == "localhost" or ("." in name and port.isdigit())
 
 
-def _registry_repository(host: str, path: str, text: str) -> Repository:
-    if not _HOST.fullmatch(host):
-        msg = f"{host!r} in {text!r} is not a registry host"
+@lru_cache(maxsize=65536)  # a state names few repositories, many times each
+def _registry_repository(host: str, path: str) -> Repository:
+    if not _HOST.fullmatch(host) or not _has_sane_port(host):
+        msg = f"{host!r} is not a registry host"
         raise ValueError(msg)
     host = normalise_host(host)
     if host == DOCKER_HUB and "/" not in path:
         path = f"library/{path}"
     if not is_repository_path(path) or len(host) + 1 + len(path) > LONGEST_NAME:
         reason = "it must be lower case" if path != path.lower() else "see the naming rules"
-        msg = f"{path!r} in {text!r} is not a repository name: {reason}"
+        msg = f"{path!r} is not a repository name: {reason}"
         raise ValueError(msg)
     return Repository(host, path)
+
+
+def _has_sane_port(host: str) -> bool:
+    _, colon, port = host.rpartition("]")[2].rpartition(":")
+    return not colon or int(port) <= LARGEST_PORT
 
 
 def normalise_host(host: str) -> str:
@@ -231,13 +248,12 @@ def _parse_layout(text: str) -> Reference:
     head, at, last = path.rpartition("@")
     if at and "/" not in last:
         path, digest = head, Digest.parse(last)
-    else:
-        head, colon, last = path.rpartition(":")
-        if colon and "/" not in last:
-            if not is_tag(last):
-                msg = f"{last!r} in {text!r} is not a tag"
-                raise ValueError(msg)
-            path, tag = head, last
+    head, colon, last = path.rpartition(":")
+    if colon and "/" not in last:
+        if not is_tag(last):
+            msg = f"{last!r} in {text!r} is not a tag"
+            raise ValueError(msg)
+        path, tag = head, None if digest else last
     if not path or "\x00" in path or "\n" in path:
         msg = f"{text!r} names no directory: write oci:PATH or oci:PATH:TAG"
         raise ValueError(msg)

@@ -1,0 +1,207 @@
+"""A store in memory with switchable faults: for what is decided above the wire.
+
+It keeps the promises of `stores.base.Store` and nothing else: blobs belong to repositories,
+manifests are refused while their parts are missing, a mount needs the blob in its origin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from imgmigrate.errors import NotFound, Rejected, StoreError, TransientError
+from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
+from imgmigrate.oci.reference import Digest
+from imgmigrate.stores.base import Budget, Mounted, Upload
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from imgmigrate.oci.reference import Repository
+
+
+def image(*layers: bytes, config: bytes = b"{}") -> tuple[Manifest, dict[Digest, bytes]]:
+    """Build an OCI image of these blobs."""
+    blobs = {Digest.of(data): data for data in (config, *layers)}
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": _describe("application/vnd.oci.image.config.v1+json", config),
+        "layers": [_describe("application/vnd.oci.image.layer.v1.tar", data) for data in layers],
+    }
+    return Manifest.parse(json.dumps(document).encode()), blobs
+
+
+def index(*children: Manifest, **fields: Any) -> Manifest:
+    """Build an OCI index of these manifests."""
+    entries = [_describe(child.media_type, child.raw) for child in children]
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries, **fields}
+    return Manifest.parse(json.dumps(document).encode())
+
+
+def _describe(media_type: str, data: bytes) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": Digest.of(data), "size": len(data)}
+
+
+@dataclass
+class MemoryStore:
+    """One registry in memory; `calls` counts verbs, `hooks` may raise or wait in them."""
+
+    identity: str
+    mounts_need_manifest: bool = False
+    is_metered: bool = False
+    refuses_mounts: bool = False
+    piece: int = 4
+    streams: int = 16
+    tags: dict[tuple[str, str], Digest] = field(default_factory=dict)
+    manifests: dict[tuple[str, Digest], Manifest] = field(default_factory=dict)
+    blobs: dict[tuple[str, Digest], bytes] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    log: list[tuple[str, str, str]] = field(default_factory=list)
+    hooks: dict[str, Callable[[str, str], Any]] = field(default_factory=dict)
+    open_streams: Counter[str] = field(default_factory=Counter)
+    aborted: int = 0
+
+    def __post_init__(self) -> None:
+        self.budget = Budget(self.identity, self.streams)
+
+    def seed(
+        self, repo: str, tag: str, top: Manifest, blobs: dict[Digest, bytes], *others: Manifest
+    ) -> Digest:
+        """Put an image here without counting it."""
+        for manifest in (top, *others):
+            self.manifests[repo, manifest.digest] = manifest
+        self.blobs.update({(repo, digest): data for digest, data in blobs.items()})
+        self.tags[repo, tag] = top.digest
+        return top.digest
+
+    async def _call(self, verb: str, repo: str, what: str) -> None:
+        self.calls[verb] += 1
+        self.log.append((verb, repo, what))
+        await asyncio.sleep(0)
+        if verb in self.hooks:
+            answer = self.hooks[verb](repo, what)
+            if asyncio.iscoroutine(answer):
+                await answer
+
+    async def list_tags(self, repo: str) -> list[str]:
+        await self._call("list_tags", repo, "")
+        found = [tag for name, tag in self.tags if name == repo]
+        if not found and not any(name == repo for name, _ in self.manifests):
+            raise NotFound(f"{self.identity}/{repo}", "not found (404)")
+        return sorted(found)
+
+    async def head(self, repo: str, ref: str) -> Descriptor | None:
+        await self._call("head", repo, ref)
+        found = self._find(repo, ref)
+        return found.descriptor if found else None
+
+    async def manifest(self, repo: str, ref: str) -> Manifest:
+        await self._call("manifest", repo, ref)
+        found = self._find(repo, ref)
+        if found is None:
+            raise NotFound(f"{self.identity}/{repo}@{ref}", "not found (404)")
+        return found
+
+    def _find(self, repo: str, ref: str) -> Manifest | None:
+        digest = self.tags.get((repo, ref), ref)
+        return self.manifests.get((repo, Digest(digest)))
+
+    async def blob_exists(self, repo: str, digest: Digest) -> bool:
+        await self._call("blob_exists", repo, digest)
+        return (repo, digest) in self.blobs
+
+    async def open_blob(
+        self, repo: str, descriptor: Descriptor, offset: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        await self._call("open_blob", repo, f"{descriptor.digest}+{offset}")
+        if (repo, descriptor.digest) not in self.blobs:
+            raise NotFound(f"{self.identity}/{repo}@{descriptor.digest}", "not found (404)")
+        data = self.blobs[repo, descriptor.digest]
+        for start in range(offset, len(data), self.piece):
+            await self._call("read", repo, f"{descriptor.digest}+{start}")
+            yield data[start : start + self.piece]
+
+    async def start_upload(
+        self, repo: str, descriptor: Descriptor, mount_from: str | None = None
+    ) -> Mounted | Upload:
+        await self._call("mount" if mount_from else "start_upload", repo, descriptor.digest)
+        if mount_from and not self.refuses_mounts:
+            data = self.blobs.get((mount_from, descriptor.digest))
+            if data is not None:
+                self.blobs[repo, descriptor.digest] = data
+                return Mounted()
+        return MemoryUpload(self, repo, descriptor)
+
+    async def put_manifest(self, repo: str, ref: str, manifest: Manifest) -> None:
+        await self._call("put_manifest", repo, ref)
+        missing = [blob.digest for blob in manifest.blobs if (repo, blob.digest) not in self.blobs]
+        missing += [
+            child.digest
+            for child in manifest.children
+            if (repo, child.digest) not in self.manifests and (repo, child.digest) not in self.blobs
+        ]
+        if missing:
+            raise Rejected(
+                f"{self.identity}/{repo}:{ref}",
+                f"it lacks {missing[0]}",
+                status=400,
+                code="MANIFEST_BLOB_UNKNOWN",
+            )
+        self.manifests[repo, manifest.digest] = manifest
+        if ref != manifest.digest:
+            self.tags[repo, ref] = manifest.digest
+
+
+@dataclass
+class MemoryUpload:
+    """An upload that keeps nothing until it is committed."""
+
+    store: MemoryStore
+    repo: str
+    descriptor: Descriptor
+    data: bytes = b""
+
+    async def write(self, piece: bytes) -> None:
+        await self.store._call("write", self.repo, self.descriptor.digest)
+        self.data += piece
+
+    async def commit(self) -> None:
+        await self.store._call("commit", self.repo, self.descriptor.digest)
+        if Digest.of(self.data) != self.descriptor.digest:
+            raise Rejected(f"{self.store.identity}/{self.repo}", "digest invalid", status=400)
+        self.store.blobs[self.repo, self.descriptor.digest] = self.data
+
+    async def abort(self) -> None:
+        self.store.aborted += 1
+
+
+@dataclass
+class MemoryStores:
+    """What `open_stores` yields, over memory."""
+
+    stores: dict[str, MemoryStore] = field(default_factory=dict)
+
+    def of(self, repository: Repository) -> MemoryStore:
+        """Find or make the store of a host."""
+        return self.stores.setdefault(repository.store, MemoryStore(repository.store))
+
+
+def fail_times(times: int, error: Callable[[], StoreError]) -> Callable[[str, str], None]:
+    """Make a hook that raises `times` times, for each object apart."""
+    seen: defaultdict[tuple[str, str], int] = defaultdict(int)
+
+    def hook(repo: str, what: str) -> None:
+        seen[repo, what] += 1
+        if seen[repo, what] <= times:
+            raise error()
+
+    return hook
+
+
+def broken(subject: str = "it") -> TransientError:
+    """A failure that may pass."""
+    return TransientError(subject, "connection reset")

@@ -1,0 +1,208 @@
+"""The error tree: exit codes, places, hints, and nothing secret or unprintable in any text."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgmigrate import errors
+from imgmigrate.errors import (
+    ConfigError,
+    ImgmigrateError,
+    IntegrityError,
+    Interrupted,
+    NotFound,
+    RateLimited,
+    StoreError,
+    TransientError,
+    hide,
+    on_side,
+    printable,
+    redact,
+)
+
+EXIT_CODES = {
+    "ImgmigrateError": 1,
+    "UsageError": 64,
+    "ConfigError": 64,
+    "GuardError": 6,
+    "PlanRefused": 4,
+    "StateError": 1,
+    "StateLocked": 5,
+    "StateUnsaved": 8,
+    "StoreError": 1,
+    "AuthenticationError": 1,
+    "AccessDenied": 1,
+    "NotFound": 1,
+    "Rejected": 1,
+    "TransientError": 1,
+    "RateLimited": 1,
+    "ProtocolError": 1,
+    "IntegrityError": 1,
+}
+
+
+def classes() -> dict[str, type[ImgmigrateError]]:
+    return {
+        name: each
+        for name, each in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(each, ImgmigrateError)
+    }
+
+
+def test_every_class_has_its_exit_code() -> None:
+    """What a script sees is part of the contract; of a signal the number decides."""
+    found = {name: each.exit_code for name, each in classes().items() if name != "Interrupted"}
+    assert found == EXIT_CODES
+
+
+def test_the_tree_is_drawn_at_the_top() -> None:
+    """The module's docstring names every class."""
+    assert all(name in (errors.__doc__ or "") for name in classes())
+
+
+def test_the_public_names_are_exact() -> None:
+    """`__all__` is what others may use, all of it and nothing else."""
+    public = {
+        name
+        for name, each in vars(errors).items()
+        if not name.startswith("_") and getattr(each, "__module__", None) == errors.__name__
+    }
+    assert {*public, "Side"} == set(errors.__all__)
+    assert errors.__all__ == sorted(errors.__all__)
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("GET https://user:hunter22@quay.io/v2/", "hunter22"),
+        ("https://token@quay.io/v2/", "token@"),
+        ("https://s3/x?X-Amz-Signature=abc123&a=1", "abc123"),
+        ("https://s3/x?X-Amz-Security-Token=abc123", "abc123"),
+        ("https://blob/x?sv=1&sig=abc%2F123", "abc%2F123"),
+        ("https://cdn/x?Policy=abc&Key-Pair-Id=K1&Signature=def", "def"),
+        ("https://gcs/x?X-Goog-Signature=abc123", "abc123"),
+        ("/v2/a/blobs/uploads/1?_state=abc123", "abc123"),
+        ("grant_type=password&password=hunter22", "hunter22"),
+        ("refresh_token=abc123&x=1", "abc123"),
+        ("Authorization: Bearer eyJhbGciOi.J9.abc", "eyJhbGciOi"),
+        ("authorization: basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
+        ('{"token": "abc123", "expires_in": 300}', "abc123"),
+        ('{"access_token":"abc123"}', "abc123"),
+    ],
+)
+def test_credentials_are_blanked_out(text: str, secret: str) -> None:
+    """No URL, header, form or answer carries a secret into a message."""
+    assert secret not in redact(text)
+    assert "***" in redact(text)
+    assert secret not in str(ImgmigrateError(text, hint=text))
+    assert secret not in str(StoreError(text, text))
+    assert secret not in repr(StoreError(text, text))
+
+
+def test_a_hidden_value_is_never_shown_again() -> None:
+    """Whoever learns a secret hides it; a longer one that holds a shorter one goes whole."""
+    hide("correct-horse")
+    hide("correct-horse-battery")
+    hide("first line\nsecond line")
+    assert redact("a correct-horse-battery b") == "a *** b"
+    assert str(ImgmigrateError("it said correct-horse")) == "it said ***"
+    assert "second" not in str(ImgmigrateError("key: first line\nsecond line."))
+
+
+@pytest.mark.parametrize("secret", [None, "", "abc"])
+def test_what_is_too_short_to_be_a_secret_is_not_hidden(secret: str | None) -> None:
+    """Otherwise every message would be full of holes."""
+    hide(secret)
+    assert redact("abcdef") == "abcdef"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain", "plain"),
+        ("a\x1b[31mred\x07", "a [31mred"),
+        ("a\r\nb\tc", "a b c"),
+        ("\u202egpj.exe", "gpj.exe"),
+        ("a\u200bb\ufeffc", "a b c"),
+        ("a\x9bb", "a b"),
+        ("a\ud800b", "a b"),
+        ("ünï", "ünï"),
+    ],
+)
+def test_untrusted_text_cannot_drive_a_terminal(text: str, expected: str) -> None:
+    """Controls and characters that reorder or hide text become a space."""
+    assert printable(text) == expected
+
+
+def test_untrusted_text_is_cut() -> None:
+    """A server cannot fill the screen."""
+    assert printable("x" * 500) == "x" * 399 + "…"
+    assert printable("x" * 500, 10) == "x" * 9 + "…"
+    assert len(str(StoreError("quay.io/a", "x" * 10_000))) < 2100
+
+
+@given(st.text(max_size=60))
+def test_every_message_is_printable(text: str) -> None:
+    """Whatever goes in, each line that comes out is safe to print and encode."""
+    for line in str(ImgmigrateError(text)).split("\n"):
+        assert line == printable(line)
+        assert line.isprintable() or not line.isascii()
+        line.encode()
+
+
+def test_a_message_ends_with_its_hint() -> None:
+    """What to do comes last."""
+    assert str(ImgmigrateError("it failed", hint="try again")) == "it failed; try again"
+    assert str(ImgmigrateError("it failed")) == "it failed"
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ({}, "is wrong"),
+        ({"file": "a.yaml"}, "a.yaml: is wrong"),
+        ({"file": "a.yaml", "line": 3}, "a.yaml:3: is wrong"),
+        ({"file": "a.yaml", "line": 3, "key": "images[2]"}, "a.yaml:3: images[2]: is wrong"),
+        ({"key": "images[2]", "hint": "mend it"}, "images[2]: is wrong; mend it"),
+    ],
+)
+def test_a_config_error_names_its_place(place: dict[str, Any], expected: str) -> None:
+    """An editor can jump to `file:line:`."""
+    error = ConfigError("is wrong", **place)
+    assert str(error) == expected
+    assert error.line == place.get("line")
+
+
+def test_a_store_error_names_the_side_once_it_is_known() -> None:
+    """The innermost side wins: who was closest to the failure knows best."""
+    error = NotFound("quay.io/a:v1", "no such tag", status=404, code="MANIFEST_UNKNOWN")
+    assert str(error) == "quay.io/a:v1: no such tag"
+    with pytest.raises(NotFound), on_side("destination"), on_side("source"):
+        raise error
+    assert error.side == "source"
+    assert str(error) == "source quay.io/a:v1: no such tag"
+    assert (error.status, error.code) == (404, "MANIFEST_UNKNOWN")
+    assert (error.subject, error.cause) == ("quay.io/a:v1", "no such tag")
+
+
+def test_naming_a_side_leaves_other_errors_alone() -> None:
+    """Only errors of stores have a side."""
+    with pytest.raises(ConfigError, match=r"^is wrong$"), on_side("source"):
+        raise ConfigError("is wrong")
+
+
+def test_what_may_heal_is_one_branch_of_the_tree() -> None:
+    """A retry asks for TransientError alone."""
+    assert issubclass(RateLimited, TransientError)
+    assert RateLimited("quay.io", "slow down", retry_after=2.5).retry_after == 2.5
+    assert not issubclass(IntegrityError, TransientError)
+
+
+def test_an_interruption_keeps_its_signal() -> None:
+    """The process ends with 128 and the signal's number."""
+    assert Interrupted(15, "stopped").signal_number == 15
