@@ -1,0 +1,117 @@
+"""Read a config file: bytes -> tree -> variables -> schema -> rules.
+
+The one function that reads the file; every error is a ConfigError with file, line, key and fix.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgmigrate.config.model import Config
+from imgmigrate.config.paths import resolve_path
+from imgmigrate.config.registries import Registries
+from imgmigrate.config.rules import build_rules
+from imgmigrate.config.schema import FileModel, validate
+from imgmigrate.config.tree import Scalar, Tree, parse_tree
+from imgmigrate.config.variables import UnsetVariableError, expand
+from imgmigrate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from imgmigrate.config.tree import KeyPath
+
+__all__ = ["load_config"]
+
+VERSION = "1"
+
+
+def load_config(path: Path, *, environ: Mapping[str, str] | None = None) -> Config:
+    """Read and check a config; ConfigError says what is wrong, where, and how to mend it.
+
+    `environ` is where variables come from, by default the process's environment; it is kept,
+    because those under `registries` are resolved when a registry is first used.
+    """
+    environ = os.environ if environ is None else environ
+    data = _read(path)
+    tree = parse_tree(_decode(data, str(path)), str(path))
+    _check_version(tree)
+    base = Path(os.path.abspath(path)).parent
+    model = validate(FileModel, tree.plain((), _expander(tree, environ)), tree)
+    registries = Registries(tree, environ, base)
+    return Config(
+        path=path,
+        base=base,
+        state=_state(tree, model, base, path),
+        rules=build_rules(tree, model, base),
+        defaults=model.defaults,
+        sha256=hashlib.sha256(data).hexdigest(),
+        registries=registries,
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        message, hint = "there is no such file", "write a first one with: imgmigrate init"
+    except IsADirectoryError:
+        message, hint = "it is a folder", "name the file in it, such as imgmigrate.yaml"
+    except OSError as error:
+        message, hint = f"it cannot be read: {error.strerror}", "check its path and permissions"
+    raise ConfigError(message, file=str(path), hint=hint)
+
+
+def _decode(data: bytes, file: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"it is not UTF-8: byte 0x{data[error.start]:02X}",
+            file=file,
+            line=line,
+            hint="save it as UTF-8",
+        ) from None
+
+
+def _check_version(tree: Tree) -> None:
+    """First of all: a newer version may well have keys and forms that are unknown here."""
+    node = tree.node(("version",))
+    if node is None:
+        hint = f"write version: {VERSION} at the top"
+        raise tree.error("is missing", ("version",), hint=hint)
+    if not isinstance(node, Scalar) or node.value != VERSION:
+        found = repr(node.value) if isinstance(node, Scalar) else "this"
+        message = f"{found} is not supported; this imgmigrate reads version {VERSION}"
+        hint = f"write version: {VERSION}, or use a newer imgmigrate"
+        raise tree.error(message, ("version",), hint=hint)
+
+
+def _expander(tree: Tree, environ: Mapping[str, str]) -> Callable[[str, KeyPath], str]:
+    """Expand every value but those under `registries`, whose time comes later."""
+
+    def convert(text: str, path: KeyPath) -> str:
+        if path[0] == "registries" or "$" not in text:
+            return text
+        try:
+            return expand(text, environ)
+        except UnsetVariableError as error:
+            hint = "set it, or give it a default: ${NAME:-default}"
+            raise tree.error(str(error), path, hint=hint) from None
+        except ValueError as error:
+            raise tree.error(str(error), path) from None
+
+    return convert
+
+
+def _state(tree: Tree, model: FileModel, base: Path, path: Path) -> Path:
+    if model.state is None:
+        return base / "state" / path.stem
+    try:
+        return resolve_path(model.state.path, base)
+    except ValueError as error:
+        raise tree.error(str(error), ("state", "path")) from None

@@ -1,0 +1,171 @@
+"""What the rest of the program knows of a config: registries' settings, rules, destinations.
+
+Frozen and checked; how it lies in a file is `schema.py`, how it is read `load.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+# Pydantic needs it at run time.
+from pathlib import Path  # noqa: TC003
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    from imgmigrate.config.registries import Registries
+    from imgmigrate.matching import Pattern
+    from imgmigrate.oci.reference import Digest, Reference, Repository
+
+__all__ = ["Config", "Defaults", "Destination", "Overwrite", "RegistryConfig", "Rule", "Tls"]
+
+# Blob streams at once, reads and writes each (DESIGN section 3).
+CONCURRENCY = 16
+MOST_CONCURRENCY = 1024
+
+
+class Overwrite(StrEnum):
+    """Which differing destination tags a rule may replace (DESIGN section 3)."""
+
+    OWNED = "owned"  # only what we recorded
+    EQUIVALENT = "equivalent"  # also an index that lists the same children in other bytes
+    ALWAYS = "always"
+    NEVER = "never"  # differing tags are kept, and are no conflicts
+
+
+class _Settings(BaseModel):
+    """Frozen; a message never shows the input, which may be a secret."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Tls(_Settings):
+    """How a registry proves itself and we to it; paths are absolute once resolved."""
+
+    ca_file: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    verify: bool = True
+
+    @model_validator(mode="after")
+    def _key_needs_certificate(self) -> Tls:
+        if self.client_key and not self.client_cert:
+            msg = "client_key needs a client_cert"
+            raise ValueError(msg)
+        return self
+
+
+class RegistryConfig(_Settings):
+    """One entry of `registries`, its variables resolved. Both username and password, or none."""
+
+    username: str | None = None
+    password: str | None = Field(None, repr=False)
+    plain_http: bool = False
+    tls: Tls = Tls()
+    concurrency: int = Field(CONCURRENCY, ge=1, le=MOST_CONCURRENCY)
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> RegistryConfig:
+        if bool(self.username) != bool(self.password):
+            msg = "username and password belong together: give both or neither"
+            raise ValueError(msg)
+        return self
+
+
+class Defaults(_Settings):
+    """What holds for every rule that does not say otherwise."""
+
+    overwrite: Overwrite = Overwrite.OWNED
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a rule's images go. `tags` rename the rule's exact tags by position; empty = keep."""
+
+    repository: Repository
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One entry of `images`; `number` counts from 1, `line` is where it begins in `file`.
+
+    `tags` is None for all tags of the source, and empty for a source digest.
+    """
+
+    number: int
+    file: str
+    line: int
+    source: Repository
+    digest: Digest | None
+    tags: tuple[Pattern, ...] | None
+    destinations: tuple[Destination, ...]
+    overwrite: Overwrite = Overwrite.OWNED
+
+    @property
+    def explicit_tags(self) -> tuple[str, ...]:
+        """The tags that the rule names exactly, in its order, each once."""
+        return tuple(dict.fromkeys(each.text for each in self.tags or () if each.is_exact))
+
+    @property
+    def has_patterns(self) -> bool:
+        """Tell whether only a listing of the source shows all that the rule selects."""
+        return self.tags is None or not all(each.is_exact for each in self.tags)
+
+    def selects(self, tag: str) -> bool:
+        """Tell whether the rule wants this tag of its source."""
+        return self.tags is None or any(each.matches_tag(tag) for each in self.tags)
+
+    def addresses(self, tag: str) -> tuple[Reference, ...]:
+        """Where a source tag goes, one reference for each destination."""
+        return tuple(
+            destination.repository.at(self._renamed(destination, tag))
+            for destination in self.destinations
+        )
+
+    def digest_addresses(self) -> tuple[Reference, ...]:
+        """Where the source digest goes; none for a rule of tags."""
+        if self.digest is None:
+            return ()
+        return tuple(
+            destination.repository.at(destination.tags[0] if destination.tags else self.digest)
+            for destination in self.destinations
+        )
+
+    def explicit_addresses(self) -> tuple[tuple[Reference, Reference], ...]:
+        """Every pair of source reference and address that is known without a listing."""
+        pairs = [
+            (self.source.at(tag), address)
+            for tag in self.explicit_tags
+            for address in self.addresses(tag)
+        ]
+        if self.digest is not None:
+            pairs += [(self.source.at(self.digest), each) for each in self.digest_addresses()]
+        return tuple(pairs)
+
+    def _renamed(self, destination: Destination, tag: str) -> str:
+        if not destination.tags:
+            return tag
+        return dict(zip(self.explicit_tags, destination.tags, strict=True)).get(tag, tag)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A config, checked. `base` and `state` are absolute; `sha256` is of the file's bytes."""
+
+    path: Path
+    base: Path
+    state: Path
+    rules: tuple[Rule, ...]
+    defaults: Defaults
+    sha256: str
+    registries: Registries = field(repr=False)
+
+    def registry(self, host: str, repo: str | None = None) -> RegistryConfig:
+        """Settings for a registry, or for one repository of it: the longest key that matches.
+
+        Resolves the entry's variables when it is first used: ConfigError if one is unset.
+        """
+        return self.registries.find(host, repo)

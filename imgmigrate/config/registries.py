@@ -1,0 +1,139 @@
+"""Find a registry's settings, and resolve their variables when they are first used.
+
+Reads the environment it was given and looks whether TLS files exist; nothing else. Passwords
+are hidden from every message as soon as they are known.
+"""
+
+from __future__ import annotations
+
+import os.path
+from typing import TYPE_CHECKING, Any
+
+from imgmigrate.config.model import RegistryConfig, Tls
+from imgmigrate.config.paths import resolve_path
+from imgmigrate.config.schema import validate
+from imgmigrate.config.variables import check, expand, has_variable
+from imgmigrate.errors import hide
+from imgmigrate.oci.reference import normalise_host, parse_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from imgmigrate.config.tree import KeyPath, Tree
+
+__all__ = ["Registries"]
+
+_TLS_FILES = ("ca_file", "client_cert", "client_key")
+
+
+class Registries:
+    """The entries of `registries`, each resolved once."""
+
+    def __init__(self, tree: Tree, environ: Mapping[str, str], base: Path) -> None:
+        self._tree, self._environ, self._base = tree, environ, base
+        self._keys: dict[tuple[str, str], str] = {}
+        self._resolved: dict[str, RegistryConfig] = {}
+        for key in tree.plain(("registries",)) or {}:
+            self._add(key)
+
+    def find(self, host: str, repo: str | None = None) -> RegistryConfig:
+        """The entry whose key is the longest match on segment borders, or the defaults."""
+        host, segments = normalise_host(host), (repo or "").split("/")
+        for count in range(len(segments), -1, -1):
+            key = self._keys.get((host, "/".join(segments[:count])))
+            if key is not None:
+                if key not in self._resolved:
+                    self._resolved[key] = self._resolve(key)
+                return self._resolved[key]
+        return RegistryConfig()
+
+    def _add(self, key: str) -> None:
+        """Check all that can be checked without the environment."""
+        path: KeyPath = ("registries", key)
+        name = self._name(key, path)
+        if name in self._keys:
+            first = self._tree.line(("registries", self._keys[name]))
+            message = f"names the same registry as line {first}"
+            raise self._tree.error(message, path, hint="merge the two, or remove one")
+        self._keys[name] = key
+        entry = self._tree.plain(path, self._checked)
+        if ("username" in entry) != ("password" in entry):
+            message = "username and password belong together"
+            hint = "give both, or neither: docker's own credentials are used then"
+            raise self._tree.error(message, path, hint=hint)
+        password = entry.get("password")
+        if isinstance(password, str) and not has_variable(password):
+            hide(expand(password, {}))
+        validate(RegistryConfig, _known_now(entry), self._tree, path)
+
+    def _name(self, key: str, path: KeyPath) -> tuple[str, str]:
+        host, _, below = key.partition("/")
+        try:
+            found = parse_endpoint(f"{key}/x").repository
+        except ValueError:
+            found = None
+        if found is None or found.store != normalise_host(host):
+            hint = "write host[:port] or host[:port]/path, without a scheme, a tag or a wildcard"
+            raise self._tree.error("is not a registry's name", path, hint=hint)
+        return found.store, below
+
+    def _checked(self, text: str, path: KeyPath) -> str:
+        try:
+            check(text)
+        except ValueError as error:
+            raise self._tree.error(str(error), path) from None
+        return text
+
+    def _expanded(self, text: str, path: KeyPath) -> str:
+        try:
+            return expand(text, self._environ)
+        except ValueError as error:
+            hint = "set it, or give it a default: ${NAME:-default}"
+            raise self._tree.error(str(error), path, hint=hint) from None
+
+    def _resolve(self, key: str) -> RegistryConfig:
+        path: KeyPath = ("registries", key)
+        entry = self._tree.plain(path, self._expanded)
+        hide(entry.get("password"))
+        if not entry.get("username") and not entry.get("password"):
+            entry.pop("username", None)
+            entry.pop("password", None)
+        for each in ("username", "password"):
+            if each in entry and not entry[each]:
+                raise self._tree.error("is empty", (*path, each), hint="give both or neither")
+        found = validate(RegistryConfig, entry, self._tree, path)
+        return found.model_copy(update={"tls": self._tls(found.tls, (*path, "tls"))})
+
+    def _tls(self, tls: Tls, path: KeyPath) -> Tls:
+        update: dict[str, Path] = {}
+        for key in _TLS_FILES:
+            given: Path | None = getattr(tls, key)
+            if given is None:
+                continue
+            try:
+                update[key] = resolve_path(str(given), self._base)
+            except ValueError as error:
+                raise self._tree.error(str(error), (*path, key)) from None
+            if not os.path.isfile(update[key]):
+                hint = "the path is relative to the config's folder"
+                raise self._tree.error(f"there is no file {update[key]}", (*path, key), hint=hint)
+        return tls.model_copy(update=update)
+
+
+def _known_now(entry: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what only the environment knows."""
+    known: dict[str, Any] = {}
+    for key, value in entry.items():
+        if isinstance(value, dict):
+            known[key] = _known_now(value)
+        elif not isinstance(value, str):
+            known[key] = value
+        elif not has_variable(value):
+            known[key] = expand(value, {})
+    if ("username" in known) != ("password" in known):
+        known.pop("username", None)
+        known.pop("password", None)
+    if "client_key" in known and "client_cert" in entry:
+        known.pop("client_key")
+    return known

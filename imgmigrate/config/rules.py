@@ -1,0 +1,224 @@
+"""Make rules of the entries of `images`, and refuse those that contradict themselves or others.
+
+Pure. A source may name its tags inline, as image-syncer writes them: `a/b:v1,v2`,
+`a/b:/regex/`; a destination may rename exact tags by position.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imgmigrate.config.model import Destination, Overwrite, Rule
+from imgmigrate.config.schema import NOT_YET, raise_all
+from imgmigrate.errors import ConfigError
+from imgmigrate.matching import Pattern, has_wildcard, parse_tag_pattern, split_target
+from imgmigrate.oci.reference import (
+    LAYOUTS,
+    Digest,
+    Reference,
+    Repository,
+    is_tag,
+    parse_endpoint,
+    relative_layout,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imgmigrate.config.schema import FileModel, ImageModel
+    from imgmigrate.config.tree import KeyPath, Tree
+
+__all__ = ["build_rules"]
+
+
+def build_rules(tree: Tree, model: FileModel, base: Path) -> tuple[Rule, ...]:
+    """Build every rule in order; one that repeats another is left out, the first stays.
+
+    A ConfigError names every entry that is wrong.
+    """
+    rules, errors = [], []
+    for index, image in enumerate(model.images):
+        try:
+            builder = _Builder(tree, ("images", index), str(base))
+            rules.append(builder.build(index + 1, image, model.defaults.overwrite))
+        except ConfigError as error:
+            errors.append(error)
+    raise_all(errors)
+    return _without_repetition(tree, rules)
+
+
+class _Builder:
+    """Reads one entry; knows its place for messages."""
+
+    def __init__(self, tree: Tree, path: KeyPath, base: str) -> None:
+        self.tree, self.path, self.base = tree, path, base
+
+    def build(self, number: int, image: ImageModel, overwrite: Overwrite) -> Rule:
+        source, digest, tags = self._source(image)
+        destinations = tuple(
+            dict.fromkeys(
+                self._destination(text, number, digest, tags)
+                for number, text in enumerate(image.destination)
+            )
+        )
+        rule = Rule(
+            number=number,
+            file=self.tree.file,
+            line=self.tree.line(self.path),
+            source=source,
+            digest=digest,
+            tags=tags,
+            destinations=destinations,
+            overwrite=image.overwrite or overwrite,
+        )
+        self._refuse_itself(rule)
+        return rule
+
+    def _source(
+        self, image: ImageModel
+    ) -> tuple[Repository, Digest | None, tuple[Pattern, ...] | None]:
+        path = (*self.path, "source")
+        name, separator, target = split_target(image.source)
+        if has_wildcard(name):
+            raise self._error(f"a wildcard in a repository {NOT_YET}", path, "name each repository")
+        if "{" in name:
+            raise self._error(f"a placeholder {NOT_YET}", path, "write the name out")
+        if separator and image.tags is not None:
+            hint = "keep either tags: or what stands behind the repository"
+            raise self._error("it names tags, and tags: does too", path, hint)
+        digest: Digest | None = None
+        tags: tuple[Pattern, ...] | None = None
+        if separator == "@":
+            digest, tags = self._digest(name, target, path), ()
+        elif separator:
+            texts = [target] if target.startswith("/") else target.split(",")
+            tags = tuple(self._pattern(text, path) for text in texts)
+        elif image.tags is not None:
+            tags = tuple(
+                self._pattern(text, (*self.path, "tags", number))
+                for number, text in enumerate(image.tags)
+            )
+        return self._repository(name, separator, target, path), digest, tags
+
+    def _digest(self, name: str, text: str, path: KeyPath) -> Digest:
+        tagged, separator, tag = split_target(name)
+        if separator:
+            message = f"it names a tag and a digest; {tag!r} would be ignored"
+            hint = f"write {tagged}@..., and the tag at the destination: :{tag}"
+            raise self._error(message, path, hint)
+        try:
+            return Digest.parse(text)
+        except ValueError as error:
+            raise self._error(str(error), path) from None
+
+    def _pattern(self, text: str, path: KeyPath) -> Pattern:
+        try:
+            return parse_tag_pattern(text)
+        except ValueError as error:
+            raise self._error(str(error), path) from None
+
+    def _repository(self, name: str, separator: str, target: str, path: KeyPath) -> Repository:
+        if separator == ":" and "/" not in name and target.isdigit() and _is_host(name):
+            message = f"{name}:{target} is a registry, without a repository"
+            raise self._error(message, path, f"write {name}:{target}/repository")
+        if name.startswith(f"{LAYOUTS}~"):
+            raise self._error("~ is not expanded", path, "write oci:${HOME}/...")
+        try:
+            found = parse_endpoint(name)
+        except ValueError as error:
+            raise self._error(str(error), path) from None
+        repository = found.repository
+        return relative_layout(repository, self.base) if repository.is_layout else repository
+
+    def _destination(
+        self,
+        text: str,
+        number: int,
+        digest: Digest | None,
+        tags: tuple[Pattern, ...] | None,
+    ) -> Destination:
+        path = (*self.path, "destination", number)
+        if "{" in text or "}" in text:
+            raise self._error(f"a placeholder {NOT_YET}", path, "write the name out")
+        if has_wildcard(text):
+            raise self._error("a wildcard has no meaning in a destination", path, "name it")
+        name, separator, target = split_target(text)
+        if separator == "@":
+            if self._digest(name, target, path) != digest:
+                message = "a digest cannot be chosen at a destination"
+                raise self._error(message, path, "leave it out")
+            separator = target = ""
+        names = tuple(target.split(",")) if separator else ()
+        for each in names:
+            if not is_tag(each):
+                raise self._error(f"{each!r} is not a tag", path, "name the new tags: :a,b")
+        if names:
+            self._check_renaming(names, digest, tags, path)
+        return Destination(self._repository(name, separator, target, path), names)
+
+    def _check_renaming(
+        self,
+        names: tuple[str, ...],
+        digest: Digest | None,
+        tags: tuple[Pattern, ...] | None,
+        path: KeyPath,
+    ) -> None:
+        exact = [each.text for each in tags or () if each.is_exact]
+        if digest is not None:
+            if len(names) != 1:
+                raise self._error("a digest gets one tag", path, "name one tag")
+        elif tags is None or len(exact) != len(tags):
+            message = "tags are renamed by position, so the source must name each exactly"
+            raise self._error(message, path, "name the source's tags, or leave these out")
+        elif len(names) != len(exact):
+            message = f"it names {len(names)} tags, the source {len(exact)}"
+            raise self._error(message, path, "name as many, in the same order")
+        elif len(set(exact)) != len(exact):
+            message = "the source names a tag twice, so its new name is unclear"
+            raise self._error(message, path, "write two rules")
+
+    def _refuse_itself(self, rule: Rule) -> None:
+        for number, destination in enumerate(rule.destinations):
+            if destination.repository != rule.source:
+                continue
+            unchanged = not destination.tags or any(
+                old == new for old, new in zip(rule.explicit_tags, destination.tags, strict=False)
+            )
+            if unchanged:
+                path = (*self.path, "destination", number)
+                message = "source and destination are the same"
+                raise self._error(message, path, "change one of them")
+
+    def _error(self, message: str, path: KeyPath, hint: str | None = None) -> ConfigError:
+        return self.tree.error(message, path, hint=hint)
+
+
+def _is_host(name: str) -> bool:
+    return name == "localhost" or "." in name
+
+
+def _without_repetition(tree: Tree, rules: list[Rule]) -> tuple[Rule, ...]:
+    """Refuse two sources or two policies for one address; drop rules that were there before."""
+    seen: dict[Reference, tuple[Reference, Rule]] = {}
+    kept: dict[object, Rule] = {}
+    errors = []
+    for rule in rules:
+        for source, address in rule.explicit_addresses():
+            first_source, first = seen.setdefault(address, (source, rule))
+            clash = ""
+            if first_source != source:
+                clash = f"{address} is asked from {source}, and from {first_source}"
+            elif first.overwrite != rule.overwrite:
+                clash = f"{address} is asked with overwrite {rule.overwrite}, and {first.overwrite}"
+            if clash:
+                message = f"{clash} in line {first.line}"
+                path = ("images", rule.number - 1)
+                errors.append(tree.error(message, path, hint="keep one of the two"))
+                break
+        asked = (rule.source, rule.digest, rule.tags, rule.destinations)
+        first = kept.setdefault(asked, rule)
+        if first.overwrite != rule.overwrite and rule.has_patterns:
+            message = f"line {first.line} asks the same with overwrite {first.overwrite}"
+            errors.append(tree.error(message, ("images", rule.number - 1), hint="keep one"))
+    raise_all(errors)
+    return tuple(kept.values())

@@ -1,0 +1,186 @@
+"""What a config file may hold, and how pydantic's findings become errors with a place.
+
+No I/O. Keys that later versions will know are told apart from typing mistakes: both are
+refused, never ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+# Pydantic needs these at run time.
+from imgmigrate.config.model import MOST_CONCURRENCY, Defaults, Overwrite, RegistryConfig, Tls
+from imgmigrate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from imgmigrate.config.tree import KeyPath, Tree
+
+__all__ = ["NOT_YET", "FileModel", "ImageModel", "StateModel", "raise_all", "validate"]
+
+NOT_YET = "is not supported yet by this version of imgmigrate"
+# More would push the first out of sight.
+MOST_SHOWN = 10
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+_Texts = Annotated[list[str], BeforeValidator(_one_or_many)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class StateModel(_Part):
+    """`state:`; where the state lives."""
+
+    path: str = Field(min_length=1)
+
+
+class ImageModel(_Part):
+    """One entry of `images:`, as written."""
+
+    source: str
+    destination: Annotated[_Texts, Field(min_length=1)]
+    tags: Annotated[_Texts, Field(min_length=1)] | None = None
+    overwrite: Overwrite | None = None
+
+
+class FileModel(_Part):
+    """A whole file; entries of `registries` are checked when their variables are known."""
+
+    version: str
+    state: StateModel | None = None
+    registries: dict[str, dict[str, Any]] = {}
+    defaults: Defaults = Defaults()
+    images: Annotated[list[ImageModel], Field(min_length=1)]
+
+
+# What may stand at each level, by the path to it with "*" for a number or a registry's name,
+# and what later versions will add there.
+_LEVELS: dict[tuple[str, ...], tuple[type[BaseModel], frozenset[str]]] = {
+    (): (
+        FileModel,
+        frozenset({"include", "protect", "moved", "keep_previous", "policies", "max_delete"}),
+    ),
+    ("state",): (StateModel, frozenset({"backend"})),
+    ("defaults",): (
+        Defaults,
+        frozenset({"platforms", "immutable_tags", "keep_previous", "protect", "tags", "rename"}),
+    ),
+    ("registries", "*"): (
+        RegistryConfig,
+        frozenset({"credential_command", "rate_limit", "bandwidth", "proxy"}),
+    ),
+    ("registries", "*", "tls"): (Tls, frozenset()),
+    ("images", "*"): (
+        ImageModel,
+        frozenset(
+            {
+                "platforms",
+                "immutable_tags",
+                "rename",
+                "include",
+                "exclude",
+                "exclude_repositories",
+                "flatten",
+                "protect",
+                "moved",
+                "keep_previous",
+                "semver",
+                "newest",
+                "min",
+            }
+        ),
+    ),
+}
+
+
+def validate(model: type[_Model], value: Any, tree: Tree, path: KeyPath = ()) -> _Model:
+    """Check what stands at `path`; a ConfigError names every place that is wrong."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        raise_all([_explained(tree, path, each) for each in details])
+        raise
+
+
+def raise_all(errors: list[ConfigError]) -> None:
+    """Raise one ConfigError for all of them, one a line; nothing if there is none."""
+    errors = sorted(errors, key=lambda error: error.line or 0)
+    if len(errors) < 2:
+        if errors:
+            raise errors[0]
+        return
+    lines = [str(error) for error in errors[:MOST_SHOWN]]
+    if len(errors) > MOST_SHOWN:
+        lines.append(f"and {len(errors) - MOST_SHOWN} more errors")
+    joined = ConfigError("\n".join(lines))
+    joined.file, joined.line, joined.key = errors[0].file, errors[0].line, errors[0].key
+    raise joined
+
+
+def _explained(tree: Tree, path: KeyPath, detail: ErrorDetails) -> ConfigError:
+    where = path + tuple(detail["loc"])
+    kind, context = detail["type"], detail.get("ctx", {})
+    hint = None
+    if kind == "extra_forbidden":
+        message, hint = _unknown(where)
+    elif kind == "missing":
+        message, hint = "is missing", _MISSING.get(str(where[-1]), "add it")
+    elif where[-2:] == ("images",) or where == ("images",):
+        message, hint = "must be a list of at least one image", _MISSING["images"]
+    elif kind in ("dict_type", "model_type", "model_attributes_type"):
+        message, hint = "must be a mapping", "write its keys below it, one a line"
+    elif kind == "list_type":
+        message = "must be a text or a list of texts"
+        if where[-1:] == ("tags",) and isinstance(detail["input"], dict):
+            message, hint = f"as a mapping {NOT_YET}", "use a list of tags, globs and /regexes/"
+    elif kind == "string_type":
+        message, hint = "must be a text", "quote a text that holds special characters"
+    elif kind == "too_short":
+        message, hint = "is an empty list", "name something, or remove the key"
+    elif kind == "enum":
+        message = f"{detail['input']!r} is none of {context['expected']}"
+    elif kind.startswith(("int", "greater", "less")):
+        message, hint = "must be a whole number", f"from 1 to {MOST_CONCURRENCY}"
+    elif kind.startswith("bool"):
+        message = "must be true or false"
+    elif kind == "value_error":
+        message = str(context["error"])
+    else:
+        message = detail["msg"][:1].lower() + detail["msg"][1:]
+    return tree.error(message, where, hint=hint)
+
+
+def _unknown(where: KeyPath) -> tuple[str, str]:
+    *above, key = where
+    level = tuple(
+        "*" if isinstance(step, int) or (number == 1 and above[0] == "registries") else step
+        for number, step in enumerate(above)
+    )
+    model, later = _LEVELS[level]
+    if key in later:
+        return NOT_YET, "remove it, or wait for a version that has it"
+    known = list(model.model_fields)
+    near = difflib.get_close_matches(str(key), [*known, *later], 1)
+    meant = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+    return "is not a known key", meant
+
+
+_MISSING = {
+    "images": "write images: and below it - source: FROM, destination: TO",
+    "source": "write source: host/repository",
+    "destination": "write destination: host/repository",
+    "path": "write path: FOLDER",
+}

@@ -1,0 +1,322 @@
+"""Read YAML so that every scalar stays the string it was written as, and every line is known.
+
+No I/O: text in, tree out. The parser's events are walked here, without recursion (the parser's
+own composer overflows the stack on deep nesting) and without YAML's ideas of types: `1.20`,
+`010`, `on` and `2024-01-01` are those texts. What a reader would take for something else (a key
+given twice, a value that is missing or has become a mapping) is an error with its line.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from imgmigrate.config import traps
+from imgmigrate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["KeyPath", "Mapping", "Node", "Scalar", "Sequence", "Tree", "parse_tree"]
+
+KeyPath = tuple[str | int, ...]
+
+# Far above any config; the parser would go on until memory ends.
+DEEPEST = 50
+# How many nodes aliases may add: an alias bomb is billions of them.
+MOST_COPIES = 100_000
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_UNREADABLE = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_TAGS = frozenset({None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
+
+
+@dataclass(slots=True)
+class Scalar:
+    """A text, and its line from 1."""
+
+    value: str
+    line: int
+    size: int = 1
+
+
+@dataclass(slots=True)
+class Sequence:
+    """A list. `size` counts its nodes, those that aliases repeat included."""
+
+    line: int
+    items: list[Node] = field(default_factory=list)
+    size: int = 1
+
+
+@dataclass(slots=True)
+class Mapping:
+    """A mapping; `lines` holds the line of each key, `brace` the column of its `{`, if any."""
+
+    line: int
+    entries: dict[str, Node] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
+    size: int = 1
+    brace: int | None = None
+    pending: Scalar | None = None
+
+
+Node = Scalar | Sequence | Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A whole file."""
+
+    file: str
+    root: Mapping
+
+    def node(self, path: KeyPath) -> Node | None:
+        """The node at a path; None if there is none."""
+        node: Node | None = self.root
+        for step in path:
+            node = _child(node, step)
+        return node
+
+    def line(self, path: KeyPath) -> int:
+        """Where the key at a path stands, or else the nearest thing around it."""
+        node: Node = self.root
+        line = node.line
+        for step in path:
+            found = _child(node, step)
+            if found is None:
+                break
+            line = found.line
+            if isinstance(node, Mapping):
+                line = node.lines.get(str(step), line)
+            node = found
+        return line
+
+    def plain(
+        self, path: KeyPath = (), convert: Callable[[str, KeyPath], str] | None = None
+    ) -> Any:
+        """The value at a path as dicts, lists and strings; `convert` gets every string value."""
+        node = self.node(path)
+        return None if node is None else _plain(node, path, convert)
+
+    def error(
+        self, message: str, path: KeyPath = (), *, hint: str | None = None, line: int | None = None
+    ) -> ConfigError:
+        """Make the error that names file, line and key; a single value may stand for a list."""
+        while path and isinstance(path[-1], int) and self.node(path) is None:
+            path = path[:-1]
+        return ConfigError(
+            message,
+            file=self.file,
+            line=line or self.line(path),
+            key=print_path(path) or None,
+            hint=hint,
+        )
+
+
+def print_path(path: KeyPath) -> str:
+    """Print a path as people write it: `images[2].source`, `registries."localhost:5000"`."""
+    printed = ""
+    for step in path:
+        if isinstance(step, int):
+            printed += f"[{step}]"
+        else:
+            name = step if _BARE_KEY.fullmatch(step) else f'"{step}"'
+            printed += f".{name}" if printed else name
+    return printed
+
+
+def parse_tree(text: str, file: str) -> Tree:
+    """Parse one YAML document whose top is a mapping; ConfigError names the line and the fix."""
+    return _Builder(text, file).build()
+
+
+def _events(text: str) -> Iterator[Any]:
+    yield from yaml.parse(text, _LOADER)
+
+
+def _child(node: Node | None, step: str | int) -> Node | None:
+    if isinstance(node, Mapping) and isinstance(step, str):
+        return node.entries.get(step)
+    if isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
+        return node.items[step]
+    return None
+
+
+def _plain(node: Node, path: KeyPath, convert: Callable[[str, KeyPath], str] | None) -> Any:
+    if isinstance(node, Scalar):
+        return convert(node.value, path) if convert else node.value
+    if isinstance(node, Sequence):
+        return [_plain(each, (*path, i), convert) for i, each in enumerate(node.items)]
+    return {key: _plain(each, (*path, key), convert) for key, each in node.entries.items()}
+
+
+class _Builder:
+    """Turns the parser's events into nodes; knows the path for messages."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self.text, self.file = text, file
+        self.open: list[Sequence | Mapping] = []
+        self.anchors: dict[str, Node] = {}
+        self.anchored: list[str | None] = []
+        self.root: Node | None = None
+        self.documents = self.copies = 0
+
+    def build(self) -> Tree:
+        self._refuse_unreadable()
+        try:
+            for event in _events(self.text):
+                self._take(event)
+        except yaml.MarkedYAMLError as error:
+            trap = traps.explain(error, self._lines())
+            raise self._error(trap.line, trap.message, trap.hint, path=False) from None
+        if self.root is None:
+            raise self._error(
+                1, "it is empty", "start from what this writes: imgmigrate init", path=False
+            )
+        if not isinstance(self.root, Mapping):
+            raise self._error(
+                self.root.line,
+                "its top must be a mapping with the keys version and images",
+                "write `images:` and put the list below it",
+                path=False,
+            )
+        return Tree(self.file, self.root)
+
+    def _refuse_unreadable(self) -> None:
+        found = _UNREADABLE.search(self.text)
+        if found:
+            line = self.text.count("\n", 0, found.start()) + 1
+            message = f"it holds the character U+{ord(found[0]):04X}, which YAML does not allow"
+            raise self._error(line, message, "remove it", path=False)
+
+    def _take(self, event: Any) -> None:
+        if isinstance(event, yaml.ScalarEvent):
+            self._scalar(event)
+        elif isinstance(event, yaml.MappingStartEvent):
+            self._begin(event, is_sequence=False)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            self._begin(event, is_sequence=True)
+        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+            self._end()
+        elif isinstance(event, yaml.AliasEvent):
+            self._alias(event)
+        elif isinstance(event, yaml.DocumentStartEvent):
+            self.documents += 1
+            if self.documents > 1:
+                line = self._line(event)
+                hint = "keep one document in the file"
+                raise self._error(line, "a second document begins here", hint, path=False)
+
+    def _scalar(self, event: Any) -> None:
+        self._refuse_tag(event)
+        line = self._line(event)
+        inside = self.open[-1] if self.open else None
+        is_key = isinstance(inside, Mapping) and inside.pending is None
+        if event.value == "" and event.implicit[0] and self.open:
+            raise self._no_value(line)
+        node = Scalar(event.value, line)
+        if is_key and isinstance(inside, Mapping):
+            self._key(inside, node)
+        elif event.value or not event.implicit[0]:
+            self._add(node, event.anchor)
+
+    def _key(self, mapping: Mapping, key: Scalar) -> None:
+        first = mapping.lines.get(key.value)
+        mapping.pending = key
+        if first is not None:
+            message = f"the key is given twice, first in line {first}"
+            raise self._error(key.line, message, "merge the two, or remove one")
+        mapping.lines[key.value] = key.line
+
+    def _begin(self, event: Any, *, is_sequence: bool) -> None:
+        self._refuse_tag(event)
+        line = self._line(event)
+        inside = self.open[-1] if self.open else None
+        if isinstance(inside, Mapping) and inside.pending is None:
+            if any(isinstance(each, Mapping) and each.brace is not None for each in self.open):
+                raise self._no_value(line)
+            raise self._error(line, "a key cannot be a list or a mapping", "quote it")
+        if len(self.open) >= DEEPEST:
+            raise self._error(
+                line, f"it is nested more than {DEEPEST} deep", "flatten it", path=False
+            )
+        begun: Sequence | Mapping = Sequence(line)
+        if not is_sequence:
+            begun = Mapping(line, brace=event.start_mark.column if event.flow_style else None)
+        self.open.append(begun)
+        self.anchored.append(event.anchor)
+
+    def _end(self) -> None:
+        self._add(self.open.pop(), self.anchored.pop())
+
+    def _alias(self, event: Any) -> None:
+        line = self._line(event)
+        node = self.anchors.get(event.anchor)
+        inside = self.open[-1] if self.open else None
+        if node is None or (isinstance(inside, Mapping) and inside.pending is None):
+            text = self._lines()[line - 1]
+            raise self._trapped(traps.undefined_alias(line, event.start_mark.column, text))
+        self.copies += node.size
+        if self.copies > MOST_COPIES:
+            message = f"its aliases repeat more than {MOST_COPIES} values"
+            raise self._error(line, message, "write them out, or use fewer aliases")
+        self._add(node, None)
+
+    def _add(self, node: Node, anchor: str | None) -> None:
+        if anchor:
+            self.anchors[anchor] = node
+        if not self.open:
+            self.root = node
+            return
+        inside = self.open[-1]
+        inside.size += node.size
+        if isinstance(inside, Sequence):
+            inside.items.append(node)
+        elif inside.pending is not None:
+            inside.entries[inside.pending.value] = node
+            inside.pending = None
+
+    def _no_value(self, line: int) -> ConfigError:
+        """Explain by the outermost `{` if there is one: a value that wants quotes."""
+        lines = self._lines()
+        for number, each in enumerate(self.open):
+            if isinstance(each, Mapping) and each.brace is not None:
+                del self.open[number:]
+                trap = traps.braces(each.line, each.brace, lines[each.line - 1])
+                return self._trapped(trap)
+        return self._trapped(traps.no_value(line, lines[line - 1] if line <= len(lines) else ""))
+
+    def _refuse_tag(self, event: Any) -> None:
+        if event.tag not in _TAGS:
+            line = self._line(event)
+            text = self._lines()[line - 1]
+            raise self._trapped(traps.unknown_tag(line, event.start_mark.column, text))
+
+    def _line(self, event: Any) -> int:
+        return int(event.start_mark.line) + 1
+
+    def _lines(self) -> list[str]:
+        return self.text.splitlines()
+
+    def _path(self) -> KeyPath:
+        path: list[str | int] = []
+        for each in self.open:
+            if isinstance(each, Sequence):
+                path.append(len(each.items))
+            elif each.pending is not None:
+                path.append(each.pending.value)
+        return tuple(path)
+
+    def _trapped(self, trap: traps.Trap) -> ConfigError:
+        return self._error(trap.line, trap.message, trap.hint)
+
+    def _error(self, line: int, message: str, hint: str, *, path: bool = True) -> ConfigError:
+        key = print_path(self._path()) if path else ""
+        return ConfigError(message, file=self.file, line=line, key=key or None, hint=hint)
