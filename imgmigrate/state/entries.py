@@ -1,0 +1,103 @@
+"""What a journal line can say; each kind is one model, and so is its form in the file.
+
+Pure. A record line carries an `ImageRecord`'s own fields.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+# Pydantic needs it at run time.
+from imgmigrate.oci.reference import Digest  # noqa: TC001
+from imgmigrate.state.record import ImageRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Begin", "Claims", "Conflict", "End", "Entry", "Intent", "Remove", "decode", "encode"]
+
+
+class _Frozen(BaseModel):
+    """Unknown fields are left out but not refused: a minor version may add some."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Begin(_Frozen):
+    """A run begins; the very first one brings the state's lineage."""
+
+    run: str
+    plan_id: str
+    at: str
+    command: str
+    pid: int
+    host: str
+    lineage: str | None = None
+
+
+class Intent(_Frozen):
+    """One claim as text: addresses are keys here, and 100,000 of them need no parsing."""
+
+    address: str
+    after: Digest
+    before: Digest | None = None
+
+
+class Claims(_Frozen):
+    """What the run is about to write."""
+
+    run: str
+    claims: tuple[Intent, ...]
+
+
+class Conflict(_Frozen):
+    """The run found its row a conflict: its claim on the address ends."""
+
+    run: str
+    address: str
+
+
+class Remove(_Frozen):
+    """The record was erased by `state rm`, and every claim with it."""
+
+    address: str
+
+
+class End(_Frozen):
+    """A run ends."""
+
+    run: str
+    at: str
+    counts: dict[str, int]
+
+
+Entry = Begin | Claims | ImageRecord | Conflict | Remove | End
+
+_KINDS: Mapping[str, type[Entry]] = {
+    "begin": Begin,
+    "claims": Claims,
+    "record": ImageRecord,
+    "conflict": Conflict,
+    "remove": Remove,
+    "end": End,
+}
+_NAMES = {model: kind for kind, model in _KINDS.items()}
+
+
+def encode(entry: Entry) -> dict[str, Any]:
+    """Lay an entry out for its line: its kind, and its fields that are known."""
+    fields = entry.model_dump(mode="json", exclude_none=True)
+    # The line has the same number, in front.
+    fields.pop("sequence", None)
+    return {"kind": _NAMES[type(entry)], **fields}
+
+
+def decode(document: Mapping[str, Any]) -> Entry:
+    """Read the entry of a verified line; ValueError if this version does not know it."""
+    model = _KINDS.get(str(document.get("kind")))
+    if model is None:
+        msg = f"its kind {document.get('kind')!r} is unknown to this version"
+        raise ValueError(msg)
+    return model.model_validate(document)

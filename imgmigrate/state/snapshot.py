@@ -1,0 +1,120 @@
+"""The snapshot: the whole state in one file, sorted, so that two of them can be compared.
+
+Reads and prints; who replaces the file is `compaction.py`. Line 1 is a sealed header with the
+sha256 of every byte after it; then the records by address, then the open claims.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from imgmigrate.state.entries import Intent
+from imgmigrate.state.record import ImageRecord, Run
+from imgmigrate.state.sealing import encode, seal, unseal
+from imgmigrate.state.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "Header",
+    "NewerFormat",
+    "print_snapshot",
+    "read_header",
+    "read_snapshot",
+]
+
+FORMAT_VERSION = "1.0"
+KIND: Final = "imgmigrate.state"
+
+
+class Header(BaseModel):
+    """Line 1; a later minor version may add fields: they are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format_version: str = FORMAT_VERSION
+    kind: Literal["imgmigrate.state"] = KIND
+    lineage: str
+    sequence: int
+    head: str
+    runs: tuple[Run, ...] = ()
+    rates: dict[str, Any] = {}
+    records: int
+    claims: int
+    sha256: str
+
+
+class NewerFormat(ValueError):
+    """The major version of a snapshot is not ours to read."""
+
+
+def print_snapshot(view: View) -> list[bytes]:
+    """Print a view that has a lineage, line by line."""
+    records = [_print(view.records[address]) for address in sorted(view.records)]
+    claims = [_print(intent, run=run) for run, intent in view.open_claims()]
+    body = hashlib.sha256()
+    for line in (*records, *claims):
+        body.update(line)
+    header = Header(
+        lineage=view.lineage or "",
+        sequence=view.sequence,
+        head=view.head,
+        runs=tuple(view.runs),
+        rates=view.rates,
+        records=len(records),
+        claims=len(claims),
+        sha256=body.hexdigest(),
+    )
+    return [seal(header.model_dump(mode="json", exclude_none=True))[0], *records, *claims]
+
+
+def read_header(file: BinaryIO) -> Header:
+    """Read and verify line 1; ValueError says what is wrong, NewerFormat that it is too new."""
+    line = file.readline()
+    version = _stated_version(line)
+    if version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
+        msg = f"its format is {version}, this imgmigrate reads {FORMAT_VERSION}"
+        raise NewerFormat(msg)
+    return Header.model_validate(unseal(line)[0])
+
+
+def read_snapshot(file: BinaryIO) -> View:
+    """Read and verify a snapshot; ValueError says what is wrong, NewerFormat that it is too new."""
+    header = read_header(file)
+    view = View(header.lineage, header.sequence, header.head, list(header.runs), header.rates)
+    body = hashlib.sha256()
+    lines = _hashed(file, body)
+    for _ in range(header.records):
+        record = ImageRecord.model_validate(json.loads(next(lines, b"")))
+        view.records[str(record.address)] = record
+    for _ in range(header.claims):
+        claim = json.loads(next(lines, b""))
+        view.claim(str(claim.get("run")), Intent.model_validate(claim))
+    if next(lines, None) is not None or body.hexdigest() != header.sha256:
+        msg = "its bytes do not match its header"
+        raise ValueError(msg)
+    return view
+
+
+def _stated_version(line: bytes) -> str:
+    """The format that a header claims before it is verified; our own if it claims none."""
+    try:
+        found = json.loads(line).get("format_version")
+    except (ValueError, AttributeError):
+        found = None
+    return str(found or FORMAT_VERSION)
+
+
+def _hashed(file: BinaryIO, digest: hashlib._Hash) -> Iterator[bytes]:
+    for line in file:
+        digest.update(line)
+        yield line
+
+
+def _print(model: BaseModel, **more: str) -> bytes:
+    return encode(model.model_dump(mode="json", exclude_none=True) | more) + b"\n"

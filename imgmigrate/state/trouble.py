@@ -1,0 +1,69 @@
+"""Say what is wrong with a state folder, and what to do about it.
+
+Pure: it turns system errors and damage into `StateError`s; nobody else words them.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from imgmigrate.errors import StateError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imgmigrate.state.journal import Damage
+
+__all__ = ["damaged", "damaged_journal", "explain", "unreadable", "unwritable"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def unwritable(path: Path, error: OSError) -> StateError:
+    """Explain why a file of the state cannot be written."""
+    if error.errno in _FULL:
+        hint = "free some space there and run the same command again; what is recorded is intact"
+    elif error.errno in _FORBIDDEN:
+        hint = "make it writable for this user, or choose another folder (state.path, --state)"
+    else:
+        hint = "check the folder, or choose another one (state.path, --state)"
+    return StateError(f"state {path}: cannot be written: {_cause(error)}", hint=hint)
+
+
+def unreadable(path: Path, error: OSError) -> StateError:
+    """Explain why a file of the state cannot be read."""
+    return StateError(
+        f"state {path}: cannot be read: {_cause(error)}",
+        hint="check the folder and its rights, or choose another one (state.path, --state)",
+    )
+
+
+def damaged(path: Path, cause: str, hint: str) -> StateError:
+    """Refuse a file that does not say what we wrote."""
+    return StateError(f"state {path}: {cause}", hint=hint)
+
+
+def damaged_journal(path: Path, damage: Damage) -> StateError:
+    """Refuse a journal that is damaged before its tail."""
+    return damaged(
+        path,
+        f"damaged at line {damage.line}, byte {damage.offset}: {damage.cause}",
+        "restore the file from your own backup; if there is none, keep a copy, cut the file at"
+        " this byte, and plan again: images recorded after it will show as adopt or conflict",
+    )
+
+
+def explain(error: ValueError) -> str:
+    """One line of what a parser found wrong."""
+    if isinstance(error, ValidationError):
+        detail = error.errors()[0]
+        return f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}"
+    return str(error)
+
+
+def _cause(error: OSError) -> str:
+    return error.strerror or str(error)

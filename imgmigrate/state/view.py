@@ -1,0 +1,122 @@
+"""Replay: a snapshot and the lines after it, as one view that each further line updates.
+
+Pure. A line costs O(1), however many records there are; `state()` copies nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from imgmigrate.state.entries import Begin, Claims, Conflict, End, Intent, Remove
+from imgmigrate.state.record import ImageRecord, Run, State, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imgmigrate.oci.reference import Digest, Reference
+    from imgmigrate.state.entries import Entry
+
+__all__ = ["KEPT_RUNS", "View"]
+
+# Enough for `state log` and to know any plan that is still worth applying.
+KEPT_RUNS = 50
+
+
+@dataclass(slots=True)
+class View:
+    """The state as of line `sequence`; whoever holds it keeps it up to date with `apply`."""
+
+    lineage: str | None = None
+    sequence: int = 0
+    head: str = ""
+    runs: list[Run] = field(default_factory=list)
+    rates: dict[str, Any] = field(default_factory=dict)
+    records: dict[str, ImageRecord] = field(default_factory=dict)
+    # Whose claims are open on an address, and the same without the runs' names.
+    _open: dict[str, dict[str, Intent]] = field(default_factory=dict)
+    _claims: dict[str, frozenset[Digest]] = field(default_factory=dict)
+
+    def state(self) -> State:
+        """Show the view; `records` and `claims` of what was shown stay live."""
+        return State(
+            self.lineage, self.sequence, self.head, self.records, self._claims, tuple(self.runs)
+        )
+
+    def apply(self, sequence: int, head: str, entry: Entry) -> None:
+        """Take the next line."""
+        match entry:
+            case ImageRecord():
+                address = str(entry.address)
+                self.records[address] = entry
+                # A forget writes nothing, so it settles no claim (DESIGN section 5).
+                if entry.status is not Status.FORGOTTEN:
+                    self._settle(address)
+            case Claims(run=run, claims=claims):
+                for intent in claims:
+                    self.claim(run, intent)
+            case Conflict(run=run, address=address):
+                self._settle(address, run)
+            case Remove(address=address):
+                self.records.pop(address, None)
+                self._settle(address)
+            case Begin():
+                self._begin(entry)
+            case End():
+                self._end(sequence, head, entry)
+        self.sequence, self.head = sequence, head
+
+    def claim(self, run: str, intent: Intent) -> None:
+        """Open a run's claim on an address."""
+        self._open.setdefault(intent.address, {})[run] = intent
+        self._show_claims(intent.address)
+
+    def has_claim(self, run: str, address: Reference) -> bool:
+        """Tell whether this run's claim on the address is open."""
+        return run in self._open.get(str(address), {})
+
+    def knows(self, address: Reference) -> bool:
+        """Tell whether the address has a record or an open claim."""
+        return str(address) in self.records or str(address) in self._open
+
+    def open_claims(self) -> Iterator[tuple[str, Intent]]:
+        """Every open claim with its run, by address and then in the order of the runs."""
+        for address in sorted(self._open):
+            yield from self._open[address].items()
+
+    def _begin(self, entry: Begin) -> None:
+        self.lineage = self.lineage or entry.lineage
+        self.runs.append(
+            Run(
+                run=entry.run,
+                plan_id=entry.plan_id,
+                began_at=entry.at,
+                sequence=self.sequence,
+                head=self.head,
+            )
+        )
+        del self.runs[:-KEPT_RUNS]
+
+    def _end(self, sequence: int, head: str, entry: End) -> None:
+        ended = {"ended_at": entry.at, "end_sequence": sequence, "end_head": head}
+        for index, run in enumerate(self.runs):
+            if run.run == entry.run:
+                self.runs[index] = run.model_copy(update={**ended, "counts": entry.counts})
+
+    def _settle(self, address: str, run: str | None = None) -> None:
+        claims = self._open.get(address)
+        if not claims:
+            return
+        if run is None:
+            claims.clear()
+        else:
+            claims.pop(run, None)
+        self._show_claims(address)
+
+    def _show_claims(self, address: str) -> None:
+        claims = self._open[address]
+        if claims:
+            self._claims[address] = frozenset(intent.after for intent in claims.values())
+        else:
+            del self._open[address]
+            self._claims.pop(address, None)

@@ -1,0 +1,165 @@
+"""Record what a run intends and does, line by line, while the view stays up to date.
+
+Only the holder of the state's lock has one (`backends/local.py`). A failed write is a
+StateError and leaves every earlier line intact; what to do then is the caller's to decide.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import uuid
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from imgmigrate.state.compaction import compact
+from imgmigrate.state.entries import Begin, Claims, Conflict, End, Intent, Remove, encode
+from imgmigrate.state.lock import now, timestamp
+from imgmigrate.state.trouble import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from imgmigrate.oci.reference import Reference
+    from imgmigrate.state.appender import Appender
+    from imgmigrate.state.compaction import Places
+    from imgmigrate.state.entries import Entry
+    from imgmigrate.state.record import Claim, ImageRecord, State
+    from imgmigrate.state.view import View
+
+__all__ = ["Writer"]
+
+logger = logging.getLogger(__name__)
+
+# A line of about 100 KB: long enough to be cheap, short enough for one write.
+CLAIMS_PER_LINE = 500
+# A journal beyond this, in bytes, is compacted before the next run; replay stays a second or two.
+LONGEST_JOURNAL = 64 * 1024 * 1024
+
+
+class Writer:
+    """The pen of one process. Methods may be called by many tasks of one event loop at once."""
+
+    def __init__(
+        self,
+        places: Places,
+        view: View,
+        journal: Appender,
+        *,
+        command: str,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        self._places, self._view, self._journal = places, view, journal
+        self._command, self._clock = command, clock
+        self._run: Begin | None = None
+
+    @property
+    def state(self) -> State:
+        """The state with every line written so far; its records and claims stay live."""
+        return self._view.state()
+
+    async def begin(self, run: str, plan_id: str, claims: Sequence[Claim]) -> None:
+        """Begin a run; on return its claims are durable, so its first tag may be written.
+
+        The first run of a state gives it its lineage.
+        """
+        if self._journal.size > LONGEST_JOURNAL:
+            await self._compact()
+        self._run = Begin(
+            run=run,
+            plan_id=plan_id,
+            at=timestamp(self._clock()),
+            command=self._command,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            lineage=None if self._view.lineage else str(uuid.uuid4()),
+        )
+        await self._append(self._run)
+        for batch in _batches(claims):
+            await self._append(Claims(run=run, claims=batch))
+        await self._journal.flush()
+
+    async def record(self, record: ImageRecord) -> ImageRecord:
+        """Record what happened at an address and return it with its sequence and run.
+
+        An empty `at` or `plan_id` is filled in too. It is durable after 16 lines or 200 ms.
+        """
+        await self._journal.room()
+        known = {"sequence": self._view.sequence + 1}
+        filled = record.model_copy(
+            update={
+                **known,
+                "run": self._run.run if self._run else record.run,
+                "plan_id": record.plan_id or (self._run.plan_id if self._run else ""),
+                "at": record.at or timestamp(self._clock()),
+            }
+        )
+        self._write(filled)
+        return filled
+
+    async def conflict(self, address: Reference) -> None:
+        """Drop this run's claim on an address: its row turned out to be a conflict."""
+        run = self._run.run if self._run else ""
+        if self._view.has_claim(run, address):
+            await self._append(Conflict(run=run, address=str(address)))
+
+    async def remove(self, addresses: Sequence[Reference]) -> None:
+        """Erase the records of addresses, and all claims on them; unknown ones are ignored."""
+        for address in addresses:
+            if self._view.knows(address):
+                await self._append(Remove(address=str(address)))
+        await self._journal.flush()
+
+    async def end(self, counts: Mapping[str, int]) -> None:
+        """End the run durably, then compact; without a begun run it only compacts."""
+        if self._run:
+            at = timestamp(self._clock())
+            await self._append(End(run=self._run.run, at=at, counts=dict(counts)))
+            self._run = None
+        await self._journal.flush()
+        await self._compact()
+
+    async def sync(self) -> None:
+        """Return when everything recorded so far is durable."""
+        await self._journal.flush()
+
+    async def close(self) -> None:
+        """Make everything durable and close the journal; also when cancelled meanwhile."""
+        await self._journal.close()
+
+    async def _append(self, entry: Entry) -> None:
+        await self._journal.room()
+        self._write(entry)
+
+    def _write(self, entry: Entry) -> None:
+        """Write and apply in one go: nobody else may take the sequence in between."""
+        sequence = self._view.sequence + 1
+        head = self._journal.write(sequence, self._view.head, encode(entry))
+        self._view.apply(sequence, head, entry)
+
+    async def _compact(self) -> None:
+        """Compact if there is anything to compact; a failure costs nothing but tidiness."""
+        if self._view.lineage is None or self._journal.size == 0:
+            return
+        await self._journal.flush()
+        try:
+            await self._journal.run(lambda: list(compact(self._places, self._view)))
+        except OSError as error:
+            logger.warning(
+                "state %s: not compacted, the journal stays: %s", self._places.folder, error
+            )
+        except ValueError as error:
+            logger.warning("state %s: not compacted: %s", self._places.snapshot, explain(error))
+        finally:
+            await self._journal.reopen()
+
+
+def _batches(claims: Sequence[Claim]) -> Iterator[tuple[Intent, ...]]:
+    intents = (
+        Intent(address=str(claim.address), after=claim.after, before=claim.before)
+        for claim in claims
+    )
+    while batch := tuple(islice(intents, CLAIMS_PER_LINE)):
+        yield batch

@@ -1,0 +1,123 @@
+"""The lock: one writer, named to the others, freed by the system when its process dies."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imgmigrate.errors import StateLocked, hide
+from imgmigrate.state.lock import Holder, StateLock
+from tests.state.samples import NOON
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOLD = """
+import asyncio, sys
+from pathlib import Path
+from imgmigrate.state.lock import StateLock
+
+async def hold():
+    async with StateLock(Path(sys.argv[1])).held("imgmigrate apply plan.out"):
+        print("held", flush=True)
+        sys.stdin.read()
+
+asyncio.run(hold())
+"""
+
+
+def lock(folder: Path, minutes: int = 0) -> StateLock:
+    """A lock whose clock stands some minutes past noon."""
+    return StateLock(folder, clock=lambda: NOON + timedelta(minutes=minutes))
+
+
+async def test_a_contender_learns_who_holds_the_lock(tmp_path: Path) -> None:
+    """Process, user, command and age are named, and its attempt disturbs none of them."""
+    async with lock(tmp_path).held("imgmigrate apply plan.out"):
+        for _ in range(2):
+            with pytest.raises(StateLocked) as caught:
+                async with lock(tmp_path, 90).held("another"):
+                    pytest.fail("both hold it")
+            assert "'imgmigrate apply plan.out' since 2026-03-01T12:00:00Z (1:30:00 ago)" in (
+                caught.value.message
+            )
+            assert str(tmp_path) in caught.value.message
+            assert caught.value.hint
+
+
+async def test_the_page_of_the_job_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a CI job, whoever is locked out is pointed to the job."""
+    for name, value in (("SERVER_URL", "https://git.corp"), ("REPOSITORY", "a/b"), ("RUN_ID", "7")):
+        monkeypatch.setenv(f"GITHUB_{name}", value)
+    async with lock(tmp_path).held("apply"):
+        with pytest.raises(StateLocked, match=r"https://git\.corp/a/b/actions/runs/7"):
+            async with lock(tmp_path).held("another"):
+                pytest.fail("both hold it")
+
+
+async def test_secrets_in_a_command_are_not_written(tmp_path: Path) -> None:
+    """What the holder's file shows is redacted like everything else."""
+    hide("hunter2-secret")
+    async with lock(tmp_path).held("apply --password hunter2-secret"):
+        assert b"hunter2" not in (tmp_path / "lock.json").read_bytes()
+
+
+async def test_a_free_lock_is_free_again(tmp_path: Path) -> None:
+    """After the block nobody holds it, and nobody is named."""
+    for _ in range(2):
+        async with lock(tmp_path).held("apply"):
+            assert lock(tmp_path).holder()
+        assert lock(tmp_path).holder() is None
+
+
+async def test_waiting_gets_the_lock_when_it_is_freed(tmp_path: Path) -> None:
+    """With a timeout the contender waits instead of failing."""
+    waiting = asyncio.Event()
+
+    async def wait() -> Holder | None:
+        waiting.set()
+        async with lock(tmp_path).held("second", timeout=60):
+            return lock(tmp_path).holder()
+
+    async with asyncio.TaskGroup() as group, lock(tmp_path).held("first"):
+        task = group.create_task(wait())
+        await waiting.wait()
+    holder = task.result()
+    assert holder
+    assert holder.command == "second"
+
+
+async def test_a_holder_that_is_not_named_still_locks(tmp_path: Path) -> None:
+    """The holder's file only informs: without it, or with nonsense in it, the lock holds."""
+    async with lock(tmp_path).held("apply"):
+        for content in (None, b"nonsense", b"{}"):
+            info = tmp_path / "lock.json"
+            info.unlink() if content is None else info.write_bytes(content)
+            with pytest.raises(StateLocked, match="locked by another process"):
+                async with lock(tmp_path).held("another"):
+                    pytest.fail("both hold it")
+
+
+async def test_a_killed_holder_leaves_the_lock_free(tmp_path: Path) -> None:
+    """Nobody has to remove a stale lock: the system frees it with the process."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HOLD, str(tmp_path), stdin=pipe, stdout=pipe
+    )
+    assert process.stdout
+    assert await process.stdout.readline() == b"held\n"
+    with pytest.raises(StateLocked, match=f"process {process.pid} of"):
+        async with lock(tmp_path).held("another"):
+            pytest.fail("both hold it")
+    process.kill()
+    await process.communicate()
+    async with lock(tmp_path).held("another"):
+        holder = lock(tmp_path).holder()
+    assert holder
+    assert holder.command == "another"
