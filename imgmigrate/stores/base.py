@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from imgmigrate.oci.manifest import Descriptor, Manifest
     from imgmigrate.oci.reference import Digest
@@ -107,7 +107,9 @@ class Store(Protocol):
     async def blob_exists(self, repo: str, digest: Digest) -> bool:
         """Tell whether the repository holds the blob."""
 
-    def open_blob(self, repo: str, descriptor: Descriptor, offset: int = 0) -> AsyncIterator[bytes]:
+    def open_blob(
+        self, repo: str, descriptor: Descriptor, offset: int = 0
+    ) -> AsyncGenerator[bytes, None]:
         """Stream a blob from `offset`, in pieces as they arrive; the caller verifies.
 
         One attempt: TransientError if it breaks or stalls midway, so that the caller can open

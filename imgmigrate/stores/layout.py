@@ -1,0 +1,257 @@
+"""OCI image layouts on disk as one store: what skopeo, umoci and crane read and write.
+
+One folder is one repository. Every file operation runs in a thread; what the files look like
+is told by `layout_folder.py` and `layout_index.py`. A blob's bytes are durable when `commit`
+returns; its name is when the `put_manifest` of any manifest returns, and no tag is ever
+written before that: one folder sync serves all blobs of an image.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from imgmigrate.errors import IntegrityError, NotFound, ProtocolError, Rejected, TransientError
+from imgmigrate.files import in_thread, sync_data, write_all
+from imgmigrate.oci.manifest import Manifest
+from imgmigrate.oci.reference import LAYOUTS, Digest
+from imgmigrate.stores.base import Budget, Mounted
+from imgmigrate.stores.layout_folder import PIECE, LayoutFolder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+    from pathlib import Path
+
+    from imgmigrate.oci.manifest import Descriptor
+    from imgmigrate.stores.base import Upload
+
+__all__ = ["LayoutStore"]
+
+# Disks need no limit; this only keeps the number of open files far below any ulimit.
+STREAMS = 64
+
+T = TypeVar("T")
+
+
+class LayoutStore:
+    """All OCI layouts; `repo` is a path relative to `base`, or an absolute one."""
+
+    identity = LAYOUTS
+    mounts_need_manifest = False
+    is_metered = False
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+        self.budget = Budget(LAYOUTS, STREAMS)
+        self._folders: dict[str, LayoutFolder] = {}
+        self._tagging: dict[str, asyncio.Lock] = {}
+
+    async def list_tags(self, repo: str) -> list[str]:
+        """List every name in `index.json` that is a valid tag; NotFound if there is no layout."""
+        folder = self._folder(repo)
+
+        def read() -> list[str]:
+            if not folder.exists():
+                raise NotFound(folder.name, f"there is no layout at {folder.path}")
+            return folder.index().tags
+
+        return await _run(folder.name, folder.path, read)
+
+    async def head(self, repo: str, ref: str) -> Descriptor | None:
+        """Describe a manifest from its own verified bytes; None if it is not there."""
+        found = await self._find(repo, ref)
+        return found.descriptor if found else None
+
+    async def manifest(self, repo: str, ref: str) -> Manifest:
+        """Read and verify a manifest; NotFound if it is not there."""
+        found = await self._find(repo, ref)
+        if found is None:
+            raise NotFound(_subject(repo, ref), "there is no such manifest in this layout")
+        return found
+
+    async def blob_exists(self, repo: str, digest: Digest) -> bool:
+        """Tell whether the layout holds the blob."""
+        folder = self._folder(repo)
+
+        def look() -> bool:
+            descriptor = folder.open_blob(digest) if folder.exists() else None
+            if descriptor is not None:
+                os.close(descriptor)
+            return descriptor is not None
+
+        return await _run(_subject(repo, digest), folder.path, look)
+
+    async def open_blob(
+        self, repo: str, descriptor: Descriptor, offset: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        """Stream a blob from `offset`; IntegrityError if its file has another size."""
+        folder, subject = self._folder(repo), _subject(repo, descriptor.digest)
+        run = partial(_run, subject, folder.path)
+        file = await run(lambda: _open(folder, subject, descriptor))
+        try:
+            while offset < descriptor.size:
+                count = min(PIECE, descriptor.size - offset)
+                piece = await run(partial(os.pread, file, count, offset))
+                if not piece:
+                    raise IntegrityError(subject, f"the file ended at byte {offset}")
+                offset += len(piece)
+                yield piece
+        finally:
+            os.close(file)
+
+    async def start_upload(
+        self, repo: str, descriptor: Descriptor, mount_from: str | None = None
+    ) -> Mounted | Upload:
+        """Begin a file; with `mount_from` try a hard link first, or a copy across devices."""
+        folder, subject = self._folder(repo), _subject(repo, descriptor.digest)
+        if mount_from is not None and mount_from != repo:
+            other = self._folder(mount_from)
+            if await _write(subject, folder, lambda: folder.link_blob(other, descriptor)):
+                return Mounted()
+        file, path = await _write(subject, folder, folder.temporary)
+        return _Upload(folder, subject, descriptor, file, path)
+
+    async def put_manifest(self, repo: str, ref: str, manifest: Manifest) -> None:
+        """Write a manifest's blob and, under a tag, its entry in `index.json`; both durable."""
+        folder, subject = self._folder(repo), _subject(repo, ref)
+        digest = manifest.digest
+        if not digest.matches(manifest.raw) or (_is_digest(ref) and ref != digest):
+            raise IntegrityError(subject, f"the manifest's bytes do not have the digest {digest}")
+
+        def write() -> None:
+            folder.write_blob(digest, manifest.raw)
+            folder.sync_names()
+
+        await _write(subject, folder, write)
+        if not _is_digest(ref):
+            async with self._tagging.setdefault(folder.name, asyncio.Lock()):
+                await _write(subject, folder, lambda: folder.tag(ref, manifest.descriptor))
+
+    def _folder(self, repo: str) -> LayoutFolder:
+        if repo not in self._folders:
+            self._folders[repo] = LayoutFolder(self._base / repo, f"{LAYOUTS}{repo}")
+        return self._folders[repo]
+
+    async def _find(self, repo: str, ref: str) -> Manifest | None:
+        folder, subject = self._folder(repo), _subject(repo, ref)
+        return await _run(subject, folder.path, lambda: _read_manifest(folder, subject, ref))
+
+
+class _Upload:
+    """A file that becomes a blob; see `Upload`."""
+
+    def __init__(
+        self, folder: LayoutFolder, subject: str, descriptor: Descriptor, file: int, path: str
+    ) -> None:
+        self._folder, self._subject, self._descriptor = folder, subject, descriptor
+        self._file, self._path, self._written = file, path, 0
+
+    async def write(self, piece: bytes) -> None:
+        """Append a piece."""
+        await _write(self._subject, self._folder, lambda: write_all(self._file, piece))
+        self._written += len(piece)
+
+    async def commit(self) -> None:
+        """Make the bytes durable, then give them the blob's name."""
+        if self._written != self._descriptor.size:
+            raise IntegrityError(
+                self._subject, f"{self._written} bytes came, not {self._descriptor.size}"
+            )
+
+        def finish() -> None:
+            sync_data(self._file)
+            self._close()
+            self._folder.place(self._path, self._descriptor.digest)
+
+        await _write(self._subject, self._folder, finish)
+
+    async def abort(self) -> None:
+        """Close and remove the file."""
+        await in_thread(self._discard)
+
+    def _discard(self) -> None:
+        with contextlib.suppress(OSError):
+            self._close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+
+    def _close(self) -> None:
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+
+def _read_manifest(folder: LayoutFolder, subject: str, ref: str) -> Manifest | None:
+    if not folder.exists():
+        return None
+    index = folder.index()
+    if _is_digest(ref):
+        digest, entry = Digest.parse(ref), None
+        media_type = index.media_type(digest)
+    else:
+        entry = index.find(ref)
+        if entry is None:
+            return None
+        digest, media_type = entry.digest, entry.media_type
+    raw = folder.read_blob(digest)
+    if raw is None and entry is None:
+        return None
+    if raw is None or (entry and entry.size != len(raw)):
+        found = "no such blob" if raw is None else f"{len(raw)} bytes"
+        raise ProtocolError(
+            subject,
+            f"index.json lists {digest}, and there is {found} in blobs/",
+            hint="the layout is incomplete; fetch it again from where it came from",
+        )
+    if not digest.matches(raw):
+        raise IntegrityError(subject, f"its bytes do not have the digest {digest}")
+    try:
+        return Manifest.parse(raw, media_type, expected=digest)
+    except ValueError as error:
+        raise ProtocolError(subject, str(error)) from None
+
+
+def _open(folder: LayoutFolder, subject: str, descriptor: Descriptor) -> int:
+    file = folder.open_blob(descriptor.digest) if folder.exists() else None
+    if file is None:
+        raise NotFound(subject, "there is no such blob in this layout")
+    size = os.fstat(file).st_size
+    if size != descriptor.size:
+        os.close(file)
+        raise IntegrityError(subject, f"its file has {size} bytes, not {descriptor.size}")
+    return file
+
+
+async def _write(subject: str, folder: LayoutFolder, work: Callable[[], T]) -> T:
+    try:
+        return await _run(subject, folder.path, work)
+    except TransientError:
+        folder.forget()
+        raise
+
+
+async def _run(subject: str, path: Path, work: Callable[[], T]) -> T:
+    """Work in a thread, and word the system's refusals."""
+    try:
+        return await in_thread(work)
+    except OSError as error:
+        cause = f"{error.filename or path}: {error.strerror or error}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = "free some space there and run the same command again"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            hint = "give this user the right to it, or choose another folder"
+        else:
+            raise TransientError(subject, cause) from None
+        raise Rejected(subject, cause, hint=hint) from None
+
+
+def _is_digest(ref: str) -> bool:
+    return ":" in ref
+
+
+def _subject(repo: str, ref: str) -> str:
+    return f"{LAYOUTS}{repo}{'@' if _is_digest(ref) else ':'}{ref}"

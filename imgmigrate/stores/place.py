@@ -1,0 +1,40 @@
+"""One repository in one store, and reading manifests from it once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imgmigrate.oci.reference import Repository
+
+if TYPE_CHECKING:
+    from imgmigrate.oci.manifest import Manifest
+    from imgmigrate.oci.reference import Digest
+    from imgmigrate.stores.base import Store
+    from imgmigrate.stores.cache import ManifestCache
+
+__all__ = ["Place", "read_manifest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A repository together with the store that holds it."""
+
+    store: Store
+    repo: str
+
+    @property
+    def repository(self) -> Repository:
+        """Its name, for messages and events."""
+        return Repository(self.store.identity, self.repo)
+
+
+async def read_manifest(place: Place, digest: Digest, cache: ManifestCache) -> Manifest:
+    """Read a manifest by its digest, from the cache if it was ever read before."""
+    if place.repository.is_layout:  # as near as the cache
+        return await place.store.manifest(place.repo, digest)
+    manifest = cache.get(digest)
+    if manifest is None:
+        manifest = await place.store.manifest(place.repo, digest)
+        cache.put(manifest)
+    return manifest

@@ -1,0 +1,63 @@
+"""All stores of a run: one for each registry host, one for all layouts, made when first used."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from imgmigrate.config.model import Config
+    from imgmigrate.events import Sink
+    from imgmigrate.oci.reference import Repository
+    from imgmigrate.stores.base import Store
+    from imgmigrate.stores.registry.http.limits import Timeouts
+    from imgmigrate.stores.registry.http.session import Http
+
+__all__ = ["Stores", "open_stores"]
+
+
+class Stores:
+    """The stores of a run; made by `open_stores`."""
+
+    def __init__(
+        self, config: Config, sink: Sink, timeouts: Timeouts | None, stack: AsyncExitStack
+    ) -> None:
+        self._config, self._sink, self._timeouts, self._stack = config, sink, timeouts, stack
+        self._found: dict[str, Store] = {}
+        self._http: Http | None = None
+
+    def of(self, repository: Repository) -> Store:
+        """The store that holds a repository; ConfigError if its settings cannot be used."""
+        found = self._found.get(repository.store)
+        if found is None:
+            found = self._layouts() if repository.is_layout else self._registry(repository.store)
+            self._found[repository.store] = found
+        return found
+
+    def _layouts(self) -> Store:
+        from imgmigrate.stores.layout import LayoutStore
+
+        return LayoutStore(self._config.base)
+
+    def _registry(self, host: str) -> Store:
+        # Imported here, so that a run among layouts never loads aiohttp.
+        from imgmigrate.stores.registry.client import RegistryStore
+        from imgmigrate.stores.registry.http.session import Http
+
+        if self._http is None:
+            self._http = Http(self._timeouts)
+            self._stack.push_async_callback(self._http.aclose)
+        settings = partial(self._config.registry, host)
+        return RegistryStore(host, settings, self._http, self._sink)
+
+
+@asynccontextmanager
+async def open_stores(
+    config: Config, *, sink: Sink, timeouts: Timeouts | None = None
+) -> AsyncIterator[Stores]:
+    """Hold the stores of a run; every connection is closed at the end."""
+    async with AsyncExitStack() as stack:
+        yield Stores(config, sink, timeouts, stack)

@@ -1,0 +1,86 @@
+"""A registry as a `Store`: the verbs of the distribution API over one host.
+
+Holds nothing but what the verbs share; each verb is in a module of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imgmigrate.stores.base import Budget
+from imgmigrate.stores.registry import blobs, listing, manifests, uploads
+from imgmigrate.stores.registry.remote import Remote
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from imgmigrate.config.model import RegistryConfig
+    from imgmigrate.events import Sink
+    from imgmigrate.oci.manifest import Descriptor, Manifest
+    from imgmigrate.oci.reference import Digest
+    from imgmigrate.stores.base import Mounted, Upload
+    from imgmigrate.stores.registry.http.session import Http
+
+__all__ = ["RegistryStore"]
+
+
+class RegistryStore:
+    """One registry by its host[:port]; `settings` looks up the config of a repository of it."""
+
+    def __init__(
+        self, host: str, settings: Callable[[str | None], RegistryConfig], http: Http, sink: Sink
+    ) -> None:
+        self._remote = Remote(host, settings, http, sink)
+        self._budget = Budget(host, settings(None).concurrency)
+
+    @property
+    def identity(self) -> str:
+        """The host[:port] as users write it."""
+        return self._remote.host
+
+    @property
+    def budget(self) -> Budget:
+        """The slots of its blob streams."""
+        return self._budget
+
+    @property
+    def mounts_need_manifest(self) -> bool:
+        """Whether only blobs of committed manifests can be mounted."""
+        return self._remote.quirks.mounts_need_manifest
+
+    @property
+    def is_metered(self) -> bool:
+        """Whether manifest reads are counted against the user."""
+        return self._remote.quirks.is_metered
+
+    async def list_tags(self, repo: str) -> list[str]:
+        """List every valid tag; NotFound if there is no such repository."""
+        return await listing.list_tags(self._remote, repo)
+
+    async def head(self, repo: str, ref: str) -> Descriptor | None:
+        """Describe a manifest; None if it is not there."""
+        return await manifests.head(self._remote, repo, ref)
+
+    async def manifest(self, repo: str, ref: str) -> Manifest:
+        """Read and verify a manifest."""
+        return await manifests.read_manifest(self._remote, repo, ref)
+
+    async def blob_exists(self, repo: str, digest: Digest) -> bool:
+        """Tell whether the repository holds the blob."""
+        return await blobs.blob_exists(self._remote, repo, digest)
+
+    def open_blob(
+        self, repo: str, descriptor: Descriptor, offset: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        """Stream a blob from `offset`; one attempt."""
+        return blobs.open_blob(self._remote, repo, descriptor, offset)
+
+    async def start_upload(
+        self, repo: str, descriptor: Descriptor, mount_from: str | None = None
+    ) -> Mounted | Upload:
+        """Mount a blob or begin its upload."""
+        return await uploads.start_upload(self._remote, repo, descriptor, mount_from)
+
+    async def put_manifest(self, repo: str, ref: str, manifest: Manifest) -> None:
+        """Write a manifest and prove it."""
+        await manifests.put_manifest(self._remote, repo, ref, manifest)

@@ -1,0 +1,44 @@
+"""Every number of the HTTP side, each with its unit and its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Timeouts"]
+
+# An error body is for one line of a message (protocol 3.7).
+ERROR_BODY = 64 * 1024
+# Tokens of registries with many scopes reach some 10 KB; a megabyte is an attack.
+TOKEN_BODY = 1024 * 1024
+# distribution 2.8 sends all tags in one page: a hundred thousand long ones are 13 MB.
+TAGS_BODY = 64 * 1024 * 1024
+# Upload locations and signed URLs are several KB; aiohttp's own limit is 8190 (protocol 3.2).
+HEADER_LINE = 64 * 1024
+# Registry, load balancer, storage, CDN; more is a loop.
+MOST_REDIRECTS = 5
+# What many registries' front ends bear from one client without answering 429.
+REQUESTS_AT_ONCE = 64
+# regclient's and oras' default.
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long to wait for what, in seconds; tests shorten some.
+
+    There is no total timeout: a layer may take hours. `connect` and `read` are aiohttp's
+    recommended stall limits. `commit` is long because registries hash and move a whole layer
+    before they answer its last byte. `stall` bounds a destination that takes no bytes, which
+    aiohttp does not watch. `first_retry` doubles up to `longest_retry`; a `Retry-After` is
+    obeyed up to `longest_pause`. `helper` bounds a credential helper, which may ask a person.
+    """
+
+    connect: float = 15
+    read: float = 60
+    commit: float = 600
+    stall: float = 60
+    first_retry: float = 0.5
+    longest_retry: float = 15
+    longest_pause: float = 900
+    helper: float = 60
+    farewell: float = 5

@@ -1,0 +1,94 @@
+"""Try again what may heal, and pause a registry that asks for it.
+
+Only for requests that can be sent twice: those without a body, and manifests. A blob that
+breaks midway is the engine's to restart, from where it stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING, TypeVar
+
+import stamina
+
+from imgmigrate.errors import TransientError
+from imgmigrate.events import Retrying
+from imgmigrate.stores.registry.http.limits import ATTEMPTS, REQUESTS_AT_ONCE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from imgmigrate.events import Sink
+    from imgmigrate.stores.registry.http.limits import Timeouts
+
+__all__ = ["Pace", "retrying"]
+
+T = TypeVar("T")
+_RANDOM = random.SystemRandom()
+
+# Retries are events of ours; stamina's own log line would be printed into the progress.
+logging.getLogger("stamina").setLevel(logging.ERROR)
+
+
+class Pace:
+    """How fast one registry may be asked: so many requests at once, and none in a pause.
+
+    A slot is held for one request and answer, never while waiting for anything else.
+    """
+
+    def __init__(self) -> None:
+        self._slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
+        self._until = 0.0
+
+    async def __aenter__(self) -> None:
+        await self.wait()
+        await self._slots.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._slots.release()
+
+    async def wait(self) -> None:
+        """Wait until no pause is left."""
+        left = self._until - asyncio.get_running_loop().time()
+        if left > 0:
+            await asyncio.sleep(left)
+            await self.wait()  # it may have grown meanwhile
+
+    def pause(self, seconds: float) -> None:
+        """Let every request to this registry wait; a longer pause stands."""
+        self._until = max(self._until, asyncio.get_running_loop().time() + seconds)
+
+
+async def retrying(
+    once: Callable[[], Awaitable[T]], sink: Sink, timeouts: Timeouts, *, attempts: int = ATTEMPTS
+) -> T:
+    """Call `once` until it succeeds, fails for good or has failed `attempts` times."""
+    async for attempt in stamina.retry_context(
+        on=_wait,
+        attempts=attempts,
+        timeout=None,
+        wait_initial=timeouts.first_retry,
+        wait_max=timeouts.longest_retry,
+        wait_jitter=timeouts.first_retry,
+    ):
+        with attempt:
+            try:
+                return await once()
+            except TransientError as error:
+                if attempt.num < attempts:
+                    delay = attempt.next_wait if error.retry_after is None else error.retry_after
+                    sink.emit(Retrying(error.subject, error.cause, delay))
+                raise
+    msg = "retry_context ended without a result"
+    raise AssertionError(msg)
+
+
+def _wait(error: Exception) -> bool | float:
+    if not isinstance(error, TransientError):
+        return False
+    if error.retry_after is None:
+        return True
+    # Spread those who were told the same moment.
+    return error.retry_after + _RANDOM.uniform(0, min(1.0, error.retry_after))

@@ -1,0 +1,71 @@
+"""Follow what a server points at: locations, redirects and links, all of them opaque.
+
+Pure. A signed URL dies of any re-quoting, so URLs are strings here and only ever joined as
+text; and a server may point anywhere, so every step says whether it stays at the origin.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["append_query", "next_link", "origin_of", "resolve", "same_origin"]
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_LINK = re.compile(r'\s*,?\s*<([^>]*)>((?:\s*;\s*[^\s=;,"]+(?:\s*=\s*(?:"[^"]*"|[^\s;,"]*))?)*)')
+_NEXT = re.compile(
+    r';\s*rel\s*=\s*(?:"(?:[^"]*\s)?next(?:\s[^"]*)?"|next(?![^\s;,]))', re.IGNORECASE
+)
+
+
+def origin_of(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of an http(s) URL; ValueError if it has none of them."""
+    parts = urlsplit(url)
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.username is not None:
+        msg = f"it points to {url!r}, which is not a plain http(s) URL"
+        raise ValueError(msg)
+    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme]
+
+
+def same_origin(one: str, other: str) -> bool:
+    """Tell whether two URLs reach the same server in the same way."""
+    return origin_of(one) == origin_of(other)
+
+
+def resolve(base: str, location: str) -> str:
+    """Resolve `location` against the URL that was answered; ValueError if it must not be followed.
+
+    A registry behind a proxy that ends TLS often answers `http://` for itself: that is read
+    as https. Any other step from https to http is refused.
+    """
+    location = location.strip()
+    if any(not character.isprintable() or character == " " for character in location):
+        msg = f"it points to {location!r}, which is not a URL"
+        raise ValueError(msg)
+    target = urljoin(base, location).partition("#")[0]
+    here, there = origin_of(base), origin_of(target)
+    if (here[0], there[0]) != ("https", "http"):
+        return target
+    if there[1] == here[1] and there[2] in (here[2], _DEFAULT_PORTS["http"]):
+        rest = target[len("http://") + len(urlsplit(target).netloc) :]
+        return f"https://{urlsplit(base).netloc}{rest}"
+    msg = f"it points from https to http://{there[1]}, which would expose what is sent"
+    raise ValueError(msg)
+
+
+def append_query(url: str, parameter: str) -> str:
+    """Add an already quoted `name=value`, leaving every other character as it is."""
+    return f"{url}{'&' if '?' in url else '?'}{parameter}"
+
+
+def next_link(lines: Iterable[str]) -> str | None:
+    """The target of `Link: <...>; rel="next"`, whatever the order of its parameters."""
+    for line in lines:
+        for found in _LINK.finditer(line):
+            if _NEXT.search(found[2]):
+                return found[1]
+    return None

@@ -1,0 +1,185 @@
+"""Streaming blobs: from any offset, through redirects, never past their size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imgmigrate.config.model import RegistryConfig
+from imgmigrate.errors import IntegrityError, NotFound, ProtocolError, Rejected, TransientError
+from imgmigrate.oci.manifest import Descriptor
+from imgmigrate.oci.reference import Digest
+from imgmigrate.stores.registry.http.limits import Timeouts
+from tests.fakes.registry import FakeRegistry, User
+from tests.support.images import image, layer
+
+if TYPE_CHECKING:
+    from imgmigrate.stores.registry.client import RegistryStore
+    from tests.stores.registry.conftest import Connect
+
+DATA = layer("blob", 3 * 1024 * 1024)
+BLOB = Descriptor("application/octet-stream", Digest.of(DATA), len(DATA))
+
+
+@pytest.fixture
+async def registry(fake_registry: FakeRegistry) -> FakeRegistry:
+    """A registry that holds the blob."""
+    fake_registry.put_image("a", "1", image(layers=[DATA]))
+    return fake_registry
+
+
+async def read(store: RegistryStore, descriptor: Descriptor = BLOB, offset: int = 0) -> bytes:
+    got = bytearray()
+    await read_into(got, store, descriptor, offset)
+    return bytes(got)
+
+
+async def read_into(
+    got: bytearray, store: RegistryStore, descriptor: Descriptor = BLOB, offset: int = 0
+) -> None:
+    """Read, keeping what came before an error."""
+    async for piece in store.open_blob("a", descriptor, offset):
+        got += piece
+
+
+@pytest.mark.parametrize("offset", [0, 1, 100_000, len(DATA) - 1])
+@pytest.mark.parametrize("redirect", [None, 302, 307])
+async def test_blob_is_streamed_from_any_offset(
+    registry: FakeRegistry, connect: Connect, offset: int, redirect: int | None
+) -> None:
+    """Directly or from the storage behind the registry, whose signed URL arrives untouched."""
+    registry.redirect_status = redirect
+    assert await read(connect(registry.host), offset=offset) == DATA[offset:]
+
+
+async def test_registry_that_ignores_ranges_is_read_from_the_start(
+    registry: FakeRegistry, connect: Connect
+) -> None:
+    """A 200 to a range means that the prefix is thrown away here."""
+    registry.fail("GET", "/blobs/", status=200, body=DATA)
+    assert await read(connect(registry.host), offset=100_000) == DATA[100_000:]
+
+
+async def test_absent_blob_is_not_found(registry: FakeRegistry, connect: Connect) -> None:
+    """A broken image is told by the digest that is missing."""
+    absent = replace(BLOB, digest=Digest.of(b"absent"))
+    with pytest.raises(NotFound, match=absent.digest):
+        await read(connect(registry.host), absent)
+
+
+async def test_range_that_cannot_be_served_is_rejected(
+    registry: FakeRegistry, connect: Connect
+) -> None:
+    """A 416 does not heal."""
+    longer = replace(BLOB, size=len(DATA) + 10)
+    with pytest.raises(Rejected, match="416"):
+        await read(connect(registry.host), longer, offset=len(DATA) + 5)
+
+
+@pytest.mark.parametrize("span", ["bytes 0-9/10", "bytes 5-9/*", "items 1-2/3", None])
+async def test_other_range_than_asked_for_is_a_protocol_error(
+    registry: FakeRegistry, connect: Connect, span: str | None
+) -> None:
+    """Bytes from elsewhere never continue a blob."""
+    registry.rewrite("GET", "/blobs/", {"Content-Range": span})
+    with pytest.raises(ProtocolError, match="another range"):
+        await read(connect(registry.host), offset=100)
+
+
+@pytest.mark.parametrize("size", [len(DATA) - 1, len(DATA) + 1])
+async def test_length_that_differs_from_the_manifest_is_found_before_reading(
+    registry: FakeRegistry, connect: Connect, size: int
+) -> None:
+    """The manifest says how long a blob is."""
+    with pytest.raises(IntegrityError, match="bytes where its manifest says"):
+        await read(connect(registry.host), replace(BLOB, size=size))
+
+
+async def test_bytes_past_the_size_are_never_yielded(
+    registry: FakeRegistry, connect: Connect
+) -> None:
+    """Without a length the stream is cut where the manifest says it ends."""
+    registry.rewrite("GET", "/blobs/", {"Content-Length": None, "Transfer-Encoding": "chunked"})
+    got = bytearray()
+    with pytest.raises(IntegrityError, match="longer than"):
+        await read_into(got, connect(registry.host), replace(BLOB, size=500_000))
+    assert bytes(got) == DATA[: len(got)]
+    assert len(got) <= 500_000
+
+
+async def test_stream_that_breaks_is_transient_after_what_arrived(
+    registry: FakeRegistry, connect: Connect
+) -> None:
+    """The reader keeps what came and opens again at the offset it reached."""
+    registry.cut("/blobs/", at=1_000_000)
+    store = connect(registry.host)
+    got = bytearray()
+    with pytest.raises(TransientError, match=BLOB.digest):
+        await read_into(got, store)
+    got += await read(store, offset=len(got))
+    assert bytes(got) == DATA
+    assert registry.count("GET", "/blobs/") == 2
+
+
+async def test_stream_that_stalls_is_transient(registry: FakeRegistry, connect: Connect) -> None:
+    """A server that stops sending is given up after the read timeout."""
+    registry.stall("GET", "/blobs/", at=1_000_000)
+    store = connect(registry.host, timeouts=Timeouts(read=0.2))
+    with pytest.raises(TransientError, match="in time"):
+        await read(store)
+
+
+async def test_closing_a_stream_frees_its_connection(
+    registry: FakeRegistry, connect: Connect
+) -> None:
+    """An abandoned blob does not hold the session open."""
+    stall = registry.stall("GET", "/blobs/", at=1000)
+    store = connect(registry.host)
+    stream = store.open_blob("a", BLOB)
+    await anext(stream)
+    await stall.reached.wait()
+    await stream.aclose()
+    stall.release()
+    assert await read(store) == DATA
+
+
+async def test_credentials_never_reach_the_storage(connect: Connect) -> None:
+    """A redirect to another origin is followed without Authorization."""
+    async with FakeRegistry(auth="basic", users=[User("me", "password")]) as registry:
+        registry.put_image("a", "1", image(layers=[DATA]))
+        registry.redirect_status = 307
+        config = RegistryConfig(plain_http=True, username="me", password="password")
+        assert await read(connect(registry.host, config)) == DATA
+        # The fake fails the test if the storage host sees a credential.
+        assert [request.authorised for request in registry.cdn_requests] == [False]
+
+
+async def test_signed_url_that_ran_out_is_transient(
+    registry: FakeRegistry, connect: Connect
+) -> None:
+    """The registry hands out a new one when it is asked again."""
+    registry.redirect_status = 307
+    location = {"Location": f"http://{registry.cdn_host}/storage/blobs/{BLOB.digest}?sig=old"}
+    registry.rewrite("GET", "/blobs/", location, times=1)
+    store = connect(registry.host)
+    with pytest.raises(TransientError, match="signed URL"):
+        await read(store)
+    assert await read(store) == DATA
+
+
+async def test_redirects_in_a_circle_end(registry: FakeRegistry, connect: Connect) -> None:
+    """There is a most of hops."""
+    where = {"Location": f"/v2/a/blobs/{BLOB.digest}"}
+    registry.fail("GET", "/blobs/", status=302, body=b"", headers=where)
+    with pytest.raises(ProtocolError, match="redirects more than"):
+        await read(connect(registry.host))
+
+
+async def test_existence_is_asked_by_head(registry: FakeRegistry, connect: Connect) -> None:
+    """In this repository, not in the registry."""
+    store = connect(registry.host)
+    assert await store.blob_exists("a", BLOB.digest)
+    assert not await store.blob_exists("b", BLOB.digest)
+    assert registry.count("GET", "/blobs/") == 0

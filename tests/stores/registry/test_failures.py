@@ -1,0 +1,141 @@
+"""Which error a bad answer, or none, becomes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imgmigrate.errors import (
+    AccessDenied,
+    AuthenticationError,
+    NotFound,
+    ProtocolError,
+    RateLimited,
+    Rejected,
+    StoreError,
+    TransientError,
+)
+from imgmigrate.stores.registry.http.failures import diagnose, failure, retry_after
+
+if TYPE_CHECKING:
+    from aioresponses import aioresponses
+
+    from tests.stores.registry.conftest import Connect
+
+
+def body(code: str, message: str = "") -> bytes:
+    return json.dumps({"errors": [{"code": code, "message": message}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "kind"),
+    [
+        (400, body("MANIFEST_INVALID"), Rejected),
+        (401, body("UNAUTHORIZED"), AuthenticationError),
+        (403, body("DENIED"), AccessDenied),
+        (404, body("NAME_UNKNOWN"), NotFound),
+        (405, body("UNSUPPORTED"), Rejected),
+        (408, b"", TransientError),
+        (409, b"", Rejected),
+        (412, b"", Rejected),
+        (413, b"<html>", Rejected),
+        (415, body("MANIFEST_INVALID"), Rejected),
+        (416, b"", Rejected),
+        (425, b"", TransientError),
+        (429, b"", RateLimited),
+        (403, body("TOOMANYREQUESTS"), RateLimited),
+        (499, b"", TransientError),
+        (500, b"", TransientError),
+        (501, b"", Rejected),
+        (502, b"", TransientError),
+        (503, body("UNAVAILABLE"), TransientError),
+        (504, b"", TransientError),
+        (522, b"", TransientError),
+        (200, b"", ProtocolError),
+        (302, b"", ProtocolError),
+    ],
+)
+def test_status_decides_and_code_refines(
+    status: int, content: bytes, kind: type[StoreError]
+) -> None:
+    """Each answer is the class of what the reader does next."""
+    error = failure("r/a:1", status, content, after=2)
+    assert type(error) is kind
+    assert error.status == status
+    assert error.retry_after == 2
+    assert str(error).startswith("r/a:1: ")
+    assert str(status) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "message"),
+    [
+        (b'{"errors":[{"code":"DENIED","message":"no"},{"code":"X"}]}', "DENIED", "no"),
+        (b'{"details":"invalid username"}', None, "invalid username"),
+        (b'{"message":"broken"}', None, "broken"),
+        (b'{"error":"invalid_grant","error_description":"old"}', "invalid_grant", "old"),
+        (b'{"errors":[]}', None, None),
+        (b'{"errors":["x"]}', None, None),
+        (b'{"errors":{"code":1}}', None, None),
+        (b"[1]", None, None),
+        (b"<html>502</html>", None, None),
+        (b"\xff", None, None),
+        (b"[" * 100_000, None, None),
+    ],
+)
+def test_error_bodies_of_any_format_are_read(
+    content: bytes, code: str | None, message: str | None
+) -> None:
+    """The standard's form and common others are understood, anything else says nothing."""
+    found = diagnose(content)
+    assert (found.code, found.message) == (code, message)
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (failure("x", 400, body("TAG_INVALID", "the tag is immutable")), "overwritten"),
+        (failure("x", 412), "overwritten"),
+        (failure("x", 429, body("TOOMANYREQUESTS", "see increase-rate-limits")), "Docker Hub"),
+        (failure("x", 413), "limits"),
+        (failure("x", 404, body("NAME_UNKNOWN")), "create the repository"),
+    ],
+)
+def test_errors_that_a_user_can_mend_say_how(error: StoreError, word: str) -> None:
+    """A hint names the fix."""
+    assert word in (error.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, None),
+        ("", None),
+        ("7", 7),
+        ("0", 0),
+        ("86400", 900),
+        ("soon", None),
+        ("-5", None),
+        ("Tue, 24 Nov 2020 12:00:00 GMT", 0),
+        ("Fri, 31 Dec 2100 23:59:59 GMT", 900),
+        ("Fri, 31 Dec 2100 23:59:59 -0000", 900),
+    ],
+)
+def test_retry_after_is_understood_and_clamped(text: str | None, expected: float | None) -> None:
+    """Seconds and dates count, between now and the longest pause."""
+    assert retry_after(text, 900) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(404, NotFound), (400, Rejected), (503, TransientError)]
+)
+async def test_error_of_an_answer_names_the_object(
+    mocked: aioresponses, connect: Connect, status: int, kind: type[StoreError]
+) -> None:
+    """What failed is named as the user wrote it."""
+    url = "http://reg.example.com/v2/a/tags/list?n=1000"
+    mocked.get(url, status=status, body=body("X", "because"), repeat=True)
+    with pytest.raises(kind, match=r"reg\.example\.com/a: .*because"):
+        await connect("reg.example.com").list_tags("a")
