@@ -1,0 +1,210 @@
+"""The blob board: each blob travels once per destination store (DESIGN section 8 rule 2).
+
+Whoever needs a blob in a repository asks the board. The first to ask starts a *flight*; all
+others wait for it, holding nothing, and then mount from where it landed. Flights belong to
+the run and not to the image that asked first: a cancelled or failed image leaves its
+neighbours' blobs in the air. A flight that fails is taken up by the next waiter, with its own
+source and its own repository.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from imgmigrate.applying.concurrent import both
+from imgmigrate.applying.retrying import attempts
+from imgmigrate.applying.streaming import chain, pour, read_resumed
+from imgmigrate.errors import ImgmigrateError, StoreError, on_side
+from imgmigrate.events import BlobFinished, BlobMoved, BlobStarted
+from imgmigrate.stores.base import Mounted, hold
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from imgmigrate.events import Sink
+    from imgmigrate.oci.manifest import Descriptor
+    from imgmigrate.oci.reference import Digest
+    from imgmigrate.stores.base import Upload
+    from imgmigrate.stores.place import Place
+
+__all__ = ["BlobBoard"]
+
+
+@dataclass(slots=True)
+class _Flight:
+    """One attempt to bring a blob into a repository; `error` says how it failed."""
+
+    source: Place
+    destination: Place
+    trust_heads: bool
+    landed: asyncio.Event = field(default_factory=asyncio.Event)
+    moved: int = 0
+    error: ImgmigrateError | None = None
+
+    def speaks_for(self, source: Place, destination: Place) -> bool:
+        """Tell whether this flight's failure is also that of another pair of places."""
+        if isinstance(self.error, StoreError) and self.error.side == "source":
+            return self.source == source
+        return self.destination == destination and self.source == source
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What the run knows of one blob at one destination store."""
+
+    repos: dict[str, None] = field(default_factory=dict)  # hold it, oldest first
+    flights: dict[str, _Flight] = field(default_factory=dict)  # by destination repository
+
+
+class BlobBoard:
+    """Bring blobs where they are needed; `tasks` is the run's, so flights outlive images."""
+
+    def __init__(self, tasks: asyncio.TaskGroup, sink: Sink) -> None:
+        self._tasks = tasks
+        self._sink = sink
+        self._entries: dict[tuple[str, Digest], _Entry] = {}
+        self._committed: set[tuple[str, str]] = set()
+        self._flying: set[asyncio.Task[None]] = set()
+
+    async def ensure(
+        self, blob: Descriptor, source: Place, destination: Place, *, trust_heads: bool = True
+    ) -> int:
+        """Return once `destination` holds the blob; the bytes that this caller's flight sent.
+
+        With `trust_heads=False` it is uploaded whatever the destination says it has. Raises
+        the StoreError of the flight that speaks for this source and destination.
+        """
+        key = (destination.store.identity, blob.digest)
+        entry = self._entries.setdefault(key, _Entry())
+        if not trust_heads:
+            entry.repos.pop(destination.repo, None)
+        while destination.repo not in entry.repos:
+            flight = entry.flights.get(destination.repo) or _leader(entry)
+            mine = flight is None
+            if flight is None:
+                flight = _Flight(source, destination, trust_heads)
+                entry.flights[destination.repo] = flight
+                task = self._tasks.create_task(self._fly(entry, flight, blob))
+                self._flying.add(task)
+                task.add_done_callback(self._flying.discard)
+            await flight.landed.wait()
+            if mine and flight.error is None:
+                return flight.moved
+            if flight.error is not None and (mine or flight.speaks_for(source, destination)):
+                raise flight.error
+        return 0
+
+    def committed(self, destination: Place) -> None:
+        """Note that a manifest of this run is in place: its repository's blobs can be mounted."""
+        self._committed.add((destination.store.identity, destination.repo))
+
+    def cancel(self) -> None:
+        """End what no image waits for any more, when the run ends."""
+        for task in self._flying:
+            task.cancel()
+
+    async def _fly(self, entry: _Entry, flight: _Flight, blob: Descriptor) -> None:
+        destination = flight.destination
+        how: Literal["uploaded", "mounted", "exists", "failed"] = "failed"
+        try:
+            how = await self._bring(entry, flight, blob)
+            entry.repos[destination.repo] = None
+        except asyncio.CancelledError:
+            flight.error = ImgmigrateError(f"{destination.repository}@{blob.digest}: cancelled")
+            raise
+        except ImgmigrateError as error:
+            flight.error = error
+        except Exception as error:  # noqa: BLE001 - the boundary of one blob: waiters get it
+            flight.error = ImgmigrateError(f"{destination.repository}@{blob.digest}: {error!r}")
+        finally:
+            del entry.flights[destination.repo]
+            flight.landed.set()
+            self._sink.emit(BlobFinished(destination.repository, blob.digest, blob.size, how))
+
+    async def _bring(
+        self, entry: _Entry, flight: _Flight, blob: Descriptor
+    ) -> Literal["uploaded", "mounted", "exists"]:
+        """Find, mount or send one blob; a destination that breaks gets a new session."""
+        store, repo = flight.destination.store, flight.destination.repo
+        async for attempt in attempts(self._sink, "destination"):
+            with attempt:
+                if not flight.trust_heads:
+                    return await self._send(flight, blob, None)
+                origin = self._mountable(entry, flight)
+                # A mount answers for a blob that is already there; after a broken upload only
+                # a HEAD tells whether it was committed all the same.
+                if origin is None or attempt.num > 1:
+                    with on_side("destination"):
+                        if await store.blob_exists(repo, blob.digest):
+                            return "exists"
+                session: Upload | None = None
+                if origin is not None:
+                    with on_side("destination"):
+                        answer = await store.start_upload(repo, blob, mount_from=origin)
+                    if isinstance(answer, Mounted):
+                        return "mounted"
+                    session = answer
+                return await self._send(flight, blob, session)
+        raise AssertionError
+
+    def _mountable(self, entry: _Entry, flight: _Flight) -> str | None:
+        """Name a repository of the destination store that has the blob."""
+        store = flight.destination.store
+        if store.identity == flight.source.store.identity:
+            return flight.source.repo
+        for repo in entry.repos:
+            if not store.mounts_need_manifest or (store.identity, repo) in self._committed:
+                return repo
+        return None
+
+    async def _send(
+        self, flight: _Flight, blob: Descriptor, session: Upload | None
+    ) -> Literal["uploaded", "mounted"]:
+        """Stream the blob; slots are taken before anything opens."""
+        destination, source = flight.destination, flight.source
+        repository = destination.repository
+        sent = 0
+
+        def moved(count: int) -> None:
+            nonlocal sent
+            sent += count
+            flight.moved += count
+            self._sink.emit(BlobMoved(repository, blob.digest, count))
+
+        async def begin() -> None:
+            nonlocal session
+            if session is None:
+                with on_side("destination"):
+                    answer = await destination.store.start_upload(destination.repo, blob)
+                session = None if isinstance(answer, Mounted) else answer
+
+        try:
+            async with (
+                hold(source.store.budget.read, destination.store.budget.write),
+                aclosing(read_resumed(source, blob, self._sink)) as pieces,
+            ):
+                # A round trip each, at the same time.
+                _, first = await both(begin(), _next(pieces))
+                if session is None:
+                    return "mounted"
+                self._sink.emit(BlobStarted(repository, blob.digest, blob.size))
+                await pour(chain(first, pieces), session, blob, source, moved)
+        except BaseException:
+            moved(-sent)
+            if session is not None:
+                await session.abort()
+            raise
+        return "uploaded"
+
+
+async def _next(pieces: AsyncIterator[bytes]) -> bytes:
+    """Open a stream by reading its first piece; nothing if the blob is empty."""
+    return await anext(pieces, b"")
+
+
+def _leader(entry: _Entry) -> _Flight | None:
+    """Find the flight to wait for while the store does not have the blob at all."""
+    return None if entry.repos else next(iter(entry.flights.values()), None)

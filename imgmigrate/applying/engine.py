@@ -1,0 +1,175 @@
+"""Run changes: at most so many images open, each isolated, every one answered by a receipt.
+
+The seam where another executor plugs in: `async with engine.run(changes) as receipts`.
+Leaving the block cancels and awaits everything. The engine never prints and never writes the
+state: it emits events and yields receipts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from imgmigrate.applying.blobs import BlobBoard
+from imgmigrate.applying.concurrent import both
+from imgmigrate.applying.transfer import Transfer, Trust
+from imgmigrate.errors import ImgmigrateError, on_side
+from imgmigrate.events import ImageStarted, Outcome, Receipt
+from imgmigrate.plan import Action
+from imgmigrate.stores.place import Place
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+
+    from imgmigrate.events import Sink
+    from imgmigrate.oci.reference import Digest, Reference, Repository
+    from imgmigrate.plan import Change
+    from imgmigrate.state.record import Source
+    from imgmigrate.stores.cache import ManifestCache
+    from imgmigrate.stores.pool import Stores
+
+__all__ = ["Engine"]
+
+logger = logging.getLogger(__name__)
+
+
+class Engine:
+    """Carry out `copy`, `update` and `adopt` rows."""
+
+    def __init__(
+        self, stores: Stores, cache: ManifestCache, *, parallelism: int, sink: Sink
+    ) -> None:
+        self._stores = stores
+        self._cache = cache
+        self._parallelism = parallelism
+        self._sink = sink
+
+    @asynccontextmanager
+    async def run(self, changes: Sequence[Change]) -> AsyncIterator[AsyncIterator[Receipt]]:
+        """Yield the receipts of `changes` as they are done, largest images first.
+
+        A receipt that nobody takes slows the run down: what is done is recorded before much
+        more is begun.
+        """
+        waiting = iter(sorted(changes, key=_largest_first))
+        finished: asyncio.Queue[Receipt] = asyncio.Queue(self._parallelism)
+        failure: Exception | None = None
+        async with asyncio.TaskGroup() as flights:
+            board = BlobBoard(flights, self._sink)
+            transfer = Transfer(board, self._cache)
+            async with asyncio.TaskGroup() as images:
+                workers = [
+                    images.create_task(self._work(waiting, transfer, finished))
+                    for _ in range(min(self._parallelism, len(changes)))
+                ]
+                try:
+                    yield _take(finished, len(changes))
+                except Exception as error:  # noqa: BLE001 - kept out of the groups, raised below
+                    failure = error
+                finally:
+                    for worker in workers:
+                        worker.cancel()
+            board.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _work(
+        self, waiting: Iterator[Change], transfer: Transfer, finished: asyncio.Queue[Receipt]
+    ) -> None:
+        for change in waiting:
+            self._sink.emit(ImageStarted(change.address))
+            await finished.put(await self._one(change, transfer))
+
+    async def _one(self, change: Change, transfer: Transfer) -> Receipt:
+        """The boundary of one image: whatever goes wrong in it becomes its receipt."""
+        try:
+            return await self._carry_out(change, transfer)
+        except ImgmigrateError as error:
+            return Receipt(change.address, Outcome.FAILED, error=error)
+        except Exception as error:
+            logger.exception("unexpected failure of %s", change.address)
+            wrapped = ImgmigrateError(f"{change.address}: {type(error).__name__}: {error}")
+            return Receipt(change.address, Outcome.FAILED, error=wrapped)
+
+    async def _carry_out(self, change: Change, transfer: Transfer) -> Receipt:
+        if change.source is None or change.after is None:
+            message = f"{change.address}: the plan does not say what to write"
+            raise ImgmigrateError(message, hint="plan again")
+        destination = self._place(change.address.repository)
+        if change.action is Action.ADOPT:
+            return await self._adopt(change, change.after, destination)
+        return await self._copy(change, change.source, change.after, destination, transfer)
+
+    async def _adopt(self, change: Change, after: Digest, destination: Place) -> Receipt:
+        found = await _look(change.address, destination)
+        if found == after:
+            return Receipt(change.address, Outcome.APPLIED, after)
+        return _conflict(change, found)
+
+    async def _copy(
+        self,
+        change: Change,
+        origin: Source,
+        after: Digest,
+        destination: Place,
+        transfer: Transfer,
+    ) -> Receipt:
+        """Copy the graph, then write the tag if the destination is still as planned.
+
+        The destination is read twice: at the start, beside the source's manifest, so that a
+        conflict or a copy that is already there costs no bytes; and just before the tag.
+        """
+        source = self._place(origin.reference.repository)
+        found, manifest = await both(
+            _look(change.address, destination), transfer.read(source, origin.digest)
+        )
+        early = _judge(change, after, found, moved=0)
+        if early is not None:
+            return early
+        trust = Trust.BLOBS if change.before == after else Trust.ALL
+        moved = await transfer.bring_parts(manifest, source, destination, trust)
+        late = _judge(change, after, await _look(change.address, destination), moved=moved)
+        if late is not None:
+            return late
+        moved += await transfer.write(manifest, change.address.target, source, destination)
+        return Receipt(change.address, Outcome.APPLIED, after, moved)
+
+    def _place(self, repository: Repository) -> Place:
+        return Place(self._stores.of(repository), repository.path)
+
+
+async def _look(address: Reference, destination: Place) -> Digest | None:
+    """Read what is at the address now; only a 404 is absence here (DESIGN section 4)."""
+    with on_side("destination"):
+        found = await destination.store.head(destination.repo, address.target)
+    return found.digest if found else None
+
+
+def _judge(change: Change, after: Digest, found: Digest | None, *, moved: int) -> Receipt | None:
+    """Apply rule 7: None is "go"; as `after` is done already; anything else is a conflict."""
+    if found == change.before:
+        return None
+    if found == after:
+        return Receipt(change.address, Outcome.ALREADY, after, moved)
+    return _conflict(change, found)
+
+
+def _conflict(change: Change, found: Digest | None) -> Receipt:
+    planned = change.before.short if change.before else "nothing"
+    shows = found.short if found else "nothing"
+    message = f"destination {change.address}: shows {shows}, planned from {planned}"
+    error = ImgmigrateError(message, hint="somebody changed it since the plan; plan again")
+    return Receipt(change.address, Outcome.CONFLICT, error=error)
+
+
+def _largest_first(change: Change) -> tuple[int, str]:
+    """Order images so that no large one is left alone at the end; unknown sizes come first."""
+    known = change.transfer_bytes if change.transfer_bytes is not None else change.size
+    return (-known if known is not None else -(1 << 62), str(change.address))
+
+
+async def _take(finished: asyncio.Queue[Receipt], count: int) -> AsyncIterator[Receipt]:
+    for _ in range(count):
+        yield await finished.get()

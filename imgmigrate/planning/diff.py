@@ -1,0 +1,148 @@
+"""Decide what to change: desired x observed x recorded -> one change.
+
+Pure: no I/O and no clock. Everything it needs is an argument, so every row of the table in
+DESIGN section 5 is one parametrised test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imgmigrate.config.model import Overwrite
+from imgmigrate.plan import Action, Change
+from imgmigrate.state.record import Source
+
+if TYPE_CHECKING:
+    from imgmigrate.oci.manifest import Descriptor
+    from imgmigrate.oci.reference import Digest, Reference
+    from imgmigrate.state.record import ImageRecord, State
+
+__all__ = ["Exceptions", "Wish", "decide", "decide_unwanted", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the rules ask for at one address. `found` is None if the source does not have it."""
+
+    address: Reference
+    source: Reference
+    found: Descriptor | None
+    overwrite: Overwrite
+    explicit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exceptions:
+    """What the command line asked for at this address, and what only a look inside tells.
+
+    `equivalent`: both sides are indexes that list the same children in other bytes.
+    """
+
+    replace: bool = False
+    allow_overwrite: bool = False
+    equivalent: bool = False
+
+
+def decide(
+    wish: Wish, destination: Digest | None, state: State, exceptions: Exceptions
+) -> Change | None:
+    """Decide one address that the rules ask for; None is "nothing to say": unchanged or no row."""
+    record = state.record(wish.address)
+    recorded = record.digest if record else None
+    live = record is not None and record.is_live
+    if wish.found is None:
+        return _source_gone(wish, destination, record)
+    wanted = wish.found.digest
+
+    def change(action: Action, reason: str) -> Change:
+        writes = action.writes or action is Action.ADOPT
+        return Change(
+            address=wish.address,
+            action=action,
+            reason=reason,
+            source=Source(reference=wish.source, digest=wanted),
+            before=destination,
+            after=wanted if writes else None,
+            recorded=recorded,
+            media_type=wish.found.media_type if wish.found else None,
+        )
+
+    if destination is None:
+        return change(Action.COPY, "destination_lost" if live else "new")
+    if destination == wanted:
+        if not (live and recorded == wanted):
+            return change(Action.ADOPT, "already_there")
+        return change(Action.UPDATE, "replace") if exceptions.replace else None
+    return change(*_differing(wish, destination, state, exceptions, live=live))
+
+
+def _differing(
+    wish: Wish, destination: Digest, state: State, exceptions: Exceptions, *, live: bool
+) -> tuple[Action, str]:
+    """Decide what to do about a destination that shows something else."""
+    if exceptions.allow_overwrite and not state.owns(wish.address, destination):
+        return Action.UPDATE, "overwrite_allowed"
+    if wish.overwrite is Overwrite.NEVER:
+        return Action.KEEP, "overwrite_never"
+    if state.owns(wish.address, destination):
+        return Action.UPDATE, "source_moved"
+    if wish.overwrite is Overwrite.ALWAYS:
+        return Action.UPDATE, "overwrite_always"
+    if exceptions.equivalent:
+        if wish.overwrite is Overwrite.EQUIVALENT:
+            return Action.UPDATE, "overwrite_equivalent"
+        return Action.CONFLICT, "equivalent"
+    return Action.CONFLICT, "changed_here" if live else "foreign"
+
+
+def _source_gone(
+    wish: Wish, destination: Digest | None, record: ImageRecord | None
+) -> Change | None:
+    if record is not None and record.is_live:
+        return Change(
+            address=wish.address,
+            action=Action.KEEP,
+            reason="source_gone",
+            source=record.source,
+            before=destination,
+            recorded=record.digest,
+            media_type=record.media_type,
+        )
+    if not wish.explicit:
+        return None
+    return failed(
+        wish.address,
+        "source_missing",
+        f"source {wish.source}: not found; correct the config, or remove the tag from it",
+        record,
+    )
+
+
+def decide_unwanted(record: ImageRecord, *, still_selected: bool, rule_exists: bool) -> Change:
+    """Decide a live record whose address the rules, as the source lists it now, do not ask for."""
+    if still_selected:
+        action, reason = Action.KEEP, "source_gone"
+    else:
+        action, reason = Action.FORGET, "deselected" if rule_exists else "rule_removed"
+    return Change(
+        address=record.address,
+        action=action,
+        reason=reason,
+        source=record.source,
+        recorded=record.digest,
+        media_type=record.media_type,
+    )
+
+
+def failed(
+    address: Reference, reason: str, detail: str, record: ImageRecord | None = None
+) -> Change:
+    """Say that an address, or a whole destination repository, could not be decided."""
+    return Change(
+        address=address,
+        action=Action.ERROR,
+        reason=reason,
+        recorded=record.digest if record else None,
+        detail=detail,
+    )

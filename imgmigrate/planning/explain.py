@@ -1,0 +1,77 @@
+"""Say in a few words what changes inside an image that is updated.
+
+The only user of deepdiff, and only on pairs of documents that are known to differ: it is far
+too slow to find which do. It is loaded when first needed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from imgmigrate.errors import printable
+
+if TYPE_CHECKING:
+    from imgmigrate.oci.manifest import Manifest
+
+__all__ = ["explain"]
+
+# A plan is read by people: what matters fits in a few lines.
+MOST_LINES = 8
+_OWN_WORDS = ("manifests", "layers", "config", "blobs")
+
+
+def explain(before: Manifest, after: Manifest) -> tuple[str, ...]:
+    """List what differs: platforms or layers first, then other fields such as annotations."""
+    lines = []
+    if before.is_index != after.is_index:
+        lines.append(f"{_kind(before)} becomes {_kind(after)}")
+    elif after.is_index:
+        lines += _platforms(before, after)
+    else:
+        lines += _layers(before, after)
+    lines += _others(before.document, after.document)
+    if len(lines) > MOST_LINES:
+        lines = [*lines[: MOST_LINES - 1], f"and {len(lines) - MOST_LINES + 1} more differences"]
+    return tuple(printable(line, 120) for line in lines)
+
+
+def _kind(manifest: Manifest) -> str:
+    return "an index" if manifest.is_index else "a single image"
+
+
+def _platforms(before: Manifest, after: Manifest) -> list[str]:
+    old = {str(child.platform or child.digest.short): child.digest for child in before.children}
+    new = {str(child.platform or child.digest.short): child.digest for child in after.children}
+    lines = [f"platform {name} added" for name in new if name not in old]
+    lines += [f"platform {name} removed" for name in old if name not in new]
+    changed = [name for name in new if name in old and new[name] != old[name]]
+    lines += [f"platform {name}: {old[name].short} -> {new[name].short}" for name in changed]
+    return lines
+
+
+def _layers(before: Manifest, after: Manifest) -> list[str]:
+    old = {blob.digest for blob in before.blobs}
+    new = {blob.digest: blob.size for blob in after.blobs}
+    fresh = [digest for digest in new if digest not in old]
+    gone = [digest for digest in old if digest not in new]
+    if not fresh and not gone:
+        return []
+    return [f"{len(fresh)} of {len(new)} blobs are new, {len(gone)} no longer used"]
+
+
+def _others(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    from deepdiff import DeepDiff
+
+    rest_before = {key: value for key, value in before.items() if key not in _OWN_WORDS}
+    rest_after = {key: value for key, value in after.items() if key not in _OWN_WORDS}
+    lines = []
+    for kind, nodes in DeepDiff(rest_before, rest_after, view="tree").items():
+        for node in nodes:
+            name = ".".join(str(part) for part in node.path(output_format="list"))
+            if kind.endswith("_added"):
+                lines.append(f"{name}: {node.t2} added")
+            elif kind.endswith("_removed"):
+                lines.append(f"{name}: {node.t1} removed")
+            else:
+                lines.append(f"{name}: {node.t1} -> {node.t2}")
+    return sorted(lines)

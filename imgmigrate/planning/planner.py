@@ -1,0 +1,400 @@
+"""Join selection, observation and the diff into a plan; `make_plan` is the one way in."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from imgmigrate import __version__
+from imgmigrate.errors import ConfigError, NotFound, StoreError, UsageError
+from imgmigrate.events import NoSink, Warned
+from imgmigrate.matching import parse_pattern
+from imgmigrate.oci.manifest import INDEXES, SCHEMA1, Descriptor
+from imgmigrate.oci.reference import Reference, Repository
+from imgmigrate.plan import Action, Change, Filters, Header, Plan, StateBinding, Summary
+from imgmigrate.planning.diff import Exceptions, Wish, decide, decide_unwanted, failed
+from imgmigrate.planning.explain import explain
+from imgmigrate.planning.observe import Observer
+from imgmigrate.planning.select import select_tags, would_select
+from imgmigrate.planning.sizes import Sizes, measure
+from imgmigrate.state.backends.local import LocalState
+from imgmigrate.stores.cache import ManifestCache
+from imgmigrate.stores.place import read_manifest
+from imgmigrate.stores.pool import open_stores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from imgmigrate.config.model import Config, Rule
+    from imgmigrate.events import Sink
+    from imgmigrate.matching import Pattern
+    from imgmigrate.state.record import ImageRecord, State
+
+__all__ = ["PlanOptions", "make_plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """What the command line adds to the config: globs over addresses, sizes, concurrency."""
+
+    target: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    replace: tuple[str, ...] = ()
+    allow_overwrite: tuple[str, ...] = ()
+    sizes: Sizes = "auto"
+    parallelism: int = 32
+
+
+async def make_plan(
+    config: Config, options: PlanOptions | None = None, *, sink: Sink | None = None
+) -> Plan:
+    """Compare what the config asks for with both sides and the state; change nothing.
+
+    What cannot be read becomes an error row. Raises StateError for a damaged state and
+    UsageError or ConfigError where the rules or options contradict what is there.
+    """
+    options, sink = options or PlanOptions(), sink or NoSink()
+    state = await asyncio.to_thread(LocalState(config.state).read)
+    cache = ManifestCache(config.state / "cache")
+    async with open_stores(config, sink=sink) as stores:
+        observer = Observer(stores, state, sink, options.parallelism)
+        planner = _Planner(config, options, state, cache, observer, sink)
+        changes, unchanged = await planner.plan()
+    filters = Filters(target=options.target, exclude=options.exclude)
+    header = Header(
+        tool_version=__version__,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        config_sha256=config.sha256,
+        git_commit=await asyncio.to_thread(git_commit, config.base),
+        state=StateBinding(lineage=state.lineage, sequence=state.sequence, head=state.head),
+        filters=filters,
+        complete=filters == Filters() and all(c.action is not Action.ERROR for c in changes),
+        summary=Summary.of(changes, unchanged),
+    )
+    return Plan.of(header, changes)
+
+
+def git_commit(folder: Path) -> str | None:
+    """Name the commit that a folder is checked out at; None outside of git."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+class _Globs:
+    """Globs over addresses that remember which of them ever matched."""
+
+    def __init__(self, option: str, texts: tuple[str, ...]) -> None:
+        self._option = option
+        self._unmatched = set(texts)
+        self._patterns: list[tuple[str, Pattern]] = []
+        for text in texts:
+            try:
+                self._patterns.append((text, parse_pattern(text)))
+            except ValueError as error:
+                message = f"--{option} {text}: {error}"
+                raise UsageError(message) from None
+
+    def __bool__(self) -> bool:
+        return bool(self._patterns)
+
+    def match(self, address: Reference) -> bool:
+        """Tell whether some glob matches, and note each that does."""
+        hits = [text for text, pattern in self._patterns if pattern.matches_reference(address)]
+        self._unmatched.difference_update(hits)
+        return bool(hits)
+
+    def check(self) -> None:
+        """Refuse a glob that matched nothing: it is a typing error."""
+        for text in sorted(self._unmatched):
+            message = f"--{self._option} {text}: matches no address of this plan"
+            hint = "globs match destinations, such as registry.new/team/**:v1.*"
+            raise UsageError(message, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One address that a rule asks for, before anybody looked at the source."""
+
+    source: Reference
+    rule: Rule
+    explicit: bool
+
+
+@dataclass(slots=True)
+class _Planner:
+    config: Config
+    options: PlanOptions
+    state: State
+    cache: ManifestCache
+    observer: Observer
+    sink: Sink
+    target: _Globs = field(init=False)
+    exclude: _Globs = field(init=False)
+    replace: _Globs = field(init=False)
+    allow_overwrite: _Globs = field(init=False)
+    # Rules whose source could not be listed: their records are neither kept nor forgotten.
+    unlisted: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.target = _Globs("target", self.options.target)
+        self.exclude = _Globs("exclude", self.options.exclude)
+        self.replace = _Globs("replace", self.options.replace)
+        self.allow_overwrite = _Globs("allow-overwrite", self.options.allow_overwrite)
+
+    async def plan(self) -> tuple[list[Change], int]:
+        """Return the changes and how many addresses need none."""
+        asked, changes = await self._ask()
+        wishes, problems = await self._observe(asked)
+        changes += problems
+        unchanged = 0
+        for change in await self._decide(wishes):
+            if change is None:
+                unchanged += 1
+            else:
+                changes.append(change)
+        changes += self._unwanted(asked)
+        for globs in (self.target, self.exclude, self.replace, self.allow_overwrite):
+            globs.check()
+        return await self._measure(changes), unchanged
+
+    async def _ask(self) -> tuple[dict[Reference, _Asked], list[Change]]:
+        """Turn rules into addresses; a source that cannot be listed becomes error rows."""
+        listings = await self.observer.list_sources(
+            rule.source for rule in self.config.rules if rule.has_patterns
+        )
+        asked: dict[Reference, _Asked] = {}
+        problems: dict[Reference, Change] = {}
+        for rule in self.config.rules:
+            listing = listings[rule.source] if rule.has_patterns else []
+            if isinstance(listing, StoreError):
+                self.unlisted.add(rule.number)
+                for destination in rule.destinations:
+                    address = Reference(destination.repository)
+                    problems[address] = self._unlistable(address, rule, listing)
+                continue
+            for source, addresses, explicit in _expand(rule, listing):
+                for address in addresses:
+                    if self._is_wanted(address):
+                        _add(asked, address, _Asked(source, rule, explicit))
+            if rule.has_patterns and not select_tags(rule, listing):
+                message = f"{rule.file}:{rule.line}: {rule.source}: the rule matches no tag"
+                self.sink.emit(Warned("rule_matches_nothing", message))
+        return asked, list(problems.values())
+
+    def _unlistable(self, address: Reference, rule: Rule, error: StoreError) -> Change:
+        known = any(record.source.reference.repository == rule.source for record in self._live())
+        missing = isinstance(error, NotFound) and not known
+        return failed(address, "source_missing" if missing else "unreadable", str(error))
+
+    def _live(self) -> Iterable[ImageRecord]:
+        return self.state.live()
+
+    def _is_wanted(self, address: Reference) -> bool:
+        """Apply --target and --exclude; both are asked, so that each notes what it matched."""
+        targeted = self.target.match(address) or not self.target
+        return not self.exclude.match(address) and targeted
+
+    async def _observe(
+        self, asked: dict[Reference, _Asked]
+    ) -> tuple[list[tuple[Wish, Descriptor | None]], list[Change]]:
+        """Look at both sides of every address; what cannot be read becomes an error row."""
+        async with asyncio.TaskGroup() as group:
+            heads = group.create_task(
+                self.observer.head_sources({each.source for each in asked.values()})
+            )
+            looks = group.create_task(self.observer.look_at_destinations(asked))
+        sources, destinations = heads.result(), looks.result()
+        vanished = await self._vanished(asked, sources)
+        wishes, problems = [], _Problems(self.state)
+        for address, each in asked.items():
+            found = vanished.get(each.source.repository) or sources[each.source]
+            there = destinations[address]
+            if isinstance(found, StoreError):
+                problems.add(address, found)
+            elif isinstance(there, StoreError):
+                problems.add(address, there)
+            elif found is not None and found.media_type in SCHEMA1:
+                problems.add_unsupported(address, each.source)
+            else:
+                overwrite = each.rule.overwrite
+                wish = Wish(address, each.source, found, overwrite, each.explicit)
+                wishes.append((wish, there))
+        return wishes, problems.changes()
+
+    async def _vanished(
+        self,
+        asked: dict[Reference, _Asked],
+        sources: dict[Reference, Descriptor | StoreError | None],
+    ) -> dict[Repository, StoreError]:
+        """Find source repositories that are gone as a whole although images came from them.
+
+        A HEAD that answers 404 does not tell a tag that is gone from a repository that is.
+        """
+        doubtful = {
+            each.source.repository
+            for address, each in asked.items()
+            if sources[each.source] is None
+            and (record := self.state.record(address)) is not None
+            and record.is_live
+        }
+        listings = await self.observer.list_sources(doubtful)
+        return {repo: found for repo, found in listings.items() if isinstance(found, StoreError)}
+
+    async def _decide(self, wishes: list[tuple[Wish, Descriptor | None]]) -> list[Change | None]:
+        decided: list[Change | None] = []
+        for wish, there in wishes:
+            exceptions = Exceptions(
+                replace=self.replace.match(wish.address),
+                allow_overwrite=self.allow_overwrite.match(wish.address),
+            )
+            digest = there.digest if there else None
+            change = decide(wish, digest, self.state, exceptions)
+            if change is not None and change.action is Action.CONFLICT:
+                if await self._are_equivalent(wish, there):
+                    change = decide(wish, digest, self.state, Exceptions(equivalent=True))
+            elif change is None and wish.found is None:
+                continue  # a pattern's tag that vanished between listing and HEAD: no row
+            decided.append(change)
+        return decided
+
+    async def _are_equivalent(self, wish: Wish, there: Descriptor | None) -> bool:
+        """Tell whether both sides are indexes of the same children in other bytes."""
+        found = wish.found
+        if found is None or there is None:
+            return False
+        if found.media_type not in INDEXES or there.media_type not in INDEXES:
+            return False
+        try:
+            source = await read_manifest(
+                self.observer.place(wish.source.repository), found.digest, self.cache
+            )
+            destination = await read_manifest(
+                self.observer.place(wish.address.repository), there.digest, self.cache
+            )
+        except StoreError:  # then it stays the conflict that it is
+            return False
+        ours = sorted(child.digest for child in source.children)
+        return ours == sorted(child.digest for child in destination.children)
+
+    def _unwanted(self, asked: dict[Reference, _Asked]) -> list[Change]:
+        """Decide the live records that no rule asks for, as the sources are listed now."""
+        by_source = defaultdict(list)
+        for rule in self.config.rules:
+            by_source[rule.source].append(rule)
+        changes = []
+        for record in self._live():
+            if record.address in asked or not self._is_wanted(record.address):
+                continue
+            rules = by_source[record.source.reference.repository]
+            if any(rule.number in self.unlisted and would_select(rule, record) for rule in rules):
+                continue
+            repositories = {each.repository for rule in rules for each in rule.destinations}
+            changes.append(
+                decide_unwanted(
+                    record,
+                    still_selected=any(would_select(rule, record) for rule in rules),
+                    rule_exists=record.address.repository in repositories,
+                )
+            )
+        return changes
+
+    async def _measure(self, changes: list[Change]) -> list[Change]:
+        measured = await measure(
+            changes,
+            self.observer.place,
+            self.cache,
+            self.state,
+            sizes=self.options.sizes,
+            parallelism=self.options.parallelism,
+        )
+        if self.options.sizes == "never":
+            return measured
+        return [await self._explain(change) for change in measured]
+
+    async def _explain(self, change: Change) -> Change:
+        """Add what changes inside an updated image, where both manifests are to be had free."""
+        source, before = change.source, change.before
+        if change.action is not Action.UPDATE or source is None or before in (None, source.digest):
+            return change
+        new = self.cache.get(source.digest)
+        place = self.observer.place(change.address.repository)
+        if source.reference.repository.is_layout:
+            origin = self.observer.place(source.reference.repository)
+            new = await read_manifest(origin, source.digest, self.cache)
+        if new is None or before is None or place.store.is_metered:
+            return change
+        try:
+            old = await read_manifest(place, before, self.cache)
+        except StoreError:  # an explanation is not worth an error
+            return change
+        return change.model_copy(update={"inside": explain(old, new)})
+
+
+def _expand(
+    rule: Rule, listing: list[str]
+) -> Iterable[tuple[Reference, tuple[Reference, ...], bool]]:
+    """List (source, addresses, named explicitly) of a rule."""
+    if rule.digest is not None:
+        yield rule.source.at(rule.digest), rule.digest_addresses(), True
+        return
+    explicit = set(rule.explicit_tags)
+    for tag in select_tags(rule, listing):
+        yield rule.source.at(tag), rule.addresses(tag), tag in explicit
+
+
+def _add(asked: dict[Reference, _Asked], address: Reference, new: _Asked) -> None:
+    """Ask for an address once; two different sources for it are an error naming both lines."""
+    first = asked.setdefault(address, new)
+    if first.source != new.source:
+        message = (
+            f"{address} is asked for from two sources: {first.source} "
+            f"({first.rule.file}:{first.rule.line}) and {new.source}"
+        )
+        hint = "give one of them another destination, or select its tags more narrowly"
+        raise ConfigError(message, file=new.rule.file, line=new.rule.line, hint=hint)
+
+
+class _Problems:
+    """Error rows; one failure that stands at many addresses of a repository is one row."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._rows: list[Change] = []
+        self._shared: dict[tuple[Repository, int], list[tuple[Reference, StoreError]]] = (
+            defaultdict(list)
+        )
+
+    def add(self, address: Reference, error: StoreError) -> None:
+        """Note that a side of this address could not be read."""
+        self._shared[address.repository, id(error)].append((address, error))
+
+    def add_unsupported(self, address: Reference, source: Reference) -> None:
+        """Note an image of a type that no registry of today takes."""
+        detail = f"source {source}: docker schema 1, which registries refuse; push it anew"
+        self._rows.append(failed(address, "unsupported", detail, self._state.record(address)))
+
+    def changes(self) -> list[Change]:
+        """The rows."""
+        rows = list(self._rows)
+        for (repository, _), group in self._shared.items():
+            address, error = group[0]
+            if len(group) > 1:
+                rows.append(failed(Reference(repository), "unreadable", str(error)))
+            else:
+                record = self._state.record(address)
+                rows.append(failed(address, "unreadable", str(error), record))
+        return rows

@@ -1,0 +1,155 @@
+"""Say what a change costs: read the manifests of what would be copied, never its blobs.
+
+A metered registry's pulls are not spent only to show a size; what is not known stays absent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from imgmigrate.errors import StoreError
+from imgmigrate.stores.place import read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from imgmigrate.oci.manifest import Manifest
+    from imgmigrate.oci.reference import Digest, Repository
+    from imgmigrate.plan import Change
+    from imgmigrate.state.record import State
+    from imgmigrate.stores.cache import ManifestCache
+    from imgmigrate.stores.place import Place
+
+__all__ = ["Sizes", "measure"]
+
+Sizes = Literal["auto", "always", "never"]
+
+# Deeper than any real index of indexes; an attack stops here.
+DEEPEST_INDEX = 8
+
+
+@dataclass(slots=True)
+class Contents:
+    """What a manifest consists of: blobs and manifests with their sizes in bytes."""
+
+    blobs: dict[Digest, int] = field(default_factory=dict)
+    manifests: dict[Digest, int] = field(default_factory=dict)
+    platforms: tuple[str, ...] = ()
+
+    def add(self, manifest: Manifest) -> None:
+        """Count one manifest and its own blobs; foreign layers do not travel."""
+        self.manifests[manifest.digest] = len(manifest.raw)
+        for blob in manifest.blobs:
+            if not blob.is_foreign:
+                self.blobs[blob.digest] = blob.size
+
+
+async def measure(
+    changes: Iterable[Change],
+    place: Callable[[Repository], Place],
+    cache: ManifestCache,
+    state: State,
+    *,
+    sizes: Sizes,
+    parallelism: int,
+) -> list[Change]:
+    """Add sizes, platforms and blob counts to the changes that write, where they can be known."""
+    changes = sorted(changes, key=lambda change: str(change.address))
+    found: dict[Digest, Contents | None] = {}
+    slots = asyncio.Semaphore(parallelism)
+
+    async def look(digest: Digest, source: Place) -> None:
+        async with slots:
+            found[digest] = await _contents(source, digest, cache, sizes)
+
+    if sizes != "never":
+        async with asyncio.TaskGroup() as group:
+            for change in changes:
+                if change.action.writes and change.source:
+                    if change.source.digest in found:
+                        continue
+                    found[change.source.digest] = None
+                    source = place(change.source.reference.repository)
+                    group.create_task(look(change.source.digest, source))
+    return _share(changes, found, _already_there(changes, cache, state))
+
+
+async def _contents(
+    source: Place, top: Digest, cache: ManifestCache, sizes: Sizes
+) -> Contents | None:
+    """Walk a manifest graph; None if some part of it is not known without paying for it."""
+    contents = Contents()
+    waiting = [(top, 0)]
+    while waiting:
+        digest, depth = waiting.pop()
+        if digest in contents.manifests or depth > DEEPEST_INDEX:
+            continue
+        if sizes == "auto" and source.store.is_metered:
+            manifest = cache.get(digest)
+            if manifest is None:
+                return None
+        else:
+            try:
+                manifest = await read_manifest(source, digest, cache)
+            except StoreError:  # applying will say it; a size is not worth an error
+                return None
+        contents.add(manifest)
+        if depth == 0:
+            contents.platforms = manifest.platforms
+        for child in manifest.children:
+            if child.is_manifest:
+                waiting.append((child.digest, depth + 1))
+            else:
+                contents.blobs[child.digest] = child.size
+    return contents
+
+
+def _already_there(
+    changes: list[Change], cache: ManifestCache, state: State
+) -> dict[str, set[Digest]]:
+    """Blobs that our own images brought to the destination stores, as far as the cache knows."""
+    repositories = {change.address.repository for change in changes if change.action.writes}
+    known: dict[str, set[Digest]] = {}
+    for record in state.live():
+        repository = record.address.repository
+        if repository not in repositories:
+            continue
+        waiting = [record.digest]
+        while waiting:
+            manifest = cache.get(waiting.pop())
+            if manifest is not None:
+                waiting += [child.digest for child in manifest.children if child.is_manifest]
+                known.setdefault(repository.store, set()).update(
+                    blob.digest for blob in manifest.blobs
+                )
+    return known
+
+
+def _share(
+    changes: list[Change],
+    found: dict[Digest, Contents | None],
+    there: dict[str, set[Digest]],
+) -> list[Change]:
+    """Charge each blob to the first change, by address, that brings it to a store."""
+    measured = []
+    for change in changes:
+        contents = found.get(change.source.digest) if change.source else None
+        if not change.action.writes or contents is None:
+            measured.append(change)
+            continue
+        known = there.setdefault(change.address.repository.store, set())
+        fresh = {digest: size for digest, size in contents.blobs.items() if digest not in known}
+        known.update(fresh)
+        measured.append(
+            change.model_copy(
+                update={
+                    "size": sum(contents.blobs.values()) + sum(contents.manifests.values()),
+                    "transfer_bytes": sum(fresh.values()),
+                    "platforms": contents.platforms or None,
+                    "blobs": len(contents.blobs),
+                }
+            )
+        )
+    return measured

@@ -1,0 +1,74 @@
+"""What the tests of applying share: places, plans and engines over memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from imgmigrate.applying.engine import Engine
+from imgmigrate.events import NoSink, Receipt
+from imgmigrate.oci.reference import Digest, Reference, Repository
+from imgmigrate.plan import Action, Change
+from imgmigrate.state.record import Source
+from imgmigrate.stores.cache import ManifestCache
+from tests.fakes.memory import MemoryStore, MemoryStores
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imgmigrate.events import Sink
+
+OLD, NEW = "old.example", "new.example"
+
+
+def copy(
+    repo: str,
+    tag: str,
+    digest: Digest,
+    *,
+    to: str | None = None,
+    before: Digest | None = None,
+    size: int | None = None,
+    source_host: str = OLD,
+) -> Change:
+    """Plan to copy (or, with `before`, to update) one image from old to new."""
+    return Change(
+        address=Reference(Repository(NEW, to or repo), tag),
+        action=Action.UPDATE if before else Action.COPY,
+        reason="new",
+        source=Source(reference=Reference(Repository(source_host, repo), tag), digest=digest),
+        before=before,
+        after=digest,
+        media_type="application/vnd.oci.image.manifest.v1+json",
+        transfer_bytes=size,
+    )
+
+
+def stores(**new: object) -> tuple[MemoryStores, MemoryStore, MemoryStore]:
+    """An old and a new registry."""
+    old_store, new_store = MemoryStore(OLD), MemoryStore(NEW, **new)  # type: ignore[arg-type]
+    return MemoryStores({OLD: old_store, NEW: new_store}), old_store, new_store
+
+
+def make_engine(
+    found: MemoryStores, folder: Path, *, parallelism: int = 4, sink: Sink | None = None
+) -> Engine:
+    """Build an engine over memory."""
+    stores_like: Any = found
+    cache = ManifestCache(folder / "cache")
+    return Engine(stores_like, cache, parallelism=parallelism, sink=sink or NoSink())
+
+
+async def run(
+    found: MemoryStores,
+    folder: Path,
+    *changes: Change,
+    parallelism: int = 8,
+    sink: Sink | None = None,
+) -> dict[str, Receipt]:
+    """Run changes to the end and return the receipts by printed address."""
+    engine = make_engine(found, folder, parallelism=parallelism, sink=sink)
+    receipts = {}
+    async with engine.run(changes) as stream:
+        async for receipt in stream:
+            receipts[str(receipt.address)] = receipt
+    return receipts

@@ -1,0 +1,171 @@
+"""The three-way diff: every row of the table in DESIGN section 5."""
+
+from __future__ import annotations
+
+import pytest
+
+from imgmigrate.config.model import Overwrite
+from imgmigrate.oci.manifest import OCI_MANIFEST, Descriptor
+from imgmigrate.oci.reference import Digest, Reference
+from imgmigrate.plan import Action
+from imgmigrate.planning.diff import Exceptions, Wish, decide, decide_unwanted
+from imgmigrate.state.record import ImageRecord, Source, State, Status
+
+S, OLD, ALIEN = (Digest.of(text) for text in (b"s", b"old", b"alien"))
+ADDRESS = Reference.parse("new.example/team/api:1")
+SOURCE = Reference.parse("old.example/team/api:1")
+
+
+def record(digest: Digest, status: Status = Status.LIVE) -> ImageRecord:
+    return ImageRecord(
+        address=ADDRESS,
+        source=Source(reference=SOURCE, digest=digest),
+        digest=digest,
+        media_type=OCI_MANIFEST,
+        at="2026-01-01T00:00:00Z",
+        sequence=7,
+        run="r",
+        plan_id="p",
+        status=status,
+    )
+
+
+def state(*records: ImageRecord, claims: frozenset[Digest] = frozenset()) -> State:
+    return State(
+        lineage="l",
+        sequence=7,
+        records={str(each.address): each for each in records},
+        claims={str(ADDRESS): claims} if claims else {},
+    )
+
+
+def wish(
+    found: Digest | None = S, overwrite: Overwrite = Overwrite.OWNED, *, explicit: bool = True
+) -> Wish:
+    descriptor = Descriptor(OCI_MANIFEST, found, 2) if found else None
+    return Wish(ADDRESS, SOURCE, descriptor, overwrite, explicit)
+
+
+LIVE_S, LIVE_OLD = record(S), record(OLD)
+GONE_OLD, GONE_S = record(OLD, Status.FORGOTTEN), record(S, Status.FORGOTTEN)
+DELETED_OLD = record(OLD, Status.DELETED)
+
+
+@pytest.mark.parametrize(
+    ("destination", "known", "action", "reason"),
+    [
+        (None, state(), Action.COPY, "new"),
+        (None, state(GONE_OLD), Action.COPY, "new"),
+        (None, state(LIVE_OLD), Action.COPY, "destination_lost"),
+        (None, state(LIVE_S), Action.COPY, "destination_lost"),
+        (S, state(), Action.ADOPT, "already_there"),
+        (S, state(GONE_S), Action.ADOPT, "already_there"),
+        (S, state(LIVE_OLD), Action.ADOPT, "already_there"),
+        (OLD, state(LIVE_OLD), Action.UPDATE, "source_moved"),
+        (OLD, state(GONE_OLD), Action.UPDATE, "source_moved"),
+        (OLD, state(claims=frozenset({OLD})), Action.UPDATE, "source_moved"),
+        (OLD, state(LIVE_S, claims=frozenset({OLD})), Action.UPDATE, "source_moved"),
+        (OLD, state(DELETED_OLD), Action.CONFLICT, "foreign"),
+        (ALIEN, state(), Action.CONFLICT, "foreign"),
+        (ALIEN, state(GONE_OLD), Action.CONFLICT, "foreign"),
+        (ALIEN, state(LIVE_OLD), Action.CONFLICT, "changed_here"),
+        (ALIEN, state(LIVE_S), Action.CONFLICT, "changed_here"),
+    ],
+)
+def test_source_present_decides_by_destination_and_record(
+    destination: Digest | None, known: State, action: Action, reason: str
+) -> None:
+    """A present source is copied, adopted, updated where it is ours, else a conflict."""
+    change = decide(wish(), destination, known, Exceptions())
+    assert change is not None
+    assert (change.action, change.reason) == (action, reason)
+    assert change.before == destination
+    assert change.after == (None if action is Action.CONFLICT else S)
+    found = known.record(ADDRESS)
+    assert change.recorded == (found.digest if found else None)
+
+
+def test_equal_everywhere_is_unchanged() -> None:
+    """Source, destination and a live record that agree need nothing."""
+    assert decide(wish(), S, state(LIVE_S), Exceptions()) is None
+
+
+def test_replace_updates_what_looks_equal() -> None:
+    """--replace turns an unchanged address into an update, and only that."""
+    change = decide(wish(), S, state(LIVE_S), Exceptions(replace=True))
+    assert change is not None
+    assert (change.action, change.reason) == (Action.UPDATE, "replace")
+    assert change.before == change.after == S
+
+
+@pytest.mark.parametrize(
+    ("overwrite", "exceptions", "action", "reason"),
+    [
+        (Overwrite.ALWAYS, Exceptions(), Action.UPDATE, "overwrite_always"),
+        (Overwrite.NEVER, Exceptions(), Action.KEEP, "overwrite_never"),
+        (Overwrite.OWNED, Exceptions(allow_overwrite=True), Action.UPDATE, "overwrite_allowed"),
+        (Overwrite.NEVER, Exceptions(allow_overwrite=True), Action.UPDATE, "overwrite_allowed"),
+        (Overwrite.OWNED, Exceptions(equivalent=True), Action.CONFLICT, "equivalent"),
+        (Overwrite.EQUIVALENT, Exceptions(), Action.CONFLICT, "foreign"),
+        (
+            Overwrite.EQUIVALENT,
+            Exceptions(equivalent=True),
+            Action.UPDATE,
+            "overwrite_equivalent",
+        ),
+    ],
+)
+def test_policy_decides_about_what_is_not_ours(
+    overwrite: Overwrite, exceptions: Exceptions, action: Action, reason: str
+) -> None:
+    """What is not ours is replaced or kept only as the policy or the command line says."""
+    change = decide(wish(overwrite=overwrite), ALIEN, state(), exceptions)
+    assert change is not None
+    assert (change.action, change.reason) == (action, reason)
+
+
+def test_never_keeps_even_our_own_older_image() -> None:
+    """`overwrite: never` replaces nothing, not even what we wrote."""
+    change = decide(wish(overwrite=Overwrite.NEVER), OLD, state(LIVE_OLD), Exceptions())
+    assert change is not None
+    assert (change.action, change.reason) == (Action.KEEP, "overwrite_never")
+
+
+@pytest.mark.parametrize("destination", [None, S, ALIEN])
+def test_source_gone_keeps_what_we_recorded(destination: Digest | None) -> None:
+    """A vanished source tag never touches a destination that we filled."""
+    change = decide(wish(None), destination, state(LIVE_S), Exceptions())
+    assert change is not None
+    assert (change.action, change.reason) == (Action.KEEP, "source_gone")
+    assert change.after is None
+
+
+def test_named_source_that_never_was_is_an_error() -> None:
+    """A tag that the config names and nobody ever copied must exist."""
+    change = decide(wish(None), None, state(GONE_S), Exceptions())
+    assert change is not None
+    assert (change.action, change.reason) == (Action.ERROR, "source_missing")
+    assert change.detail is not None
+    assert str(SOURCE) in change.detail
+
+
+def test_matched_source_that_vanished_is_no_row() -> None:
+    """A tag that only a pattern selected and that vanished before the HEAD says nothing."""
+    assert decide(wish(None, explicit=False), None, state(), Exceptions()) is None
+
+
+@pytest.mark.parametrize(
+    ("still_selected", "rule_exists", "action", "reason"),
+    [
+        (True, True, Action.KEEP, "source_gone"),
+        (False, True, Action.FORGET, "deselected"),
+        (False, False, Action.FORGET, "rule_removed"),
+    ],
+)
+def test_unwanted_record_is_kept_or_forgotten_never_deleted(
+    still_selected: bool, rule_exists: bool, action: Action, reason: str
+) -> None:
+    """Out of the config is forgotten, out of the source is kept; nothing is deleted."""
+    change = decide_unwanted(LIVE_S, still_selected=still_selected, rule_exists=rule_exists)
+    assert (change.action, change.reason) == (action, reason)
+    assert (change.recorded, change.after) == (S, None)

@@ -1,0 +1,108 @@
+"""A whole small world in memory: two registries, a config file, a state on disk."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from imgmigrate.applying import apply
+from imgmigrate.applying.apply import ApplyOptions, apply_plan
+from imgmigrate.config.load import load_config
+from imgmigrate.plan import Plan, decode_plan
+from imgmigrate.planning import planner
+from imgmigrate.planning.planner import PlanOptions, make_plan
+from imgmigrate.state.backends.local import LocalState
+from tests.fakes.memory import MemoryStore, MemoryStores, image
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    import pytest
+
+    from imgmigrate.config.model import Config
+    from imgmigrate.events import Event, RunFinished
+    from imgmigrate.oci.reference import Digest
+    from imgmigrate.state.record import State
+
+OLD, NEW = "old.example", "new.example"
+RULE = f"- {{source: {OLD}/team/api, destination: {NEW}/team/api}}"
+
+
+class Recorder:
+    """A sink that keeps every event."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        """Keep it."""
+        self.events.append(event)
+
+
+@dataclass
+class World:
+    """Write rules, seed the old registry, plan and apply; everything else is real."""
+
+    folder: Path
+    stores: MemoryStores = field(
+        default_factory=lambda: MemoryStores({OLD: MemoryStore(OLD), NEW: MemoryStore(NEW)})
+    )
+    rules: str = RULE
+    sink: Recorder = field(default_factory=Recorder)
+
+    @property
+    def old(self) -> MemoryStore:
+        return self.stores.stores[OLD]
+
+    @property
+    def new(self) -> MemoryStore:
+        return self.stores.stores[NEW]
+
+    @property
+    def config(self) -> Config:
+        path = self.folder / "imgmigrate.yaml"
+        path.write_text(f"version: 1\nimages:\n{self.rules}\n")
+        return load_config(path, environ={})
+
+    @property
+    def state(self) -> State:
+        return LocalState(self.config.state).read()
+
+    def seed(self, tag: str, *layers: bytes, repo: str = "team/api") -> Digest:
+        """Put an image into the old registry."""
+        manifest, blobs = image(*(layers or (tag.encode(),)))
+        return self.old.seed(repo, tag, manifest, blobs)
+
+    async def plan(self, **options: Any) -> Plan:
+        """Plan, and read the plan back as from its file."""
+        plan = await make_plan(self.config, PlanOptions(**options), sink=self.sink)
+        assert decode_plan(plan.encode(), "plan.out") == plan
+        return plan
+
+    async def apply(self, plan: Plan, **options: Any) -> RunFinished:
+        """Apply a plan."""
+        return await apply_plan(self.config, plan, ApplyOptions(**options), sink=self.sink)
+
+    async def migrate(self) -> RunFinished:
+        """Plan and apply."""
+        return await self.apply(await self.plan())
+
+
+def make_world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Build a world whose planner and applier meet memory instead of registries."""
+    world = World(folder)
+
+    @asynccontextmanager
+    async def open_memory(config: Config, *, sink: object) -> AsyncIterator[MemoryStores]:
+        yield world.stores
+
+    monkeypatch.setattr(planner, "open_stores", open_memory)
+    monkeypatch.setattr(apply, "open_stores", open_memory)
+    return world
+
+
+def rows(plan: Plan) -> dict[str, tuple[str, str]]:
+    """Sum a plan up: address -> action, reason."""
+    return {str(c.address): (c.action.value, c.reason) for c in plan.changes}
