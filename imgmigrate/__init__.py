@@ -1,3 +1,41 @@
-"""Migrate container images between registries: plan, review, apply, resume."""
+"""Migrate container images between registries: plan, review, apply, resume.
+
+The public API, loaded when first used: `import imgmigrate` itself costs nothing. Its types are
+in `__init__.pyi`.
+"""
+
+from importlib import import_module
+
+__all__ = [
+    "ImgmigrateError",
+    "__version__",
+    "apply_plan",
+    "load_config",
+    "make_plan",
+    "read_plan",
+]
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "ImgmigrateError": "imgmigrate.errors",
+    "apply_plan": "imgmigrate.applying.apply",
+    "load_config": "imgmigrate.config.load",
+    "make_plan": "imgmigrate.planning.planner",
+    "read_plan": "imgmigrate.plan",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its module at its first use."""
+    if name not in _HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    value: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Name what the package offers."""
+    return sorted({*globals(), *__all__})

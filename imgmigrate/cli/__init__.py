@@ -1,1 +1,80 @@
-"""The command line: one module per command group; parsing, wiring and exit codes only."""
+"""The command line: one module per command group; parsing, wiring and exit codes only.
+
+Importing it loads click and nothing heavier, so that `--help` is instant: each command
+imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from imgmigrate import __version__
+from imgmigrate.cli.apply import apply
+from imgmigrate.cli.exit import exit_code
+from imgmigrate.cli.init import init, validate
+from imgmigrate.cli.later import later_commands
+from imgmigrate.cli.options import Group, Settings, common_options
+from imgmigrate.cli.output import Output, logging_to_stderr, report
+from imgmigrate.cli.plan import plan, show
+from imgmigrate.cli.state import state
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["commands", "main"]
+
+_EPILOG = """\b
+Examples:
+  imgmigrate init                     write a config to start from
+  imgmigrate plan --out plan.out      what would change, and why
+  imgmigrate apply plan.out           do exactly that; again: resume
+
+\b
+Exit codes:
+  0    done
+  1    an error; nothing was changed
+  2    only plan --detailed-exitcode: a destination would change
+  3    partly done: some images failed, conflict or could not be read
+  4    the plan was refused: damaged, edited, mismatched or too old
+  5    the state is locked by another run
+  6    a guard refused
+  8    images moved, but the state could not be written
+  64   wrong usage or config
+  130  interrupted (SIGINT), 143 (SIGTERM); the state is consistent
+"""
+
+
+@click.group(cls=Group, epilog=_EPILOG)
+@click.version_option(__version__, prog_name="imgmigrate", message="%(prog)s %(version)s")
+@common_options
+def commands() -> None:
+    """Migrate container images between registries.
+
+    A config says what should exist where, `plan` shows what would change, `apply` does exactly
+    that, and records every image as it lands.
+    """
+
+
+for _command in (init, validate, plan, show, apply, state, *later_commands()):
+    commands.add_command(_command)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the process's exit code (see `imgmigrate.cli.exit`)."""
+    output = Output()
+    settings = Settings(output)
+    with logging_to_stderr(settings):
+        try:
+            outcome = commands.main(
+                args=list(argv) if argv is not None else None,
+                prog_name="imgmigrate",
+                obj=settings,
+                standalone_mode=False,
+            )
+        except BaseException as error:  # noqa: BLE001 - the process ends here, with a code
+            report(error, settings)
+            outcome = error
+        output.flush()
+    return exit_code(outcome)

@@ -1,0 +1,18 @@
+# The types of the public API. A stub, because real imports here, even those for type checkers
+# only, would count as imports of everything by whoever reads `imgmigrate.__version__`.
+from imgmigrate.applying.apply import apply_plan
+from imgmigrate.config.load import load_config
+from imgmigrate.errors import ImgmigrateError
+from imgmigrate.plan import read_plan
+from imgmigrate.planning.planner import make_plan
+
+__all__ = [
+    "ImgmigrateError",
+    "__version__",
+    "apply_plan",
+    "load_config",
+    "make_plan",
+    "read_plan",
+]
+
+__version__: str

@@ -1,0 +1,246 @@
+"""`apply`: carry out a saved plan, or plan, show, ask and carry out."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from imgmigrate.cli.exit import Applied, Declined
+from imgmigrate.cli.options import (
+    Command,
+    Settings,
+    common_options,
+    file_path,
+    later_option,
+    pass_settings,
+    seconds,
+)
+from imgmigrate.cli.plan import MOST_PARALLELISM, PARALLELISM, plan_now
+from imgmigrate.cli.wiring import command_line, open_config, shown
+from imgmigrate.errors import Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imgmigrate.config.model import Config
+    from imgmigrate.events import RunFinished
+    from imgmigrate.plan import Plan
+    from imgmigrate.render.tally import Tally
+
+__all__ = ["apply"]
+
+
+@click.command(
+    cls=Command,
+    epilog="""\b
+Examples:
+  imgmigrate apply plan.out           do it; again: go on where it ended
+  imgmigrate apply                    plan, show, ask for yes, apply
+  imgmigrate apply --auto-approve     without asking, as in CI
+
+\b
+Exit codes: 0 all done, 1 not approved, 3 some images are not done, 4 the
+plan was refused, 5 the state is locked, 8 images moved but the state could
+not be written, 64 wrong usage or config, 130 or 143 interrupted. After 3,
+130 and 143 the same command goes on.""",
+)
+@click.argument("plan_file", metavar="[PLAN]", required=False, type=file_path())
+@click.option("--auto-approve", is_flag=True, help="Do not ask.")
+@click.option(
+    "--parallelism",
+    type=click.IntRange(1, MOST_PARALLELISM),
+    default=PARALLELISM,
+    show_default=True,
+    metavar="N",
+    help="How many images to have open at once.",
+)
+@click.option("--strict", is_flag=True, help="Refuse the whole plan if any row is stale.")
+@click.option(
+    "--expect-sha256", metavar="HEX", help="Refuse PLAN unless sha256sum prints this for it."
+)
+@click.option(
+    "--lock-timeout",
+    type=seconds,
+    default=0,
+    metavar="TIME",
+    help="How long to wait for another run, such as 90s or 5m.  [default: 0]",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+@later_option("--target")
+@later_option("--exclude")
+@later_option("--replace")
+@later_option("--allow-overwrite")
+@later_option("--allow-delete", is_flag=True)
+@later_option("--no-refresh", is_flag=True)
+@later_option("--max-duration")
+@later_option("--max-failures")
+@later_option("--fail-fast", is_flag=True)
+@common_options
+@pass_settings
+def apply(
+    settings: Settings,
+    plan_file: Path | None,
+    auto_approve: bool,
+    parallelism: int,
+    strict: bool,
+    expect_sha256: str | None,
+    lock_timeout: float,
+    as_json: bool,
+) -> Applied | Declined:
+    """Carry out a plan, image by image, recording each.
+
+    With PLAN exactly that is done, without asking. Without it, imgmigrate plans, shows the
+    plan and asks for `yes`.
+    """
+    if as_json:
+        settings.output.open_stream()
+    if plan_file is None:
+        _check_can_ask(auto_approve, as_json, expect_sha256)
+    task = _Task(settings, parallelism, strict, lock_timeout)
+    if plan_file is not None:
+        return task.from_file(plan_file, expect_sha256)
+    return task.from_config(auto_approve)
+
+
+def _check_can_ask(auto_approve: bool, as_json: bool, expect_sha256: str | None) -> None:
+    """Refuse before planning what could not be approved after it."""
+    if expect_sha256:
+        message = "--expect-sha256 needs the plan file that it is the sha256 of"
+        raise UsageError(message, hint="imgmigrate apply plan.out --expect-sha256 HEX")
+    if auto_approve:
+        return
+    hint = "approve with --auto-approve, or save a plan and apply its file"
+    if as_json:
+        message = "--json cannot ask for approval"
+        raise UsageError(message, hint=hint)
+    if not sys.stdin.isatty():
+        message = "there is no terminal to ask for approval"
+        raise UsageError(message, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One apply, as the command line asks for it."""
+
+    settings: Settings
+    parallelism: int
+    strict: bool
+    lock_timeout: float
+
+    def from_file(self, path: Path, expect_sha256: str | None) -> Applied:
+        """Apply exactly the plan in a file."""
+        from imgmigrate.plan import read_plan
+
+        plan = read_plan(path, expect_sha256=expect_sha256)
+        config = open_config(self.settings)
+        self._warn_of_differences(config, plan)
+        self._announce(plan)
+        return self._apply(config, plan, command_line(self.settings, "apply", str(path)))
+
+    def from_config(self, auto_approve: bool) -> Applied | Declined:
+        """Plan, show, ask, apply."""
+        from imgmigrate.planning.planner import PlanOptions
+
+        output = self.settings.output
+        config = open_config(self.settings)
+        plan = plan_now(self.settings, config, PlanOptions(parallelism=self.parallelism))
+        self._show(plan)
+        from imgmigrate.render.words import has_work
+
+        if has_work(plan.summary) and not auto_approve:
+            answer = output.ask("\nDo this? Only yes is accepted: ")
+            if answer != "yes":
+                output.note("not applied; nothing was changed")
+                return Declined()
+        flags = ("--auto-approve",) if auto_approve else ()
+        return self._apply(config, plan, command_line(self.settings, "apply", *flags))
+
+    def _apply(self, config: Config, plan: Plan, command: str) -> Applied:
+        from imgmigrate.render.words import has_work
+
+        if not has_work(plan.summary):
+            return Applied(plan, None)
+        from imgmigrate.render.tally import Tally
+
+        tally = Tally()
+        result = self._run(config, plan, command, tally)
+        output = self.settings.output
+        if not output.stream:
+            from imgmigrate.render.summary import result_text
+
+            text = result_text(
+                plan,
+                result,
+                spared=tally.spared,
+                resume=command,
+                replan=command_line(self.settings, "plan", "--out", "plan.out"),
+                style=output.style(),
+            )
+            output.text(text)
+        return Applied(plan, result)
+
+    def _run(self, config: Config, plan: Plan, command: str, tally: Tally) -> RunFinished:
+        from imgmigrate.applying.apply import ApplyOptions, apply_plan
+        from imgmigrate.cli.run import run, watching
+        from imgmigrate.render.summary import interrupted_text
+
+        options = ApplyOptions(
+            parallelism=self.parallelism,
+            strict=self.strict,
+            lock_timeout=self.lock_timeout,
+            command=command,
+        )
+        try:
+            with watching(self.settings.output, tally) as sink:
+                return run(lambda: apply_plan(config, plan, options, sink=sink))
+        except Interrupted as error:
+            message = interrupted_text(tally.done, tally.images, shown(config.state))
+            hint = f"to go on: {command}"
+            raise Interrupted(error.signal_number, message, hint=hint) from None
+
+    def _announce(self, plan: Plan) -> None:
+        """Say what begins; a plan of conflicts and errors alone is shown, as nothing follows."""
+        from imgmigrate.render.words import has_work, headline
+
+        output = self.settings.output
+        if output.stream:
+            output.stream.plan(plan, rows=())
+            return
+        if not has_work(plan.summary):
+            self._show(plan)
+            return
+        for line in output.style().wrap(headline(plan.summary), hanging="  "):
+            output.line(line)
+
+    def _show(self, plan: Plan) -> None:
+        output = self.settings.output
+        if output.stream:
+            output.stream.plan(plan)
+            return
+        from imgmigrate.render.hints import plan_hints
+        from imgmigrate.render.text import View, plan_text
+
+        hints = plan_hints(plan, partial(command_line, self.settings))
+        output.text(plan_text(plan, View(output.style(), hints=hints)))
+
+    def _warn_of_differences(self, config: Config, plan: Plan) -> None:
+        """Tell that the config has moved on; the plan alone decides what is written."""
+        from imgmigrate.planning.planner import git_commit
+
+        header, warn = plan.header, self.settings.output.warn
+        if header.config_sha256 and header.config_sha256 != config.sha256:
+            warn(
+                "config_differs",
+                f"{shown(config.path)} is not the config that this plan was made from; "
+                "the plan is applied as it was reviewed",
+            )
+        commit = git_commit(config.base) if header.git_commit else None
+        if commit and commit != header.git_commit:
+            warn(
+                "commit_differs",
+                f"the plan was made at commit {str(header.git_commit)[:12]}, this is {commit[:12]}",
+            )

@@ -1,0 +1,215 @@
+"""What all commands share: the global options, one-dash long options, refusals.
+
+Global options work before and after the command; the last one wins. Long options work with
+one dash too (`-out plan.out`), as Terraform's users type them; abbreviations do not.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from imgmigrate.cli.output import Output
+
+__all__ = [
+    "Command",
+    "Group",
+    "Settings",
+    "common_options",
+    "file_path",
+    "later_option",
+    "pass_settings",
+    "refuse_later",
+    "seconds",
+]
+
+DEFAULT_CONFIG = Path("imgmigrate.yaml")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+_Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
+
+
+@dataclass(slots=True)
+class Settings:
+    """The global options, and where output goes."""
+
+    output: Output
+    config: Path | None = None
+    state: Path | None = None
+    log_level: str = "warning"
+
+    @property
+    def is_debugging(self) -> bool:
+        """Tell whether tracebacks are wanted."""
+        return self.log_level == "debug"
+
+    def set_log_level(self, level: str) -> None:
+        """Log from this level on."""
+        self.log_level = level
+        logging.getLogger().setLevel(level.upper())
+        # Its debug lines tell about selectors, not about images.
+        logging.getLogger("asyncio").setLevel(max(logging.INFO, logging.getLogger().level))
+
+    @property
+    def arguments(self) -> list[str]:
+        """The global options as they must be repeated in a command that is to mean the same."""
+        repeated = []
+        if self.config is not None:
+            repeated += ["--config", str(self.config)]
+        if self.state is not None:
+            repeated += ["--state", str(self.state)]
+        return repeated
+
+
+pass_settings = click.make_pass_decorator(Settings)
+
+
+class Command(click.Command):
+    """A command whose long options work with one dash too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Give one-dash long options their second dash, then parse."""
+        return super().parse_args(ctx, _two_dashes(self.get_params(ctx), args, all_of_them=True))
+
+
+class Group(click.Group):
+    """A group whose long options work with one dash too."""
+
+    command_class = Command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Give one-dash long options their second dash, up to the subcommand, then parse."""
+        return super().parse_args(ctx, _two_dashes(self.get_params(ctx), args, all_of_them=False))
+
+
+Group.group_class = Group
+
+
+def _two_dashes(
+    params: Sequence[click.Parameter], args: list[str], *, all_of_them: bool
+) -> list[str]:
+    """Rewrite `-out` to `--out`; values of options and what follows `--` stay as they are."""
+    takes_value = {
+        name: not (option.is_flag or option.count)
+        for option in params
+        if isinstance(option, click.Option)
+        for name in (*option.opts, *option.secondary_opts)
+    }
+    rewritten: list[str] = []
+    rest = iter(args)
+    for token in rest:
+        if token == "--" or (not all_of_them and not token.startswith("-")):
+            rewritten.append(token)
+            break
+        name, equals, _ = token.partition("=")
+        # `-cfile` is the short option -c and its value; `-config` is the long option.
+        is_long = re.fullmatch(r"-[A-Za-z][A-Za-z0-9-]+", name) and (
+            f"-{name}" in takes_value or name[:2] not in takes_value
+        )
+        if is_long:
+            token, name = f"-{token}", f"-{name}"
+        rewritten.append(token)
+        if takes_value.get(name) and not equals:
+            rewritten += [value for value in [next(rest, None)] if value is not None]
+    return [*rewritten, *rest]
+
+
+def file_path(*, exists: bool = False) -> click.Path:
+    """A parameter that names a file; whether it can be read is for whoever reads it to say."""
+    return click.Path(path_type=Path, dir_okay=not exists, exists=exists)
+
+
+def seconds(value: str | float) -> float:
+    """Read a span of time: `90`, `90s`, `5m`, `1h`; a usage error says how to write one."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value))
+    if not found:
+        message = f"{value!r} is not a duration such as 90, 90s, 5m or 1h"
+        raise click.BadParameter(message)
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """Store a global option in the settings, if it was given here."""
+
+    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+        settings = ctx.find_object(Settings)
+        if settings is None or value is None or value is False:
+            return
+        if name == "log_level":
+            settings.set_log_level(value)
+        elif name == "no_color":
+            settings.output.no_color = True
+        else:
+            setattr(settings, name, value)
+
+    return callback
+
+
+def common_options(function: _Decorated) -> _Decorated:
+    """Add the global options to a command or group."""
+    options = (
+        click.option(
+            "-c",
+            "--config",
+            type=file_path(),
+            expose_value=False,
+            callback=_remember("config"),
+            help=f"The config.  [default: {DEFAULT_CONFIG}]",
+        ),
+        click.option(
+            "--state",
+            type=file_path(),
+            metavar="DIR",
+            expose_value=False,
+            callback=_remember("state"),
+            help="The state's folder, instead of the config's.",
+        ),
+        click.option(
+            "--log-level",
+            type=click.Choice(LOG_LEVELS),
+            expose_value=False,
+            callback=_remember("log_level"),
+            help="What to log on stderr.  [default: warning]",
+        ),
+        click.option(
+            "--no-color",
+            is_flag=True,
+            expose_value=False,
+            callback=_remember("no_color"),
+            help="No colours; NO_COLOR does the same.",
+        ),
+        click.help_option("-h", "--help"),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def refuse_later(what: str) -> click.UsageError:
+    """Say that something belongs to a later version."""
+    return click.UsageError(f"{what} is not supported yet by this version")
+
+
+def later_option(name: str, *, is_flag: bool = False) -> Callable[[_Decorated], _Decorated]:
+    """Add a hidden option of a later version, which is refused with a clear word."""
+
+    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+        if value not in (None, False, ()):
+            error = refuse_later(name)
+            error.ctx = ctx
+            raise error
+
+    if is_flag:
+        return click.option(name, is_flag=True, hidden=True, expose_value=False, callback=callback)
+    return click.option(
+        name, multiple=True, hidden=True, expose_value=False, callback=callback, metavar="VALUE"
+    )

@@ -1,0 +1,147 @@
+"""Run asynchronous work under signals, with the display that fits the terminal.
+
+The first SIGINT or SIGTERM cancels the work, which then has five seconds to make the state
+consistent; the second leaves at once. Whatever was recorded survives both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+
+from imgmigrate.errors import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+    from types import FrameType
+
+    from imgmigrate.cli.output import Output
+    from imgmigrate.events import Event, Sink
+    from imgmigrate.render.tally import Tally
+
+__all__ = ["is_live", "run", "watching"]
+
+# The work ends itself within 5 s. This catches a thread that hangs, for example in name
+# resolution; GitHub Actions kills after 7.5 s.
+LAST_RESORT_SECONDS = 6.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SHOW_CURSOR = b"\x1b[?25h"
+
+_T = TypeVar("_T")
+
+
+def run(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    """Run `work` to its end; `Interrupted` if a signal ended it."""
+    with _Interruption() as interruption, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:
+            return runner.run(interruption.guard(work))
+        except asyncio.CancelledError:
+            if interruption.number is None:
+                raise
+            name = signal.Signals(interruption.number).name
+            raise Interrupted(interruption.number, f"interrupted by {name}") from None
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Take uvloop's loop where the extra `speed` is installed."""
+    try:
+        factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
+    except ImportError:
+        return None
+    return factory
+
+
+class _Interruption:
+    """Turns the first signal into a cancellation and the second into the end of the process.
+
+    Plain signal handlers, not the loop's: those wait for a loop that may be busy or hanging.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._last_resort: threading.Timer | None = None
+
+    def __enter__(self) -> Self:
+        for each in SIGNALS:
+            self._previous[each] = signal.signal(each, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._last_resort is not None:
+            self._last_resort.cancel()
+        for each, handler in self._previous.items():
+            signal.signal(each, handler)
+
+    async def guard(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        """Run `work` as the task that a signal cancels."""
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        if self.number is not None:
+            raise asyncio.CancelledError
+        return await work()
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if self.number is not None:
+            _leave(128 + self.number)
+        self.number = number
+        # os.write: a handler may run in the middle of a buffered write.
+        os.write(2, b"\nending within 5 s; a second signal leaves at once\n")
+        self._last_resort = threading.Timer(LAST_RESORT_SECONDS, _leave, (128 + number,))
+        self._last_resort.daemon = True
+        self._last_resort.start()
+        if self._loop is not None and self._task is not None:
+            self._loop.call_soon_threadsafe(self._task.cancel)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without any cleaning up; a live display has hidden the cursor."""
+    if os.isatty(2):
+        os.write(2, _SHOW_CURSOR)
+    os._exit(code)
+
+
+@contextmanager
+def watching(output: Output, tally: Tally) -> Iterator[Sink]:
+    """Give a sink that shows progress: JSON lines, a live display or plain lines."""
+    if output.stream is not None:
+        yield _Both(tally, output.stream)
+        return
+    if is_live():
+        from rich.console import Console
+
+        from imgmigrate.render.progress import LiveProgress
+
+        console = Console(stderr=True, no_color=not output.colours("stderr"))
+        with LiveProgress(tally, console) as live:
+            yield live
+    else:
+        from imgmigrate.render.lines import LineProgress
+
+        with LineProgress(tally, output.note) as lines:
+            yield lines
+
+
+def is_live() -> bool:
+    """Tell whether stderr can be redrawn; a CI system that lends a terminal keeps every frame."""
+    animated = os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+    return animated and sys.stderr.isatty()
+
+
+class _Both:
+    """Passes each event to two sinks."""
+
+    def __init__(self, first: Sink, second: Sink) -> None:
+        self._sinks = (first, second)
+
+    def emit(self, event: Event) -> None:
+        """Pass it on."""
+        for sink in self._sinks:
+            sink.emit(event)

@@ -1,0 +1,90 @@
+"""Turn global options into a config, a state and commands to repeat; pick rows by globs."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from imgmigrate.cli.options import DEFAULT_CONFIG
+from imgmigrate.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from imgmigrate.cli.options import Settings
+    from imgmigrate.config.model import Config
+    from imgmigrate.oci.reference import Reference
+    from imgmigrate.state.record import State
+
+__all__ = ["command_line", "open_config", "pick", "read_state", "shown", "state_folder"]
+
+_Row = TypeVar("_Row")
+
+
+def open_config(settings: Settings) -> Config:
+    """Load the config, with the state's place from the command line if it says so."""
+    from imgmigrate.config.load import load_config
+
+    config = load_config(settings.config or DEFAULT_CONFIG)
+    if settings.state is None:
+        return config
+    return replace(config, state=settings.state.absolute())
+
+
+def state_folder(settings: Settings) -> Path:
+    """Where the state is; a config is only needed where `--state` does not say."""
+    return settings.state.absolute() if settings.state else open_config(settings).state
+
+
+def read_state(settings: Settings) -> State:
+    """Read the state without a lock."""
+    from imgmigrate.state.backends.local import LocalState
+
+    return LocalState(state_folder(settings)).read()
+
+
+def command_line(settings: Settings, *arguments: str) -> str:
+    """The command that does `arguments` with the same global options, ready to paste."""
+    first, *rest = arguments
+    return shlex.join(["imgmigrate", first, *settings.arguments, *rest])
+
+
+def shown(path: Path) -> str:
+    """A path as a person would write it here: relative where it lies below."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def pick(
+    rows: Iterable[_Row],
+    globs: Sequence[str],
+    address: Callable[[_Row], Reference],
+    *,
+    option: str = "",
+) -> list[_Row]:
+    """Keep the rows whose address some glob matches; UsageError for a glob that matches none."""
+    from imgmigrate.matching import parse_pattern
+
+    rows = list(rows)
+    if not globs:
+        return rows
+    kept: set[int] = set()
+    for text in globs:
+        name = f"{option} {text}".lstrip()
+        try:
+            pattern = parse_pattern(text)
+        except ValueError as error:
+            message = f"{name}: {error}"
+            raise UsageError(message) from None
+        hits = {
+            number for number, row in enumerate(rows) if pattern.matches_reference(address(row))
+        }
+        if not hits:
+            message = f"{name}: matches no address"
+            hint = "globs match destinations, such as registry.new/team/**:v1.*"
+            raise UsageError(message, hint=hint)
+        kept |= hits
+    return [row for number, row in enumerate(rows) if number in kept]

@@ -1,0 +1,44 @@
+"""Say an error to people: what failed, and below it what to do.
+
+Pure. The texts are already redacted and printable (see `imgmigrate.errors`).
+"""
+
+from __future__ import annotations
+
+from imgmigrate.errors import ImgmigrateError, StoreError, printable, redact
+
+__all__ = ["cause_at", "causes", "hint_of", "message_of"]
+
+
+def message_of(error: BaseException) -> str:
+    """The error without its hint; a foreign exception with its class, redacted."""
+    if isinstance(error, StoreError) and error.side:
+        return f"{error.side} {error.message}"
+    if isinstance(error, ImgmigrateError):
+        return error.message
+    text = printable(redact(str(error)), 2000)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def cause_at(address: str, error: BaseException) -> str:
+    """The error beside its address: errors begin with their object, which is said already."""
+    message = message_of(error)
+    for start in (f"{address}: ", f"destination {address}: "):
+        message = message.removeprefix(start)
+    return message
+
+
+def hint_of(error: BaseException) -> str | None:
+    """What to do about it, if the error knows."""
+    return error.hint if isinstance(error, ImgmigrateError) else None
+
+
+def causes(error: BaseException) -> tuple[BaseException, ...]:
+    """The errors that a reader should see: a group's leaves, each text once."""
+    if not isinstance(error, BaseExceptionGroup):
+        return (error,)
+    found: dict[str, BaseException] = {}
+    for inner in error.exceptions:
+        for leaf in causes(inner):
+            found.setdefault(message_of(leaf), leaf)
+    return tuple(found.values())

@@ -1,0 +1,82 @@
+"""What to do next, after a plan: sentences, each with the exact command if there is one.
+
+Pure. Commands are made by the caller, who knows how the user called us.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from imgmigrate.plan import Action
+from imgmigrate.render.words import has_work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from imgmigrate.plan import Plan
+
+__all__ = ["Commander", "Hint", "apply_hints", "plan_hints"]
+
+
+class Commander(Protocol):
+    """Makes a command line, ready to paste, of a subcommand and its arguments."""
+
+    def __call__(self, *arguments: str) -> str:
+        """Quote and join."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A piece of advice. The command stands on a line of its own and is never broken."""
+
+    text: str
+    command: str | None = None
+
+
+def plan_hints(plan: Plan, command: Commander) -> tuple[Hint, ...]:
+    """Advise on what the plan leaves out: conflicts and errors."""
+    return tuple(_problems(plan, command))
+
+
+def apply_hints(
+    plan: Plan, command: Commander, saved: Path | None, sha256: str | None = None
+) -> tuple[Hint, ...]:
+    """Name the command that applies the plan; without a file, it is only a preview.
+
+    `sha256` is of the whole file, as sha256sum prints it.
+    """
+    hints = []
+    if saved is not None and sha256 is not None:
+        hints.append(Hint(f"Saved to {saved}, sha256 {sha256}"))
+    if has_work(plan.summary):
+        if saved is not None:
+            hints.append(Hint("To apply exactly this:", command("apply", str(saved))))
+        else:
+            text = (
+                "This plan was not saved, so it is only a preview: an apply plans again. "
+                "To apply exactly what you review, save it:"
+            )
+            hints.append(Hint(text, command("plan", "--out", "plan.out")))
+    return tuple(hints)
+
+
+def _problems(plan: Plan, command: Commander) -> Iterator[Hint]:
+    conflicts = [change for change in plan.changes if change.action is Action.CONFLICT]
+    if conflicts:
+        yield Hint(
+            "Conflicts are never overwritten by themselves. To take the source's image once, "
+            "name addresses or globs; for good, set overwrite in the rule:",
+            command("plan", "--allow-overwrite", str(conflicts[0].address)),
+        )
+    if any(change.reason == "equivalent" for change in conflicts):
+        yield Hint(
+            "An equivalent index holds the same images in other bytes; "
+            "overwrite: equivalent in the rule replaces only those."
+        )
+    if plan.summary.error:
+        yield Hint(
+            "Errors leave their images out: mend the cause and plan again. "
+            "The other rows can be applied; that ends with exit code 3."
+        )

@@ -1,0 +1,254 @@
+"""Say everything as data: a versioned stream of JSON Lines, and one document per plan or state.
+
+Every line of the stream has `type`, `@level`, `@message` and `@timestamp`; a reader ignores
+types it does not know. The first line is `version`; its `ui` changes its major only when a
+field goes away. The shape follows Terraform's machine-readable UI.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from imgmigrate import __version__
+from imgmigrate.errors import ImgmigrateError, printable
+from imgmigrate.events import (
+    ImageFinished,
+    ImageStarted,
+    Listed,
+    Observed,
+    Retrying,
+    RunFinished,
+    RunStarted,
+    Warned,
+)
+from imgmigrate.plan import Action
+from imgmigrate.render.errors import causes, hint_of, message_of
+from imgmigrate.render.tally import Tally
+from imgmigrate.render.units import count
+from imgmigrate.render.words import OUTCOMES, headline, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from imgmigrate.events import Event, Receipt
+    from imgmigrate.plan import Change, Plan
+    from imgmigrate.state.record import ImageRecord, State
+
+__all__ = ["UI_VERSION", "JsonStream", "plan_document", "state_document"]
+
+UI_VERSION = "1.0"
+DOCUMENT_VERSION = "1.0"
+# A byte counter moves thousands of times a second; nobody reads it so often.
+PROGRESS_SECONDS = 1.0
+
+Level = Literal["info", "warn", "error"]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class JsonStream:
+    """A sink that writes one JSON object a line; `write` takes a line without its newline."""
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        *,
+        now: Callable[[], str] = _now,
+        clock: Callable[[], float] = time.monotonic,
+        tally: Tally | None = None,
+    ) -> None:
+        self._write, self._now, self._clock = write, now, clock
+        self.tally = tally or Tally(clock)
+        self._spoke = clock()
+        self.line("version", f"imgmigrate {__version__}", imgmigrate=__version__, ui=UI_VERSION)
+
+    def line(self, kind: str, message: str, level: Level = "info", **fields: Any) -> None:
+        """Write one line."""
+        document = {
+            "type": kind,
+            "@level": level,
+            "@message": printable(message),
+            "@timestamp": self._now(),
+            **fields,
+        }
+        self._write(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
+
+    def emit(self, event: Event) -> None:
+        """Write what an event says; byte counts are gathered into one line a second."""
+        self.tally.emit(event)
+        match event:
+            case Listed():
+                name = str(event.repository)
+                message = f"{name}: {count(event.tags, 'tag')}"
+                self.line("listed", message, repository=name, tags=event.tags)
+            case RunStarted():
+                self.line(
+                    "run_start",
+                    f"run {event.run} of plan {event.plan_id} began",
+                    run=event.run,
+                    plan_id=event.plan_id,
+                    images=event.images,
+                    size=event.size,
+                )
+            case ImageStarted():
+                name = str(event.address)
+                self.line("apply_start", f"{name}: started", address=name)
+            case ImageFinished():
+                self._finished(event.receipt)
+            case Retrying():
+                self.line(
+                    "retry",
+                    f"{event.subject}: {event.cause}",
+                    "warn",
+                    subject=printable(event.subject),
+                    cause=printable(event.cause),
+                    delay=event.delay,
+                )
+            case Warned():
+                self.warning(event.code, event.message)
+            case RunFinished():
+                self._summary(event)
+            case _:
+                self._progress(event)
+
+    def plan(self, plan: Plan, rows: Sequence[Change] | None = None, **fields: Any) -> None:
+        """Write one line a change, then their summary."""
+        for change in plan.changes if rows is None else rows:
+            message = f"{change.address}: {change.action.value} ({reason(change)})"
+            level: Level = "warn" if change.is_dangerous else "info"
+            self.line("planned_change", message, level, change=change.line())
+        self.line(
+            "change_summary",
+            headline(plan.summary),
+            operation="plan",
+            plan_id=plan.plan_id,
+            complete=plan.header.complete,
+            changes=_summary(plan),
+            **fields,
+        )
+
+    def error(self, error: BaseException) -> None:
+        """Write a failure as diagnostics, one for each cause."""
+        for cause in causes(error):
+            self.line(
+                "diagnostic",
+                f"Error: {message_of(cause)}",
+                "error",
+                severity="error",
+                code=type(cause).__name__,
+                summary=message_of(cause),
+                detail=hint_of(cause),
+            )
+
+    def warning(self, code: str, message: str) -> None:
+        """Write a warning as a diagnostic; `code` is stable."""
+        self.line(
+            "diagnostic",
+            f"Warning: {message}",
+            "warn",
+            severity="warning",
+            code=code,
+            summary=printable(message),
+            detail=None,
+        )
+
+    def records(self, records: Iterable[ImageRecord]) -> None:
+        """Write one line a record of the state."""
+        for record in records:
+            document = record.model_dump(mode="json", exclude_none=True)
+            self.line("record", f"{record.address}: {record.status.value}", record=document)
+
+    def _finished(self, receipt: Receipt) -> None:
+        name = str(receipt.address)
+        fields: dict[str, Any] = {
+            "address": name,
+            "outcome": receipt.outcome.value,
+            "digest": receipt.digest,
+            "moved": receipt.moved,
+        }
+        message = f"{name}: {OUTCOMES[receipt.outcome]}"
+        if receipt.outcome.is_done:
+            self.line("apply_complete", message, **fields)
+        else:
+            self.line("apply_errored", message, "error", **fields, **_error(receipt.error))
+
+    def _progress(self, event: Event) -> None:
+        now, tally = self._clock(), self.tally
+        if now - self._spoke < PROGRESS_SECONDS:
+            return
+        self._spoke = now
+        if isinstance(event, Observed):
+            message = f"{event.done:,} of {count(event.total, 'image')} looked at"
+            self.line("plan_progress", message, done=event.done, total=event.total)
+            return
+        self.line(
+            "apply_progress",
+            f"{tally.done:,} of {count(tally.images, 'image')} done",
+            images=tally.images,
+            done=tally.done,
+            undone=tally.undone,
+            moved=tally.moved,
+            size=tally.size,
+            blobs_in_flight=len(tally.blobs),
+        )
+
+    def _summary(self, event: RunFinished) -> None:
+        counts = {outcome.value: number for outcome, number in event.counts.items()}
+        self.line(
+            "run_summary",
+            "; ".join(f"{number} {word}" for word, number in counts.items() if number)
+            or "nothing to do",
+            "warn" if event.unfinished else "info",
+            run=event.run,
+            plan_id=event.plan_id,
+            counts=counts,
+            moved=event.moved,
+            seconds=round(event.seconds, 3),
+            unfinished=[
+                {"address": str(each.address), "outcome": each.outcome.value, **_error(each.error)}
+                for each in event.unfinished
+            ],
+        )
+
+
+def plan_document(plan: Plan, rows: Sequence[Change] | None = None) -> dict[str, Any]:
+    """Lay out a plan as one document: its header, id, and the rows that were asked for."""
+    header = plan.header.model_dump(mode="json", by_alias=True)
+    changes = plan.changes if rows is None else rows
+    return {
+        **header,
+        "plan_id": plan.plan_id,
+        "sha256": plan.sha256,
+        "errored": plan.summary.count(Action.ERROR) > 0,
+        "changes": [change.line() for change in changes],
+    }
+
+
+def state_document(state: State) -> dict[str, Any]:
+    """Lay out what a state holds, without its records (`state list --json` has those)."""
+    return {
+        "format_version": DOCUMENT_VERSION,
+        "kind": "imgmigrate.state_summary",
+        "lineage": state.lineage,
+        "sequence": state.sequence,
+        "head": state.head,
+        "images": sum(1 for _ in state.live()),
+        "records": len(state.records),
+        "claims": len(state.claims),
+        "runs": [run.model_dump(mode="json") for run in state.runs],
+    }
+
+
+def _summary(plan: Plan) -> dict[str, Any]:
+    return plan.summary.model_dump(mode="json", by_alias=True)
+
+
+def _error(error: ImgmigrateError | None) -> dict[str, Any]:
+    if error is None:
+        return {"error": None, "hint": None}
+    return {"error": message_of(error), "hint": hint_of(error), "code": type(error).__name__}

@@ -1,0 +1,108 @@
+"""Show a run as plain lines, for logs: one per finished image, and signs of life between.
+
+Decides nothing. The sentences are shared with the live display (`progress.py`); this module
+loads no library, because most runs in CI need only it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from imgmigrate.errors import printable
+from imgmigrate.events import ImageFinished, Outcome, Retrying, RunFinished, Warned
+from imgmigrate.render.errors import cause_at, hint_of
+from imgmigrate.render.units import UNKNOWN, count, duration, size
+from imgmigrate.render.words import OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imgmigrate.events import Event, Receipt
+    from imgmigrate.render.tally import Tally
+
+__all__ = ["LineProgress", "finished_line", "overall", "planning_line", "retry_line"]
+
+HEARTBEAT_SECONDS = 10.0
+
+
+class LineProgress:
+    """Write one line per finished image, and a sign of life at most every ten seconds."""
+
+    def __init__(self, tally: Tally, write: Callable[[str], None]) -> None:
+        self.tally = tally
+        self._write = write
+        self._spoke = tally.clock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    def emit(self, event: Event) -> None:
+        """Count, and write what is worth a line; rows settled from the start are not."""
+        settled = self.tally.settled
+        self.tally.emit(event)
+        if isinstance(event, ImageFinished):
+            if self.tally.settled == settled:
+                self._say(finished_line(event.receipt, self.tally))
+        elif isinstance(event, Warned):
+            self._say(f"Warning: {printable(event.message)}")
+        elif isinstance(event, RunFinished):
+            return
+        elif self.tally.clock() - self._spoke >= HEARTBEAT_SECONDS:
+            if isinstance(event, Retrying):
+                self._say(retry_line(event, self.tally))
+            else:
+                self._say("  ".join(overall(self.tally) or [planning_line(self.tally)]))
+
+    def _say(self, line: str) -> None:
+        self._spoke = self.tally.clock()
+        self._write(line)
+
+
+def planning_line(tally: Tally) -> str:
+    """How far planning has come; before anything was read, only that we are alive."""
+    if not tally.repositories and not tally.addresses:
+        return f"starting, {duration(tally.seconds)}"
+    text = f"reading both sides: {count(tally.repositories, 'repository', 'repositories')} listed"
+    if tally.addresses:
+        text += f", {tally.observed:,} of {count(tally.addresses, 'image')} looked at"
+    if tally.retries:
+        text += f", {count(tally.retries, 'retry', 'retries')}"
+    return f"{text}, {duration(tally.seconds)}"
+
+
+def overall(tally: Tally) -> list[str]:
+    """The totals: images on one line, bytes on the next; empty before the run has begun."""
+    if not tally.images:
+        return []
+    images = f"{tally.done:,} of {count(tally.images, 'image')} done"
+    if tally.undone:
+        images += f", {tally.undone:,} not done"
+    if tally.open:
+        images += f", {len(tally.open):,} open"
+    total = f" of at most {size(tally.size)}" if tally.size is not None else ""
+    speed = UNKNOWN if tally.rate is None else size(max(0, int(tally.rate)))
+    left = tally.seconds_left
+    octets = f"{size(tally.moved)}{total}, {speed}/s, {duration(tally.seconds)}"
+    return [images, octets + (f", about {duration(left)} left" if left is not None else "")]
+
+
+def finished_line(receipt: Receipt, tally: Tally) -> str:
+    """One image's end: what became of it, how many are through, what it moved or why not."""
+    place = f"{tally.outcomes.total():,}/{tally.images:,}" if tally.images else "?"
+    address = str(receipt.address)
+    line = f"[{place}] {OUTCOMES[receipt.outcome]}: {printable(address)}"
+    if receipt.error:
+        hint = hint_of(receipt.error)
+        return f"{line}: {cause_at(address, receipt.error)}" + (f"; {hint}" if hint else "")
+    return f"{line}, {size(receipt.moved)}" if receipt.outcome is Outcome.APPLIED else line
+
+
+def retry_line(event: Retrying, tally: Tally) -> str:
+    """The latest retry, and how many there were."""
+    return (
+        f"{count(tally.retries, 'retry', 'retries')}; the last in {duration(event.delay)}: "
+        f"{printable(event.subject)}: {printable(event.cause)}"
+    )

@@ -1,0 +1,88 @@
+"""Show the state: a summary, a list of records, one record.
+
+Pure: a State in, lines out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from imgmigrate.errors import printable
+from imgmigrate.render.style import PLAIN, Style
+from imgmigrate.render.units import UNKNOWN, count, moment, size
+from imgmigrate.state.record import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from imgmigrate.state.record import ImageRecord, Run, State
+
+__all__ = ["record_lines", "records_lines", "state_lines"]
+
+# Enough to see what happened lately; the rest is in the state itself.
+MOST_RUNS = 5
+
+
+def state_lines(state: State, place: str, style: Style = PLAIN) -> Iterator[str]:
+    """Summarise a state: how many images, where, and the last runs."""
+    if state.lineage is None:
+        yield f"No state yet in {place}: nothing has been applied."
+        return
+    live = list(state.live())
+    others = Counter(record.status for record in state.records.values() if not record.is_live)
+    yield style.paint(f"State {place}: {count(len(live), 'image')} recorded", "bold")
+    yield style.paint(f"  lineage {state.lineage}, sequence {state.sequence:,}", "dim")
+    for status, word in ((Status.FORGOTTEN, "forgotten"), (Status.DELETED, "deleted")):
+        if others[status]:
+            yield f"  {others[status]:,} {word}"
+    if state.claims:
+        yield (
+            f"  {count(len(state.claims), 'image')} in doubt after an interrupted run; "
+            "the next apply settles them"
+        )
+    repositories = Counter(str(record.address.repository) for record in live)
+    if repositories:
+        yield ""
+        yield f"{count(len(repositories), 'repository', 'repositories')}:"
+        widest = max(len(f"{number:,}") for number in repositories.values())
+        for repository, number in sorted(repositories.items()):
+            yield f"  {number:>{widest},}  {printable(repository, 500)}"
+    if state.runs:
+        yield ""
+        yield f"last runs (of {len(state.runs):,}):"
+        yield from (f"  {_run(run)}" for run in state.runs[-MOST_RUNS:])
+
+
+def records_lines(records: Iterable[ImageRecord]) -> Iterator[str]:
+    """List records: one line each, made for grep; tombstones say so."""
+    for record in records:
+        mark = "" if record.is_live else f"  ({record.status.value})"
+        yield f"{printable(str(record.address), 500)}  {record.digest.short}{mark}"
+
+
+def record_lines(record: ImageRecord) -> Iterator[str]:
+    """Show everything about one record, digests in full."""
+    rows = [
+        ("address", printable(str(record.address), 500)),
+        ("status", record.status.value),
+        ("digest", record.digest),
+        ("previous", record.previous or "none"),
+        ("source", printable(str(record.source.reference), 500)),
+        ("source digest", record.source.digest),
+        ("platforms", ", ".join(record.filter.platforms) if record.filter else "all"),
+        ("media type", printable(record.media_type)),
+        ("size", size(record.size) if record.size is not None else UNKNOWN),
+        ("recorded", moment(record.at)),
+        ("sequence", str(record.sequence)),
+        ("run", printable(record.run)),
+        ("plan", printable(record.plan_id)),
+    ]
+    widest = max(len(name) for name, _ in rows)
+    yield from (f"{name:<{widest}}  {value}" for name, value in rows)
+
+
+def _run(run: Run) -> str:
+    ended = f"{', '.join(f'{number:,} {word}' for word, number in run.counts.items() if number)}"
+    what = (ended or "nothing done") if run.ended_at else "not ended"
+    return f"{moment(run.began_at)}  plan {printable(run.plan_id) or 'none'}  {printable(what)}"

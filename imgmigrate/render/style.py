@@ -1,0 +1,77 @@
+"""Lay out text: colour as an extra, and lines that fit.
+
+Pure. Colour never carries meaning of its own: without it every line says the same.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["PLAIN", "Colour", "Style", "fold"]
+
+Colour = Literal["red", "green", "yellow", "cyan", "bold", "dim"]
+_CODES: dict[Colour, str] = {
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "cyan": "36",
+    "bold": "1",
+    "dim": "2",
+}
+# Narrower, and references would be cut into confetti.
+NARROWEST = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How wide the lines may be, and whether they may be coloured."""
+
+    width: int = 80
+    colour: bool = False
+
+    @property
+    def columns(self) -> int:
+        """The width that is really used."""
+        return max(self.width, NARROWEST)
+
+    def paint(self, text: str, *colours: Colour) -> str:
+        """Colour `text`, if colours are on."""
+        if not self.colour or not colours or not text:
+            return text
+        codes = ";".join(_CODES[colour] for colour in colours)
+        return f"\x1b[{codes}m{text}\x1b[0m"
+
+    def wrap(self, text: str, *, indent: str = "", hanging: str | None = None) -> list[str]:
+        """Break prose into lines that fit; a long reference in it is folded, never cut."""
+        lines = textwrap.wrap(
+            text,
+            self.columns,
+            initial_indent=indent,
+            subsequent_indent=indent if hanging is None else hanging,
+            break_long_words=True,
+            break_on_hyphens=False,
+        )
+        return lines or [indent.rstrip()]
+
+
+PLAIN = Style()
+
+
+def fold(reference: str, width: int) -> list[str]:
+    """Break a reference after `/` or before the tag so that every piece fits `width` columns."""
+    if len(reference) <= width:
+        return [reference]
+    pieces: list[str] = []
+    line = ""
+    for part in re.findall(r"[^/:@]*[/]|[:@]?[^/:@]+|[:@]", reference):
+        if line and len(line) + len(part) > width:
+            pieces.append(line)
+            line = ""
+        line += part
+        while len(line) > width:
+            pieces.append(line[:width])
+            line = line[width:]
+    return [*pieces, line] if line else pieces

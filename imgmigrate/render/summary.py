@@ -1,0 +1,153 @@
+"""Show how an apply ended: counts, bytes, time, each row that is not done, how to go on.
+
+Pure: results in, lines out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imgmigrate.errors import printable
+from imgmigrate.events import Outcome
+from imgmigrate.plan import Action
+from imgmigrate.render.errors import cause_at, hint_of
+from imgmigrate.render.style import PLAIN, Style, fold
+from imgmigrate.render.units import count, duration, rate, size
+from imgmigrate.render.words import reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imgmigrate.events import Receipt, RunFinished
+    from imgmigrate.plan import Change, Plan
+    from imgmigrate.render.style import Colour
+
+__all__ = ["interrupted_text", "result_lines", "result_text", "unplanned"]
+
+_COUNTED = (
+    (Outcome.APPLIED, "{} done", "{} done"),
+    (Outcome.ALREADY, "{} already done", "{} already done"),
+    (Outcome.CONFLICT, "{} conflict", "{} conflicts"),
+    (Outcome.FAILED, "{} failed", "{} failed"),
+    (Outcome.CANCELLED, "{} not reached", "{} not reached"),
+)
+
+
+def unplanned(plan: Plan, result: RunFinished | None) -> tuple[Change, ...]:
+    """The plan's own conflicts and errors, as far as the run did not report on them."""
+    reported = {receipt.address for receipt in result.unfinished} if result else set()
+    return tuple(
+        change
+        for change in plan.changes
+        if change.action in (Action.CONFLICT, Action.ERROR) and change.address not in reported
+    )
+
+
+def result_text(
+    plan: Plan,
+    result: RunFinished,
+    *,
+    spared: int = 0,
+    resume: str | None = None,
+    replan: str | None = None,
+    style: Style = PLAIN,
+) -> str:
+    """Show the end of an apply as one text that ends with a newline."""
+    lines = result_lines(plan, result, spared=spared, resume=resume, replan=replan, style=style)
+    return "\n".join(lines) + "\n"
+
+
+def result_lines(
+    plan: Plan,
+    result: RunFinished,
+    *,
+    spared: int = 0,
+    resume: str | None = None,
+    replan: str | None = None,
+    style: Style = PLAIN,
+) -> Iterator[str]:
+    """Show the end of an apply, and the command that helps with what is not done.
+
+    `resume` goes on where this run ended; `replan` is for rows that need another plan.
+    `spared` bytes of blobs needed no transfer.
+    """
+    left = unplanned(plan, result)
+    if result.unfinished:
+        yield style.paint(f"! not done ({len(result.unfinished):,})", "bold")
+        for receipt in result.unfinished:
+            yield from _unfinished(receipt, style)
+        yield ""
+    if left:
+        title = f"! left out by the plan ({len(left):,})"
+        yield style.paint(title, "bold")
+        for change in left:
+            yield from _row(str(change.address), change.detail or reason(change), None, style)
+        yield ""
+    complete = not result.unfinished and not left
+    colour: Colour = "green" if complete else "red"
+    for line in style.wrap(_headline(result, complete, spared), hanging="  "):
+        yield style.paint(line, "bold", colour)
+    if resume and _can_resume(plan, result):
+        yield "To go on where this ended:"
+        yield f"  {resume}"
+    elif replan and not complete:
+        yield "The same plan cannot do more. When the causes are mended, plan again:"
+        yield f"  {replan}"
+
+
+def interrupted_text(done: int, images: int, state: str) -> str:
+    """Say what an interrupted apply has saved; `state` names the state's folder."""
+    if not images:
+        return "interrupted before the first image; nothing was changed"
+    return f"interrupted: {done:,} of {count(images, 'image')} done and recorded in {state}"
+
+
+def _can_resume(plan: Plan, result: RunFinished) -> bool:
+    """Tell whether the same plan can still do something that it has not done."""
+    hopeless = {
+        change.address
+        for change in plan.changes
+        if change.action in (Action.CONFLICT, Action.ERROR)
+    }
+    return any(
+        receipt.outcome is not Outcome.CONFLICT and receipt.address not in hopeless
+        for receipt in result.unfinished
+    )
+
+
+def _headline(result: RunFinished, complete: bool, spared: int) -> str:
+    parts = [
+        (one if number == 1 else many).format(f"{number:,}")
+        for outcome, one, many in _COUNTED
+        if (number := result.counts.get(outcome, 0))
+    ]
+    start = "Apply complete" if complete else "Apply incomplete"
+    moved = f"{size(result.moved)} moved in {duration(result.seconds)}"
+    if result.moved:
+        moved += f", {rate(result.moved, result.seconds)}"
+    if spared:
+        moved += f"; {size(spared)} mounted or there already"
+    return f"{start}: {', '.join(parts) or 'nothing to do'}; {moved}."
+
+
+def _unfinished(receipt: Receipt, style: Style) -> Iterator[str]:
+    words = {Outcome.CONFLICT: "conflict", Outcome.CANCELLED: "not reached"}
+    address = str(receipt.address)
+    if receipt.error:
+        yield from _row(address, cause_at(address, receipt.error), hint_of(receipt.error), style)
+    else:
+        yield from _row(address, words.get(receipt.outcome, "failed"), None, style)
+
+
+def _row(address: str, cause: str, hint: str | None, style: Style) -> Iterator[str]:
+    address, cause = printable(address, 500), printable(cause, 500)
+    head = f"  {style.paint('!', 'red')} "
+    if len(address) + len(cause) + len("  ! : ") <= style.columns:
+        yield f"{head}{address}: {cause}"
+    else:
+        pieces = fold(f"{address}:", style.columns - len("  ! "))
+        yield f"{head}{pieces[0]}"
+        yield from (f"    {piece}" for piece in pieces[1:])
+        yield from style.wrap(cause, indent="      ")
+    if hint:
+        yield from style.wrap(hint, indent="      hint: ", hanging="        ")

@@ -1,0 +1,164 @@
+"""Count what happens during a run; the displays and the last words are made from it.
+
+Pure but for the clock it is given. One `Tally` belongs to one run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from imgmigrate.events import (
+    BlobFinished,
+    BlobMoved,
+    BlobStarted,
+    ImageFinished,
+    ImageStarted,
+    Listed,
+    Observed,
+    Outcome,
+    Retrying,
+    RunFinished,
+    RunStarted,
+    Warned,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imgmigrate.events import Event, Receipt
+    from imgmigrate.oci.reference import Reference
+
+__all__ = ["InFlight", "Tally"]
+
+# Long enough to smooth a registry's pauses, short enough to show that one has stalled.
+RATE_WINDOW_SECONDS = 15.0
+SAMPLE_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class InFlight:
+    """A blob on its way: how much of it has arrived."""
+
+    name: str
+    size: int
+    moved: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """A sink that only counts. `clock` gives seconds.
+
+    `moved` bytes were sent to destinations; `spared` ones were mounted or there already.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    repositories: int = 0
+    observed: int = 0
+    addresses: int = 0
+    planned: int = 0
+    settled: int = 0
+    size: int | None = None
+    moved: int = 0
+    spared: int = 0
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    open: set[Reference] = field(default_factory=set)
+    blobs: dict[str, InFlight] = field(default_factory=dict)
+    retries: int = 0
+    last_retry: Retrying | None = None
+    warnings: list[Warned] = field(default_factory=list)
+    began: float = 0.0
+    finished: RunFinished | None = None
+    _samples: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
+
+    @property
+    def images(self) -> int:
+        """How many rows this run is about: those to do, and those settled from the start."""
+        return self.planned + self.settled
+
+    @property
+    def done(self) -> int:
+        """How many rows need no further run."""
+        return sum(number for outcome, number in self.outcomes.items() if outcome.is_done)
+
+    @property
+    def undone(self) -> int:
+        """How many rows ended without being done."""
+        return self.outcomes.total() - self.done
+
+    @property
+    def seconds(self) -> float:
+        """How long the run lasts by now."""
+        return self.clock() - self.began
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes per second lately; None before it can be told."""
+        if len(self._samples) < 2:
+            return None
+        (first, start), (last, end) = self._samples[0], self._samples[-1]
+        return (end - start) / (last - first) if last > first else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it will take at the present rate; None if that is not known."""
+        rate = self.rate
+        if self.size is None or not rate or rate < 0:
+            return None
+        return max(0, self.size - self.moved) / rate
+
+    def emit(self, event: Event) -> None:
+        """Count one event."""
+        match event:
+            case BlobMoved():
+                self._move(event)
+            case BlobStarted():
+                name = f"{event.repository}@{event.digest}"
+                self.blobs[name] = InFlight(f"{event.repository} {event.digest.short}", event.size)
+            case BlobFinished():
+                self.blobs.pop(f"{event.repository}@{event.digest}", None)
+                if event.how in ("mounted", "exists"):
+                    self.spared += event.size
+            case ImageStarted():
+                self.open.add(event.address)
+            case ImageFinished():
+                self._finish(event.receipt)
+            case Observed():
+                self.observed, self.addresses = event.done, event.total
+            case Listed():
+                self.repositories += 1
+            case RunStarted():
+                self.planned, self.size = event.images, event.size
+                self.began = self.clock()
+            case RunFinished():
+                self.finished = event
+            case Retrying():
+                self.retries += 1
+                self.last_retry = event
+            case Warned():
+                self.warnings.append(event)
+
+    def _finish(self, receipt: Receipt) -> None:
+        self.outcomes[receipt.outcome] += 1
+        if receipt.address in self.open:
+            self.open.remove(receipt.address)
+        elif receipt.outcome not in (Outcome.APPLIED, Outcome.CANCELLED):
+            # Done by an earlier run, stale, or the plan's own conflict or error.
+            self.settled += 1
+
+    def _move(self, event: BlobMoved) -> None:
+        self.moved += event.count
+        blob = self.blobs.get(f"{event.repository}@{event.digest}")
+        if blob:
+            blob.moved = max(0, blob.moved + event.count)
+        now = self.clock()
+        if self._samples and now - self._samples[-1][0] < SAMPLE_SECONDS:
+            return
+        self._samples.append((now, self.moved))
+        while now - self._samples[0][0] > RATE_WINDOW_SECONDS:
+            self._samples.popleft()

@@ -1,0 +1,228 @@
+"""Show a plan on a terminal: the headline first and last, danger before routine.
+
+Pure: a Plan in, lines out. Long lists are folded per destination repository, but rows that
+need a decision (errors, conflicts, lost images) are always listed in full. Names come from
+registries, so each passes through `printable`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from imgmigrate.errors import printable
+from imgmigrate.plan import Action
+from imgmigrate.render.style import PLAIN, Style, fold
+from imgmigrate.render.units import UNKNOWN, count, moment, size
+from imgmigrate.render.words import OBVIOUS, SECTIONS, Section, headline, reason, section_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from imgmigrate.plan import Change, Plan
+    from imgmigrate.render.hints import Hint
+
+__all__ = ["View", "plan_lines", "plan_text"]
+
+# A list that is longer does not fit on a screen or two; it is folded per repository.
+MOST_ROWS = 50
+# An update of a big image can differ in hundreds of places.
+MOST_INSIDE = 8
+# A server's explanation may be long; it is wrapped, and cut here.
+LONGEST_NAME = 500
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How to show a plan: `rows` are the changes to list (None: all), `hints` what to do next."""
+
+    style: Style = PLAIN
+    verbose: bool = False
+    rows: Sequence[Change] | None = None
+    hints: tuple[Hint, ...] = ()
+
+
+def plan_text(plan: Plan, view: View | None = None) -> str:
+    """Show a plan as one text that ends with a newline."""
+    return "\n".join(plan_lines(plan, view)) + "\n"
+
+
+def plan_lines(plan: Plan, view: View | None = None) -> Iterator[str]:
+    """Show a plan line by line."""
+    view = view or View()
+    rows = plan.changes if view.rows is None else view.rows
+    top = view.style.wrap(headline(plan.summary), hanging="  ")
+    bold = [view.style.paint(line, "bold") for line in top]
+    yield from bold
+    yield from _identity(plan, view.style)
+    if view.rows is not None:
+        yield f"  shown: {len(rows):,} of {count(len(plan.changes), 'row')}"
+    for section in SECTIONS:
+        changes = [change for change in rows if section_of(change) is section]
+        if changes:
+            yield ""
+            yield from _section(section, changes, view)
+    for hint in view.hints:
+        yield ""
+        yield from view.style.wrap(hint.text)
+        if hint.command:
+            yield f"  {hint.command}"
+    if rows or view.hints:
+        yield ""
+        yield from bold
+
+
+def _identity(plan: Plan, style: Style) -> Iterator[str]:
+    header = plan.header
+    parts = [f"plan {plan.plan_id}", f"made {moment(header.created_at)}"]
+    if header.state.lineage:
+        parts.append(f"state sequence {header.state.sequence:,}")
+    if header.git_commit:
+        parts.append(f"commit {printable(header.git_commit)[:12]}")
+    yield from (style.paint(line, "dim") for line in style.wrap(", ".join(parts), indent="  "))
+    filters = [
+        f"--{name} {printable(pattern)}"
+        for name, patterns in (
+            ("target", header.filters.target),
+            ("exclude", header.filters.exclude),
+        )
+        for pattern in patterns
+    ]
+    if filters:
+        text = f"not the whole: limited by {', '.join(filters)}"
+        yield from (style.paint(line, "yellow") for line in style.wrap(text, indent="  "))
+
+
+def _section(section: Section, changes: list[Change], view: View) -> Iterator[str]:
+    repositories = {change.address.repository for change in changes}
+    folded = section.foldable and len(changes) > MOST_ROWS and not view.verbose
+    number = f"{len(changes):,}"
+    if folded:
+        number += f" in {count(len(repositories), 'repository', 'repositories')}"
+        number += "; --verbose lists all"
+    title = f"{section.mark} {section.title} ({number}): {section.meaning}"
+    yield from (view.style.paint(line, "bold") for line in view.style.wrap(title, hanging="  "))
+    yield from _folded(section, changes, view) if folded else _listed(section, changes, view)
+
+
+def _folded(section: Section, changes: list[Change], view: View) -> Iterator[str]:
+    rows = []
+    for repository, group in groupby(changes, key=lambda change: change.address.repository):
+        members = list(group)
+        details = [count(len(members), "image")]
+        if section.key in ("copy", "update"):
+            details.append(_total(members))
+        rows.append((printable(str(repository), LONGEST_NAME), ", ".join(details)))
+    yield from _aligned(section, rows, view.style)
+
+
+def _listed(section: Section, changes: list[Change], view: View) -> Iterator[str]:
+    for source, group in groupby(changes, key=_source_repository):
+        members = list(group)
+        if source and section.key in ("copy", "lost", "update"):
+            pieces = fold(source, view.style.columns - len("  from "))
+            yield view.style.paint(f"  from {pieces[0]}", "dim")
+            yield from (view.style.paint(f"       {piece}", "dim") for piece in pieces[1:])
+        rows = [
+            (printable(str(change.address), LONGEST_NAME), _detail(change)) for change in members
+        ]
+        below = [tuple(_below(change, view)) for change in members]
+        yield from _aligned(section, rows, view.style, below)
+
+
+def _aligned(
+    section: Section,
+    rows: Sequence[tuple[str, str]],
+    style: Style,
+    below: Sequence[Iterable[str]] = (),
+) -> Iterator[str]:
+    """Put the details beside their names where all of a row fits, else below the name."""
+    symbol = style.paint(section.symbol, *section.colours)
+    start = len("  + ")
+    fitting = [
+        len(name) for name, detail in rows if start + len(name) + 2 + len(detail) <= style.columns
+    ]
+    longest = max(fitting, default=0)
+    for number, (name, detail) in enumerate(rows):
+        pieces = fold(name, style.columns - start)
+        # Aligned with the longest neighbour if that leaves room, else closer.
+        gap = max(2, min(longest + 2, style.columns - start - len(detail)) - len(name))
+        if detail and len(pieces) == 1 and start + len(name) + gap + len(detail) <= style.columns:
+            yield f"  {symbol} {name}{' ' * gap}{detail}"
+        else:
+            yield f"  {symbol} {pieces[0]}"
+            yield from (f"    {piece}" for piece in pieces[1:])
+            if detail:
+                yield from style.wrap(detail, indent="      ")
+        for text in below[number] if below else ():
+            yield from style.wrap(text, indent="      ", hanging="        ")
+
+
+def _detail(change: Change) -> str:
+    """The facts beside an address: digests where they differ, the size, the reason."""
+    facts = []
+    if change.action is Action.UPDATE:
+        facts.append(f"{_short(change.before)} -> {_short(change.after)}")
+    elif change.action is Action.CONFLICT:
+        wanted = change.source.digest.short if change.source else UNKNOWN
+        facts.append(f"holds {_short(change.before)}, wanted {wanted}")
+    elif change.action is Action.KEEP and change.reason == "overwrite_never" and change.source:
+        facts.append(f"holds {_short(change.before)}, source {change.source.digest.short}")
+    if change.action.writes:
+        facts.append(size(change.transfer_bytes))
+    if change.action is Action.ADOPT:
+        facts.append(_short(change.after))
+    if change.reason not in OBVIOUS:
+        facts.append(reason(change))
+    renamed = change.source and change.action.writes and _renamed(change)
+    if renamed:
+        facts.append(f"source {renamed}")
+    return ", ".join(facts)
+
+
+def _below(change: Change, view: View) -> Iterator[str]:
+    """What stands in lines of its own: why it failed, and what is inside."""
+    if change.detail:
+        yield printable(change.detail, LONGEST_NAME)
+    if change.filter:
+        kept = ", ".join(printable(platform) for platform in change.filter.platforms)
+        yield f"only the platforms {kept}"
+    elif change.platforms and len(change.platforms) > 1:
+        platforms = [printable(platform) for platform in change.platforms]
+        yield f"{count(len(platforms), 'platform')}: {', '.join(platforms)}"
+    inside = change.inside or ()
+    shown = inside if view.verbose else inside[:MOST_INSIDE]
+    yield from (printable(line, LONGEST_NAME) for line in shown)
+    if len(shown) < len(inside):
+        yield f"and {count(len(inside) - len(shown), 'more difference')}; --verbose lists all"
+
+
+def _renamed(change: Change) -> str | None:
+    """The source's tag or digest, where the address does not say it already."""
+    source = change.source
+    if source is None:
+        return None
+    if source.reference.digest:
+        return None if change.address.digest else f"digest {source.reference.digest.short}"
+    if source.reference.tag and source.reference.tag != change.address.tag:
+        return f"tag {printable(source.reference.tag)}"
+    return None
+
+
+def _source_repository(change: Change) -> str | None:
+    return printable(str(change.source.reference.repository)) if change.source else None
+
+
+def _total(changes: Iterable[Change]) -> str:
+    sizes = [change.transfer_bytes for change in changes]
+    known = [each for each in sizes if each is not None]
+    if len(known) == len(sizes):
+        return size(sum(known))
+    return (
+        f"{size(sum(known))} and {len(sizes) - len(known):,} of unknown size" if known else UNKNOWN
+    )
+
+
+def _short(digest: object) -> str:
+    return getattr(digest, "short", "none")

@@ -1,0 +1,69 @@
+"""Say numbers the way people read them: counts, sizes, durations, rates, times.
+
+Pure. What is unknown is `?`, never a guess.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+__all__ = ["UNKNOWN", "count", "duration", "moment", "rate", "size"]
+
+UNKNOWN = "?"
+_KIBI = 1024
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_MINUTE = 60
+_HOUR = 60 * _MINUTE
+_DAY = 24 * _HOUR
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """Count things: `1 image`, `8,214 images`."""
+    word = noun if number == 1 else plural or f"{noun}s"
+    return f"{number:,} {word}"
+
+
+def size(octets: int | None) -> str:
+    """Print bytes in binary units with three significant digits."""
+    if octets is None:
+        return UNKNOWN
+    value, unit = float(octets), 0
+    # 1023.6 KiB would be printed as 1024 KiB.
+    while abs(value) >= _KIBI - 0.5 and unit < len(_UNITS) - 1:
+        value /= _KIBI
+        unit += 1
+    if unit == 0:
+        return f"{octets} B"
+    decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{decimals}f} {_UNITS[unit]}"
+
+
+def rate(octets: int, seconds: float) -> str:
+    """Print bytes per second; `?` where no time has passed."""
+    return f"{size(int(octets / seconds))}/s" if seconds > 0 else UNKNOWN
+
+
+def duration(seconds: float | None) -> str:
+    """Print a span of time with its two largest units."""
+    if seconds is None:
+        return UNKNOWN
+    whole = max(0, round(seconds))
+    if whole < 10:
+        return f"{max(0.0, seconds):.1f} s"
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def moment(text: str) -> str:
+    """Print an RFC 3339 time to the second, in UTC; what is no time stays as it is."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    return found.strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,169 @@
+"""The words and symbols for actions, reasons and outcomes: one table each.
+
+Pure. A reason that is not in the table (a later version's plan) is shown as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imgmigrate.events import Outcome
+from imgmigrate.plan import Action, Change, Summary
+from imgmigrate.render.units import UNKNOWN, count, size
+
+if TYPE_CHECKING:
+    from imgmigrate.render.style import Colour
+
+__all__ = [
+    "OBVIOUS",
+    "OUTCOMES",
+    "SECTIONS",
+    "Section",
+    "has_work",
+    "headline",
+    "reason",
+    "section_of",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One group of rows. Those that are not `foldable` are always listed one by one."""
+
+    key: str
+    symbol: str
+    mark: str
+    title: str
+    meaning: str
+    colours: tuple[Colour, ...]
+    foldable: bool = True
+
+
+# The order of danger: what a reviewer must not miss comes first.
+SECTIONS = (
+    Section(
+        "error",
+        "!",
+        "!",
+        "errors",
+        "could not be read; nothing is planned for them",
+        ("red",),
+        foldable=False,
+    ),
+    Section(
+        "conflict",
+        "!",
+        "!",
+        "conflicts",
+        "not ours to overwrite; left alone",
+        ("red",),
+        foldable=False,
+    ),
+    Section(
+        "lost",
+        "+",
+        "!",
+        "lost",
+        "written by us, gone from the destination; copied again",
+        ("red",),
+        foldable=False,
+    ),
+    Section("update", "~", "~", "update", "an existing tag gets another image", ("yellow",)),
+    Section("copy", "+", "+", "copy", "new at the destination", ("green",)),
+    Section("adopt", "=", "=", "adopt", "already there; only recorded", ("cyan",)),
+    Section("forget", ".", ".", "forget", "no longer ours; stays at the destination", ("dim",)),
+    Section("keep", "=", "=", "keep", "left as it is", ("dim",)),
+)
+_BY_KEY = {section.key: section for section in SECTIONS}
+
+_REASONS = {
+    "new": "new",
+    "destination_lost": "we wrote it, now it is gone",
+    "replace": "asked for with --replace",
+    "already_there": "already there",
+    "source_moved": "source moved",
+    "foreign": "not written by us",
+    "changed_here": "written by us, then overwritten by somebody else",
+    "equivalent": "an index of the same images in other bytes",
+    "overwrite_equivalent": "overwrite: equivalent",
+    "overwrite_always": "overwrite: always",
+    "overwrite_allowed": "asked for with --allow-overwrite",
+    "overwrite_never": "differs; overwrite: never",
+    "source_gone": "the source tag is gone",
+    "source_missing": "the source has no such image",
+    "rule_removed": "no rule names it any more",
+    "deselected": "its rule no longer selects the tag",
+    "unreadable": "cannot be read",
+    "unsupported": "of a type that cannot be copied",
+}
+
+# Reasons that the section's own title says already.
+OBVIOUS = frozenset({"new", "destination_lost", "already_there", "unreadable"})
+
+OUTCOMES = {
+    Outcome.APPLIED: "done",
+    Outcome.ALREADY: "already done",
+    Outcome.CONFLICT: "conflict",
+    Outcome.FAILED: "failed",
+    Outcome.CANCELLED: "not reached",
+}
+
+_COUNTED = (
+    (Action.COPY, "{} to copy", "{} to copy"),
+    (Action.UPDATE, "{} to update", "{} to update"),
+    (Action.ADOPT, "{} to adopt", "{} to adopt"),
+    (Action.FORGET, "{} to forget", "{} to forget"),
+    (Action.KEEP, "{} kept", "{} kept"),
+    (Action.CONFLICT, "{} conflict", "{} conflicts"),
+    (Action.ERROR, "{} error", "{} errors"),
+)
+
+
+def section_of(change: Change) -> Section:
+    """Find the section of a row."""
+    if change.action is Action.COPY and change.is_dangerous:
+        return _BY_KEY["lost"]
+    return _BY_KEY[change.action.value]
+
+
+def reason(change: Change) -> str:
+    """Say a row's reason in words."""
+    return _REASONS.get(change.reason, change.reason.replace("_", " "))
+
+
+def has_work(summary: Summary) -> bool:
+    """Tell whether an apply would do anything, be it only to the state."""
+    return any(
+        summary.count(action)
+        for action in (Action.COPY, Action.UPDATE, Action.ADOPT, Action.FORGET)
+    )
+
+
+def headline(summary: Summary) -> str:
+    """Say a plan in one sentence; it stands first and last."""
+    parts = [
+        (one if summary.count(action) == 1 else many).format(f"{summary.count(action):,}")
+        for action, one, many in _COUNTED
+        if summary.count(action)
+    ]
+    if not parts:
+        if not summary.unchanged:
+            return "Nothing to do: the rules select no images."
+        if summary.unchanged == 1:
+            return "Nothing to do: the one image is as the config says."
+        return f"Nothing to do: all {summary.unchanged:,} images are as the config says."
+    if summary.unchanged:
+        parts.append(f"{summary.unchanged:,} unchanged")
+    return f"Plan: {', '.join(parts)}. {_transfer(summary)}"
+
+
+def _transfer(summary: Summary) -> str:
+    if not summary.writes:
+        return "Nothing to transfer."
+    if summary.unknown_sizes == summary.writes and not summary.transfer_bytes:
+        return f"{UNKNOWN} to transfer (sizes unknown)."
+    if summary.unknown_sizes:
+        unknown = count(summary.unknown_sizes, "image")
+        return f"{size(summary.transfer_bytes)} to transfer, and {unknown} of unknown size."
+    return f"{size(summary.transfer_bytes)} to transfer."

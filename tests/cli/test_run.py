@@ -1,0 +1,175 @@
+"""Signals: the first cancels, the second leaves, a hang is ended."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from imgmigrate.cli.output import Output
+from imgmigrate.cli.run import is_live, run, watching
+from imgmigrate.render.lines import LineProgress
+from imgmigrate.render.progress import LiveProgress
+from imgmigrate.render.tally import Tally
+from tests.cli.helpers import Terminal
+
+PRELUDE = """
+import asyncio, sys
+from imgmigrate.cli import run as running
+from imgmigrate.errors import Interrupted
+
+async def wait_for_ever():
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+async def tidy_up():
+    try:
+        await wait_for_ever()
+    finally:
+        print("tidied", flush=True)
+
+async def refuse_to_end():
+    try:
+        await wait_for_ever()
+    except asyncio.CancelledError:
+        print("cancelled", flush=True)
+        await asyncio.Event().wait()
+
+async def finish_anyway():
+    try:
+        await wait_for_ever()
+    except asyncio.CancelledError:
+        return 7
+
+def go(work):
+    try:
+        code = running.run(work)
+    except Interrupted as error:
+        print(error.message, flush=True)
+        code = 128 + error.signal_number
+    sys.exit(code)
+"""
+
+
+class Process:
+    """A Python process that is told apart by what it prints."""
+
+    def __init__(self, script: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", PRELUDE + script],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.expect("ready")
+
+    def expect(self, line: str) -> None:
+        """Wait until the process has printed this line next."""
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline().strip() == line
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def end(self) -> tuple[int, str, str]:
+        """Wait for the end: exit code, remaining stdout, stderr."""
+        out, err = self._process.communicate(timeout=60)
+        return self._process.returncode, out, err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_signal_cancels_and_lets_tidy_up(number: signal.Signals, code: int) -> None:
+    """The work ends by cancellation, so its cleaning up runs, and the signal is told."""
+    process = Process("go(tidy_up)")
+    process.send(number)
+    ended, out, err = process.end()
+    assert ended == code
+    assert out.splitlines() == ["tidied", f"interrupted by {number.name}"]
+    assert "a second signal leaves at once" in err
+
+
+def test_the_second_signal_leaves_at_once() -> None:
+    """Work that does not end can always be left, with the code of the first signal."""
+    process = Process("go(refuse_to_end)")
+    process.send(signal.SIGTERM)
+    process.expect("cancelled")
+    process.send(signal.SIGINT)
+    assert process.end()[0] == 143
+
+
+def test_work_that_hangs_is_ended() -> None:
+    """Five seconds after the first signal the process is gone, whatever hangs."""
+    process = Process("running.LAST_RESORT_SECONDS = 0.01; go(refuse_to_end)")
+    process.send(signal.SIGINT)
+    assert process.end()[0] == 130
+
+
+def test_work_that_finishes_anyway_keeps_its_result() -> None:
+    """A signal that comes too late changes nothing."""
+    process = Process("go(finish_anyway)")
+    process.send(signal.SIGINT)
+    assert process.end()[0] == 7
+
+
+def test_a_signal_before_the_loop_runs_is_not_lost() -> None:
+    """Also a signal that arrives while the loop is being made ends the work."""
+    script = """
+import os, signal
+real = running._loop_factory
+def factory():
+    print("ready", flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return real()
+running._loop_factory = factory
+go(wait_for_ever)
+"""
+    ended, out, _ = Process(script).end()
+    assert (ended, out.strip()) == (143, "interrupted by SIGTERM")
+
+
+@pytest.mark.parametrize(
+    ("terminal", "environment", "live"),
+    [
+        (True, {}, True),
+        (False, {}, False),
+        (True, {"TERM": "dumb"}, False),
+        (True, {"CI": "true"}, False),
+    ],
+)
+def test_only_a_terminal_that_can_be_redrawn_gets_a_live_display(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, environment: dict[str, str], live: bool
+) -> None:
+    """Pipes, dumb terminals and CI systems get plain lines."""
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stderr", Terminal() if terminal else io.StringIO())
+    assert is_live() is live
+    with watching(Output(), Tally()) as sink:
+        assert isinstance(sink, LiveProgress if live else LineProgress)
+
+
+def test_handlers_are_put_back() -> None:
+    """After the work the process handles signals as before."""
+
+    async def work() -> int:
+        return 1
+
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    assert run(work) == 1
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_cancellation_of_its_own_is_no_interruption() -> None:
+    """Work that cancels itself is a defect, and is not dressed up as a signal."""
+
+    async def work() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        run(work)
