@@ -116,8 +116,9 @@ class _Run:
         if todo:
             async with open_stores(self.config, sink=self.sink) as stores:
                 self._resolve(stores, todo)
+                engine = self._engine(stores)
                 await self._begin(todo)
-                await self._record_all(stores, todo)
+                await self._record_all(engine, todo)
             await self.writer.end({outcome.value: n for outcome, n in self.counts.items()})
         finished = RunFinished(
             self.name,
@@ -208,10 +209,13 @@ class _Run:
                 if not repository.is_layout:
                     self.config.registry(repository.store, repository.path)
 
-    async def _record_all(self, stores: Stores, todo: list[Change]) -> None:
-        by_address = {c.address: c for c in todo if c.action is not Action.FORGET}
+    def _engine(self, stores: Stores) -> Engine:
         cache = ManifestCache(self.config.state / "cache")
-        engine = Engine(stores, cache, parallelism=self.options.parallelism, sink=self.sink)
+        parallelism = self.options.parallelism
+        return Engine(stores, cache, self.writer.state, parallelism=parallelism, sink=self.sink)
+
+    async def _record_all(self, engine: Engine, todo: list[Change]) -> None:
+        by_address = {c.address: c for c in todo if c.action is not Action.FORGET}
         async with engine.run(list(by_address.values())) as receipts:
             async for receipt in receipts:
                 await self._finish(by_address[receipt.address], receipt)

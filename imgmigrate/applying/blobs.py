@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 from imgmigrate.applying.concurrent import both
@@ -22,7 +23,7 @@ from imgmigrate.events import BlobFinished, BlobMoved, BlobStarted
 from imgmigrate.stores.base import Mounted, hold
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor
@@ -30,7 +31,15 @@ if TYPE_CHECKING:
     from imgmigrate.stores.base import Upload
     from imgmigrate.stores.place import Place
 
-__all__ = ["BlobBoard"]
+__all__ = ["BlobBoard", "Trust"]
+
+
+class Trust(Enum):
+    """How much of what the destination has, says or had is believed."""
+
+    ALL = "children by HEAD, blobs by HEAD or by what is known"
+    BLOBS = "blobs by HEAD only: children are walked and written again"
+    NOTHING = "nothing: everything is sent again"
 
 
 @dataclass(slots=True)
@@ -39,7 +48,7 @@ class _Flight:
 
     source: Place
     destination: Place
-    trust_heads: bool
+    trust: Trust
     landed: asyncio.Event = field(default_factory=asyncio.Event)
     moved: int = 0
     error: ImgmigrateError | None = None
@@ -56,6 +65,7 @@ class _Entry:
     """What the run knows of one blob at one destination store."""
 
     repos: dict[str, None] = field(default_factory=dict)  # hold it, oldest first
+    believed: dict[str, None] = field(default_factory=dict)  # held it when last recorded
     flights: dict[str, _Flight] = field(default_factory=dict)  # by destination repository
 
 
@@ -67,25 +77,36 @@ class BlobBoard:
         self._sink = sink
         self._entries: dict[tuple[str, Digest], _Entry] = {}
         self._committed: set[tuple[str, str]] = set()
+        self._new: set[tuple[str, str]] = set()
         self._flying: set[asyncio.Task[None]] = set()
 
+    def believe(self, destination: Place, blobs: Iterable[Digest]) -> None:
+        """Note blobs that recorded images brought to a repository in earlier runs."""
+        for digest in blobs:
+            self._entry(destination, digest).believed[destination.repo] = None
+
+    def is_new(self, destination: Place) -> None:
+        """Note that a repository held nothing before this run."""
+        self._new.add((destination.store.identity, destination.repo))
+
     async def ensure(
-        self, blob: Descriptor, source: Place, destination: Place, *, trust_heads: bool = True
+        self, blob: Descriptor, source: Place, destination: Place, trust: Trust = Trust.ALL
     ) -> int:
         """Return once `destination` holds the blob; the bytes that this caller's flight sent.
 
-        With `trust_heads=False` it is uploaded whatever the destination says it has. Raises
-        the StoreError of the flight that speaks for this source and destination.
+        Raises the StoreError of the flight that speaks for this source and destination.
         """
-        key = (destination.store.identity, blob.digest)
-        entry = self._entries.setdefault(key, _Entry())
-        if not trust_heads:
+        entry = self._entry(destination, blob.digest)
+        if trust is Trust.ALL and destination.repo in entry.believed:
+            return 0
+        if trust is Trust.NOTHING:
             entry.repos.pop(destination.repo, None)
+            entry.believed.pop(destination.repo, None)
         while destination.repo not in entry.repos:
             flight = entry.flights.get(destination.repo) or _leader(entry)
             mine = flight is None
             if flight is None:
-                flight = _Flight(source, destination, trust_heads)
+                flight = _Flight(source, destination, trust)
                 entry.flights[destination.repo] = flight
                 task = self._tasks.create_task(self._fly(entry, flight, blob))
                 self._flying.add(task)
@@ -96,6 +117,9 @@ class BlobBoard:
             if flight.error is not None and (mine or flight.speaks_for(source, destination)):
                 raise flight.error
         return 0
+
+    def _entry(self, destination: Place, digest: Digest) -> _Entry:
+        return self._entries.setdefault((destination.store.identity, digest), _Entry())
 
     def committed(self, destination: Place) -> None:
         """Note that a manifest of this run is in place: its repository's blobs can be mounted."""
@@ -131,12 +155,13 @@ class BlobBoard:
         store, repo = flight.destination.store, flight.destination.repo
         async for attempt in attempts(self._sink, "destination"):
             with attempt:
-                if not flight.trust_heads:
+                if flight.trust is Trust.NOTHING:
                     return await self._send(flight, blob, None)
                 origin = self._mountable(entry, flight)
-                # A mount answers for a blob that is already there; after a broken upload only
-                # a HEAD tells whether it was committed all the same.
-                if origin is None or attempt.num > 1:
+                # A mount answers for a blob that is already there, a new repository has none;
+                # after a broken upload only a HEAD tells whether it was committed all the same.
+                is_open = origin is None and (store.identity, repo) not in self._new
+                if is_open or attempt.num > 1:
                     with on_side("destination"):
                         if await store.blob_exists(repo, blob.digest):
                             return "exists"
@@ -155,7 +180,9 @@ class BlobBoard:
         store = flight.destination.store
         if store.identity == flight.source.store.identity:
             return flight.source.repo
-        for repo in entry.repos:
+        for repo in (*entry.repos, *entry.believed):
+            if repo == flight.destination.repo:
+                continue
             if not store.mounts_need_manifest or (store.identity, repo) in self._committed:
                 return repo
         return None

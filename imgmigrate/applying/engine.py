@@ -12,9 +12,10 @@ import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.blobs import BlobBoard
+from imgmigrate.applying.blobs import BlobBoard, Trust
 from imgmigrate.applying.concurrent import both
-from imgmigrate.applying.transfer import Transfer, Trust
+from imgmigrate.applying.known import Known
+from imgmigrate.applying.transfer import Transfer
 from imgmigrate.errors import ImgmigrateError, on_side
 from imgmigrate.events import ImageStarted, Outcome, Receipt
 from imgmigrate.plan import Action
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.plan import Change
-    from imgmigrate.state.record import Source
+    from imgmigrate.state.record import Source, State
     from imgmigrate.stores.cache import ManifestCache
     from imgmigrate.stores.pool import Stores
 
@@ -34,15 +35,19 @@ __all__ = ["Engine"]
 
 logger = logging.getLogger(__name__)
 
+# Bytes that cost more than a round trip to find out that they are not needed.
+EARLY_LOOK_PAYS_FROM = 1024 * 1024
+
 
 class Engine:
     """Carry out `copy`, `update` and `adopt` rows."""
 
     def __init__(
-        self, stores: Stores, cache: ManifestCache, *, parallelism: int, sink: Sink
+        self, stores: Stores, cache: ManifestCache, state: State, *, parallelism: int, sink: Sink
     ) -> None:
         self._stores = stores
         self._cache = cache
+        self._known = Known(state, cache)
         self._parallelism = parallelism
         self._sink = sink
 
@@ -58,7 +63,7 @@ class Engine:
         failure: Exception | None = None
         async with asyncio.TaskGroup() as flights:
             board = BlobBoard(flights, self._sink)
-            transfer = Transfer(board, self._cache)
+            transfer = Transfer(board, self._cache, self._known)
             async with asyncio.TaskGroup() as images:
                 workers = [
                     images.create_task(self._work(waiting, transfer, finished))
@@ -118,16 +123,19 @@ class Engine:
     ) -> Receipt:
         """Copy the graph, then write the tag if the destination is still as planned.
 
-        The destination is read twice: at the start, beside the source's manifest, so that a
-        conflict or a copy that is already there costs no bytes; and just before the tag.
+        The destination is read just before the tag, and where that can spare something also
+        at the start: a conflict or a copy that is already there then costs no bytes.
         """
         source = self._place(origin.reference.repository)
-        found, manifest = await both(
-            _look(change.address, destination), transfer.read(source, origin.digest)
-        )
-        early = _judge(change, after, found, moved=0)
-        if early is not None:
-            return early
+        if self._is_worth_a_look(change):
+            found, manifest = await both(
+                _look(change.address, destination), transfer.read(source, origin.digest)
+            )
+            early = _judge(change, after, found, moved=0)
+            if early is not None:
+                return early
+        else:
+            manifest = await transfer.read(source, origin.digest)
         trust = Trust.BLOBS if change.before == after else Trust.ALL
         moved = await transfer.bring_parts(manifest, source, destination, trust)
         late = _judge(change, after, await _look(change.address, destination), moved=moved)
@@ -135,6 +143,11 @@ class Engine:
             return late
         moved += await transfer.write(manifest, change.address.target, source, destination)
         return Receipt(change.address, Outcome.APPLIED, after, moved)
+
+    def _is_worth_a_look(self, change: Change) -> bool:
+        size = change.transfer_bytes
+        is_large = size is None or size > EARLY_LOOK_PAYS_FROM
+        return is_large or self._known.may_be_done(change.address)
 
     def _place(self, repository: Repository) -> Place:
         return Place(self._stores.of(repository), repository.path)

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from enum import Enum
 from typing import TYPE_CHECKING
 
+from imgmigrate.applying.blobs import Trust
 from imgmigrate.applying.concurrent import together
 from imgmigrate.errors import IntegrityError, NotFound, ProtocolError, Rejected, on_side
 from imgmigrate.stores.place import read_manifest
 
 if TYPE_CHECKING:
     from imgmigrate.applying.blobs import BlobBoard
+    from imgmigrate.applying.known import Known
     from imgmigrate.oci.manifest import Descriptor, Manifest
     from imgmigrate.oci.reference import Digest
     from imgmigrate.stores.cache import ManifestCache
     from imgmigrate.stores.place import Place
 
-__all__ = ["Transfer", "Trust"]
+__all__ = ["Transfer"]
 
 # Deeper than any real index of indexes; an attack stops here.
 DEEPEST_INDEX = 8
@@ -31,20 +32,13 @@ DEEPEST_INDEX = 8
 _MISSING_PARTS = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
 
 
-class Trust(Enum):
-    """How much of what the destination says it has is believed."""
-
-    ALL = "children and blobs"
-    BLOBS = "blobs only: children are walked and written again"
-    NOTHING = "nothing: everything is sent again"
-
-
 class Transfer:
     """Copy image graphs of one run; shares the blob board and what was already written."""
 
-    def __init__(self, board: BlobBoard, cache: ManifestCache) -> None:
+    def __init__(self, board: BlobBoard, cache: ManifestCache, known: Known) -> None:
         self._board = board
         self._cache = cache
+        self._known = known
         self._written: set[tuple[str, str, Digest]] = set()
         self._locks: defaultdict[tuple[str, str, Digest], asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -57,6 +51,8 @@ class Transfer:
         self, manifest: Manifest, source: Place, destination: Place, trust: Trust = Trust.ALL
     ) -> int:
         """Bring everything that a manifest refers to; return the bytes sent for it."""
+        if trust is Trust.ALL:
+            await self._known.tell(destination, self._board)
         return await self._parts(manifest, source, destination, trust, depth=0)
 
     async def write(
@@ -93,7 +89,7 @@ class Transfer:
             subject = f"{source.repository}@{manifest.digest}"
             raise ProtocolError(subject, f"its indexes are nested deeper than {DEEPEST_INDEX}")
         blobs = (
-            self._board.ensure(blob, source, destination, trust_heads=trust is not Trust.NOTHING)
+            self._board.ensure(blob, source, destination, trust)
             for blob in manifest.blobs
             if not blob.is_foreign
         )

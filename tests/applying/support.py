@@ -8,7 +8,7 @@ from imgmigrate.applying.engine import Engine
 from imgmigrate.events import NoSink, Receipt
 from imgmigrate.oci.reference import Digest, Reference, Repository
 from imgmigrate.plan import Action, Change
-from imgmigrate.state.record import Source
+from imgmigrate.state.record import ImageRecord, Source, State
 from imgmigrate.stores.cache import ManifestCache
 from tests.fakes.memory import MemoryStore, MemoryStores
 
@@ -49,13 +49,36 @@ def stores(**new: object) -> tuple[MemoryStores, MemoryStore, MemoryStore]:
     return MemoryStores({OLD: old_store, NEW: new_store}), old_store, new_store
 
 
+def recorded(repo: str, tag: str, digest: Digest) -> State:
+    """Make a state with one live record at the new registry."""
+    address = Reference(Repository(NEW, repo), tag)
+    record = ImageRecord(
+        address=address,
+        source=Source(reference=Reference(Repository(OLD, repo), tag), digest=digest),
+        digest=digest,
+        media_type="application/vnd.oci.image.manifest.v1+json",
+        at="2026-01-01T00:00:00Z",
+        sequence=1,
+        run="r",
+        plan_id="p",
+    )
+    return State(lineage="l", sequence=1, records={str(address): record})
+
+
 def make_engine(
-    found: MemoryStores, folder: Path, *, parallelism: int = 4, sink: Sink | None = None
+    found: MemoryStores,
+    folder: Path,
+    *,
+    parallelism: int = 4,
+    sink: Sink | None = None,
+    state: State | None = None,
 ) -> Engine:
     """Build an engine over memory."""
     stores_like: Any = found
     cache = ManifestCache(folder / "cache")
-    return Engine(stores_like, cache, parallelism=parallelism, sink=sink or NoSink())
+    return Engine(
+        stores_like, cache, state or State(), parallelism=parallelism, sink=sink or NoSink()
+    )
 
 
 async def run(
