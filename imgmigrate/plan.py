@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from enum import StrEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -232,6 +233,9 @@ def decode_plan(data: bytes, name: str) -> Plan:
         changes = tuple(Change.model_validate_json(line) for line in lines[1:-1])
     except ValidationError as error:
         raise _refused(name, f"a row is not valid: {_first(error)}") from None
+    addresses = [str(change.address) for change in changes]
+    if any(one >= other for one, other in pairwise(addresses)):
+        raise _refused(name, "its rows are not in the order of their addresses, or repeat one")
     return Plan(header=header, changes=changes, sha256=sealed)
 
 

@@ -324,3 +324,14 @@ def test_any_bytes_are_a_plan_or_refused(data: bytes) -> None:
         decode_plan(data, "plan.out")
     with pytest.raises(PlanRefused):
         decode_plan(data + plan().encode(), "plan.out")
+
+
+def test_rows_out_of_order_or_repeated_are_refused() -> None:
+    """A sealed file whose rows are not in order of their addresses is no plan of ours."""
+    first, second = (
+        row for row in lines_of(plan([change("new.io/a:1"), change("new.io/b:1")]))[1:3]
+    )
+    header = lines_of(plan([]))[0]
+    for rows in ((second, first), (first, first)):
+        with pytest.raises(PlanRefused, match="order"):
+            decode_plan(sealed(header, *rows), "plan.out")

@@ -62,7 +62,7 @@ class Observer:
     ) -> dict[Repository, list[str] | StoreError]:
         """List the tags of source repositories."""
         wanted = sorted(set(repositories))
-        answers = await self._each(wanted, self._list_source)
+        answers = await self.each(wanted, self._list_source)
         return dict(zip(wanted, answers, strict=True))
 
     async def head_sources(
@@ -71,7 +71,7 @@ class Observer:
         """Describe source images; None where the source answers 404."""
         wanted = sorted(set(references))
         self._expect(len(wanted))
-        answers = await self._each(wanted, self._head_source)
+        answers = await self.each(wanted, self._head_source)
         return dict(zip(wanted, answers, strict=True))
 
     async def look_at_destinations(
@@ -85,7 +85,7 @@ class Observer:
         self._expect(len(wanted))
         counts = Counter(address.repository for address in wanted)
         worthwhile = sorted(repo for repo, count in counts.items() if count >= LISTING_PAYS_FROM)
-        listed = await self._each(worthwhile, self._list_destination)
+        listed = await self.each(worthwhile, self._list_destination)
         listings = dict(zip(worthwhile, listed, strict=True))
 
         async def look(address: Reference) -> Descriptor | StoreError | None:
@@ -96,7 +96,7 @@ class Observer:
                 return self._seen(None)
             return self._seen(await self._head_destination(address))
 
-        return dict(zip(wanted, await self._each(wanted, look), strict=True))
+        return dict(zip(wanted, await self.each(wanted, look), strict=True))
 
     async def _list_source(self, repository: Repository) -> list[str] | StoreError:
         place = self.place(repository)
@@ -152,8 +152,8 @@ class Observer:
         self.sink.emit(Observed(self._done, self._total))
         return answer
 
-    async def _each(self, questions: Sequence[T], ask: Callable[[T], Awaitable[A]]) -> list[A]:
-        """Ask all questions; the first unexpected error cancels the others."""
+    async def each(self, questions: Sequence[T], ask: Callable[[T], Awaitable[A]]) -> list[A]:
+        """Ask all questions at full concurrency; the first unexpected error cancels the others."""
         answers: dict[int, A] = {}
         waiting = iter(enumerate(questions))
 

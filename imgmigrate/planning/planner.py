@@ -10,15 +10,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from imgmigrate import __version__
-from imgmigrate.errors import ConfigError, NotFound, StoreError, UsageError
+from imgmigrate.errors import ConfigError, NotFound, StoreError
 from imgmigrate.events import NoSink, Warned
-from imgmigrate.matching import parse_pattern
 from imgmigrate.oci.manifest import INDEXES, SCHEMA1, Descriptor
 from imgmigrate.oci.reference import Reference, Repository
 from imgmigrate.plan import Action, Change, Filters, Header, Plan, StateBinding, Summary
 from imgmigrate.planning.diff import Exceptions, Wish, decide, decide_unwanted, failed
 from imgmigrate.planning.explain import explain
+from imgmigrate.planning.globs import Globs
 from imgmigrate.planning.observe import Observer
+from imgmigrate.planning.problems import Problems, merged
 from imgmigrate.planning.select import select_tags, would_select
 from imgmigrate.planning.sizes import Sizes, measure
 from imgmigrate.state.backends.local import LocalState
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from imgmigrate.config.model import Config, Rule
     from imgmigrate.events import Sink
-    from imgmigrate.matching import Pattern
     from imgmigrate.state.record import ImageRecord, State
 
 __all__ = ["PlanOptions", "make_plan"]
@@ -94,37 +94,6 @@ def git_commit(folder: Path) -> str | None:
     return done.stdout.strip() or None
 
 
-class _Globs:
-    """Globs over addresses that remember which of them ever matched."""
-
-    def __init__(self, option: str, texts: tuple[str, ...]) -> None:
-        self._option = option
-        self._unmatched = set(texts)
-        self._patterns: list[tuple[str, Pattern]] = []
-        for text in texts:
-            try:
-                self._patterns.append((text, parse_pattern(text)))
-            except ValueError as error:
-                message = f"--{option} {text}: {error}"
-                raise UsageError(message) from None
-
-    def __bool__(self) -> bool:
-        return bool(self._patterns)
-
-    def match(self, address: Reference) -> bool:
-        """Tell whether some glob matches, and note each that does."""
-        hits = [text for text, pattern in self._patterns if pattern.matches_reference(address)]
-        self._unmatched.difference_update(hits)
-        return bool(hits)
-
-    def check(self) -> None:
-        """Refuse a glob that matched nothing: it is a typing error."""
-        for text in sorted(self._unmatched):
-            message = f"--{self._option} {text}: matches no address of this plan"
-            hint = "globs match destinations, such as registry.new/team/**:v1.*"
-            raise UsageError(message, hint=hint)
-
-
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """One address that a rule asks for, before anybody looked at the source."""
@@ -142,24 +111,24 @@ class _Planner:
     cache: ManifestCache
     observer: Observer
     sink: Sink
-    target: _Globs = field(init=False)
-    exclude: _Globs = field(init=False)
-    replace: _Globs = field(init=False)
-    allow_overwrite: _Globs = field(init=False)
+    target: Globs = field(init=False)
+    exclude: Globs = field(init=False)
+    replace: Globs = field(init=False)
+    allow_overwrite: Globs = field(init=False)
     # Rules whose source could not be listed: their records are neither kept nor forgotten.
     unlisted: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.target = _Globs("target", self.options.target)
-        self.exclude = _Globs("exclude", self.options.exclude)
-        self.replace = _Globs("replace", self.options.replace)
-        self.allow_overwrite = _Globs("allow-overwrite", self.options.allow_overwrite)
+        self.target = Globs("target", self.options.target)
+        self.exclude = Globs("exclude", self.options.exclude)
+        self.replace = Globs("replace", self.options.replace)
+        self.allow_overwrite = Globs("allow-overwrite", self.options.allow_overwrite)
 
     async def plan(self) -> tuple[list[Change], int]:
         """Return the changes and how many addresses need none."""
         asked, changes = await self._ask()
         wishes, problems = await self._observe(asked)
-        changes += problems
+        changes = merged([*changes, *problems])
         unchanged = 0
         for change in await self._decide(wishes):
             if change is None:
@@ -177,14 +146,14 @@ class _Planner:
             rule.source for rule in self.config.rules if rule.has_patterns
         )
         asked: dict[Reference, _Asked] = {}
-        problems: dict[Reference, Change] = {}
+        problems: list[Change] = []
         for rule in self.config.rules:
             listing = listings[rule.source] if rule.has_patterns else []
             if isinstance(listing, StoreError):
                 self.unlisted.add(rule.number)
                 for destination in rule.destinations:
                     address = Reference(destination.repository)
-                    problems[address] = self._unlistable(address, rule, listing)
+                    problems.append(self._unlistable(address, rule, listing))
                 continue
             for source, addresses, explicit in _expand(rule, listing):
                 for address in addresses:
@@ -193,7 +162,7 @@ class _Planner:
             if rule.has_patterns and not select_tags(rule, listing):
                 message = f"{rule.file}:{rule.line}: {rule.source}: the rule matches no tag"
                 self.sink.emit(Warned("rule_matches_nothing", message))
-        return asked, list(problems.values())
+        return asked, problems
 
     def _unlistable(self, address: Reference, rule: Rule, error: StoreError) -> Change:
         known = any(record.source.reference.repository == rule.source for record in self._live())
@@ -219,7 +188,7 @@ class _Planner:
             looks = group.create_task(self.observer.look_at_destinations(asked))
         sources, destinations = heads.result(), looks.result()
         vanished = await self._vanished(asked, sources)
-        wishes, problems = [], _Problems(self.state)
+        wishes, problems = [], Problems(self.state)
         for address, each in asked.items():
             found = vanished.get(each.source.repository) or sources[each.source]
             there = destinations[address]
@@ -255,21 +224,23 @@ class _Planner:
         return {repo: found for repo, found in listings.items() if isinstance(found, StoreError)}
 
     async def _decide(self, wishes: list[tuple[Wish, Descriptor | None]]) -> list[Change | None]:
-        decided: list[Change | None] = []
-        for wish, there in wishes:
-            exceptions = Exceptions(
-                replace=self.replace.match(wish.address),
-                allow_overwrite=self.allow_overwrite.match(wish.address),
-            )
-            digest = there.digest if there else None
-            change = decide(wish, digest, self.state, exceptions)
-            if change is not None and change.action is Action.CONFLICT:
-                if await self._are_equivalent(wish, there):
-                    change = decide(wish, digest, self.state, Exceptions(equivalent=True))
-            elif change is None and wish.found is None:
-                continue  # a pattern's tag that vanished between listing and HEAD: no row
-            decided.append(change)
-        return decided
+        decided = await self.observer.each(wishes, self._decide_one)
+        # A pattern's tag that vanished between listing and HEAD is no row, and not unchanged.
+        pairs = zip(wishes, decided, strict=True)
+        return [change for (wish, _), change in pairs if change or wish.found is not None]
+
+    async def _decide_one(self, pair: tuple[Wish, Descriptor | None]) -> Change | None:
+        wish, there = pair
+        exceptions = Exceptions(
+            replace=self.replace.match(wish.address),
+            allow_overwrite=self.allow_overwrite.match(wish.address),
+        )
+        digest = there.digest if there else None
+        change = decide(wish, digest, self.state, exceptions)
+        is_conflict = change is not None and change.action is Action.CONFLICT
+        if is_conflict and await self._are_equivalent(wish, there):
+            return decide(wish, digest, self.state, Exceptions(equivalent=True))
+        return change
 
     async def _are_equivalent(self, wish: Wish, there: Descriptor | None) -> bool:
         """Tell whether both sides are indexes of the same children in other bytes."""
@@ -323,7 +294,7 @@ class _Planner:
         )
         if self.options.sizes == "never":
             return measured
-        return [await self._explain(change) for change in measured]
+        return await self.observer.each(measured, self._explain)
 
     async def _explain(self, change: Change) -> Change:
         """Add what changes inside an updated image, where both manifests are to be had free."""
@@ -366,35 +337,3 @@ def _add(asked: dict[Reference, _Asked], address: Reference, new: _Asked) -> Non
         )
         hint = "give one of them another destination, or select its tags more narrowly"
         raise ConfigError(message, file=new.rule.file, line=new.rule.line, hint=hint)
-
-
-class _Problems:
-    """Error rows; one failure that stands at many addresses of a repository is one row."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self._rows: list[Change] = []
-        self._shared: dict[tuple[Repository, int], list[tuple[Reference, StoreError]]] = (
-            defaultdict(list)
-        )
-
-    def add(self, address: Reference, error: StoreError) -> None:
-        """Note that a side of this address could not be read."""
-        self._shared[address.repository, id(error)].append((address, error))
-
-    def add_unsupported(self, address: Reference, source: Reference) -> None:
-        """Note an image of a type that no registry of today takes."""
-        detail = f"source {source}: docker schema 1, which registries refuse; push it anew"
-        self._rows.append(failed(address, "unsupported", detail, self._state.record(address)))
-
-    def changes(self) -> list[Change]:
-        """The rows."""
-        rows = list(self._rows)
-        for (repository, _), group in self._shared.items():
-            address, error = group[0]
-            if len(group) > 1:
-                rows.append(failed(Reference(repository), "unreadable", str(error)))
-            else:
-                record = self._state.record(address)
-                rows.append(failed(address, "unreadable", str(error), record))
-        return rows

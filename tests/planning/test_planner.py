@@ -314,3 +314,14 @@ async def test_plan_is_sorted_and_reproducible(world: World) -> None:
     assert first.changes == second.changes
     addresses = [str(change.address) for change in first.changes]
     assert addresses == sorted(addresses)
+
+
+async def test_several_failures_of_one_repository_are_one_row(world: World) -> None:
+    """An address stands once in a plan, however many things went wrong there."""
+    world.rules = (
+        f"- {{source: {OLD}/team/api, destination: {NEW}/all}}\n"
+        f"- {{source: {OLD}/team/web, destination: {NEW}/all}}"
+    )
+    (row,) = (await world.plan()).changes
+    assert f"{OLD}/team/api" in (row.detail or "")
+    assert f"{OLD}/team/web" in (row.detail or "")

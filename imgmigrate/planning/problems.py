@@ -1,0 +1,62 @@
+"""What could not be read, as rows of the plan: one an address, each with its cause.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from imgmigrate.oci.reference import Reference, Repository
+from imgmigrate.planning.diff import failed
+
+if TYPE_CHECKING:
+    from imgmigrate.errors import StoreError
+    from imgmigrate.plan import Change
+    from imgmigrate.state.record import State
+
+__all__ = ["Problems", "merged"]
+
+
+class Problems:
+    """Error rows; one failure that stands at many addresses of a repository is one row."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._rows: list[Change] = []
+        self._shared: dict[tuple[Repository, int], list[tuple[Reference, StoreError]]] = (
+            defaultdict(list)
+        )
+
+    def add(self, address: Reference, error: StoreError) -> None:
+        """Note that a side of this address could not be read."""
+        self._shared[address.repository, id(error)].append((address, error))
+
+    def add_unsupported(self, address: Reference, source: Reference) -> None:
+        """Note an image of a type that no registry of today takes."""
+        detail = f"source {source}: docker schema 1, which registries refuse; push it anew"
+        self._rows.append(failed(address, "unsupported", detail, self._state.record(address)))
+
+    def changes(self) -> list[Change]:
+        """The rows."""
+        rows = list(self._rows)
+        for (repository, _), group in self._shared.items():
+            address, error = group[0]
+            if len(group) > 1:
+                rows.append(failed(Reference(repository), "unreadable", str(error)))
+            else:
+                record = self._state.record(address)
+                rows.append(failed(address, "unreadable", str(error), record))
+        return rows
+
+
+def merged(problems: list[Change]) -> list[Change]:
+    """Say several failures of one destination repository in one row."""
+    rows: dict[Reference, Change] = {}
+    for row in problems:
+        first = rows.get(row.address)
+        if first is not None and first.detail != row.detail:
+            row = row.model_copy(update={"detail": f"{first.detail}; {row.detail}"})
+        rows[row.address] = row
+    return list(rows.values())
