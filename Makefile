@@ -2,10 +2,11 @@
 # Debian's python3 (3.11+), git and make are all that must be there.
 PYTHON ?= python3
 VENV := .venv
+ROUNDS ?= 1
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := python3-venv docker-registry skopeo umoci time
 
-.PHONY: demo test check setup packages bench-memory clean
+.PHONY: demo test check setup packages bench bench-memory clean
 
 demo: setup
 	examples/quickstart/run.sh $(BIN)
@@ -18,6 +19,9 @@ check: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: packages setup
+	$(BIN)/python -m tests.benchmarks.run --rounds $(ROUNDS)
 
 bench-memory: packages setup
 	$(BIN)/python -m tests.benchmarks.memory

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from tests.support.images import Image, image, index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.support.registries import Remote
 
@@ -88,7 +88,7 @@ def large(layers: int, mib: int, *, images: int = 1) -> Iterator[Entry]:
         yield Entry("large/app", f"t{number}", image(f"large {number}", layers=made))
 
 
-CORPORA = {
+CORPORA: dict[str, Callable[[], Iterator[Entry]]] = {
     "shared": shared,
     "small": small,
     "multi": multi,
