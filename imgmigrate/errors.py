@@ -16,6 +16,7 @@ ImgmigrateError                    1   anything that stopped the work
     ├── Rejected                   1   the endpoint will never take this request
     ├── TransientError             1   trying again may help
     │   └── RateLimited            1   trying again later will help
+    ├── QuotaExhausted             1   nothing is left to ask for, and the user does not wait
     ├── ProtocolError              1   the answer breaks the specification, or is an attack
     └── IntegrityError             1   bytes do not match their digest or size
 
@@ -44,6 +45,7 @@ __all__ = [
     "NotFound",
     "PlanRefused",
     "ProtocolError",
+    "QuotaExhausted",
     "RateLimited",
     "Rejected",
     "Side",
@@ -66,8 +68,8 @@ SHORTEST_SECRET = 4
 _secrets: set[str] = set()
 
 _SENSITIVE = (
-    # userinfo in a URL
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s@'\"]+@"), r"\1***@"),
+    # userinfo in a URL; the scheme is bounded, or a long text of dots would cost seconds
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,15}://)[^/\s@'\"]+@"), r"\1***@"),
     # signed URLs of S3, Azure, GCS and CloudFront, and tokens in queries or forms
     (
         re.compile(
@@ -93,6 +95,9 @@ _SENSITIVE = (
 _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
 )
+# GitHub runs `::name::` at the start of a line and `##[name]` anywhere, Azure `##vso[name]`:
+# lines are wrapped, so any word may come to stand at a start. An IPv6 address has no g to z.
+_COMMANDS = re.compile(r"::(?=[A-Za-z-]{0,20}[G-Zg-z-])|##(?=\[|(?i:vso|teamcity)\[)")
 
 
 def hide(secret: str | None) -> None:
@@ -111,8 +116,12 @@ def redact(text: str) -> str:
 
 
 def printable(text: str, limit: int = 400) -> str:
-    """Make untrusted text safe for one line of a terminal: `limit` characters, no controls."""
+    """Make untrusted text safe for one line of a terminal or a CI log.
+
+    At most `limit` characters, no controls, and nothing that a CI system takes for a command.
+    """
     text = _UNPRINTABLE.sub(" ", text).strip()
+    text = _COMMANDS.sub(lambda found: " ".join(found[0]), text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -206,7 +215,9 @@ class StoreError(ImgmigrateError):
         self.subject = printable(redact(subject))
         self.cause = printable(redact(cause))
         self.status, self.code, self.retry_after = status, code, retry_after
-        super().__init__(f"{subject}: {cause}", hint=hint)
+        # One line, whatever a server says: only our own messages may have several.
+        lines = (printable(redact(part), 2000) for part in (subject, cause))
+        super().__init__(": ".join(lines), hint=hint)
 
     def __str__(self) -> str:
         text = super().__str__()
@@ -235,6 +246,13 @@ class TransientError(StoreError):
 
 class RateLimited(TransientError):
     """The endpoint asks for a pause; `retry_after` seconds if it said so."""
+
+
+class QuotaExhausted(StoreError):
+    """The endpoint's quota is used up, and the user wants to stop rather than wait.
+
+    Ends the run; the same plan goes on later.
+    """
 
 
 class ProtocolError(StoreError):

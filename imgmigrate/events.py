@@ -30,6 +30,7 @@ __all__ = [
     "RunFinished",
     "RunStarted",
     "Sink",
+    "Waiting",
     "Warned",
 ]
 
@@ -141,6 +142,15 @@ class Retrying:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Requests to a registry are held back for at most `delay` seconds; nothing has failed."""
+
+    subject: str
+    cause: str
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
 class Warned:
     """Something the user should know that stops nothing; `code` is stable."""
 
@@ -152,7 +162,8 @@ class Warned:
 class RunFinished:
     """An apply ended. `counts` says how many rows had which outcome; `moved` is in bytes.
 
-    `unfinished` holds the receipts of the rows that are not done, by address.
+    `unfinished` holds the receipts of the rows that are not done, by address; `stopped` says
+    why the run ended before it had tried them all.
     """
 
     run: str
@@ -161,6 +172,7 @@ class RunFinished:
     moved: int
     seconds: float
     unfinished: tuple[Receipt, ...] = ()
+    stopped: str | None = None
 
 
 Event = (
@@ -173,6 +185,7 @@ Event = (
     | BlobFinished
     | ImageFinished
     | Retrying
+    | Waiting
     | Warned
     | RunFinished
 )

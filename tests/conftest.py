@@ -21,6 +21,9 @@ from tests.support import mocked_http
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from tests.support.seaweed import Seaweed
+    from tests.support.token_server import TokenServer
+
 # The same examples in every run: a failure that only one run sees helps nobody.
 settings.register_profile(
     "imgmigrate", derandomize=True, database=None, deadline=None, max_examples=60
@@ -76,6 +79,8 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, _homes: Iterator[Path]) -> Iterat
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("DOCKER_CONFIG", str(home / ".docker"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
+    # Without it podman's logins would be looked for in the machine's own /run/containers.
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
     monkeypatch.setattr(errors, "_secrets", set())
     with stamina.set_testing(True, attempts=ATTEMPTS, cap=True):
         yield
@@ -111,7 +116,10 @@ class StartRegistry(Protocol):
         name: str = "registry",
         *,
         htpasswd: bool = False,
+        tokens: TokenServer | None = None,
         tls: bool = False,
+        client_certificates: bool = False,
+        s3: Seaweed | None = None,
         delete: bool = True,
     ) -> real.DockerRegistry:
         """Start one; `name` is its folder under the test's."""

@@ -41,6 +41,7 @@ EXIT_CODES = {
     "Rejected": 1,
     "TransientError": 1,
     "RateLimited": 1,
+    "QuotaExhausted": 1,
     "ProtocolError": 1,
     "IntegrityError": 1,
 }

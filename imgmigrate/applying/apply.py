@@ -34,18 +34,24 @@ if TYPE_CHECKING:
     from imgmigrate.state.record import State
     from imgmigrate.state.writer import Writer
     from imgmigrate.stores.pool import Stores
+    from imgmigrate.stores.registry.metering import OnRateLimit
 
 __all__ = ["ApplyOptions", "apply_plan"]
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyOptions:
-    """What the command line adds: open images, all-or-nothing checks, seconds for the lock."""
+    """What the command line adds: open images, all-or-nothing checks, seconds for the lock.
+
+    `on_rate_limit` is for where nothing is left of a metered registry's pulls: wait until
+    there is, or stop the run so that it can go on later.
+    """
 
     parallelism: int = 32
     strict: bool = False
     lock_timeout: float = 0
     command: str = "imgmigrate apply"
+    on_rate_limit: OnRateLimit = "wait"
 
 
 async def apply_plan(
@@ -103,6 +109,7 @@ class _Run:
     unfinished: list[Receipt] = field(default_factory=list)
     moved: int = 0
     wrote: bool = False
+    stopped: str | None = None
 
     async def carry_out(self) -> RunFinished:
         """Sort the rows, run what is left, record, and sum up."""
@@ -114,7 +121,10 @@ class _Run:
         for receipt in settled:
             self._count(receipt)
         if todo:
-            async with open_stores(self.config, sink=self.sink) as stores:
+            opened = open_stores(
+                self.config, sink=self.sink, on_rate_limit=self.options.on_rate_limit
+            )
+            async with opened as stores:
                 self._resolve(stores, todo)
                 engine = self._engine(stores)
                 await self._begin(todo)
@@ -127,6 +137,7 @@ class _Run:
             self.moved,
             time.monotonic() - began,
             tuple(sorted(self.unfinished, key=lambda receipt: str(receipt.address))),
+            self.stopped,
         )
         self.sink.emit(finished)
         return finished
@@ -219,6 +230,7 @@ class _Run:
         async with engine.run(list(by_address.values())) as receipts:
             async for receipt in receipts:
                 await self._finish(by_address[receipt.address], receipt)
+        self.stopped = engine.stopped
 
     async def _finish(self, change: Change, receipt: Receipt) -> None:
         """Record a receipt, then count it: what is counted is in the state."""

@@ -20,7 +20,7 @@ from imgmigrate.applying.retrying import attempts
 from imgmigrate.applying.streaming import chain, pour, read_resumed
 from imgmigrate.errors import ImgmigrateError, StoreError, on_side
 from imgmigrate.events import BlobFinished, BlobMoved, BlobStarted
-from imgmigrate.stores.base import Mounted, hold
+from imgmigrate.stores.base import Mounted, OtherForm, hold
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -156,7 +156,7 @@ class BlobBoard:
         async for attempt in attempts(self._sink, "destination"):
             with attempt:
                 if flight.trust is Trust.NOTHING:
-                    return await self._send(flight, blob, None)
+                    return await self._deliver(flight, blob, None)
                 origin = self._mountable(entry, flight)
                 # A mount answers for a blob that is already there, a new repository has none;
                 # after a broken upload only a HEAD tells whether it was committed all the same.
@@ -172,7 +172,7 @@ class BlobBoard:
                     if isinstance(answer, Mounted):
                         return "mounted"
                     session = answer
-                return await self._send(flight, blob, session)
+                return await self._deliver(flight, blob, session)
         raise AssertionError
 
     def _mountable(self, entry: _Entry, flight: _Flight) -> str | None:
@@ -186,6 +186,16 @@ class BlobBoard:
             if not store.mounts_need_manifest or (store.identity, repo) in self._committed:
                 return repo
         return None
+
+    async def _deliver(
+        self, flight: _Flight, blob: Descriptor, session: Upload | None
+    ) -> Literal["uploaded", "mounted"]:
+        """Stream the blob, anew as often as the store learns another form for it."""
+        while True:
+            try:
+                return await self._send(flight, blob, session)
+            except OtherForm:
+                session = None
 
     async def _send(
         self, flight: _Flight, blob: Descriptor, session: Upload | None

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from imgmigrate.applying.blobs import BlobBoard, Trust
 from imgmigrate.applying.concurrent import both
 from imgmigrate.applying.known import Known
+from imgmigrate.applying.stopping import Stop
 from imgmigrate.applying.transfer import Transfer
-from imgmigrate.errors import ImgmigrateError, on_side
+from imgmigrate.errors import ImgmigrateError, QuotaExhausted, on_side
 from imgmigrate.events import ImageStarted, Outcome, Receipt
 from imgmigrate.plan import Action
 from imgmigrate.stores.place import Place
@@ -50,6 +51,19 @@ class Engine:
         self._known = Known(state, cache)
         self._parallelism = parallelism
         self._sink = sink
+        self._stop = Stop()
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the run ended before it had tried every row; None if it did not."""
+        return self._stop.reason
+
+    def stop(self, reason: str, *, hint: str | None = None, now: bool = False) -> None:
+        """End the run: no new image begins; with `now`, open ones are cut short as well.
+
+        Every row that is left gets a receipt: CANCELLED, with the reason. The first one stands.
+        """
+        self._stop.order(reason, hint=hint, now=now)
 
     @asynccontextmanager
     async def run(self, changes: Sequence[Change]) -> AsyncIterator[AsyncIterator[Receipt]]:
@@ -84,13 +98,17 @@ class Engine:
         self, waiting: Iterator[Change], transfer: Transfer, finished: asyncio.Queue[Receipt]
     ) -> None:
         for change in waiting:
-            self._sink.emit(ImageStarted(change.address))
-            await finished.put(await self._one(change, transfer))
+            one = self._one(change, transfer)
+            await finished.put(await self._stop.guard(change.address, one))
 
     async def _one(self, change: Change, transfer: Transfer) -> Receipt:
         """The boundary of one image: whatever goes wrong in it becomes its receipt."""
+        self._sink.emit(ImageStarted(change.address))
         try:
             return await self._carry_out(change, transfer)
+        except QuotaExhausted as error:
+            self.stop(error.message, hint=error.hint)
+            return Receipt(change.address, Outcome.CANCELLED, error=error)
         except ImgmigrateError as error:
             return Receipt(change.address, Outcome.FAILED, error=error)
         except Exception as error:
@@ -108,7 +126,7 @@ class Engine:
         return await self._copy(change, change.source, change.after, destination, transfer)
 
     async def _adopt(self, change: Change, after: Digest, destination: Place) -> Receipt:
-        found = await _look(change.address, destination)
+        found = await _look(change.address, destination, to_write=False)
         if found == after:
             return Receipt(change.address, Outcome.APPLIED, after)
         return _conflict(change, found)
@@ -153,10 +171,10 @@ class Engine:
         return Place(self._stores.of(repository), repository.path)
 
 
-async def _look(address: Reference, destination: Place) -> Digest | None:
+async def _look(address: Reference, destination: Place, *, to_write: bool = True) -> Digest | None:
     """Read what is at the address now; only a 404 is absence here (DESIGN section 4)."""
     with on_side("destination"):
-        found = await destination.store.head(destination.repo, address.target)
+        found = await destination.store.head(destination.repo, address.target, to_write=to_write)
     return found.digest if found else None
 
 

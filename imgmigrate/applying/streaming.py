@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.applying.retrying import ATTEMPTS, attempts
 from imgmigrate.errors import IntegrityError, TransientError, on_side
+from imgmigrate.events import Retrying
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -38,11 +39,12 @@ async def read_resumed(source: Place, blob: Descriptor, sink: Sink) -> AsyncGene
                     async for piece in pieces:
                         offset += len(piece)
                         yield piece
-            except TransientError:
+            except TransientError as error:
                 breaks = breaks + 1 if offset - last_break < PROGRESS_THAT_COUNTS else 1
                 last_break = offset
                 if breaks >= ATTEMPTS:
                     raise
+                sink.emit(Retrying(error.subject, error.cause, 0.0))
 
 
 async def _open(

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.applying.blobs import Trust
 from imgmigrate.applying.concurrent import together
-from imgmigrate.errors import IntegrityError, NotFound, ProtocolError, Rejected, on_side
+from imgmigrate.errors import (
+    IntegrityError,
+    NotFound,
+    ProtocolError,
+    Rejected,
+    StoreError,
+    on_side,
+)
+from imgmigrate.oci.bounds import Graph
 from imgmigrate.stores.place import read_manifest
 
 if TYPE_CHECKING:
@@ -26,8 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Transfer"]
 
-# Deeper than any real index of indexes; an attack stops here.
-DEEPEST_INDEX = 8
 # What registries answer when they know less than their own HEAD said (protocol 3.5).
 _MISSING_PARTS = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
 
@@ -41,11 +47,16 @@ class Transfer:
         self._known = known
         self._written: set[tuple[str, str, Digest]] = set()
         self._locks: defaultdict[tuple[str, str, Digest], asyncio.Lock] = defaultdict(asyncio.Lock)
+        # The innermost locks: whoever holds one only reads.
+        self._reading: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def read(self, source: Place, digest: Digest) -> Manifest:
-        """Read a manifest of the source."""
-        with on_side("source"):
-            return await read_manifest(source, digest, self._cache)
+        """Read a manifest of the source, once however many images wait: a read may be metered."""
+        async with self._reading[digest]:
+            with on_side("source"):
+                manifest = await read_manifest(source, digest, self._cache)
+            self._reading.pop(digest, None)  # it is in the cache now
+            return manifest
 
     async def bring_parts(
         self, manifest: Manifest, source: Place, destination: Place, trust: Trust = Trust.ALL
@@ -53,7 +64,7 @@ class Transfer:
         """Bring everything that a manifest refers to; return the bytes sent for it."""
         if trust is Trust.ALL:
             await self._known.tell(destination, self._board)
-        return await self._parts(manifest, source, destination, trust, depth=0)
+        return await self._parts(manifest, source, destination, trust, graph=Graph(), depth=0)
 
     async def write(
         self, manifest: Manifest, target: str, source: Place, destination: Place
@@ -83,18 +94,20 @@ class Transfer:
         destination: Place,
         trust: Trust,
         *,
+        graph: Graph,
         depth: int,
     ) -> int:
-        if depth > DEEPEST_INDEX:
-            subject = f"{source.repository}@{manifest.digest}"
-            raise ProtocolError(subject, f"its indexes are nested deeper than {DEEPEST_INDEX}")
+        try:
+            graph.enter(manifest, depth)
+        except ValueError as error:
+            raise ProtocolError(f"{source.repository}@{manifest.digest}", str(error)) from None
         blobs = (
             self._board.ensure(blob, source, destination, trust)
             for blob in manifest.blobs
             if not blob.is_foreign
         )
         children = (
-            self._child(child, source, destination, trust, depth=depth + 1)
+            self._child(child, source, destination, trust, graph=graph, depth=depth + 1)
             for child in manifest.children
         )
         return sum(await together([*blobs, *children]))
@@ -106,6 +119,7 @@ class Transfer:
         destination: Place,
         trust: Trust,
         *,
+        graph: Graph,
         depth: int,
     ) -> int:
         key = (destination.store.identity, destination.repo, child.digest)
@@ -114,21 +128,35 @@ class Transfer:
                 return 0
             if trust is Trust.ALL:
                 with on_side("destination"):
-                    if await destination.store.head(destination.repo, child.digest) is not None:
-                        self._written.add(key)
-                        return 0
+                    found = await destination.store.head(
+                        destination.repo, child.digest, to_write=True
+                    )
+                if found is not None:
+                    self._written.add(key)
+                    return 0
             try:
                 manifest = await self.read(source, child.digest)
-            except (NotFound, ProtocolError):
+            except (NotFound, ProtocolError) as error:
                 if child.is_manifest:
+                    error.hint = error.hint or _sparse(error, child)
                     raise
                 # An index may list blobs (BuildKit caches): what is no manifest is one.
                 return await self._board.ensure(child, source, destination)
             _check_size(child, manifest, source)
-            moved = await self._parts(manifest, source, destination, trust, depth=depth)
+            moved = await self._parts(
+                manifest, source, destination, trust, graph=graph, depth=depth
+            )
             moved += await self.write(manifest, child.digest, source, destination)
             self._written.add(key)
             return moved
+
+
+def _sparse(error: StoreError, child: Descriptor) -> str | None:
+    """Say what to do about an index that lists more than its registry has."""
+    if not isinstance(error, NotFound):
+        return None
+    which = f" ({child.platform})" if child.platform else ""
+    return f"the source's index lists it{which}, but it is not there; copy other platforms only"
 
 
 def _check_size(child: Descriptor, manifest: Manifest, source: Place) -> None:

@@ -19,7 +19,7 @@ from imgmigrate.cli.options import (
     pass_settings,
     seconds,
 )
-from imgmigrate.cli.plan import MOST_PARALLELISM, PARALLELISM, plan_now
+from imgmigrate.cli.plan import MOST_PARALLELISM, PARALLELISM, on_rate_limit_option, plan_now
 from imgmigrate.cli.wiring import command_line, open_config, shown
 from imgmigrate.errors import Interrupted, UsageError
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import RunFinished
     from imgmigrate.plan import Plan
     from imgmigrate.render.tally import Tally
+    from imgmigrate.stores.registry.metering import OnRateLimit
 
 __all__ = ["apply"]
 
@@ -58,6 +59,7 @@ not be written, 64 wrong usage or config, 130 or 143 interrupted. After 3,
     metavar="N",
     help="How many images to have open at once.",
 )
+@on_rate_limit_option
 @click.option("--strict", is_flag=True, help="Refuse the whole plan if any row is stale.")
 @click.option(
     "--expect-sha256", metavar="HEX", help="Refuse PLAN unless sha256sum prints this for it."
@@ -86,6 +88,7 @@ def apply(
     plan_file: Path | None,
     auto_approve: bool,
     parallelism: int,
+    on_rate_limit: OnRateLimit,
     strict: bool,
     expect_sha256: str | None,
     lock_timeout: float,
@@ -100,7 +103,7 @@ def apply(
         settings.output.open_stream()
     if plan_file is None:
         _check_can_ask(auto_approve, as_json, expect_sha256)
-    task = _Task(settings, parallelism, strict, lock_timeout)
+    task = _Task(settings, parallelism, on_rate_limit, strict, lock_timeout)
     if plan_file is not None:
         return task.from_file(plan_file, expect_sha256)
     return task.from_config(auto_approve)
@@ -128,6 +131,7 @@ class _Task:
 
     settings: Settings
     parallelism: int
+    on_rate_limit: OnRateLimit
     strict: bool
     lock_timeout: float
 
@@ -139,7 +143,7 @@ class _Task:
         config = open_config(self.settings)
         self._warn_of_differences(config, plan)
         self._announce(plan)
-        return self._apply(config, plan, command_line(self.settings, "apply", str(path)))
+        return self._apply(config, plan, self._again(str(path)))
 
     def from_config(self, auto_approve: bool) -> Applied | Declined:
         """Plan, show, ask, apply."""
@@ -147,7 +151,8 @@ class _Task:
 
         output = self.settings.output
         config = open_config(self.settings)
-        plan = plan_now(self.settings, config, PlanOptions(parallelism=self.parallelism))
+        options = PlanOptions(parallelism=self.parallelism, on_rate_limit=self.on_rate_limit)
+        plan = plan_now(self.settings, config, options)
         self._show(plan)
         from imgmigrate.render.words import has_work
 
@@ -157,7 +162,12 @@ class _Task:
                 output.note("not applied; nothing was changed")
                 return Declined()
         flags = ("--auto-approve",) if auto_approve else ()
-        return self._apply(config, plan, command_line(self.settings, "apply", *flags))
+        return self._apply(config, plan, self._again(*flags))
+
+    def _again(self, *arguments: str) -> str:
+        """The command that goes on in the same way."""
+        flags = ("--on-rate-limit", "stop") if self.on_rate_limit == "stop" else ()
+        return command_line(self.settings, "apply", *arguments, *flags)
 
     def _apply(self, config: Config, plan: Plan, command: str) -> Applied:
         from imgmigrate.render.words import has_work
@@ -193,6 +203,7 @@ class _Task:
             strict=self.strict,
             lock_timeout=self.lock_timeout,
             command=command,
+            on_rate_limit=self.on_rate_limit,
         )
         try:
             with watching(self.settings.output, tally) as sink:

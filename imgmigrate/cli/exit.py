@@ -3,7 +3,8 @@
 | code | meaning |
 | --- | --- |
 | 0 | ok |
-| 1 | error, nothing changed; also a damaged state, or an answer that was not `yes` |
+| 1 | error, nothing changed; also a damaged state, an answer that was not `yes`, or a registry |
+|   | that does not do what the rules need (`validate --online`) |
 | 2 | only `plan --detailed-exitcode`: something at a destination would change |
 | 3 | a plan has error rows; or an apply began and some row is not done |
 | 4 | the plan was refused |
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import RunFinished
     from imgmigrate.plan import Plan
 
-__all__ = ["Applied", "Declined", "Planned", "exit_code"]
+__all__ = ["Applied", "Declined", "Planned", "Probed", "exit_code"]
 
 OK = 0
 FAILED = 1
@@ -63,6 +64,13 @@ class Declined:
     """The user did not say `yes`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """`validate --online` ended; `works` if the registries do all that the rules need."""
+
+    works: bool
+
+
 def exit_code(outcome: object) -> int:
     """Map how a command ended, or what it raised, to the process's exit code."""
     match outcome:
@@ -72,6 +80,8 @@ def exit_code(outcome: object) -> int:
             return _applied(outcome)
         case Declined():
             return FAILED
+        case Probed():
+            return OK if outcome.works else FAILED
         case BaseException():
             return _raised(outcome)
         case int():  # click's own: 0 after --help and --version

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from imgmigrate.cli.exit import Probed
 from imgmigrate.cli.options import (
     DEFAULT_CONFIG,
     Command,
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from imgmigrate.cli.output import Output
     from imgmigrate.config.model import Config, Rule
+    from imgmigrate.events import Event
+    from imgmigrate.oci.reference import Repository
 
 __all__ = ["init", "validate"]
 
@@ -73,17 +77,95 @@ def init(settings: Settings, file: Path | None) -> None:
 Examples:
   imgmigrate validate
   imgmigrate validate -c prod.yaml
+  imgmigrate validate --online        try each registry too
 
 \b
-Exit codes: 0 valid, 64 not valid; the message names file, line, key and fix.""",
+Exit codes: 0 valid, 64 not valid; the message names file, line, key and fix.
+With --online: 1 if a registry does not do what the rules need.""",
 )
+@click.option(
+    "--online",
+    is_flag=True,
+    help="Try each registry: reach, log in, pull, push (an upload is opened and cancelled).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON Lines to stdout.")
 @common_options
 @pass_settings
-def validate(settings: Settings) -> None:
-    """Check the config, without network and secrets."""
+def validate(settings: Settings, online: bool, as_json: bool) -> Probed | None:
+    """Check the config, without network and secrets unless --online asks for them."""
+    output = settings.output
+    if as_json:
+        output.open_stream()
     config = open_config(settings)
-    for line in _found(config):
-        settings.output.line(line)
+    if output.stream is not None:
+        output.stream.line("valid", f"{shown(config.path)} is valid", **_document(config))
+    else:
+        for line in _found(config):
+            output.line(line)
+    return _probe(config, output) if online else None
+
+
+def _probe(config: Config, output: Output) -> Probed:
+    from imgmigrate.cli.run import run
+    from imgmigrate.render.probe import probe_document, probe_headline, probe_lines
+    from imgmigrate.stores.registry.probe import probe_all
+
+    reports = run(lambda: probe_all(config, sink=_Notes(output)))
+    works = all(report.works for report in reports)
+    stream, headline = output.stream, probe_headline(reports)
+    if stream is None:
+        output.line("")
+        for line in probe_lines(reports, output.style()):
+            output.line(line)
+        return Probed(works)
+    for report in reports:
+        message = f"{report.host}: {'works' if report.works else 'cannot do what is needed'}"
+        level: Literal["info", "error"] = "info" if report.works else "error"
+        stream.line("registry", message, level, **probe_document(report))
+    stream.line("validate_summary", headline, "info" if works else "error", works=works)
+    return Probed(works)
+
+
+class _Notes:
+    """A sink that says what takes time or is strange, on stderr or in the stream."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def emit(self, event: Event) -> None:
+        """Say it."""
+        from imgmigrate.errors import printable
+        from imgmigrate.events import Retrying, Warned
+
+        if self._output.stream is not None:
+            self._output.stream.emit(event)
+        elif isinstance(event, Retrying):
+            self._output.note(printable(f"{event.subject}: {event.cause}; trying again"))
+        elif isinstance(event, Warned):
+            self._output.warn(event.code, printable(event.message))
+
+
+def _document(config: Config) -> dict[str, Any]:
+    return {
+        "config": str(config.path),
+        "rules": len(config.rules),
+        "registries": _hosts(config),
+        "layouts": len(_layouts(config)),
+        "state": str(config.state),
+    }
+
+
+def _repositories(config: Config) -> list[Repository]:
+    found = [rule.source for rule in config.rules]
+    return found + [each.repository for rule in config.rules for each in rule.destinations]
+
+
+def _hosts(config: Config) -> list[str]:
+    return sorted({each.store for each in _repositories(config) if not each.is_layout})
+
+
+def _layouts(config: Config) -> set[str]:
+    return {each.path for each in _repositories(config) if each.is_layout}
 
 
 def _found(config: Config) -> Iterator[str]:
@@ -94,11 +176,8 @@ def _found(config: Config) -> Iterator[str]:
     for rule in config.rules:
         yield f"  {rule.number}. {printable(str(rule.source))} ({printable(_tags(rule))})"
         yield from (f"     -> {printable(str(each.repository))}" for each in rule.destinations)
-    repositories = [rule.source for rule in config.rules]
-    repositories += [each.repository for rule in config.rules for each in rule.destinations]
-    hosts = sorted({each.store for each in repositories if not each.is_layout})
-    layouts = {each.path for each in repositories if each.is_layout}
-    yield f"registries: {', '.join(hosts) or 'none'}"
+    yield f"registries: {', '.join(_hosts(config)) or 'none'}"
+    layouts = _layouts(config)
     if layouts:
         yield f"OCI layouts: {len(layouts):,}"
     yield f"state: {shown(config.state)}"

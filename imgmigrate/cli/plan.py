@@ -29,14 +29,23 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.plan import Change, Plan
     from imgmigrate.planning.planner import PlanOptions
+    from imgmigrate.stores.registry.metering import OnRateLimit
 
-__all__ = ["MOST_PARALLELISM", "PARALLELISM", "plan", "plan_now", "show"]
+__all__ = ["MOST_PARALLELISM", "PARALLELISM", "on_rate_limit_option", "plan", "plan_now", "show"]
 
 PARALLELISM = 32
 # More open images than this only queue for the registries' own limits.
 MOST_PARALLELISM = 1024
 ACTIONS = ("copy", "update", "adopt", "forget", "keep", "conflict", "error")
 LATER_FORMATS = ("markdown", "md", "html")
+
+on_rate_limit_option = click.option(
+    "--on-rate-limit",
+    type=click.Choice(("wait", "stop")),
+    default="wait",
+    show_default=True,
+    help="What to do when no pulls are left at Docker Hub.",
+)
 
 
 @click.command(
@@ -64,6 +73,9 @@ images could not be read, 64 wrong usage or config.""",
     help="Overwrite these although they are not ours.",
 )
 @click.option(
+    "--no-refresh", is_flag=True, help="Take recorded images as recorded; read only the others."
+)
+@click.option(
     "--sizes",
     type=click.Choice(("auto", "always", "never")),
     default="auto",
@@ -78,10 +90,10 @@ images could not be read, 64 wrong usage or config.""",
     metavar="N",
     help="How many images to look at at once.",
 )
+@on_rate_limit_option
 @click.option("--verbose", is_flag=True, help="List every row of long lists.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
 @later_option("--allow-delete", is_flag=True)
-@later_option("--no-refresh", is_flag=True)
 @common_options
 @pass_settings
 def plan(
@@ -92,8 +104,10 @@ def plan(
     exclude: tuple[str, ...],
     replace: tuple[str, ...],
     allow_overwrite: tuple[str, ...],
+    no_refresh: bool,
     sizes: Literal["auto", "always", "never"],
     parallelism: int,
+    on_rate_limit: OnRateLimit,
     verbose: bool,
     as_json: bool,
 ) -> Planned:
@@ -114,8 +128,10 @@ def plan(
         exclude=exclude,
         replace=replace,
         allow_overwrite=allow_overwrite,
+        refresh=not no_refresh,
         sizes=sizes,
         parallelism=parallelism,
+        on_rate_limit=on_rate_limit,
     )
     made = plan_now(settings, config, options)
     sha256 = _save(made, out) if out else None

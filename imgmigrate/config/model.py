@@ -10,9 +10,11 @@ from enum import StrEnum
 
 # Pydantic needs it at run time.
 from pathlib import Path  # noqa: TC003
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from imgmigrate.config.quantities import read_bandwidth, read_proxy, read_rate
 
 if TYPE_CHECKING:
     from imgmigrate.config.registries import Registries
@@ -58,18 +60,34 @@ class Tls(_Settings):
 
 
 class RegistryConfig(_Settings):
-    """One entry of `registries`, its variables resolved. Both username and password, or none."""
+    """One entry of `registries`, its variables resolved. Both username and password, or none.
+
+    `credential_command` is a program and its arguments, and stands instead of the two.
+    `rate_limit` is in requests, `bandwidth` in bytes per second, reads and writes each.
+    """
 
     username: str | None = None
     password: str | None = Field(None, repr=False)
+    # Its arguments may hold secrets.
+    credential_command: tuple[str, ...] | None = Field(None, min_length=1, repr=False)
     plain_http: bool = False
     tls: Tls = Tls()
     concurrency: int = Field(CONCURRENCY, ge=1, le=MOST_CONCURRENCY)
+    rate_limit: Annotated[float | None, BeforeValidator(read_rate)] = None
+    bandwidth: Annotated[float | None, BeforeValidator(read_bandwidth)] = None
+    # It may hold a password.
+    proxy: Annotated[str | None, BeforeValidator(read_proxy), Field(repr=False)] = None
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> RegistryConfig:
         if bool(self.username) != bool(self.password):
             msg = "username and password belong together: give both or neither"
+            raise ValueError(msg)
+        if self.credential_command is not None and (self.username or self.password):
+            msg = "credential_command stands instead of username and password: keep one of them"
+            raise ValueError(msg)
+        if self.credential_command is not None and not self.credential_command[0]:
+            msg = "credential_command names no program"
             raise ValueError(msg)
         return self
 
@@ -103,6 +121,7 @@ class Rule:
     tags: tuple[Pattern, ...] | None
     destinations: tuple[Destination, ...]
     overwrite: Overwrite = Overwrite.OWNED
+    immutable_tags: tuple[Pattern, ...] = ()
 
     @property
     def explicit_tags(self) -> tuple[str, ...]:
@@ -117,6 +136,10 @@ class Rule:
     def selects(self, tag: str) -> bool:
         """Tell whether the rule wants this tag of its source."""
         return self.tags is None or any(each.matches_tag(tag) for each in self.tags)
+
+    def is_immutable(self, tag: str | None) -> bool:
+        """Tell whether the source never moves this tag: once copied it needs no further look."""
+        return tag is not None and any(each.matches_tag(tag) for each in self.immutable_tags)
 
     def addresses(self, tag: str) -> tuple[Reference, ...]:
         """Where a source tag goes, one reference for each destination."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os.path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from imgmigrate.config.model import RegistryConfig, Tls
 from imgmigrate.config.paths import resolve_path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Registries"]
 
+# What holds for all requests to a host cannot differ between its repositories.
+_WHOLE = ("rate_limit", "bandwidth", "proxy")
 _TLS_FILES = ("ca_file", "client_cert", "client_key")
 
 
@@ -36,6 +39,11 @@ class Registries:
         self._resolved: dict[str, RegistryConfig] = {}
         for key in tree.plain(("registries",)) or {}:
             self._add(key)
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Every host[:port] that has an entry."""
+        return frozenset(host for host, _ in self._keys)
 
     def find(self, host: str, repo: str | None = None) -> RegistryConfig:
         """The entry whose key is the longest match on segment borders, or the defaults."""
@@ -58,14 +66,23 @@ class Registries:
             raise self._tree.error(message, path, hint="merge the two, or remove one")
         self._keys[name] = key
         entry = self._tree.plain(path, self._checked)
+        for each in _WHOLE:
+            if name[1] and each in entry:
+                hint = f'write it under "{name[0]}"'
+                raise self._tree.error("is a registry's, not a path's", (*path, each), hint=hint)
         if ("username" in entry) != ("password" in entry):
             message = "username and password belong together"
             hint = "give both, or neither: docker's own credentials are used then"
             raise self._tree.error(message, path, hint=hint)
+        if "credential_command" in entry and "username" in entry:
+            message = "credential_command stands instead of username and password"
+            raise self._tree.error(message, path, hint="keep one of them")
         password = entry.get("password")
         if isinstance(password, str) and not has_variable(password):
             hide(expand(password, {}))
-        validate(RegistryConfig, _known_now(entry), self._tree, path)
+        known = _known_now(entry)
+        _hide_proxy(known.get("proxy"))
+        validate(RegistryConfig, known, self._tree, path)
 
     def _name(self, key: str, path: KeyPath) -> tuple[str, str]:
         host, _, below = key.partition("/")
@@ -96,6 +113,7 @@ class Registries:
         path: KeyPath = ("registries", key)
         entry = self._tree.plain(path, self._expanded)
         hide(entry.get("password"))
+        _hide_proxy(entry.get("proxy"))
         if not entry.get("username") and not entry.get("password"):
             entry.pop("username", None)
             entry.pop("password", None)
@@ -103,7 +121,21 @@ class Registries:
             if each in entry and not entry[each]:
                 raise self._tree.error("is empty", (*path, each), hint="give both or neither")
         found = validate(RegistryConfig, entry, self._tree, path)
-        return found.model_copy(update={"tls": self._tls(found.tls, (*path, "tls"))})
+        update = {
+            "tls": self._tls(found.tls, (*path, "tls")),
+            "credential_command": self._command(found.credential_command, path),
+        }
+        return found.model_copy(update=update)
+
+    def _command(self, command: tuple[str, ...] | None, path: KeyPath) -> tuple[str, ...] | None:
+        """A program named by a path is relative to the config, any other is looked up in PATH."""
+        if command is None or "/" not in command[0]:
+            return command
+        try:
+            program = resolve_path(command[0], self._base)
+        except ValueError as error:
+            raise self._tree.error(str(error), (*path, "credential_command", 0)) from None
+        return (str(program), *command[1:])
 
     def _tls(self, tls: Tls, path: KeyPath) -> Tls:
         update: dict[str, Path] = {}
@@ -119,6 +151,14 @@ class Registries:
                 hint = "the path is relative to the config's folder"
                 raise self._tree.error(f"there is no file {update[key]}", (*path, key), hint=hint)
         return tls.model_copy(update=update)
+
+
+def _hide_proxy(url: object) -> None:
+    """Hide the password in a proxy's URL, as it stands there and as it is meant."""
+    userinfo = str(url or "").partition("://")[2].rpartition("@")[0]
+    password = userinfo.partition(":")[2]
+    hide(password)
+    hide(unquote(password))
 
 
 def _known_now(entry: dict[str, Any]) -> dict[str, Any]:

@@ -70,6 +70,10 @@ class _Builder:
             tags=tags,
             destinations=destinations,
             overwrite=image.overwrite or overwrite,
+            immutable_tags=tuple(
+                self._pattern(text, (*self.path, "immutable_tags", index))
+                for index, text in enumerate(image.immutable_tags)
+            ),
         )
         self._refuse_itself(rule)
         return rule
@@ -186,7 +190,7 @@ class _Builder:
             )
             if unchanged:
                 path = (*self.path, "destination", number)
-                message = "source and destination are the same"
+                message = f"source and destination are the same: {rule.source}"
                 raise self._error(message, path, "change one of them")
 
     def _error(self, message: str, path: KeyPath, hint: str | None = None) -> ConfigError:

@@ -53,6 +53,7 @@ class ImageModel(_Part):
     destination: Annotated[_Texts, Field(min_length=1)]
     tags: Annotated[_Texts, Field(min_length=1)] | None = None
     overwrite: Overwrite | None = None
+    immutable_tags: _Texts = []
 
 
 class FileModel(_Part):
@@ -79,7 +80,7 @@ _LEVELS: dict[tuple[str, ...], tuple[type[BaseModel], frozenset[str]]] = {
     ),
     ("registries", "*"): (
         RegistryConfig,
-        frozenset({"credential_command", "rate_limit", "bandwidth", "proxy"}),
+        frozenset(),
     ),
     ("registries", "*", "tls"): (Tls, frozenset()),
     ("images", "*"): (
@@ -87,7 +88,6 @@ _LEVELS: dict[tuple[str, ...], tuple[type[BaseModel], frozenset[str]]] = {
         frozenset(
             {
                 "platforms",
-                "immutable_tags",
                 "rename",
                 "include",
                 "exclude",
@@ -142,6 +142,9 @@ def _explained(tree: Tree, path: KeyPath, detail: ErrorDetails) -> ConfigError:
         message, hint = "must be a list of at least one image", _MISSING["images"]
     elif kind in ("dict_type", "model_type", "model_attributes_type"):
         message, hint = "must be a mapping", "write its keys below it, one a line"
+    elif where[-1:] == ("credential_command",):
+        message = "must be a list of a program and its arguments"
+        hint = "write [PROGRAM, ARGUMENT]; it runs without a shell"
     elif kind == "list_type":
         message = "must be a text or a list of texts"
         if where[-1:] == ("tags",) and isinstance(detail["input"], dict):

@@ -20,6 +20,9 @@ registries:
     # ${NAME:-default} has a default, $${ is a literal ${, any other $ is literal.
     username: "${REGISTRY_USERNAME}"
     password: "${REGISTRY_PASSWORD}"
+    # Or a command that prints {"username": ..., "password": ..., "expires_in": ...} or
+    # user:password; it is asked again before that ends.
+    # credential_command: [my-login, registry.example.com]
     # concurrency: 16            # blob streams at once, reads and writes each
     # tls:
     #   ca_file: corp-ca.pem

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from imgmigrate.oci.bounds import refuse_bomb
 from imgmigrate.oci.reference import Digest
 
 __all__ = [
@@ -57,6 +58,7 @@ ACCEPT = ", ".join(
 LARGEST_MANIFEST = 8 * 1024 * 1024
 # Far above any real image; a bomb is refused before anything is requested for it.
 MOST_ENTRIES = 10_000
+MOST_ELEMENTS = 500_000
 LARGEST_BLOB = 1 << 50
 # Media types and platforms are shown to people and written to files: nothing else belongs there.
 _TEXT = re.compile(r"[ -~]{1,255}")
@@ -183,6 +185,7 @@ class Manifest:
 
 
 def _load(raw: bytes) -> dict[str, Any]:
+    refuse_bomb(raw, MOST_ELEMENTS)
     try:
         document = json.loads(
             raw.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant

@@ -208,7 +208,12 @@ def parse_endpoint(text: str) -> Reference:
         host = first
     else:
         host, path = DOCKER_HUB, name
-    return Reference(_registry_repository(host, path), None if digest else tag, digest)
+    try:
+        repository = _registry_repository(host, path)
+    except ValueError as error:
+        msg = f"{text!r}: {error}"
+        raise ValueError(msg) from None
+    return Reference(repository, None if digest else tag, digest)
 
 
 def _looks_like_host_only(text: str) -> bool:

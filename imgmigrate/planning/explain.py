@@ -6,6 +6,7 @@ too slow to find which do. It is loaded when first needed.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.errors import printable
@@ -17,6 +18,8 @@ __all__ = ["explain"]
 
 # A plan is read by people: what matters fits in a few lines.
 MOST_LINES = 8
+# Comparing takes time that grows faster than the texts, and the texts are a server's: characters.
+LONGEST_REST = 64 * 1024
 _OWN_WORDS = ("manifests", "layers", "config", "blobs")
 
 
@@ -60,12 +63,20 @@ def _layers(before: Manifest, after: Manifest) -> list[str]:
 
 
 def _others(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    from deepdiff import DeepDiff
-
     rest_before = {key: value for key, value in before.items() if key not in _OWN_WORDS}
     rest_after = {key: value for key, value in after.items() if key not in _OWN_WORDS}
+    try:
+        if rest_before == rest_after:
+            return []
+        if len(json.dumps([rest_before, rest_after])) > LONGEST_REST:
+            return ["other fields differ"]
+        from deepdiff import DeepDiff
+
+        differences = DeepDiff(rest_before, rest_after, view="tree")
+    except RecursionError:  # nested deeper than anything that has a meaning
+        return ["other fields differ"]
     lines = []
-    for kind, nodes in DeepDiff(rest_before, rest_after, view="tree").items():
+    for kind, nodes in differences.items():
         for node in nodes:
             name = ".".join(str(part) for part in node.path(output_format="list"))
             if kind.endswith("_added"):

@@ -34,20 +34,28 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config, Rule
     from imgmigrate.events import Sink
     from imgmigrate.state.record import ImageRecord, State
+    from imgmigrate.stores.registry.metering import OnRateLimit
 
 __all__ = ["PlanOptions", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """What the command line adds to the config: globs over addresses, sizes, concurrency."""
+    """What the command line adds to the config: globs over addresses, sizes, concurrency.
+
+    With `refresh=False` an address that the state records is taken to be as recorded.
+    `on_rate_limit` is for where nothing is left of a metered registry's pulls: wait until
+    there is, or make error rows of what would need one.
+    """
 
     target: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     replace: tuple[str, ...] = ()
     allow_overwrite: tuple[str, ...] = ()
     sizes: Sizes = "auto"
+    refresh: bool = True
     parallelism: int = 32
+    on_rate_limit: OnRateLimit = "wait"
 
 
 async def make_plan(
@@ -61,7 +69,8 @@ async def make_plan(
     options, sink = options or PlanOptions(), sink or NoSink()
     state = await asyncio.to_thread(LocalState(config.state).read)
     cache = ManifestCache(config.state / "cache")
-    async with open_stores(config, sink=sink) as stores:
+    opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
+    async with opened as stores:
         observer = Observer(stores, state, sink, options.parallelism)
         planner = _Planner(config, options, state, cache, observer, sink)
         changes, unchanged = await planner.plan()
@@ -127,9 +136,10 @@ class _Planner:
     async def plan(self) -> tuple[list[Change], int]:
         """Return the changes and how many addresses need none."""
         asked, changes = await self._ask()
-        wishes, problems = await self._observe(asked)
+        doubtful = {a: each for a, each in asked.items() if not self._is_as_recorded(a, each)}
+        wishes, problems = await self._observe(doubtful)
         changes = merged([*changes, *problems])
-        unchanged = 0
+        unchanged = len(asked) - len(doubtful)
         for change in await self._decide(wishes):
             if change is None:
                 unchanged += 1
@@ -176,6 +186,15 @@ class _Planner:
         """Apply --target and --exclude; both are asked, so that each notes what it matched."""
         targeted = self.target.match(address) or not self.target
         return not self.exclude.match(address) and targeted
+
+    def _is_as_recorded(self, address: Reference, asked: _Asked) -> bool:
+        """Tell whether the state answers for an address, so that no registry is asked."""
+        record = self.state.record(address)
+        if record is None or not record.is_live or record.source.reference != asked.source:
+            return False
+        if self.replace.match(address):
+            return False
+        return not self.options.refresh or asked.rule.is_immutable(asked.source.tag)
 
     async def _observe(
         self, asked: dict[Reference, _Asked]

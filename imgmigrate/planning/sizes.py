@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from imgmigrate.errors import StoreError
+from imgmigrate.oci.bounds import Graph
 from imgmigrate.stores.place import read_manifest
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Sizes", "measure"]
 
 Sizes = Literal["auto", "always", "never"]
-
-# Deeper than any real index of indexes; an attack stops here.
-DEEPEST_INDEX = 8
 
 
 @dataclass(slots=True)
@@ -80,11 +78,11 @@ async def _contents(
     source: Place, top: Digest, cache: ManifestCache, sizes: Sizes
 ) -> Contents | None:
     """Walk a manifest graph; None if some part of it is not known without paying for it."""
-    contents = Contents()
+    contents, graph = Contents(), Graph()
     waiting = [(top, 0)]
     while waiting:
         digest, depth = waiting.pop()
-        if digest in contents.manifests or depth > DEEPEST_INDEX:
+        if digest in contents.manifests:
             continue
         if sizes == "auto" and source.store.is_metered:
             manifest = cache.get(digest)
@@ -95,6 +93,10 @@ async def _contents(
                 manifest = await read_manifest(source, digest, cache)
             except StoreError:  # applying will say it; a size is not worth an error
                 return None
+        try:
+            graph.enter(manifest, depth)
+        except ValueError:  # likewise
+            return None
         contents.add(manifest)
         if depth == 0:
             contents.platforms = manifest.platforms

@@ -22,6 +22,7 @@ from imgmigrate.events import (
     Retrying,
     RunFinished,
     RunStarted,
+    Waiting,
     Warned,
 )
 from imgmigrate.plan import Action
@@ -105,6 +106,14 @@ class JsonStream:
                     "retry",
                     f"{event.subject}: {event.cause}",
                     "warn",
+                    subject=printable(event.subject),
+                    cause=printable(event.cause),
+                    delay=event.delay,
+                )
+            case Waiting():
+                self.line(
+                    "wait",
+                    f"{event.subject}: {event.cause}",
                     subject=printable(event.subject),
                     cause=printable(event.cause),
                     delay=event.delay,
@@ -209,6 +218,7 @@ class JsonStream:
             counts=counts,
             moved=event.moved,
             seconds=round(event.seconds, 3),
+            stopped=event.stopped and printable(event.stopped),
             unfinished=[
                 {"address": str(each.address), "outcome": each.outcome.value, **_error(each.error)}
                 for each in event.unfinished

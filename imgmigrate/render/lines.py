@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from imgmigrate.errors import printable
-from imgmigrate.events import ImageFinished, Outcome, Retrying, RunFinished, Warned
+from imgmigrate.events import ImageFinished, Outcome, Retrying, RunFinished, Waiting, Warned
 from imgmigrate.render.errors import cause_at, hint_of
 from imgmigrate.render.units import UNKNOWN, count, duration, size
 from imgmigrate.render.words import OUTCOMES
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from imgmigrate.events import Event, Receipt
     from imgmigrate.render.tally import Tally
 
-__all__ = ["LineProgress", "finished_line", "overall", "planning_line", "retry_line"]
+__all__ = [
+    "LineProgress",
+    "finished_line",
+    "overall",
+    "planning_line",
+    "retry_line",
+    "wait_line",
+    "was_begun",
+]
 
 HEARTBEAT_SECONDS = 10.0
 
@@ -41,13 +49,15 @@ class LineProgress:
 
     def emit(self, event: Event) -> None:
         """Count, and write what is worth a line; rows settled from the start are not."""
-        settled = self.tally.settled
+        settled, begun = self.tally.settled, was_begun(event, self.tally)
         self.tally.emit(event)
         if isinstance(event, ImageFinished):
-            if self.tally.settled == settled:
+            if self.tally.settled == settled and begun:
                 self._say(finished_line(event.receipt, self.tally))
         elif isinstance(event, Warned):
             self._say(f"Warning: {printable(event.message)}")
+        elif isinstance(event, Waiting):
+            self._say(wait_line(event))
         elif isinstance(event, RunFinished):
             return
         elif self.tally.clock() - self._spoke >= HEARTBEAT_SECONDS:
@@ -106,3 +116,16 @@ def retry_line(event: Retrying, tally: Tally) -> str:
         f"{count(tally.retries, 'retry', 'retries')}; the last in {duration(event.delay)}: "
         f"{printable(event.subject)}: {printable(event.cause)}"
     )
+
+
+def wait_line(event: Waiting) -> str:
+    """Why nothing moves, and for how long at most."""
+    cause = f"{printable(event.subject)}: {printable(event.cause)}"
+    return f"waiting, at most {duration(event.delay)}: {cause}"
+
+
+def was_begun(event: Event, tally: Tally) -> bool:
+    """Tell a row that was tried from one that a stopped run did not reach, of any event."""
+    if not isinstance(event, ImageFinished) or event.receipt.outcome is not Outcome.CANCELLED:
+        return True
+    return event.receipt.address in tally.open

@@ -16,8 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from imgmigrate.errors import printable
-from imgmigrate.events import ImageFinished, Warned
-from imgmigrate.render.lines import finished_line, overall, planning_line, retry_line
+from imgmigrate.events import ImageFinished, Waiting, Warned
+from imgmigrate.render.lines import (
+    finished_line,
+    overall,
+    planning_line,
+    retry_line,
+    wait_line,
+    was_begun,
+)
 from imgmigrate.render.units import count, size
 
 if TYPE_CHECKING:
@@ -63,11 +70,13 @@ class LiveProgress:
 
     def emit(self, event: Event) -> None:
         """Count, and let what must not be missed scroll by."""
-        settled = self.tally.settled
+        settled, begun = self.tally.settled, was_begun(event, self.tally)
         self.tally.emit(event)
         if isinstance(event, Warned):
             self._say(f"Warning: {printable(event.message)}")
-        elif self.tally.settled > settled:
+        elif isinstance(event, Waiting):
+            self._say(wait_line(event))
+        elif self.tally.settled > settled or not begun:
             return
         elif isinstance(event, ImageFinished) and not event.receipt.outcome.is_done:
             self._say(finished_line(event.receipt, self.tally))

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["interrupted_text", "result_lines", "result_text", "unplanned"]
 
+# Rows that a stopped run did not reach; all of them would bury why.
+MOST_UNREACHED = 10
+
 _COUNTED = (
     (Outcome.APPLIED, "{} done", "{} done"),
     (Outcome.ALREADY, "{} already done", "{} already done"),
@@ -72,11 +75,13 @@ def result_lines(
     `spared` bytes of blobs needed no transfer.
     """
     left = unplanned(plan, result)
-    if result.unfinished:
-        yield style.paint(f"! not done ({len(result.unfinished):,})", "bold")
-        for receipt in result.unfinished:
+    tried = [each for each in result.unfinished if each.outcome is not Outcome.CANCELLED]
+    if tried:
+        yield style.paint(f"! not done ({len(tried):,})", "bold")
+        for receipt in tried:
             yield from _unfinished(receipt, style)
         yield ""
+    yield from _unreached(result, style)
     if left:
         title = f"! left out by the plan ({len(left):,})"
         yield style.paint(title, "bold")
@@ -131,12 +136,30 @@ def _headline(result: RunFinished, complete: bool, spared: int) -> str:
 
 
 def _unfinished(receipt: Receipt, style: Style) -> Iterator[str]:
-    words = {Outcome.CONFLICT: "conflict", Outcome.CANCELLED: "not reached"}
     address = str(receipt.address)
     if receipt.error:
         yield from _row(address, cause_at(address, receipt.error), hint_of(receipt.error), style)
     else:
-        yield from _row(address, words.get(receipt.outcome, "failed"), None, style)
+        word = "conflict" if receipt.outcome is Outcome.CONFLICT else "failed"
+        yield from _row(address, word, None, style)
+
+
+def _unreached(result: RunFinished, style: Style) -> Iterator[str]:
+    """The rows that a stopped run left: why once, and as many addresses as help."""
+    left = [each for each in result.unfinished if each.outcome is Outcome.CANCELLED]
+    if not left:
+        return
+    yield style.paint(f"! not reached ({len(left):,})", "bold")
+    if result.stopped:
+        yield from style.wrap(printable(result.stopped, 500), indent="  ")
+    hint = next((hint for each in left if each.error and (hint := hint_of(each.error))), None)
+    if hint:
+        yield from style.wrap(hint, indent="  hint: ", hanging="    ")
+    for each in left[:MOST_UNREACHED]:
+        yield f"  {style.paint('!', 'red')} {printable(str(each.address), 500)}"
+    if len(left) > MOST_UNREACHED:
+        yield f"  and {len(left) - MOST_UNREACHED:,} more"
+    yield ""
 
 
 def _row(address: str, cause: str, hint: str | None, style: Style) -> Iterator[str]:

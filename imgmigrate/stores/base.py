@@ -11,13 +11,22 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from imgmigrate.errors import TransientError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from imgmigrate.oci.manifest import Descriptor, Manifest
     from imgmigrate.oci.reference import Digest
 
-__all__ = ["Budget", "Mounted", "Slots", "Store", "Upload", "hold"]
+__all__ = ["Budget", "Mounted", "OtherForm", "Slots", "Store", "Upload", "hold"]
+
+
+class OtherForm(TransientError):
+    """The store wants the blob in another form, which it knows now: send it again at once.
+
+    Raised by an `Upload` instead of a refusal, a bounded number of times for a blob.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +40,8 @@ class Upload(Protocol):
     Bytes arrive through `write` in order; pieces of 256 KiB to 1 MiB are cheapest. `write`
     returns when the store is ready for more, so a slow store slows its source. The caller has
     checked size and digest before it writes the last piece; `commit` returns when the store
-    has accepted the blob (a layout: when it is durable).
+    has accepted the blob (a layout: when it is durable). `OtherForm` from either means to start
+    anew at once; it is no failure.
     """
 
     async def write(self, piece: bytes) -> None:
@@ -98,8 +108,12 @@ class Store(Protocol):
     async def list_tags(self, repo: str) -> list[str]:
         """List every valid tag; NotFound if there is no such repository. Never partial."""
 
-    async def head(self, repo: str, ref: str) -> Descriptor | None:
-        """Describe a manifest; None if the repository answers that it is not there (404)."""
+    async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
+        """Describe a manifest; None if the repository answers that it is not there (404).
+
+        `to_write`: asked with the right to push, as who is about to write there; registries
+        hide from readers that a repository is not there yet.
+        """
 
     async def manifest(self, repo: str, ref: str) -> Manifest:
         """Read a manifest; its bytes are verified when `ref` is a digest. NotFound if absent."""

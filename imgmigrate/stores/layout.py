@@ -61,7 +61,7 @@ class LayoutStore:
 
         return await _run(folder.name, folder.path, read)
 
-    async def head(self, repo: str, ref: str) -> Descriptor | None:
+    async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
         """Describe a manifest from its own verified bytes; None if it is not there."""
         found = await self._find(repo, ref)
         return found.descriptor if found else None

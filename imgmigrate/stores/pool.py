@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from imgmigrate.stores.base import Store
     from imgmigrate.stores.registry.http.limits import Timeouts
     from imgmigrate.stores.registry.http.session import Http
+    from imgmigrate.stores.registry.metering import OnRateLimit
+    from imgmigrate.stores.registry.pacing import Clock
 
 __all__ = ["Stores", "open_stores"]
 
@@ -23,9 +25,16 @@ class Stores:
     """The stores of a run; made by `open_stores`."""
 
     def __init__(
-        self, config: Config, sink: Sink, timeouts: Timeouts | None, stack: AsyncExitStack
+        self,
+        config: Config,
+        sink: Sink,
+        timeouts: Timeouts | None,
+        stack: AsyncExitStack,
+        on_rate_limit: OnRateLimit,
+        clock: Clock | None,
     ) -> None:
         self._config, self._sink, self._timeouts, self._stack = config, sink, timeouts, stack
+        self._on_rate_limit, self._clock = on_rate_limit, clock
         self._found: dict[str, Store] = {}
         self._http: Http | None = None
 
@@ -48,16 +57,32 @@ class Stores:
         from imgmigrate.stores.registry.http.session import Http
 
         if self._http is None:
-            self._http = Http(self._timeouts)
+            self._http = Http(self._timeouts, self._config.registries.hosts)
             self._stack.push_async_callback(self._http.aclose)
         settings = partial(self._config.registry, host)
-        return RegistryStore(host, settings, self._http, self._sink)
+        return RegistryStore(
+            host,
+            settings,
+            self._http,
+            self._sink,
+            on_rate_limit=self._on_rate_limit,
+            clock=self._clock,
+        )
 
 
 @asynccontextmanager
 async def open_stores(
-    config: Config, *, sink: Sink, timeouts: Timeouts | None = None
+    config: Config,
+    *,
+    sink: Sink,
+    timeouts: Timeouts | None = None,
+    on_rate_limit: OnRateLimit = "wait",
+    clock: Clock | None = None,
 ) -> AsyncIterator[Stores]:
-    """Hold the stores of a run; every connection is closed at the end."""
+    """Hold the stores of a run; every connection is closed at the end.
+
+    `on_rate_limit` says what to do where nothing is left of a metered registry's pulls; limits
+    wait, and tokens end, by the `clock`, by default the event loop's.
+    """
     async with AsyncExitStack() as stack:
-        yield Stores(config, sink, timeouts, stack)
+        yield Stores(config, sink, timeouts, stack, on_rate_limit, clock)

@@ -114,7 +114,6 @@ def test_wrong_usage_exits_64(cli: Cli, arguments: list[str]) -> None:
     "arguments",
     [
         ["plan", "--allow-delete"],
-        ["plan", "-no-refresh"],
         ["apply", "--max-duration", "8h"],
         ["apply", "-target=a"],
         ["apply", "plan.out", "--fail-fast"],

@@ -111,7 +111,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text(load: Load) -> None:
         (f"{MINIMAL}moved: [x]\n", "moved: is not supported yet"),
         (f"{MINIMAL}keep_previous: x\n", "keep_previous: is not supported yet"),
         (f"{MINIMAL}defaults: {{platforms: all}}\n", "defaults.platforms: is not supported yet"),
-        (f"{MINIMAL}  immutable_tags: x\n", "images[0].immutable_tags: is not supported yet"),
+        (f"{MINIMAL}  keep_previous: x\n", "images[0].keep_previous: is not supported yet"),
         (f"{MINIMAL}  exclude_repositories: x\n", "exclude_repositories: is not supported yet"),
         (f"{MINIMAL}  flatten: x\n", "flatten: is not supported yet"),
         (f"{MINIMAL}  include: x\n", "images[0].include: is not supported yet"),

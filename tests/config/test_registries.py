@@ -83,6 +83,18 @@ def test_everything_can_be_said_of_a_registry(load: Load, tmp_path: Path) -> Non
     assert found == RegistryConfig(username="user", password="hunter22", concurrency=3, tls=tls)
 
 
+def test_a_command_is_found_from_the_config_or_in_path(load: Load, tmp_path: Path) -> None:
+    """A path is relative to the config's folder, a bare name is looked up; arguments expand."""
+    text = config(
+        "  q.io: {credential_command: [./login.sh, '${WHO}', ./x]}\n"
+        "  r.io: {credential_command: [vault, read]}\n"
+    )
+    found = load(text, WHO="me")
+    assert found.registry("q.io").credential_command == (f"{tmp_path}/login.sh", "me", "./x")
+    assert found.registry("r.io").credential_command == ("vault", "read")
+    assert "read" not in repr(found.registry("r.io"))
+
+
 SECRET = '  q.io: {username: "${USER_}", password: "${PASS}"}\n'
 
 
@@ -164,10 +176,19 @@ def test_variables_of_every_type_are_resolved(load: Load, tmp_path: Path) -> Non
             "  q.io: {user: x}\n",
             'registries."q.io".user: is not a known key; did you mean username?',
         ),
-        ("  q.io: {credential_command: [x]}\n", "credential_command: is not supported yet"),
-        ("  q.io: {rate_limit: 5}\n", "rate_limit: is not supported yet"),
-        ("  q.io: {bandwidth: 5}\n", "bandwidth: is not supported yet"),
-        ("  q.io: {proxy: 5}\n", "proxy: is not supported yet"),
+        ("  q.io: {credential_command: x}\n", "must be a list of a program and its arguments"),
+        ("  q.io: {credential_command: []}\n", "must be a list of a program and its arguments"),
+        ("  q.io: {credential_command: {a: b}}\n", "must be a list of a program and its"),
+        ("  q.io: {credential_command: [[x]]}\n", "credential_command[0]: must be a text"),
+        ("  q.io: {credential_command: ['']}\n", "credential_command names no program"),
+        (
+            "  q.io: {username: x, password: y, credential_command: [z]}\n",
+            "credential_command stands instead of username and password",
+        ),
+        ("  q.io: {rate_limit: 0}\n", "rate_limit: must be a number of requests per second"),
+        ("  q.io: {bandwidth: 5 Mbit/s}\n", "bandwidth: must be bytes per second, such as 200Mi"),
+        ("  q.io: {proxy: proxy:3128}\n", "proxy: must be an HTTP proxy such as http://proxy"),
+        ("  q.io/a: {rate_limit: 5}\n", "rate_limit: is a registry's, not a path's; write it un"),
         ("  q.io: {concurrency: 0}\n", "concurrency: must be a whole number; from 1 to 1024"),
         ("  q.io: {concurrency: 1025}\n", "concurrency: must be a whole number"),
         ("  q.io: {concurrency: 1.5}\n", "concurrency: must be a whole number"),

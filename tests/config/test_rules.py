@@ -139,7 +139,7 @@ def test_layouts_are_addressed_relative_to_the_config(load: Load, tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (rule("q.io/A", "x.io/b"), "images[0].source: 'A' in 'q.io/A' is not a repository name"),
+        (rule("q.io/A", "x.io/b"), "images[0].source: 'q.io/A': 'A' is not a repository name"),
         (rule("https://q.io/a", "x.io/b"), "images[0].source: "),
         (rule("", "x.io/b"), "images[0].source: "),
         (rule("q.io/a:", "x.io/b"), "images[0].source: a pattern cannot be empty"),
@@ -164,7 +164,7 @@ def test_layouts_are_addressed_relative_to_the_config(load: Load, tmp_path: Path
             "tags: as a mapping is not supported yet",
         ),
         (rule("q.io/a", "[]"), "images[0].destination: is an empty list"),
-        (rule("q.io/a", "[x.io/b, X]"), "images[0].destination[1]: 'library/X' in 'X' is not"),
+        (rule("q.io/a", "[x.io/b, X]"), "images[0].destination[1]: 'X': 'library/X' is not"),
         (rule("q.io/a", "x.io/b:v1"), "tags are renamed by position"),
         (rule("q.io/a:v*", "x.io/b:v1"), "tags are renamed by position"),
         (rule("q.io/a:v1,v2", "x.io/b:v1"), "it names 1 tags, the source 2"),

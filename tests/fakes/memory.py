@@ -94,7 +94,7 @@ class MemoryStore:
             raise NotFound(f"{self.identity}/{repo}", "not found (404)")
         return sorted(found)
 
-    async def head(self, repo: str, ref: str) -> Descriptor | None:
+    async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
         await self._call("head", repo, ref)
         found = self._find(repo, ref)
         return found.descriptor if found else None

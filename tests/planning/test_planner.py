@@ -325,3 +325,46 @@ async def test_several_failures_of_one_repository_are_one_row(world: World) -> N
     (row,) = (await world.plan()).changes
     assert f"{OLD}/team/api" in (row.detail or "")
     assert f"{OLD}/team/web" in (row.detail or "")
+
+
+async def test_immutable_tags_that_the_state_knows_cost_no_request(world: World) -> None:
+    """A named tag that never moves is not asked for again, on either side."""
+    world.seed("1.0")
+    world.seed("latest")
+    rule = f"- {{source: '{OLD}/team/api:1.0,latest', destination: {NEW}/team/api, "
+    world.rules = rule + "immutable_tags: ['1.*']}"
+    await world.migrate()
+    world.old.log.clear()
+    world.new.log.clear()
+    plan = await world.plan()
+    assert plan.summary.unchanged == 2
+    assert [what for _, _, what in world.old.log + world.new.log] == ["latest", "latest"]
+
+
+async def test_immutable_tag_that_is_not_recorded_is_read(world: World) -> None:
+    """What was never copied is looked at whatever its tag promises."""
+    world.seed("1.0")
+    world.rules = world.rules.replace("}", ", immutable_tags: ['*']}")
+    assert rows(await world.plan()) == {f"{API}:1.0": ("copy", "new")}
+
+
+async def test_no_refresh_reads_only_what_is_not_recorded(world: World) -> None:
+    """Without a refresh recorded images are taken as recorded, and new ones are found."""
+    world.seed("1.0")
+    await world.migrate()
+    world.seed("1.0", b"moved")
+    world.seed("1.1")
+    world.old.log.clear()
+    plan = await world.plan(refresh=False, sizes="never")
+    assert rows(plan) == {f"{API}:1.1": ("copy", "new")}
+    assert plan.summary.unchanged == 1
+    assert ("head", "team/api", "1.0") not in world.old.log
+
+
+async def test_recorded_image_from_another_source_is_read_without_refresh(world: World) -> None:
+    """A rule that now names another source is no reason to believe the record."""
+    world.seed("1.0")
+    await world.migrate()
+    world.seed("1.0", b"fork", repo="team/fork")
+    world.rules = f"- {{source: {OLD}/team/fork, destination: {NEW}/team/api}}"
+    assert rows(await world.plan(refresh=False)) == {f"{API}:1.0": ("update", "source_moved")}

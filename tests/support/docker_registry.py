@@ -14,10 +14,16 @@ from typing import TYPE_CHECKING
 
 from tests.support.certificates import make_certificates
 from tests.support.registries import Remote, request
+from tests.support.token_server import ISSUER, SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.certificates import Certificates
+    from tests.support.images import Image
+    from tests.support.seaweed import Seaweed
+    from tests.support.token_server import TokenServer
 
 # The one user of a registry with `htpasswd=True`.
 USERNAME = "alice"
@@ -33,7 +39,7 @@ _CONFIG = """\
 version: 0.1
 log: {{level: info, formatter: text}}
 storage:
-  filesystem: {{rootdirectory: {storage}}}
+  {storage}
   delete: {{enabled: {delete}}}
   maintenance: {{uploadpurging: {{enabled: false}}}}
 http:
@@ -63,7 +69,7 @@ class DockerRegistry:
 
     remote: Remote
     folder: Path
-    ca_file: Path | None
+    certificates: Certificates | None
     _process: subprocess.Popen[bytes] = field(repr=False)
 
     @property
@@ -75,6 +81,11 @@ class DockerRegistry:
     def url(self) -> str:
         """The root of its URLs."""
         return self.remote.url
+
+    @property
+    def ca_file(self) -> Path | None:
+        """The authority of its certificate, if it speaks TLS."""
+        return self.certificates.ca_file if self.certificates else None
 
     def access_log(self) -> list[Access]:
         """List the requests answered so far, in the order of their ends.
@@ -116,31 +127,63 @@ class DockerRegistry:
         return (self.folder / name).read_text()
 
 
+def put_on_disk(folder: Path, repo: str, tag: str, image: Image) -> None:
+    """Put an image into the storage of a registry that is served from `folder`, now or later.
+
+    As its filesystem driver keeps it, and many times faster than pushing it. Source:
+    distribution's `registry/storage/paths.go`.
+    """
+    root = folder / "storage/docker/registry/v2"
+    for digest, data in [*image.blobs.items(), *((d, m[1]) for d, m in image.manifests.items())]:
+        algorithm, _, name = digest.partition(":")
+        path = root / "blobs" / algorithm / name[:2] / name / "data"
+        if not path.exists():
+            path.parent.mkdir(parents=True)
+            path.write_bytes(data)
+    below = root / "repositories" / repo
+    tagged = below / "_manifests/tags" / tag
+    links = {
+        tagged / "current": image.top,
+        tagged / "index" / image.top.replace(":", "/"): image.top,
+    }
+    links |= {below / "_layers" / each.replace(":", "/"): each for each in image.blobs}
+    revisions = below / "_manifests/revisions"
+    links |= {revisions / each.replace(":", "/"): each for each in image.manifests}
+    for path, digest in links.items():
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "link").write_text(digest)
+
+
 @contextmanager
 def serve(
     folder: Path,
     *,
     htpasswd: bool = False,
+    tokens: TokenServer | None = None,
     tls: bool = False,
+    client_certificates: bool = False,
+    s3: Seaweed | None = None,
     delete: bool = True,
     port: int = 0,
 ) -> Iterator[DockerRegistry]:
-    """Serve from `folder`, which may hold the storage of an earlier server.
+    """Serve from `folder`, which may hold the storage of an earlier or of a running server.
 
-    With `tls` the certificate's authority is in `ca_file`; with `htpasswd` only `USERNAME`
-    and `PASSWORD` are let in.
+    With `tls` the certificate's authority is in `ca_file`, and with `client_certificates` only
+    its clients are let in; with `htpasswd` only `USERNAME` and `PASSWORD` are; with `tokens`
+    only who brings one of them. The storage may be a bucket of `s3` instead.
     """
     folder.mkdir(parents=True, exist_ok=True)
     certificates = make_certificates(folder) if tls else None
     (folder / "htpasswd").write_text(_HTPASSWD)
-    auth = f"auth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}\n" if htpasswd else ""
-    files = f"  tls: {{certificate: {folder}/tls.pem, key: {folder}/tls.key}}\n"
+    files = f"certificate: {folder}/tls.pem, key: {folder}/tls.key"
+    if client_certificates:
+        files += f", clientcas: [{folder}/ca.pem]"
     config = _CONFIG.format(
-        storage=folder / "storage",
+        storage=s3.driver() if s3 else f"filesystem: {{rootdirectory: {folder / 'storage'}}}",
         delete=str(delete).lower(),
         port=port,
-        tls=files if tls else "",
-        auth=auth,
+        tls=f"  tls: {{{files}}}\n" if tls else "",
+        auth=_auth(folder, htpasswd, tokens),
     )
     (folder / "config.yml").write_text(config)
     with (folder / "access.log").open("wb") as out, (folder / "server.log").open("wb") as error:
@@ -156,12 +199,17 @@ def serve(
         username, password = (USERNAME, PASSWORD) if htpasswd else (None, None)
         client = certificates.client if certificates else None
         remote = Remote(host, username, password, client)
-        yield DockerRegistry(
-            remote, folder, certificates.ca_file if certificates else None, process
-        )
+        yield DockerRegistry(remote, folder, certificates, process)
     finally:
         process.kill()
         process.wait()
+
+
+def _auth(folder: Path, htpasswd: bool, tokens: TokenServer | None) -> str:
+    if tokens is not None:
+        names = f"service: {SERVICE}, issuer: {ISSUER}, rootcertbundle: {tokens.bundle}"
+        return f"auth: {{token: {{realm: {tokens.url}, {names}}}}}\n"
+    return f"auth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}\n" if htpasswd else ""
 
 
 def _port(process: subprocess.Popen[bytes], log: Path) -> int:

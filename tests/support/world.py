@@ -95,7 +95,7 @@ def make_world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     world = World(folder)
 
     @asynccontextmanager
-    async def open_memory(config: Config, *, sink: object) -> AsyncIterator[MemoryStores]:
+    async def open_memory(config: Config, **_: object) -> AsyncIterator[MemoryStores]:
         yield world.stores
 
     monkeypatch.setattr(planner, "open_stores", open_memory)

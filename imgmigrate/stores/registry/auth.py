@@ -1,61 +1,49 @@
 """Say what to send as `Authorization` to one registry, and what a refusal means.
 
 Knows challenges, credentials and tokens; sends nothing to the registry itself except, through
-`ping`, a question about the credentials alone. Tokens are cached for each credential and set
-of scopes, fetched once however many wait, and replaced before they end.
+`ping`, a question about the credentials alone. Tokens are kept in `bearer.py`; a credential that
+was refused is not tried again, so that no account is locked for it (`standing.py`).
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from imgmigrate.errors import AccessDenied, AuthenticationError, ProtocolError, StoreError
+from imgmigrate.errors import (
+    AccessDenied,
+    AuthenticationError,
+    NotFound,
+    ProtocolError,
+    Rejected,
+    StoreError,
+)
+from imgmigrate.stores.registry.access import Access, Grant
+from imgmigrate.stores.registry.bearer import BearerTokens, Locks
 from imgmigrate.stores.registry.challenges import Challenge, parse_challenges
 from imgmigrate.stores.registry.http.urls import origin_of, resolve
-from imgmigrate.stores.registry.tokens import Realm, basic
+from imgmigrate.stores.registry.pacing import LoopClock
+from imgmigrate.stores.registry.standing import Standing
+from imgmigrate.stores.registry.tokens import Realm
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from imgmigrate.stores.registry.credentials import Credential, Keyring
-    from imgmigrate.stores.registry.tokens import Token, TokenServer
+    from imgmigrate.stores.registry.credentials import Credential
+    from imgmigrate.stores.registry.keyring import Keyring
+    from imgmigrate.stores.registry.pacing import Clock
+    from imgmigrate.stores.registry.tokens import TokenServer
 
-__all__ = ["Access", "Authenticator", "Grant", "Pong"]
+__all__ = ["Access", "Authenticator", "Grant", "Pong", "says_expired"]
 
 # ECR answers 403 DENIED when its twelve hours are over: the right is not what is missing.
 _EXPIRED = "token has expired"
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """What a request needs: to read or to write `repo`, and to mount from a second one."""
-
-    repo: str | None = None
-    push: bool = False
-    mount_from: str | None = None
-
-    @property
-    def scopes(self) -> tuple[str, ...]:
-        """The token scopes; push first, since some servers honour only the first (protocol 1.3)."""
-        if self.repo is None:
-            return ()
-        own = f"repository:{self.repo}:{'pull,push' if self.push else 'pull'}"
-        return (own, f"repository:{self.mount_from}:pull") if self.mount_from else (own,)
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A value for `Authorization`; `is_new` if its token was fetched for this very request."""
-
-    header: str = field(repr=False)
-    is_new: bool = False
+# ECR Public asks for one scope that nobody could guess; a challenge of hundreds is an attack.
+MOST_EXTRA_SCOPES = 8
 
 
 class Pong(Protocol):
-    """The answer to GET /v2/: its status, challenges and URL."""
+    """The answer to GET /v2/: its status, challenges, URL and, of an error, the body."""
 
     @property
     def status(self) -> int:
@@ -65,8 +53,17 @@ class Pong(Protocol):
     def url(self) -> str:
         """Who answered."""
 
+    @property
+    def body(self) -> bytes:
+        """The beginning of an error's body."""
+
     def headers(self, name: str) -> list[str]:
         """Every header of that name."""
+
+
+def says_expired(body: bytes) -> bool:
+    """Tell whether an error's body says that the credentials have ended, whatever its status."""
+    return _EXPIRED.encode() in body
 
 
 class Authenticator:
@@ -78,46 +75,73 @@ class Authenticator:
         keyring: Keyring,
         tokens: TokenServer,
         ping: Callable[[str | None], Awaitable[Pong]],
+        *,
+        clock: Clock | None = None,
     ) -> None:
-        self._host, self._keyring, self._tokens, self._ping = host, keyring, tokens, ping
+        self._host, self._keyring, self._ping = host, keyring, ping
+        clock = clock or LoopClock()
+        self._standing = Standing(host, keyring, clock)
+        self._locks = Locks()
+        self._bearers = BearerTokens(host, tokens, self._standing, self._locks, clock)
         self._is_basic = False
         self._realm: Realm | None = None
+        # What needs Basic although the registry has tokens (Harbor's catalog).
+        self._basic_for: set[tuple[str, ...]] = set()
         # What a challenge asked for beyond what we would have asked.
         self._extra: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._cache: dict[tuple[Credential | None, Realm, tuple[str, ...]], Token] = {}
-        self._locks: defaultdict[object, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._accepted: set[Credential] = set()
+        self._no_mount_scope: set[Access] = set()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the registry has said how to authenticate."""
+        return self._is_basic or self._realm is not None
+
+    async def greet(self) -> Pong:
+        """Ask GET /v2/ as nobody, to see whether a registry is there."""
+        return await self._ping(None)
+
+    async def credential(self, repo: str | None = None) -> Credential | None:
+        """The credential that is used for a repository; None means anonymous."""
+        return await self._keyring.of(repo)
 
     async def authorization(self, access: Access) -> Grant | None:
         """What to send at once; None before the registry has asked for anything."""
-        if not self._is_basic and self._realm is None:
-            return None
-        return await self._grant(access, stale=None)
+        return await self._grant(access, stale=None) if self.is_known else None
 
     async def answer(
         self, lines: list[str], url: str, access: Access, sent: Grant | None
     ) -> Grant | None:
-        """What to send after a 401 (or a first 403) from `url`; None if nothing better is left."""
+        """What to send after a 401 (or a first 403) from `url`; None if nothing better is left.
+
+        AuthenticationError if the credentials turn out to be wrong, in the words of the first
+        time that they did.
+        """
         challenges = parse_challenges(lines)
-        is_known = self._is_basic or self._realm is not None
-        if not challenges and not is_known:
+        if not challenges and not self.is_known:
             pong = await self._ping(None)
-            challenges, url = parse_challenges(pong.headers("WWW-Authenticate")), pong.url
-        chosen = self._learn(challenges, url, sent)
-        scopes = self._note_extra(chosen, access)
-        if not self._is_basic and self._realm is None:
+            challenges, url = _challenges(pong), pong.url
+        chosen = self._learn(challenges, url, access, sent)
+        is_wider = self._note_extra(chosen, access)
+        if not self.is_known:
             return None
-        if sent is not None and sent.is_new and not scopes:
-            return None
+        is_invalid = chosen is not None and chosen.get("error") == "invalid_token"
+        if sent is not None and sent.is_new and not is_wider and not is_invalid:
+            return await self._basic_instead(challenges, access, sent)
         grant = await self._grant(access, stale=sent)
-        return None if sent and grant and sent.header == grant.header else grant
+        if grant is None or sent is None or grant.header != sent.header:
+            return grant
+        return await self._after_refusal(access, sent)
 
     async def note_success(self, access: Access, sent: Grant | None) -> None:
         """Learn that the registry let this through: Basic credentials are proved by it."""
-        if self._is_basic and sent is not None and sent.header.startswith("Basic "):
-            credential = await self._keyring.of(access.repo)
-            if credential is not None:
-                self._accepted.add(credential)
+        if sent is None or not sent.header.startswith("Basic "):
+            return
+        if not self._is_basic:
+            self._basic_for.add(access.scopes)
+            return
+        credential = await self._keyring.of(access.repo)
+        if credential is not None and credential.basic == sent.header:
+            self._standing.accept(credential)
 
     async def same_credential(self, one: str, other: str) -> bool:
         """Tell whether two repositories are reached as the same user, as a mount needs."""
@@ -128,19 +152,25 @@ class Authenticator:
         credential = await self._keyring.of(access.repo)
         if credential is None:
             reason = f"it is private or absent, and there are no credentials for {self._host}"
-            return self._unauthenticated(error, reason)
+            return self._standing.unauthenticated(error, reason)
+        refused = self._standing.refusal(credential)
+        if refused is not None:
+            return refused
         if _EXPIRED in error.cause:
-            return self._unauthenticated(error, f"those of {credential.found} have expired")
-        if credential in self._accepted or await self._is_accepted(credential):
+            reason = f"those of {credential.found} have expired"
+            return self._standing.unauthenticated(error, reason)
+        if self._standing.is_accepted(credential) or await self._proves(credential):
             right = "push" if access.push else "pull"
             hint = f"the credentials of {credential.found} lack {right} there, or it does not exist"
             return AccessDenied(
                 error.subject, error.cause, hint=hint, status=error.status, code=error.code
             )
-        return self._unauthenticated(error, f"the credentials of {credential.found} were refused")
+        verb = "were refused" if self.is_known else "were not asked for"
+        reason = f"the credentials of {credential.found} {verb}"
+        return self._standing.unauthenticated(error, reason)
 
     def _learn(
-        self, challenges: tuple[Challenge, ...], url: str, sent: Grant | None
+        self, challenges: tuple[Challenge, ...], url: str, access: Access, sent: Grant | None
     ) -> Challenge | None:
         """Remember how to authenticate; Bearer is preferred.
 
@@ -159,113 +189,125 @@ class Authenticator:
             self._realm = Realm(target, bearer.get("service"))
             self._is_basic = False
             return bearer
-        if "basic" in offered and (sent is None or self._realm is None):
-            self._is_basic, self._realm = True, None
+        if "basic" in offered and self._realm is None:
+            self._is_basic = True
+        elif "basic" in offered and sent is None:
+            self._basic_for.add(access.scopes)
         return None
 
-    def _note_extra(self, challenge: Challenge | None, access: Access) -> tuple[str, ...]:
-        """Remember the scopes that the challenge asks for beyond ours, and return new ones."""
+    def _note_extra(self, challenge: Challenge | None, access: Access) -> bool:
+        """Remember the scopes that a challenge asks for beyond ours; tell whether there are any.
+
+        They replace those before: tokens of ever more scopes outgrow what front ends accept as
+        a header (Azure/acr#797).
+        """
         ours = self._scopes(access)
-        asked = challenge.scopes if challenge is not None else ()
+        asked = challenge.scopes[:MOST_EXTRA_SCOPES] if challenge is not None else ()
         new = tuple(scope for scope in asked if not any(_covers(one, scope) for one in ours))
         if new:
-            self._extra[access.scopes] = (*self._extra.get(access.scopes, ()), *new)
-        return new
+            self._extra[access.scopes] = new
+        return bool(new)
 
     def _scopes(self, access: Access) -> tuple[str, ...]:
         return access.scopes + self._extra.get(access.scopes, ())
 
     async def _grant(self, access: Access, stale: Grant | None) -> Grant | None:
+        """What the credential gives; where it is refused, what its source gives when asked anew."""
         credential = await self._keyring.of(access.repo)
-        if credential is not None and credential.registry_token:
-            return Grant(f"Bearer {credential.registry_token}")
-        if self._is_basic:
-            return Grant(basic(credential)) if credential is not None else None
+        try:
+            return await self._grant_to(credential, access, stale)
+        except AuthenticationError:
+            better = await self._standing.renewed(access.repo, credential)
+            if better is None:
+                raise
+        return await self._grant_to(better, access, stale)
+
+    async def _grant_to(
+        self, credential: Credential | None, access: Access, stale: Grant | None
+    ) -> Grant | None:
+        if credential is not None:
+            self._standing.check(credential)
+            if credential.registry_token:
+                return Grant(f"Bearer {credential.registry_token}")
+            if self._is_basic or access.scopes in self._basic_for:
+                return await self._basic(credential)
         if self._realm is None:
             return None
-        found = self._cached(credential, self._realm, access, stale)
-        return found or await self._fetch(credential, self._realm, self._scopes(access), stale)
+        if access.mount_from is not None and access not in self._no_mount_scope:
+            scopes = self._scopes(access)
+            try:
+                return await self._bearers.grant(
+                    credential, self._realm, scopes, stale, is_decisive=False
+                )
+            except (AccessDenied, AuthenticationError, NotFound, Rejected):
+                # Docker Hub has no token at all for what names a repository it does not like:
+                # then the mount is tried without (google/go-containerregistry#1679).
+                self._no_mount_scope.add(access)
+        scopes = self._scopes(replace(access, mount_from=None))
+        # A token to push also reads.
+        can_be_wider = access.repo is not None and not access.push
+        wider = self._scopes(Access(access.repo, push=True)) if can_be_wider else ()
+        return await self._bearers.grant(credential, self._realm, scopes, stale, wider=wider)
 
-    def _cached(
-        self, credential: Credential | None, realm: Realm, access: Access, stale: Grant | None
+    async def _basic(self, credential: Credential) -> Grant:
+        """Basic credentials, tried once before all requests that wait may send them."""
+        if self._standing.is_untried(credential):
+            async with self._locks.of(credential):
+                self._standing.check(credential)
+                if self._standing.is_untried(credential):
+                    if (reason := await self._refusal(credential.basic)) is not None:
+                        raise self._standing.refuse(credential, reason)
+                    self._standing.note_tried(credential)
+        return Grant(credential.basic)
+
+    async def _basic_instead(
+        self, challenges: tuple[Challenge, ...], access: Access, sent: Grant
     ) -> Grant | None:
-        """A token that is good enough: one for pushing also reads."""
-        wanted = (
-            [access] if access.push or not access.repo else [Access(access.repo, push=True), access]
-        )
-        for each in wanted:
-            token = self._cache.get((credential, realm, self._scopes(each)))
-            if token is not None and token.is_fresh and not _is(token, stale):
-                return Grant(f"Bearer {token.value}")
-        return None
+        """Basic where even a fresh token was refused and nothing else is offered (Harbor)."""
+        offered = {challenge.scheme for challenge in challenges}
+        credential = await self._keyring.of(access.repo)
+        if credential is None or not credential.password or "basic" not in offered:
+            return None
+        is_bearer = sent.header.startswith("Bearer ")
+        return Grant(credential.basic) if is_bearer and "bearer" not in offered else None
 
-    async def _fetch(
-        self,
-        credential: Credential | None,
-        realm: Realm,
-        scopes: tuple[str, ...],
-        stale: Grant | None,
-    ) -> Grant:
-        key = (credential, realm, scopes)
-        async with self._locks[key]:
-            token = self._cache.get(key)
-            if token is not None and token.is_fresh and not _is(token, stale):
-                return Grant(f"Bearer {token.value}")
-            try:
-                token = await self._tokens.token(realm, scopes, credential)
-            except (AccessDenied, AuthenticationError) as error:
-                raise await self._refused(error, realm, scopes, credential) from None
-            self._cache[key] = token
-            if credential is not None:
-                self._accepted.add(credential)
-            return Grant(f"Bearer {token.value}", is_new=True)
+    async def _after_refusal(self, access: Access, sent: Grant) -> Grant | None:
+        """A refusal of what is always the same: the right is missing, or it is good no more."""
+        credential = await self._keyring.of(access.repo)
+        reason = await self._refusal(sent.header) if credential is not None else None
+        if credential is None or reason is None:
+            return None
+        self._standing.refuse(credential, reason)
+        return await self._grant(access, stale=sent)
 
-    async def _refused(
-        self,
-        error: StoreError,
-        realm: Realm,
-        scopes: tuple[str, ...],
-        credential: Credential | None,
-    ) -> StoreError:
-        """A token server that denies (403) may mean the scope: ask whether it knows us at all."""
-        if credential is None:
-            return self._unauthenticated(error, f"there are no credentials for {self._host}")
-        if isinstance(error, AccessDenied) and scopes and credential not in self._accepted:
-            try:
-                await self._tokens.token(realm, (), credential)
-                self._accepted.add(credential)
-            except (AccessDenied, AuthenticationError):
-                pass
-        if isinstance(error, AccessDenied) and credential in self._accepted:
-            subject = f"{self._host} ({' '.join(scopes)})"
-            hint = f"the credentials of {credential.found} lack this right"
-            return AccessDenied(subject, error.cause, hint=hint, status=error.status)
-        return self._unauthenticated(error, f"the credentials of {credential.found} were refused")
+    async def _refusal(self, header: str) -> StoreError | None:
+        """What GET /v2/ answers to an authorization that it refuses; None if it does not."""
+        try:
+            pong = await self._ping(header)
+        except StoreError:
+            return None
+        offered = {challenge.scheme for challenge in _challenges(pong)}
+        is_other = header.startswith("Basic ") and "bearer" in offered and "basic" not in offered
+        if says_expired(pong.body) and pong.status in (401, 403):
+            return AuthenticationError(self._host, f"expired ({pong.status})", status=pong.status)
+        if pong.status != 401 or is_other:
+            return None
+        return AuthenticationError(self._host, "not authenticated (401)", status=401)
 
-    async def _is_accepted(self, credential: Credential) -> bool:
-        """Ask GET /v2/ about Basic credentials; proof only if it refuses those who have none."""
+    async def _proves(self, credential: Credential) -> bool:
+        """Ask GET /v2/ about credentials; proof only if it refuses those who have none."""
         if not self._is_basic and not credential.registry_token:
             return False
-        header = (
-            f"Bearer {credential.registry_token}"
-            if credential.registry_token
-            else basic(credential)
-        )
+        token = credential.registry_token
+        header = f"Bearer {token}" if token else credential.basic
         if (await self._ping(None)).status != 401 or (await self._ping(header)).status != 200:
             return False
-        self._accepted.add(credential)
+        self._standing.accept(credential)
         return True
 
-    def _unauthenticated(self, error: StoreError, reason: str) -> AuthenticationError:
-        hint = f'docker login {self._host}, or set registries."{self._host}" in the config'
-        cause = f"{error.cause}: {reason}"
-        return AuthenticationError(
-            error.subject, cause, hint=hint, status=error.status, code=error.code
-        )
 
-
-def _is(token: Token, grant: Grant | None) -> bool:
-    return grant is not None and grant.header == f"Bearer {token.value}"
+def _challenges(pong: Pong) -> tuple[Challenge, ...]:
+    return parse_challenges(pong.headers("WWW-Authenticate"))
 
 
 def _covers(ours: str, asked: str) -> bool:

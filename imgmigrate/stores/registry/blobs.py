@@ -7,14 +7,17 @@ distribution-spec "Pulling blobs"; protocol 2.3.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import IntegrityError, ProtocolError, TransientError
+from imgmigrate.errors import IntegrityError, NotFound, StoreError, TransientError
+from imgmigrate.oci.manifest import ACCEPT
 from imgmigrate.stores.registry.auth import Access
+from imgmigrate.stores.registry.http.failures import is_web_page, web_page
 from imgmigrate.stores.registry.remote import Call
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
 
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest
@@ -23,9 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["blob_exists", "open_blob"]
 
-# Where HEAD is not offered, uploading is the safe answer.
-_EXISTS = frozenset({200, 404, 405, 501})
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+|\*)")
+# Where HEAD is not offered, uploading is the safe answer; where it is denied, too: whether we
+# may push is for the POST to say (Artifactory denies what is absent: skopeo#2346).
+_EXISTS = frozenset({200, 403, 404, 405, 501})
+_RANGED = frozenset({200, 206, 416})
+_DAMAGED = "the source image is damaged; push it there again"
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 
 
 async def blob_exists(remote: Remote, repo: str, digest: Digest) -> bool:
@@ -46,42 +52,80 @@ async def open_blob(
     TransientError if it breaks, stalls or ends early; IntegrityError if it is longer.
     """
     subject = f"{remote.host}/{repo}@{descriptor.digest}"
-    headers = {"Range": f"bytes={offset}-"} if offset else {}
-    accepts = frozenset({200, 206} if offset else {200})
-    target = f"/v2/{repo}/blobs/{descriptor.digest}"
-    call = Call("GET", target, subject, Access(repo), accepts, headers)
-    async with await remote.open(call) as answer:
-        skip = _skip(answer, descriptor, offset, subject)
+    async with await _opened(remote, repo, descriptor, offset) as answer:
         left = descriptor.size - offset
+        _check_length(answer, left if answer.status == 206 else descriptor.size, subject)
+        skip = 0 if answer.status == 206 else offset
         async for arrived in answer.pieces():
             piece = arrived[skip:] if skip else arrived
             skip -= len(arrived) - len(piece)
             if len(piece) > left:
-                raise IntegrityError(subject, f"it is longer than its {descriptor.size} bytes")
+                cause = f"it is longer than its {descriptor.size} bytes"
+                raise IntegrityError(subject, cause, hint=_DAMAGED)
             if piece:
                 left -= len(piece)
+                await remote.limits.read(len(piece))
                 yield piece
     if left:
         cause = f"the stream ended {left} bytes before the end"
         raise TransientError(subject, cause)
 
 
-def _skip(answer: Answer, descriptor: Descriptor, offset: int, subject: str) -> int:
-    """How many bytes to discard at the beginning, once the headers are what they must be."""
-    expected = descriptor.size
-    if answer.status == 206:
-        found = _CONTENT_RANGE.fullmatch((answer.header("Content-Range") or "").strip())
-        size = str(descriptor.size)
-        if (
-            not found
-            or int(found[1]) != offset
-            or int(found[2]) + 1 != descriptor.size
-            or found[3] not in (size, "*")
-        ):
-            cause = f"it answered another range than bytes {offset}- of {size}"
-            raise ProtocolError(subject, cause)
-        expected -= offset
-    if answer.length is not None and answer.length != expected:
-        cause = f"it has {answer.length} bytes where its manifest says {expected}"
-        raise IntegrityError(subject, cause)
-    return offset if answer.status == 200 else 0
+async def _opened(remote: Remote, repo: str, descriptor: Descriptor, offset: int) -> Answer:
+    """Ask for a blob from `offset` on: a 206 begins there, a 200 at its first byte.
+
+    Ranges are an offer. Who refuses one (416), or answers another than was asked for, is asked
+    for everything: its beginning is thrown away then, and the digest is checked all the same.
+    """
+    if offset:
+        call = _get(remote, repo, descriptor.digest, _RANGED, {"Range": f"bytes={offset}-"})
+        answer = await _anywhere(remote, repo, call, descriptor)
+        if answer.status == 200 or (answer.status == 206 and _is_rest(answer, descriptor, offset)):
+            return answer
+        answer.close()
+    call = _get(remote, repo, descriptor.digest, frozenset({200}))
+    return await _anywhere(remote, repo, call, descriptor)
+
+
+async def _anywhere(remote: Remote, repo: str, call: Call, descriptor: Descriptor) -> Answer:
+    """Look among the manifests for what is not among the blobs, as containerd does."""
+    try:
+        return await remote.open(call)
+    except NotFound:
+        headers = {**call.headers, "Accept": f"{descriptor.media_type}, {ACCEPT}"}
+        target = f"/v2/{repo}/manifests/{descriptor.digest}"
+        try:
+            return await remote.open(replace(call, target=target, headers=headers))
+        except StoreError:
+            pass
+        raise
+
+
+def _get(
+    remote: Remote,
+    repo: str,
+    digest: Digest,
+    accepts: frozenset[int],
+    headers: Mapping[str, str] | None = None,
+) -> Call:
+    target, subject = f"/v2/{repo}/blobs/{digest}", f"{remote.host}/{repo}@{digest}"
+    return Call("GET", target, subject, Access(repo), accepts, headers or {})
+
+
+def _is_rest(answer: Answer, descriptor: Descriptor, offset: int) -> bool:
+    """Tell whether a 206 is what was asked for: one range, from the offset to the end."""
+    lines = answer.headers("Content-Range")
+    found = _CONTENT_RANGE.fullmatch(lines[0].strip()) if len(lines) == 1 else None
+    if found is None:
+        return False
+    is_whole = found[3] in (str(descriptor.size), "*")
+    return int(found[1]) == offset and int(found[2]) + 1 == descriptor.size and is_whole
+
+
+def _check_length(answer: Answer, expected: int, subject: str) -> None:
+    if answer.length is None or answer.length == expected:
+        return
+    if is_web_page(answer.header("Content-Type")):
+        raise web_page(subject, answer.status)
+    cause = f"it has {answer.length} bytes where its manifest says {expected}"
+    raise IntegrityError(subject, cause, hint=_DAMAGED)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from imgmigrate.oci.reference import Digest
     from imgmigrate.stores.base import Mounted, Upload
     from imgmigrate.stores.registry.http.session import Http
+    from imgmigrate.stores.registry.metering import OnRateLimit
+    from imgmigrate.stores.registry.pacing import Clock
 
 __all__ = ["RegistryStore"]
 
@@ -28,15 +30,27 @@ class RegistryStore:
     """One registry by its host[:port]; `settings` looks up the config of a repository of it."""
 
     def __init__(
-        self, host: str, settings: Callable[[str | None], RegistryConfig], http: Http, sink: Sink
+        self,
+        host: str,
+        settings: Callable[[str | None], RegistryConfig],
+        http: Http,
+        sink: Sink,
+        *,
+        on_rate_limit: OnRateLimit = "wait",
+        clock: Clock | None = None,
     ) -> None:
-        self._remote = Remote(host, settings, http, sink)
+        self._remote = Remote(host, settings, http, sink, on_rate_limit=on_rate_limit, clock=clock)
         self._budget = Budget(host, settings(None).concurrency)
 
     @property
     def identity(self) -> str:
         """The host[:port] as users write it."""
         return self._remote.host
+
+    @property
+    def remote(self) -> Remote:
+        """The registry itself, for what is no verb of stores."""
+        return self._remote
 
     @property
     def budget(self) -> Budget:
@@ -57,9 +71,9 @@ class RegistryStore:
         """List every valid tag; NotFound if there is no such repository."""
         return await listing.list_tags(self._remote, repo)
 
-    async def head(self, repo: str, ref: str) -> Descriptor | None:
+    async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
         """Describe a manifest; None if it is not there."""
-        return await manifests.head(self._remote, repo, ref)
+        return await manifests.head(self._remote, repo, ref, to_write=to_write)
 
     async def manifest(self, repo: str, ref: str) -> Manifest:
         """Read and verify a manifest."""

@@ -7,9 +7,13 @@ means by its cursor is its own business (protocol 2.2).
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import re
+from hashlib import sha256
+from typing import TYPE_CHECKING, TypeGuard
+from urllib.parse import urlsplit
 
 from imgmigrate.errors import NotFound, ProtocolError
+from imgmigrate.oci.bounds import refuse_bomb
 from imgmigrate.oci.reference import is_tag
 from imgmigrate.stores.registry.auth import Access
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
@@ -26,57 +30,92 @@ __all__ = ["list_tags"]
 TAGS_PAGE_SIZE = 1000
 # A million tags at Quay's hundred a page; a server that links on and on is an attack.
 MOST_PAGES = 10_000
+# Far above any repository; a server may fill few pages with very many names.
+MOST_TAGS = 1_000_000
+# A page may hold nothing that is a tag (digests, what was there already), hundreds hardly.
+MOST_IDLE_PAGES = 100
 # zot forgets where it was if the last tag of a page is deleted meanwhile (protocol 2.2).
 MOST_WALKS = 3
 # What old versions of distribution leave among the tags.
 _NOT_TAGS = frozenset({"_uploads"})
+_NEXUS = re.compile(r"^/repository/[^/]+(?=/v2/)")
 
 
 async def list_tags(remote: Remote, repo: str) -> list[str]:
     """List every tag, each once, in the registry's order; NotFound if it has no such repository."""
-    for _ in range(MOST_WALKS - 1):
-        tags = await _walk(remote, repo)
+    for _ in range(MOST_WALKS):
+        tags = await _walk(remote, repo, f"?n={TAGS_PAGE_SIZE}")
         if tags is not None:
+            _warn(remote, repo, len(tags))
             return tags
-    tags = await _walk(remote, repo)
-    if tags is None:
-        raise ProtocolError(f"{remote.host}/{repo}", "its tag list ends before its last page")
-    return tags
+    raise ProtocolError(f"{remote.host}/{repo}", "its tag list ends before its last page")
 
 
-async def _walk(remote: Remote, repo: str) -> list[str] | None:
+async def _walk(remote: Remote, repo: str, query: str) -> list[str] | None:
     """All pages; None if a later one was not found."""
     subject = f"{remote.host}/{repo}"
-    target = f"/v2/{repo}/tags/list?n={TAGS_PAGE_SIZE}"
+    target = f"/v2/{repo}/tags/list{query}"
     tags: dict[str, None] = {}
-    visited: set[str] = set()
-    while target not in visited and len(visited) < MOST_PAGES:
-        visited.add(target)
-        call = Call("GET", target, subject, Access(repo), limit=TAGS_BODY)
+    idle = 0
+    visited: set[bytes] = set()  # not the cursors themselves, which may be long
+    while (page := sha256(target.encode()).digest()) not in visited and len(visited) < MOST_PAGES:
+        visited.add(page)
+        call = Call("GET", target, subject, Access(repo), limit=TAGS_BODY, document=True)
         try:
             answer = await remote.call(call)
         except NotFound:
             if len(visited) == 1:
                 raise
             return None
-        tags |= dict.fromkeys(_tags(answer, subject))
+        names = _names(answer, subject)
+        known = len(tags)
+        tags |= dict.fromkeys(filter(_is_tag, names))
+        idle = idle + 1 if len(tags) == known else 0
         link = next_link(answer.headers("Link"))
+        if link is None and query and len(visited) == 1 and len(names) == TAGS_PAGE_SIZE:
+            # Nexus' group repositories leave out the Link (nexus-public#117): a list that is
+            # just as long as asked for may be cut, and one without a size is not.
+            return await _walk(remote, repo, "")
         if link is None:
             return list(tags)
-        target = remote.resolve(subject, answer.url, link)
-        if not same_origin(target, remote.origin):
-            raise ProtocolError(subject, "its tag list continues at another host")
+        if len(tags) > MOST_TAGS or idle > MOST_IDLE_PAGES:
+            break
+        target = _followed(remote, subject, answer.url, link)
     raise ProtocolError(subject, "its tag list does not end")
 
 
-def _tags(answer: Answer, subject: str) -> list[str]:
-    """The valid names of a page; `null` is an empty page."""
+def _followed(remote: Remote, subject: str, url: str, link: str) -> str:
+    target = remote.resolve(subject, url, link)
+    if not same_origin(target, remote.origin):
+        raise ProtocolError(subject, "its tag list continues at another host")
+    parts = urlsplit(target)
+    # Nexus links to the path behind its connector's port (nexus-public#1011).
+    path = _NEXUS.sub("", parts.path)
+    return target.replace(parts.path, path, 1) if path != parts.path else target
+
+
+def _warn(remote: Remote, repo: str, count: int) -> None:
+    most = remote.quirks.most_tags
+    if most is not None and count >= most:
+        message = (
+            f"{remote.host}/{repo}: this registry lists no more than some {most} tags; "
+            "those beyond are not seen"
+        )
+        remote.warn("listing_incomplete", message)
+
+
+def _names(answer: Answer, subject: str) -> list[object]:
+    """The names of a page; `null` is an empty page."""
     try:
+        refuse_bomb(answer.body, MOST_TAGS)
         found = json.loads(answer.body)["tags"]
     except (ValueError, LookupError, TypeError, RecursionError):
         found = False
     if found is not None and not isinstance(found, list):
         raise ProtocolError(subject, "its tag list is not one")
-    return [
-        tag for tag in found or () if isinstance(tag, str) and is_tag(tag) and tag not in _NOT_TAGS
-    ]
+    return found or []
+
+
+def _is_tag(name: object) -> TypeGuard[str]:
+    """Tell tags from what must not be used in a path, and from what is left lying about."""
+    return isinstance(name, str) and is_tag(name) and name not in _NOT_TAGS

@@ -5,6 +5,7 @@ Source: distribution-spec "Pulling manifests" and "Pushing manifests"; protocol 
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import (
@@ -24,6 +25,8 @@ from imgmigrate.oci.manifest import (
 )
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.registry.auth import Access
+from imgmigrate.stores.registry.http.failures import is_immutable
+from imgmigrate.stores.registry.refusals import explained
 from imgmigrate.stores.registry.remote import Call
 
 if TYPE_CHECKING:
@@ -34,12 +37,12 @@ __all__ = ["head", "put_manifest", "read_manifest"]
 
 # Where HEAD is not offered, or says nothing of why it failed, GET may know more (protocol 2.1).
 _ASK_WITH_GET = frozenset({400, 403, 405, 501})
-_BLOB_MISSING = frozenset({"BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
 
 
-async def head(remote: Remote, repo: str, ref: str) -> Descriptor | None:
+async def head(remote: Remote, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
     """Describe a manifest; None only if the registry says that it is not there (404)."""
-    call = _read("HEAD", remote, repo, ref, accepts=frozenset({200, 404}) | _ASK_WITH_GET)
+    accepts = frozenset({200, 404}) | _ASK_WITH_GET
+    call = _read("HEAD", remote, repo, ref, accepts=accepts, to_write=to_write)
     answer = await remote.call(call)
     if answer.status == 404:
         return None
@@ -47,16 +50,22 @@ async def head(remote: Remote, repo: str, ref: str) -> Descriptor | None:
     if found is not None:
         return found
     try:
-        return (await read_manifest(remote, repo, ref)).descriptor
+        return (await read_manifest(remote, repo, ref, to_write=to_write)).descriptor
     except NotFound:
         return None
 
 
-async def read_manifest(remote: Remote, repo: str, ref: str) -> Manifest:
+async def read_manifest(remote: Remote, repo: str, ref: str, *, to_write: bool = False) -> Manifest:
     """Read a manifest and verify it; IntegrityError if a digest is not that of its bytes."""
-    call = _read("GET", remote, repo, ref)
-    answer = await remote.call(call)
+    call = _read("GET", remote, repo, ref, to_write=to_write)
     expected = _digest(ref)
+    try:
+        answer = await remote.call(call)
+    except NotFound:
+        found = await _among_blobs(remote, repo, expected) if expected is not None else None
+        if found is None:
+            raise
+        return found
     stated = _stated_digest(answer, call.subject)
     if expected is not None and not expected.matches(answer.body):
         raise IntegrityError(call.subject, "the registry sent bytes of another digest")
@@ -70,45 +79,102 @@ async def read_manifest(remote: Remote, repo: str, ref: str) -> Manifest:
     return manifest
 
 
+async def _among_blobs(remote: Remote, repo: str, digest: Digest) -> Manifest | None:
+    """Look among the blobs, where some registries have what was pushed there (protocol 2.3)."""
+    subject = _subject(remote, repo, digest)
+    call = Call("GET", f"/v2/{repo}/blobs/{digest}", subject, Access(repo))
+    try:
+        async with await remote.open(call) as answer:
+            if answer.length is None or answer.length > LARGEST_MANIFEST:
+                return None  # a layer that an index lists: nothing to read into memory
+            async with asyncio.timeout(remote.timeouts.commit):
+                await answer.load(LARGEST_MANIFEST)
+        return Manifest.parse(answer.body, expected=digest)
+    except (StoreError, TimeoutError, ValueError):
+        return None
+
+
 async def put_manifest(remote: Remote, repo: str, ref: str, manifest: Manifest) -> None:
     """Write a manifest under a tag or its digest, and prove that it is there."""
-    access = Access(repo, push=True)
     call = Call(
         "PUT",
         f"/v2/{repo}/manifests/{ref}",
         _subject(remote, repo, ref),
-        access,
+        Access(repo, push=True),
         accepts=frozenset({200, 201, 202}),
         headers={"Content-Type": manifest.media_type},
         data=manifest.raw,
+        # distribution dresses a refusal of foreign layers as a failure (protocol 2.3).
+        hopeless=frozenset({500}) if _has_foreign(manifest) else frozenset(),
     )
+    is_first = True
+
+    async def once() -> Answer | None:
+        nonlocal is_first
+        # Pulp answers 429 and finishes all the same; so may who has answered nothing.
+        if not is_first and await _holds(remote, repo, ref, manifest):
+            return None
+        is_first = False
+        return await remote.call(call, attempts=1)
+
     try:
-        answer = await remote.call(call)
-    except NotFound as error:
-        raise _missing(error) from None
-    stated = _stated_digest(answer, call.subject)
+        answer = await remote.again(once)
+    except (NotFound, Rejected) as error:
+        # ECR refuses even the same manifest (aws/containers-roadmap#2380).
+        if is_immutable(error) and await _holds(remote, repo, ref, manifest):
+            return
+        raise explained(error, manifest) from None
+    if answer is not None:
+        await _prove(remote, repo, ref, manifest, answer)
+
+
+async def _holds(remote: Remote, repo: str, ref: str, manifest: Manifest) -> bool:
+    """Tell whether a manifest is there after all; not knowing is no."""
+    call = _read("HEAD", remote, repo, ref, to_write=True)
+    try:
+        answer = await remote.call(call, attempts=1)
+        stated = _stated_digest(answer, call.subject)
+    except StoreError:
+        return False
+    return stated is not None and stated.matches(manifest.raw)
+
+
+async def _prove(remote: Remote, repo: str, ref: str, manifest: Manifest, answer: Answer) -> None:
+    subject = _subject(remote, repo, ref)
+    stated = _stated_digest(answer, subject)
     if stated is None:
-        found = await head(remote, repo, ref)
+        found = await head(remote, repo, ref, to_write=True)
         if found is None:
             cause = f"the registry answered {answer.status} to the manifest and does not have it"
-            raise ProtocolError(call.subject, cause)
+            raise ProtocolError(subject, cause)
         stated = found.digest
     if not stated.matches(manifest.raw):
         cause = f"the registry stored {stated} instead of {manifest.digest}"
-        raise IntegrityError(call.subject, cause)
+        raise IntegrityError(subject, cause)
+
+
+def _has_foreign(manifest: Manifest) -> bool:
+    return any(blob.is_foreign for blob in manifest.blobs)
 
 
 def _read(
-    method: str, remote: Remote, repo: str, ref: str, accepts: frozenset[int] = frozenset({200})
+    method: str,
+    remote: Remote,
+    repo: str,
+    ref: str,
+    *,
+    accepts: frozenset[int] = frozenset({200}),
+    to_write: bool = False,
 ) -> Call:
     return Call(
         method,
         f"/v2/{repo}/manifests/{ref}",
         _subject(remote, repo, ref),
-        Access(repo),
+        Access(repo, push=to_write),
         accepts=accepts,
         headers={"Accept": ACCEPT},
         limit=LARGEST_MANIFEST,
+        document=method == "GET",
     )
 
 
@@ -143,12 +209,3 @@ def _describe(answer: Answer, ref: str, subject: str) -> Descriptor | None:
             raise IntegrityError(subject, f"the registry has {digest} there instead")
         digest = expected
     return Descriptor(media_type, digest, answer.length)
-
-
-def _missing(error: StoreError) -> StoreError:
-    """Tell a manifest that names what is not there from a repository that is not there."""
-    if error.code not in _BLOB_MISSING:
-        return error
-    return Rejected(
-        error.subject, error.cause, hint=error.hint, status=error.status, code=error.code
-    )

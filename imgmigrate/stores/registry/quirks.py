@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from imgmigrate.stores.registry.quotas import ALL, READS, USUAL, WRITES, Kind, Quota
+
 __all__ = ["Quirks", "quirks_of"]
 
 
@@ -17,7 +19,11 @@ class Quirks:
     """How one registry differs from the rest.
 
     `api_host` answers for it, `token_hosts` may receive its credentials although they are
-    hosts of their own, and `login_key` is its name in docker's `config.json`.
+    hosts of their own, and `login_key` is its name in docker's `config.json`. A blob of more
+    than `largest_body` bytes is sent in chunks, never where it does not take them
+    (`takes_chunks`). Listings above `most_tags` tags are incomplete. `cuts_absent`: a push to a
+    repository that does not exist ends with a cut connection, not with an answer. `quotas`
+    are the requests that it counts together; each kind is in exactly one of them.
     """
 
     api_host: str | None = None
@@ -25,7 +31,33 @@ class Quirks:
     login_key: str | None = None
     is_metered: bool = False
     mounts_need_manifest: bool = False
+    largest_body: int | None = None
+    takes_chunks: bool = True
+    most_tags: int | None = None
+    cuts_absent: bool = False
+    quotas: tuple[Quota, ...] = USUAL
 
+
+# Requests that quotas count together (rivals.md section 5). GHCR and GAR count all of them.
+_TOGETHER = (Quota(ALL),)
+# Docker Hub counts manifest reads; they wait for each other and for nothing else.
+_HUB_READS = READS - {Kind.MANIFEST_READ}
+# ECR's quotas a second, unless the account has others.
+_ECR = (
+    Quota(READS),
+    Quota(frozenset({Kind.UPLOAD_START}), rate=100, burst=10),
+    Quota(frozenset({Kind.UPLOAD_DATA}), rate=500, burst=50),
+    Quota(frozenset({Kind.MANIFEST_WRITE}), rate=10, burst=10),
+)
+# quay.io's for each address and HTTP/1.1 (protocol 3.7).
+_QUAY = (
+    Quota(frozenset({Kind.LISTING}), rate=5, burst=2),
+    Quota(
+        frozenset({Kind.MANIFEST_HEAD, Kind.MANIFEST_READ, Kind.MANIFEST_WRITE}), rate=50, burst=10
+    ),
+    Quota(frozenset({Kind.BLOB_READ, Kind.UPLOAD_START, Kind.UPLOAD_DATA}), rate=50, burst=50),
+    Quota(frozenset({Kind.OTHER}), rate=60),
+)
 
 _ROWS: tuple[tuple[re.Pattern[str], Quirks], ...] = (
     (
@@ -36,12 +68,35 @@ _ROWS: tuple[tuple[re.Pattern[str], Quirks], ...] = (
             token_hosts=frozenset({"auth.docker.io"}),
             login_key="https://index.docker.io/v1/",
             is_metered=True,
+            quotas=(Quota(frozenset({Kind.MANIFEST_READ})), Quota(_HUB_READS), Quota(WRITES)),
         ),
     ),
     (
-        # A blob can be mounted only once a manifest in its repository names it.
+        # A blob can be mounted only once a manifest in its repository names it. A repository
+        # must exist: dotnet/sdk-container-builds#279.
         re.compile(r"[0-9]+\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?"),
-        Quirks(mounts_need_manifest=True),
+        Quirks(mounts_need_manifest=True, cuts_absent=True, quotas=_ECR),
+    ),
+    (
+        # Bodies above some 20 MB are answered 413 or cut (goharbor/harbor#23015).
+        re.compile(r"[a-z0-9-]+\.azurecr\.(io|cn|us|de)"),
+        Quirks(largest_body=16 * 1024 * 1024),
+    ),
+    (
+        # Of several PATCHes only the last is kept (swift-container-plugin#44).
+        re.compile(r"ghcr\.io"),
+        Quirks(takes_chunks=False, quotas=_TOGETHER),
+    ),
+    (
+        # Neither chunked uploads nor whole listings of more than 10,000 tags
+        # (cloud.google.com/artifact-registry/docs/docker: "limitations").
+        re.compile(r"[a-z0-9-]+-docker\.pkg\.dev|([a-z]+\.)?gcr\.io"),
+        Quirks(takes_chunks=False, most_tags=10_000, quotas=_TOGETHER),
+    ),
+    (
+        # Many requests a second end in 429 (quay/quay's nginx configuration).
+        re.compile(r"quay\.io"),
+        Quirks(quotas=_QUAY),
     ),
 )
 _NONE = Quirks()

@@ -8,46 +8,72 @@ only, wherever it points.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import re
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from imgmigrate.errors import (
     AccessDenied,
     AuthenticationError,
     ProtocolError,
+    Rejected,
     StoreError,
     TransientError,
+    printable,
+    redact,
 )
-from imgmigrate.stores.registry.auth import Authenticator
-from imgmigrate.stores.registry.credentials import Keyring
-from imgmigrate.stores.registry.http.failures import failure, retry_after
+from imgmigrate.events import Warned
+from imgmigrate.stores.registry.auth import Authenticator, says_expired
+from imgmigrate.stores.registry.forms import Forms
+from imgmigrate.stores.registry.http.failures import (
+    failure,
+    is_web_page,
+    retry_after,
+    web_page,
+)
 from imgmigrate.stores.registry.http.limits import ATTEMPTS, ERROR_BODY, MOST_REDIRECTS
-from imgmigrate.stores.registry.http.retries import Pace, retrying
+from imgmigrate.stores.registry.http.retries import retrying
 from imgmigrate.stores.registry.http.session import FIRST_ERROR, Answer, Body, Http, Request
 from imgmigrate.stores.registry.http.trust import Trust
 from imgmigrate.stores.registry.http.urls import resolve, same_origin
+from imgmigrate.stores.registry.keyring import Keyring
+from imgmigrate.stores.registry.limits import Limits
+from imgmigrate.stores.registry.pacing import LoopClock
 from imgmigrate.stores.registry.quirks import quirks_of
+from imgmigrate.stores.registry.quotas import Kind, kind_of
 from imgmigrate.stores.registry.tokens import TokenServer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from imgmigrate.config.model import RegistryConfig
     from imgmigrate.events import Sink
     from imgmigrate.stores.registry.auth import Access, Grant
+    from imgmigrate.stores.registry.limits import Passage
+    from imgmigrate.stores.registry.metering import OnRateLimit
+    from imgmigrate.stores.registry.pacing import Clock
 
-__all__ = ["Call", "Remote"]
+__all__ = ["Admission", "Call", "Remote"]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # First without anything, then with a token, then with a renewed or a wider one.
 _MOST_ROUNDS = 3
+# A registry that warns of ever new things would fill the screen and the memory.
+MOST_WARNINGS = 20
+_WARNING = re.compile(r'\s*299 \S+ "((?:[^"\\]|\\.){1,4096})"')
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """A request to the registry, about `subject`. `target` is a path, or a URL it gave us.
 
-    Any status but those of `accepts` is raised as an error; the answer may be `limit` bytes.
+    Any status but those of `accepts` is raised as an error, and never tried again if it is one
+    of the `hopeless`; the answer may be `limit` bytes. Where a `document` is asked for, a web
+    page is a passing failure (GAR: gardener/cc-utils#1557).
     """
 
     method: str
@@ -58,26 +84,61 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     data: bytes | None = field(default=None, repr=False)
     limit: int = ERROR_BODY
+    hopeless: frozenset[int] = frozenset()
+    document: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The leave to send a body now, and what to send as `Authorization`."""
+
+    passage: Passage
+    grant: Grant | None
 
 
 class Remote:
     """A registry by its host[:port], as users write it; `settings` looks up its config."""
 
     def __init__(
-        self, host: str, settings: Callable[[str | None], RegistryConfig], http: Http, sink: Sink
+        self,
+        host: str,
+        settings: Callable[[str | None], RegistryConfig],
+        http: Http,
+        sink: Sink,
+        *,
+        on_rate_limit: OnRateLimit = "wait",
+        clock: Clock | None = None,
     ) -> None:
         own = settings(None)
         self.host, self.quirks = host, quirks_of(host)
         self.timeouts = http.timeouts
         scheme = "http" if own.plain_http else "https"
         self.origin = f"{scheme}://{self.quirks.api_host or host}"
-        self._http, self._sink, self._pace = http, sink, Pace()
-        self._trust = Trust(self.quirks.api_host or host, own.tls)
-        keyring = Keyring(
-            host, settings, login_key=self.quirks.login_key, patience=http.timeouts.helper
+        self._http, self._sink = http, sink
+        self.limits = Limits(
+            host,
+            own,
+            self.quirks,
+            sink,
+            longest_pause=http.timeouts.longest_pause,
+            on_rate_limit=on_rate_limit,
+            clock=clock,
         )
-        tokens = TokenServer(host, self.origin, http, self._trust, sink, self.quirks.token_hosts)
-        self.auth = Authenticator(host, keyring, tokens, self._ping)
+        self.forms = Forms(self.quirks)
+        self._warned: set[tuple[str, str]] = set()
+        self._trust = Trust(self.quirks.api_host or host, own.tls, own.proxy)
+        clock = clock or LoopClock()
+        keyring = Keyring(
+            host,
+            settings,
+            login_key=self.quirks.login_key,
+            patience=http.timeouts.helper,
+            clock=clock,
+        )
+        tokens = TokenServer(
+            host, self.origin, http, self._trust, sink, self.quirks.token_hosts, clock=clock
+        )
+        self.auth = Authenticator(host, keyring, tokens, self._ping, clock=clock)
 
     async def call(self, call: Call, *, attempts: int = ATTEMPTS) -> Answer:
         """Send something that can be sent again, until it is answered; the body is read whole."""
@@ -85,37 +146,59 @@ class Remote:
         async def once() -> Answer:
             answer, grant = await self._authenticated(call, self._whole)
             if answer.status in call.accepts:
+                if call.document and is_web_page(answer.header("Content-Type")):
+                    raise web_page(call.subject, answer.status)
                 return answer
             raise await self.failure(call, answer, grant)
 
         return await retrying(once, self._sink, self.timeouts, attempts=attempts)
 
+    async def again(self, once: Callable[[], Awaitable[T]]) -> T:
+        """Call `once` until it succeeds, fails for good or has failed too often.
+
+        For what has to be prepared before it is tried again; `call` suffices for the rest.
+        """
+        return await retrying(once, self._sink, self.timeouts)
+
+    def warn(self, code: str, message: str) -> None:
+        """Tell the user something that stops nothing, once."""
+        if (code, message) not in self._warned and len(self._warned) < MOST_WARNINGS:
+            self._warned.add((code, message))
+            self._sink.emit(Warned(code, message))
+
     async def open(self, call: Call) -> Answer:
         """Send once and return the answer with its body unread; the caller closes it."""
-        await self._pace.wait()
-        answer, grant = await self._authenticated(call, self._follow)
+        answer, grant = await self._authenticated(call, self._opened)
         if answer.status in call.accepts:
             return answer
         answer.close()
         raise await self.failure(call, answer, grant)
 
-    async def put(self, call: Call, body: Body) -> None:
-        """Send a body that exists only once.
+    async def admit(self, call: Call) -> Admission:
+        """Wait until a body may be sent, as limits and token servers have it."""
+        passage = await self.limits.admit(kind_of(call.method, call.target))
+        return Admission(passage, await self._grant(call))
 
-        The session was opened with the same credentials a moment ago, so a 401 here means
-        that a token ended in between: TransientError, a new session gets a new one.
+    async def stream(self, call: Call, body: Body, admission: Admission) -> Answer:
+        """Send a body that exists only once; its answer is read as far as errors are.
+
+        The session was opened with the same credentials a moment ago, so a 401 here mostly means
+        that a token ended in between: TransientError if there is a new one, for a new session.
         """
-        await self._pace.wait()
-        grant = await self._grant(call)
+        grant = admission.grant
         async with await self._http.send(
             self._request(call, self._url(call), grant, body)
         ) as answer:
             await answer.settle()
+        self._heed(answer)
+        self._note(admission.passage, answer)
         if answer.status in call.accepts:
-            return
-        if answer.status == 401 and grant is not None and grant.header.startswith("Bearer "):
-            cause = "the token ended during the upload (401)"
-            raise TransientError(call.subject, cause, status=401)
+            return answer
+        if answer.status in _REDIRECTS:
+            raise self._astray(call, answer)
+        if await self._better(call, answer, grant) is not None:
+            cause = f"what proved who we are ended during the upload ({answer.status})"
+            raise TransientError(call.subject, cause, status=answer.status)
         raise await self.failure(call, answer, grant)
 
     async def failure(self, call: Call, answer: Answer, grant: Grant | None = None) -> StoreError:
@@ -126,10 +209,12 @@ class Remote:
             # Some servers repeat what they refuse.
             body = body.replace(grant.header.partition(" ")[2].encode(), b"***")
         error = failure(call.subject, answer.status, body, after=after)
+        if answer.status in call.hopeless and isinstance(error, TransientError):
+            error = Rejected(
+                error.subject, error.cause, hint=error.hint, status=error.status, code=error.code
+            )
         if not same_origin(answer.url, self.origin):
             return _of_storage(error, answer)
-        if after and answer.status in (429, 503):
-            self._pace.pause(after)
         if isinstance(error, (AccessDenied, AuthenticationError)):
             return await self.auth.judge(error, call.access)
         return error
@@ -140,12 +225,7 @@ class Remote:
         grant = await self._grant(call)
         answer = await send(call, grant)
         for _ in range(_MOST_ROUNDS - 1):
-            is_refusal = answer.status == 401 or (answer.status == 403 and grant is None)
-            if not is_refusal or not same_origin(answer.url, self.origin):
-                break
-            answer.close()
-            lines = answer.headers("WWW-Authenticate")
-            better = await self.auth.answer(lines, answer.url, call.access, grant)
+            better = await self._better(call, answer, grant)
             if better is None:
                 break
             grant = better
@@ -153,6 +233,17 @@ class Remote:
         if answer.status < FIRST_ERROR:
             await self.auth.note_success(call.access, grant)
         return answer, grant
+
+    async def _better(self, call: Call, answer: Answer, grant: Grant | None) -> Grant | None:
+        """What to send instead after a refusal for lack of authentication; None if nothing."""
+        is_refusal = answer.status == 401 or (
+            answer.status == 403 and (grant is None or says_expired(answer.body))
+        )
+        if not is_refusal or not same_origin(answer.url, self.origin):
+            return None
+        answer.close()
+        lines = answer.headers("WWW-Authenticate")
+        return await self.auth.answer(lines, answer.url, call.access, grant)
 
     async def _grant(self, call: Call) -> Grant | None:
         if not same_origin(self._url(call), self.origin):
@@ -164,10 +255,11 @@ class Remote:
         limit = self.timeouts.commit
         try:
             async with (
-                self._pace,
+                self._slot(call) as passage,
                 asyncio.timeout(limit),
                 await self._follow(call, grant) as answer,
             ):
+                self._note(passage, answer)
                 if answer.status < FIRST_ERROR:
                     await answer.load(call.limit)
                 return answer
@@ -175,20 +267,48 @@ class Remote:
             cause = f"{self.host} did not answer whole in {limit:g} s"
             raise TransientError(call.subject, cause) from None
 
+    async def _opened(self, call: Call, grant: Grant | None) -> Answer:
+        """Send and read the headers; a body that streams for long holds no slot."""
+        async with self._slot(call) as passage:
+            answer = await self._follow(call, grant)
+            self._note(passage, answer)
+            return answer
+
+    def _slot(self, call: Call) -> AbstractAsyncContextManager[Passage]:
+        kind = kind_of(call.method, call.target)
+        return self.limits.request(kind, partial(self._look, call))
+
+    async def _look(self, call: Call) -> None:
+        """HEAD what is about to be pulled: it costs no pull and tells how many are left."""
+        await self._authenticated(replace(call, method="HEAD"), self._whole)
+
+    def _note(self, passage: Passage, answer: Answer) -> None:
+        """Learn about limits from the registry itself, not from the storage behind it."""
+        if same_origin(answer.url, self.origin):
+            self.limits.note(passage, answer)
+
     async def _follow(self, call: Call, grant: Grant | None) -> Answer:
-        """Send, and follow redirects of reads; storage behind a registry is a stranger."""
+        """Send, and follow redirects; storage behind a registry is a stranger.
+
+        What is written goes to the registry itself only, and only where the redirect keeps
+        method and body.
+        """
         url = self._url(call)
         body = Body.of(call.data) if call.data is not None else None
         for _ in range(MOST_REDIRECTS + 1):
-            own = same_origin(url, self.origin)
-            answer = await self._http.send(self._request(call, url, grant if own else None, body))
+            # Once away, credentials are gone for good: a stranger may send us back anywhere.
+            grant = grant if same_origin(url, self.origin) else None
+            answer = await self._http.send(self._request(call, url, grant, body))
+            self._heed(answer)
             location = answer.header("Location")
-            is_read = call.method in ("GET", "HEAD")
-            if answer.status not in _REDIRECTS or not is_read or not location:
+            if answer.status not in _REDIRECTS or not location or answer.status in call.accepts:
                 return answer
             async with answer:
                 await answer.settle()
             url = self.resolve(call.subject, answer.url, location)
+            is_read = call.method in ("GET", "HEAD")
+            if not is_read and not (answer.status in (307, 308) and same_origin(url, self.origin)):
+                raise self._astray(call, answer)
         raise ProtocolError(call.subject, f"{self.host} redirects more than {MOST_REDIRECTS} times")
 
     def resolve(self, subject: str, base: str, location: str) -> str:
@@ -197,6 +317,26 @@ class Remote:
             return resolve(base, location)
         except ValueError as error:
             raise ProtocolError(subject, str(error)) from None
+
+    def _astray(self, call: Call, answer: Answer) -> StoreError:
+        """The error of a write that is sent elsewhere: nothing is written where nobody chose."""
+        try:
+            target = urlsplit(resolve(answer.url, answer.header("Location") or ""))
+            place = f" to {target.scheme}://{target.netloc}"
+        except ValueError:
+            place = ""
+        cause = f"{self.host} redirects what is written{place} ({answer.status})"
+        hint = "name the registry itself in the config, with the scheme that it speaks"
+        return ProtocolError(call.subject, cause, hint=hint, status=answer.status)
+
+    def _heed(self, answer: Answer) -> None:
+        """Pass on what a registry warns of (distribution-spec "Warnings")."""
+        if not same_origin(answer.url, self.origin):
+            return
+        for line in answer.headers("Warning"):
+            if (found := _WARNING.match(line)) is not None:
+                text = re.sub(r"\\(.)", r"\1", found[1])
+                self.warn("registry_warning", f"{self.host} warns: {printable(redact(text), 256)}")
 
     def _request(self, call: Call, url: str, grant: Grant | None, body: Body | None) -> Request:
         headers = dict(call.headers)
@@ -215,9 +355,14 @@ class Remote:
             headers = {"Authorization": header} if header else {}
             url = f"{self.origin}/v2/"
             request = Request("GET", url, self.host, self._trust, headers)
-            async with self._pace, await self._http.send(request) as answer:
+            async with (
+                self.limits.request(Kind.OTHER) as passage,
+                await self._http.send(request) as answer,
+            ):
                 await answer.settle()
-            error = failure(self.host, answer.status, answer.body)
+                self.limits.note(passage, answer)
+            after = retry_after(answer.header("Retry-After"), self.timeouts.longest_pause)
+            error = failure(self.host, answer.status, answer.body, after=after)
             if isinstance(error, TransientError):
                 raise error
             return answer

@@ -6,11 +6,12 @@ whom is decided here, before anything is sent; when to ask is `auth.py`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from base64 import b64encode
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -20,6 +21,7 @@ from imgmigrate.stores.registry.http.limits import TOKEN_BODY
 from imgmigrate.stores.registry.http.retries import retrying
 from imgmigrate.stores.registry.http.session import Body, Request
 from imgmigrate.stores.registry.http.urls import append_query, resolve, same_origin
+from imgmigrate.stores.registry.pacing import LoopClock
 from imgmigrate.stores.registry.realms import may_receive_credentials
 
 if TYPE_CHECKING:
@@ -27,15 +29,24 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.credentials import Credential
     from imgmigrate.stores.registry.http.session import Answer, Http
     from imgmigrate.stores.registry.http.trust import Trust
+    from imgmigrate.stores.registry.pacing import Clock
 
-__all__ = ["Realm", "Token", "TokenServer", "basic"]
+__all__ = ["Realm", "Token", "TokenServer", "life_of"]
 
 # The specification's least, and what counts if a server says nothing or less.
 SHORTEST_LIFE = 60.0
+# The longest of any registry is ECR's twelve hours; what claims more is asked for again anyhow.
+LONGEST_LIFE = 24 * 3600.0
 # A token is replaced this long before it ends: a request has to arrive with it.
 MARGIN = 15.0
 # A realm may move once or twice (a login page after that is no token server).
 MOST_HOPS = 3
+# Quay takes three at one moment from one user, then 120 a second (protocol 1.3).
+REQUESTS_AT_ONCE = 3
+# Where one way of asking is not offered: ACR 400, Artifactory 401, GCR 404 (protocol 1.2).
+_NO_POST = frozenset({400, 401, 404, 405, 415, 501})
+# Not 401: a wrong password must not be tried twice.
+_NO_GET = frozenset({404, 405, 501})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,44 +59,78 @@ class Realm:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer token; `expires` on the monotonic clock, the margin already taken off."""
+    """A bearer token; `expires` is a time of the clock, the margin already taken off."""
 
     value: str = field(repr=False)
     expires: float
-
-    @property
-    def is_fresh(self) -> bool:
-        """Tell whether it will still be good when a request arrives."""
-        return time.monotonic() < self.expires
 
 
 class TokenServer:
     """Asks token servers on behalf of one registry at `origin`; `pinned` hosts are trusted."""
 
     def __init__(
-        self, host: str, origin: str, http: Http, trust: Trust, sink: Sink, pinned: frozenset[str]
+        self,
+        host: str,
+        origin: str,
+        http: Http,
+        trust: Trust,
+        sink: Sink,
+        pinned: frozenset[str],
+        *,
+        clock: Clock | None = None,
     ) -> None:
         self._host, self._origin, self._pinned = host, origin, pinned
         self._http, self._trust, self._sink = http, trust, sink
+        self._clock = clock or LoopClock()
+        self._slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
+        # Realms that were found to have only one of the two forms.
+        self._only_get: set[str] = set()
+        self._only_post: set[str] = set()
 
     async def token(
         self, realm: Realm, scopes: tuple[str, ...], credential: Credential | None
     ) -> Token:
         """Fetch a token; the errors are the answer's, ProtocolError for a realm that is not safe.
 
-        With an identity token the OAuth2 form comes first; not every server has it.
+        With an identity token the OAuth2 form comes first, with a password GET, as for most
+        clients; whatever is not offered is tried in the other form, and not tried again.
         """
         if not self._may_ask(realm, credential):
             cause = f"it asks for its credentials to be sent to {realm.url}, which is not its own"
             hint = "if that is intended, this registry cannot be used with credentials"
             raise ProtocolError(self._host, cause, hint=hint)
-        if credential is not None and credential.identity_token:
-            try:
-                return await self._ask(self._post(realm, scopes, credential.identity_token))
-            except (AuthenticationError, NotFound, Rejected) as error:
-                if error.status not in (400, 401, 404, 405):
-                    raise
-        return await self._ask(self._get(realm, scopes, credential))
+        async with self._slots:
+            if credential is not None and credential.identity_token:
+                return await self._post_first(realm, scopes, credential)
+            return await self._get_first(realm, scopes, credential)
+
+    async def _post_first(
+        self, realm: Realm, scopes: tuple[str, ...], credential: Credential
+    ) -> Token:
+        if realm.url in self._only_get:
+            return await self._ask(self._get(realm, scopes, credential))
+        try:
+            return await self._ask(self._post(realm, scopes, credential))
+        except (AuthenticationError, NotFound, Rejected) as error:
+            if error.status not in _NO_POST:
+                raise
+        token = await self._ask(self._get(realm, scopes, credential))
+        self._only_get.add(realm.url)
+        return token
+
+    async def _get_first(
+        self, realm: Realm, scopes: tuple[str, ...], credential: Credential | None
+    ) -> Token:
+        if credential is not None and realm.url in self._only_post:
+            return await self._ask(self._post(realm, scopes, credential))
+        try:
+            return await self._ask(self._get(realm, scopes, credential))
+        except (NotFound, Rejected) as error:
+            if credential is None or error.status not in _NO_GET:
+                raise
+        token = await self._ask(self._post(realm, scopes, credential))
+        self._only_post.add(realm.url)
+        return token
 
     def _may_ask(self, realm: Realm, credential: Credential | None) -> bool:
         if credential is not None:
@@ -96,24 +141,30 @@ class TokenServer:
         pairs = [("service", realm.service)] if realm.service else []
         pairs += [("scope", scope) for scope in scopes]
         url = append_query(realm.url, urlencode(pairs, quote_via=quote)) if pairs else realm.url
-        headers = {"Authorization": basic(credential)} if credential is not None else {}
+        headers = {"Authorization": credential.basic} if credential is not None else {}
         return Request("GET", url, self._host, self._trust, headers)
 
-    def _post(self, realm: Realm, scopes: tuple[str, ...], identity_token: str) -> Request:
+    def _post(self, realm: Realm, scopes: tuple[str, ...], credential: Credential) -> Request:
         form = {
-            "grant_type": "refresh_token",
             "service": realm.service or self._host,
             "client_id": "imgmigrate",
             "scope": " ".join(scopes),
-            "refresh_token": identity_token,
         }
+        if credential.identity_token:
+            form |= {"grant_type": "refresh_token", "refresh_token": credential.identity_token}
+        else:
+            form |= {
+                "grant_type": "password",
+                "username": credential.username,
+                "password": credential.password,
+            }
         data = urlencode({key: value for key, value in form.items() if value}).encode()
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         return Request("POST", realm.url, self._host, self._trust, headers, Body.of(data))
 
     async def _ask(self, request: Request) -> Token:
         async def once() -> Token:
-            asked = time.monotonic()
+            asked = self._clock.time()
             async with await self._follow(request) as answer:
                 await answer.load(TOKEN_BODY)
             if answer.status != 200:
@@ -151,23 +202,29 @@ class TokenServer:
         # It becomes a header's value.
         if not value or not isinstance(value, str) or not (value.isascii() and value.isprintable()):
             raise ProtocolError(self._host, "its token server answered without a token")
-        return Token(value, asked + _life(document) - MARGIN)
+        return Token(value, asked + life_of(document, time.time()) - MARGIN)
 
 
-def basic(credential: Credential) -> str:
-    """The `Authorization` of user and password; an identity token stands in for the password."""
-    username = credential.username or "<token>"
-    password = credential.password or credential.identity_token or ""
-    return f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
+def life_of(document: dict[str, Any], now: float) -> float:
+    """Seconds that a token is good for, by its `expires_in` and `issued_at`.
 
-
-def _life(document: dict[str, Any]) -> float:
-    """Seconds that the token is good for; a clock that contradicts ours is not believed."""
-    stated = document.get("expires_in")
-    is_number = isinstance(stated, (int, float)) and not isinstance(stated, bool)
-    life = max(float(stated), SHORTEST_LIFE) if is_number and stated else SHORTEST_LIFE
+    `now` is the time of day. An `issued_at` in the future, or so long ago that the token would
+    have ended, only shows that the clocks differ: then it is as if issued now (protocol 1.2).
+    """
+    life = min(max(_seconds(document.get("expires_in")), SHORTEST_LIFE), LONGEST_LIFE)
     try:
-        age = time.time() - datetime.fromisoformat(str(document.get("issued_at"))).timestamp()
+        issued = datetime.fromisoformat(str(document.get("issued_at")))
+        issued = issued if issued.tzinfo else issued.replace(tzinfo=UTC)
+        age = now - issued.timestamp()
     except (ValueError, OverflowError):
         return life
     return life - age if 0 <= age < life - MARGIN else life
+
+
+def _seconds(stated: Any) -> float:
+    """A number, which some servers write as a text; 0 if it is none."""
+    try:
+        found = 0.0 if isinstance(stated, bool) else float(stated)
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+    return found if isfinite(found) else 0.0

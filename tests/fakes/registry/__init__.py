@@ -7,11 +7,12 @@
 from tests.fakes.registry.access import User
 from tests.fakes.registry.calls import Request
 from tests.fakes.registry.faults import Stall
-from tests.fakes.registry.profiles import Distribution2, Hostile
+from tests.fakes.registry.profiles import PROFILES, Distribution2, Hostile
 from tests.fakes.registry.server import FakeRegistry
 from tests.fakes.registry.threaded import in_thread
 
 __all__ = [
+    "PROFILES",
     "Distribution2",
     "FakeRegistry",
     "Hostile",

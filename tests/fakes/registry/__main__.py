@@ -13,23 +13,20 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.fakes.registry import Distribution2, FakeRegistry, User
+from tests.fakes.registry import PROFILES, FakeRegistry, User
 
-PROFILES: dict[str, type[FakeRegistry]] = {
-    "honest": FakeRegistry,
-    "distribution2": Distribution2,
-}
+CHOICES: dict[str, type[FakeRegistry]] = {"honest": FakeRegistry, **PROFILES}
 
 
 async def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     options = _parser().parse_args()
     users = [User(*pair.split(":", 1)) for pair in options.user]
-    registry = PROFILES[options.profile](
+    registry = CHOICES[options.profile](
         auth=options.auth, users=users, log=options.log, port=options.port
     )
-    registry.redirect_status = options.redirect
-    registry.page_size = options.page_size
+    registry.redirect_status = options.redirect or registry.redirect_status
+    registry.page_size = options.page_size or registry.page_size
     if options.kill_at:
         registry.kill_at(options.kill_at, lambda: _kill(options.kill_pid_file))
     stop = asyncio.Event()
@@ -49,8 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.fakes.registry", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 chooses a free one")
     parser.add_argument("--log", type=Path, help="finished requests, as JSON lines")
-    parser.add_argument("--profile", choices=PROFILES, default="honest")
-    parser.add_argument("--auth", choices=["none", "basic", "token"], default="none")
+    parser.add_argument("--profile", choices=CHOICES, default="honest")
+    parser.add_argument("--auth", choices=["none", "basic", "token"], help="else as the profile")
     parser.add_argument("--user", action="append", default=[], metavar="NAME:PASSWORD")
     parser.add_argument("--redirect", type=int, metavar="STATUS", help="serve blobs elsewhere")
     parser.add_argument("--page-size", type=int)

@@ -54,8 +54,14 @@ class Token:
 
 
 class Access(Core):
-    """Check rights; issue tokens at `/token`."""
+    """Check rights; issue tokens at `token_path`."""
 
+    # How it authenticates and whom it knows, unless a test says otherwise.
+    scheme: Scheme = "none"
+    user = User("robot", "Secret-of-the-Robot-1")
+    token_path = "/token"
+    # What the OAuth2 form (POST) gets where it is not offered: 400, 401, 404 or 405.
+    oauth_status: int | None = None
     # Seconds that a token lives, and what the token endpoint says of it (None: the same).
     token_ttl: float = 300
     reported_ttl: float | None = None
@@ -72,20 +78,23 @@ class Access(Core):
     def __init__(
         self,
         *,
-        auth: Scheme = "none",
+        auth: Scheme | None = None,
         users: Iterable[User] = (),
         tls: ssl.SSLContext | None = None,
         log: Path | None = None,
         port: int = 0,
     ) -> None:
         super().__init__(tls=tls, log=log, port=port)
-        self.auth: Scheme = auth
-        self.users = {user.name: user for user in users}
+        self.auth: Scheme = self.scheme if auth is None else auth
+        known = list(users) or [self.user]
+        self.users = {user.name: user for user in known}
         self.tokens: dict[str, Token] = {}
         # Identity tokens, and whose they are.
         self.refresh_tokens: dict[str, str] = {}
         # The scopes of each token request, in order, as they were asked for.
         self.token_requests: list[tuple[str, ...]] = []
+        # Requests, by their number, at whose arrival every token issued so far ends.
+        self.lapses: set[int] = set()
         self._clock = 0.0
 
     def advance(self, seconds: float) -> None:
@@ -111,26 +120,58 @@ class Access(Core):
         GET takes Basic credentials or none; POST is OAuth2 with a refresh token or a password.
         """
         if call.method == "POST":
+            if self.oauth_status:
+                raise Refusal(self.oauth_status, "UNSUPPORTED", "no OAuth2 here")
             body = b"".join([piece async for piece in self.read_body(call)])
             fields = parse_qsl(body.decode())
-            user: User | None = self._granted(dict(fields))
+            user: User | None = self._owner(dict(fields))
         else:
             fields = parse_qsl(call.raw_query)
             user = self._user(call)
         scopes = [one for key, value in fields if key == "scope" for one in value.split()]
         self.token_requests.append(tuple(scopes))
-        asked = [right for scope in scopes for right in _rights(scope)]
-        rights = frozenset(right for right in asked if self._may(user, *right))
-        token = secrets.token_urlsafe(24)
+        rights: set[tuple[str, str]] = set()
+        for scope in scopes:
+            kind, _, rest = scope.partition(":")
+            repo, _, actions = rest.rpartition(":")
+            if kind == "repository":
+                asked = frozenset(actions.split(","))
+                rights |= {(repo, action) for action in self.granted(user, repo, asked)}
+        token = self.new_token(scopes)
         self.tokens[token] = Token(
-            user.name if user else None, rights, self._clock + self.token_ttl
+            user.name if user else None, frozenset(rights), self._clock + self.token_ttl
         )
         said = self.token_ttl if self.reported_ttl is None else self.reported_ttl
         return web.json_response(dict.fromkeys(self.token_keys, token) | {"expires_in": said})
 
     def realm(self) -> str:
         """The address that the Bearer challenge sends clients to."""
-        return f"{self.url}/token"
+        return f"{self.url}{self.token_path}"
+
+    def granted(self, user: User | None, repo: str, asked: frozenset[str]) -> set[str]:
+        """Say which of the actions of a scope a token will hold; never an error."""
+        return {action for action in asked if self._may(user, repo, action)}
+
+    def new_token(self, scopes: list[str]) -> str:
+        """Make an opaque token."""
+        return secrets.token_urlsafe(24)
+
+    def challenge(
+        self, call: Call, needs: tuple[tuple[str, str], ...], error: str | None
+    ) -> dict[str, str]:
+        """Say how to get a token that is good enough."""
+        actions: dict[str, list[str]] = {}
+        for repo, action in needs:
+            actions.setdefault(repo, []).append(action)
+        scope = " ".join(f"repository:{repo}:{','.join(each)}" for repo, each in actions.items())
+        fields = {
+            "realm": self.realm(),
+            "service": self.service,
+            "scope": scope or None,
+            "error": error,
+        }
+        pairs = ",".join(f'{key}="{value}"' for key, value in fields.items() if value is not None)
+        return {"WWW-Authenticate": f"Bearer {pairs}"}
 
     def _may(self, user: User | None, repo: str, action: str) -> bool:
         if user is not None and user.may(repo, action):
@@ -148,10 +189,10 @@ class Access(Core):
             name = password = ""
         user = self.users.get(name)
         if scheme.lower() != "basic" or user is None or user.password != password:
-            raise Refusal(401, "UNAUTHORIZED", "wrong credentials", headers=_BASIC)
+            raise Refusal(401, "UNAUTHORIZED", "wrong credentials", headers=BASIC)
         return user
 
-    def _granted(self, form: dict[str, str]) -> User:
+    def _owner(self, form: dict[str, str]) -> User:
         kind = form.get("grant_type")
         name = self.refresh_tokens.get(form.get("refresh_token", ""), "")
         user = self.users.get(name if kind == "refresh_token" else form.get("username", ""))
@@ -162,41 +203,23 @@ class Access(Core):
     def _check_basic(self, call: Call, needs: Rights) -> None:
         user = self._user(call)
         if user is None:
-            raise Refusal(401, "UNAUTHORIZED", "authentication required", headers=_BASIC)
+            raise Refusal(401, "UNAUTHORIZED", "authentication required", headers=BASIC)
         if not all(self._may(user, *right) for right in needs):
             raise Refusal(403, "DENIED", "requested access to the resource is denied")
 
     def _check_token(self, call: Call, needs: tuple[tuple[str, str], ...]) -> None:
+        if call.number in self.lapses:
+            self.tokens.clear()
         scheme, _, value = call.request.headers.get("Authorization", "").partition(" ")
         token = self.tokens.get(value) if scheme.lower() == "bearer" else None
         if token is None or token.expires <= self._clock:
             reason = "invalid_token" if scheme else None
-            raise Refusal(401, "UNAUTHORIZED", headers=self._challenge(needs, reason))
+            raise Refusal(401, "UNAUTHORIZED", headers=self.challenge(call, needs, reason))
         if not token.rights.issuperset(needs):
             if self.lacking_status == 401:
-                headers = self._challenge(needs, "insufficient_scope")
+                headers = self.challenge(call, needs, "insufficient_scope")
                 raise Refusal(401, "UNAUTHORIZED", headers=headers)
             raise Refusal(self.lacking_status, "DENIED", "the token lacks the scope")
 
-    def _challenge(self, needs: tuple[tuple[str, str], ...], error: str | None) -> dict[str, str]:
-        actions: dict[str, list[str]] = {}
-        for repo, action in needs:
-            actions.setdefault(repo, []).append(action)
-        scope = " ".join(f"repository:{repo}:{','.join(each)}" for repo, each in actions.items())
-        fields = {
-            "realm": self.realm(),
-            "service": self.service,
-            "scope": scope or None,
-            "error": error,
-        }
-        pairs = ",".join(f'{key}="{value}"' for key, value in fields.items() if value is not None)
-        return {"WWW-Authenticate": f"Bearer {pairs}"}
 
-
-_BASIC = {"WWW-Authenticate": 'Basic realm="fake, with a comma"'}
-
-
-def _rights(scope: str) -> list[tuple[str, str]]:
-    kind, _, rest = scope.partition(":")
-    name, _, actions = rest.rpartition(":")
-    return [(name, action) for action in actions.split(",")] if kind == "repository" else []
+BASIC = {"WWW-Authenticate": 'Basic realm="fake, with a comma"'}

@@ -108,6 +108,14 @@ class Core(Faults):
         """Do the work of a request to the storage host."""
         raise NotImplementedError
 
+    def refuse(self, call: Call, refusal: Refusal) -> web.Response:
+        """Put an error into the form that clients are told of it in."""
+        return web.Response(
+            status=refusal.status,
+            body=refusal.body,
+            headers={"Content-Type": "application/json", **refusal.headers},
+        )
+
     async def read_body(self, call: Call) -> AsyncIterator[bytes]:
         """Read the body of a request, piece by piece, as far as the faults let it come."""
         request = call.request
@@ -253,11 +261,7 @@ class Core(Faults):
         try:
             response = await work(call)
         except Refusal as refusal:
-            response = web.Response(
-                status=refusal.status,
-                body=refusal.body,
-                headers={"Content-Type": "application/json", **refusal.headers},
-            )
+            response = self.refuse(call, refusal)
         for action in self.struck(call.method, call.target, "answer"):
             if isinstance(action, Drop):
                 raise HungUp

@@ -1,74 +1,40 @@
-"""What a registry serves: tags, the catalog, manifests, blobs; and the storage host beside it."""
+"""What a registry serves: manifests, blobs, referrers; and the storage host beside it."""
 
 from __future__ import annotations
 
-import secrets
+import json
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from tests.fakes.registry.access import Access, Scheme, User
 from tests.fakes.registry.calls import Call, Refusal
-from tests.fakes.registry.storage import Storage, StoredManifest
+from tests.fakes.registry.listing import Listing
+from tests.support.images import OCI_INDEX, digest_of, parse
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Iterable
-    from pathlib import Path
+    from tests.fakes.registry.storage import FakeRepository, StoredManifest
+    from tests.support.images import Document
 
 
-class Pulls(Access):
+class Pulls(Listing):
     """Serve what is stored."""
 
-    # Most names on a page of tags or repositories; None: everything at once, unless `n` asks.
-    page_size: int | None = None
-    # `Link` as a whole URL rather than a path.
-    absolute_links: bool = False
     # Blobs are served by the storage host: 302 or 307 to a signed URL.
     redirect_status: int | None = None
-
-    def __init__(
-        self,
-        *,
-        auth: Scheme = "none",
-        users: Iterable[User] = (),
-        tls: ssl.SSLContext | None = None,
-        log: Path | None = None,
-        port: int = 0,
-    ) -> None:
-        super().__init__(auth=auth, users=users, tls=tls, log=log, port=port)
-        self.storage = Storage()
-        # Needs its escapes: whoever re-quotes a redirect gets 403, as from S3.
-        self._signature = f"a%2Fb%2B{secrets.token_hex(8)}%3D"
-
-    async def get_root(self, call: Call) -> web.StreamResponse:
-        """Answer `GET /v2/`."""
-        self.authorise(call)
-        return web.json_response({}, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
-
-    async def get_catalog(self, call: Call) -> web.StreamResponse:
-        """List the repositories."""
-        self.authorise(call)
-        names, link = self._page(call, sorted(self.storage.repositories))
-        return web.json_response({"repositories": names}, headers=link)
-
-    async def get_tags(self, call: Call, repo: str) -> web.StreamResponse:
-        """List the tags of a repository."""
-        self.authorise(call, (repo, "pull"))
-        found = self.storage.repositories.get(repo)
-        if found is None:
-            raise Refusal(404, "NAME_UNKNOWN", detail={"name": repo})
-        names, link = self._page(call, sorted(found.tags))
-        return web.json_response({"name": repo, "tags": names}, headers=link)
+    # The referrers API of distribution-spec 1.1; distribution itself has none.
+    referrers_api: bool = False
+    # What asking for the referrers of something that is not there gets: an empty list, or this.
+    referrers_unknown: int | None = None
 
     async def get_manifest(self, call: Call, repo: str, ref: str) -> web.StreamResponse:
         """Serve a manifest, or with HEAD describe it."""
         self.authorise(call, (repo, "pull"))
         found = self.storage.repositories.get(repo)
-        digest = found.resolve(ref) if found else None
-        if found is None or digest is None:
-            code = "MANIFEST_UNKNOWN" if found else "NAME_UNKNOWN"
-            raise Refusal(404, code, detail={"name": repo, "reference": ref})
+        if found is None:
+            raise self.unknown_repository(repo)
+        digest = self.resolve(found, ref)
+        if digest is None:
+            raise self.unknown_manifest(repo, ref)
         stored = found.manifests[digest]
         self.check_accept(call, stored)
         if call.request.headers.get("If-None-Match") == f'"{digest}"':
@@ -79,6 +45,14 @@ class Pulls(Access):
             "ETag": f'"{digest}"',
         }
         return web.Response(body=stored.raw, headers=headers)
+
+    def resolve(self, found: FakeRepository, ref: str) -> str | None:
+        """Find the digest of a tag or digest."""
+        return found.resolve(ref)
+
+    def unknown_manifest(self, repo: str, ref: str) -> Refusal:
+        """Say that a tag or manifest is not there."""
+        return Refusal(404, "MANIFEST_UNKNOWN", detail={"name": repo, "reference": ref})
 
     async def get_blob(self, call: Call, repo: str, digest: str) -> web.StreamResponse:
         """Serve a blob or send the client to the storage host; with HEAD describe it."""
@@ -92,14 +66,36 @@ class Pulls(Access):
             return web.Response(headers=headers, body=data)
         if self.redirect_status:
             scheme = "https" if self._tls else "http"
-            target = f"{scheme}://{self.cdn_host}/storage/blobs/{digest}?sig={self._signature}"
+            target = (
+                f"{scheme}://{self.cdn_host}/storage/blobs/{digest}?sig={self.storage.signature}"
+            )
             return web.Response(status=self.redirect_status, headers={"Location": target})
         return await self.send_blob(call, data, headers)
+
+    async def get_referrers(self, call: Call, repo: str, digest: str) -> web.StreamResponse:
+        """List the manifests whose subject is `digest`, as an index."""
+        self.authorise(call, (repo, "pull"))
+        if not self.referrers_api:
+            raise Refusal(404, "UNSUPPORTED", "404 page not found")
+        found = self.storage.repositories.get(repo)
+        if found is None:
+            raise self.unknown_repository(repo)
+        if self.referrers_unknown and digest not in found.manifests:
+            raise Refusal(self.referrers_unknown, "MANIFEST_INVALID", "there is no such subject")
+        listed = (_referrer(stored) for stored in found.manifests.values())
+        entries = [each[1] for each in listed if each is not None and each[0] == digest]
+        headers = {"Content-Type": OCI_INDEX}
+        wanted = call.query.get("artifactType")
+        if wanted:
+            entries = [entry for entry in entries if entry["artifactType"] == wanted]
+            headers["OCI-Filters-Applied"] = "artifactType"
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+        return web.Response(body=json.dumps(document).encode(), headers=headers)
 
     async def answer_cdn(self, call: Call) -> web.StreamResponse:
         """Serve a blob to whoever brings the signature, and nothing else."""
         digest = call.path.removeprefix("/storage/blobs/")
-        if call.raw_query != f"sig={self._signature}":
+        if call.raw_query != f"sig={self.storage.signature}":
             raise Refusal(403, "SignatureDoesNotMatch")
         if "Authorization" in call.request.headers or call.method != "GET":
             raise Refusal(400, "InvalidArgument", "only one auth mechanism allowed")
@@ -116,14 +112,20 @@ class Pulls(Access):
         """Say what the `Docker-Content-Digest` header of a manifest is."""
         return digest
 
-    def _page(self, call: Call, names: list[str]) -> tuple[list[str], dict[str, str]]:
-        size = self.page_size
-        if call.query.get("n", "").isdigit():
-            asked = int(call.query["n"])
-            size = asked if size is None else min(asked, size)
-        names = [name for name in names if name > call.query.get("last", "")]
-        if size is None or len(names) <= size:
-            return names, {}
-        root = self.url if self.absolute_links else ""
-        target = f"{root}{call.path}?n={size}&last={names[size - 1]}"
-        return names[:size], {"Link": f'<{target}>; rel="next"'}
+
+def _referrer(stored: StoredManifest) -> tuple[str, Document] | None:
+    """The subject of a manifest and how the referrers API lists it; None without a subject."""
+    document = parse(stored.raw)
+    subject = document.get("subject")
+    if subject is None:
+        return None
+    kind = document.get("artifactType") or document.get("config", {}).get("mediaType")
+    entry: Document = {
+        "mediaType": stored.media_type,
+        "digest": digest_of(stored.raw),
+        "size": len(stored.raw),
+        "artifactType": kind,
+    }
+    if "annotations" in document:
+        entry["annotations"] = document["annotations"]
+    return subject["digest"], entry

@@ -1,7 +1,7 @@
 """The honest registry: routes requests by the distribution specification, and seeds a store.
 
 `FakeRegistry` keeps to the specification and to what distribution does where it is silent.
-A vendor is a subclass that overrides class attributes and single methods (`profiles.py`).
+A vendor is a subclass that overrides class attributes and single methods (`profiles/`).
 """
 
 from __future__ import annotations
@@ -32,12 +32,18 @@ ROUTES: tuple[tuple[re.Pattern[str], dict[str, str]], ...] = tuple(
         (rf"/v2/{_REPO}/tags/list", {"GET": "get_tags"}),
         (
             rf"/v2/{_REPO}/manifests/{_REF}",
-            {"GET": "get_manifest", "HEAD": "get_manifest", "PUT": "put_manifest"},
+            {
+                "GET": "get_manifest",
+                "HEAD": "get_manifest",
+                "PUT": "put_manifest",
+                "DELETE": "delete_manifest",
+            },
         ),
         (
             rf"/v2/{_REPO}/blobs/(?P<digest>{_DIGEST})",
             {"GET": "get_blob", "HEAD": "get_blob"},
         ),
+        (rf"/v2/{_REPO}/referrers/(?P<digest>{_DIGEST})", {"GET": "get_referrers"}),
         (rf"/v2/{_REPO}/blobs/uploads/", {"POST": "start_upload"}),
         (
             _UPLOAD,
@@ -54,6 +60,9 @@ ROUTES: tuple[tuple[re.Pattern[str], dict[str, str]], ...] = tuple(
 
 class FakeRegistry(Pushes):
     """An in-memory registry on a free loopback port, for the length of an `async with`."""
+
+    # Whose row of the table of quirks is meant to apply; None: nobody's.
+    vendor_host: str | None = None
 
     @property
     def blobs(self) -> dict[str, bytes]:
@@ -88,7 +97,7 @@ class FakeRegistry(Pushes):
 
     async def answer(self, call: Call) -> web.StreamResponse:
         """Route a request."""
-        if call.path == "/token" and self.auth == "token":
+        if call.path == self.token_path and self.auth == "token":
             return await self.issue_token(call)
         for pattern, methods in ROUTES:
             found = pattern.fullmatch(call.path)

@@ -24,6 +24,8 @@ class Session:
     name: str
     state: str
     data: bytearray = field(default_factory=bytearray)
+    # The size of each PATCH so far.
+    pieces: list[int] = field(default_factory=list)
 
     def renew(self) -> None:
         """Make the next Location differ from all before; its escapes must come back as sent."""
@@ -51,6 +53,10 @@ class Storage:
     repositories: dict[str, FakeRepository] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
+    # Where the next page begins, by the opaque token that was given out for it.
+    cursors: dict[str, int] = field(default_factory=dict)
+    # In signed URLs. Needs its escapes: whoever re-quotes a redirect gets 403, as from S3.
+    signature: str = field(default_factory=lambda: f"a%2Fb%2B{secrets.token_hex(8)}%3D")
 
     def repository(self, repo: str) -> FakeRepository:
         """Find a repository, or make it."""

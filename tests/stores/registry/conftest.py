@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from imgmigrate.events import Event
+    from imgmigrate.stores.registry import pacing
 
 # No pause is ever waited for.
 TIMEOUTS = Timeouts(longest_pause=0)
@@ -69,6 +70,7 @@ class Connect(Protocol):
         *,
         timeouts: Timeouts = TIMEOUTS,
         repositories: Mapping[str, RegistryConfig] | None = None,
+        clock: pacing.Clock | None = None,
     ) -> RegistryStore:
         """Open one; plain HTTP and anonymous unless `config` says otherwise.
 
@@ -87,11 +89,16 @@ async def connect(sink: Recorder) -> AsyncIterator[Connect]:
             *,
             timeouts: Timeouts = TIMEOUTS,
             repositories: Mapping[str, RegistryConfig] | None = None,
+            clock: pacing.Clock | None = None,
         ) -> RegistryStore:
             http = Http(timeouts)
             stack.push_async_callback(http.aclose)
             usual = config or RegistryConfig(plain_http=True)
             special = repositories or {}
-            return RegistryStore(host, lambda repo: special.get(repo or "", usual), http, sink)
+
+            def settings(repo: str | None) -> RegistryConfig:
+                return special.get(repo or "", usual)
+
+            return RegistryStore(host, settings, http, sink, clock=clock)
 
         yield opened

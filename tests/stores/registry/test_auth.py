@@ -103,22 +103,6 @@ async def test_token_that_has_expired_is_renewed_on_401(connect: Connect) -> Non
         assert len(registry.token_requests) == 2
 
 
-async def test_token_is_renewed_before_it_ends(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By our own clock, before the registry has to say no."""
-    now = [1000.0]
-    monkeypatch.setattr("imgmigrate.stores.registry.tokens.time.monotonic", lambda: now[0])
-    async with serving("token", "*") as registry:
-        store = connect(registry.host, as_user(ME))
-        await store.head("a", "1")
-        refused = registry.count("*", "", status=401)
-        now[0] += registry.token_ttl - 10
-        await store.head("a", "1")
-        assert len(registry.token_requests) == 2
-        assert registry.count("*", "", status=401) == refused
-
-
 @pytest.mark.parametrize("keys", [("token",), ("access_token",)])
 async def test_token_is_found_under_either_name(connect: Connect, keys: tuple[str, ...]) -> None:
     """Servers use one name or the other."""

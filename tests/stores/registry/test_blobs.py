@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.config.model import RegistryConfig
-from imgmigrate.errors import IntegrityError, NotFound, ProtocolError, Rejected, TransientError
+from imgmigrate.errors import IntegrityError, NotFound, ProtocolError, TransientError
 from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.registry.http.limits import Timeouts
@@ -69,23 +69,76 @@ async def test_absent_blob_is_not_found(registry: FakeRegistry, connect: Connect
         await read(connect(registry.host), absent)
 
 
-async def test_range_that_cannot_be_served_is_rejected(
+async def test_blob_that_ends_before_the_offset_is_damaged(
     registry: FakeRegistry, connect: Connect
 ) -> None:
-    """A 416 does not heal."""
+    """A 416 to a range is asked about once more, and the whole answer tells why."""
     longer = replace(BLOB, size=len(DATA) + 10)
-    with pytest.raises(Rejected, match="416"):
+    with pytest.raises(IntegrityError, match="where its manifest says"):
         await read(connect(registry.host), longer, offset=len(DATA) + 5)
+    assert [each.status for each in registry.matching("GET", "/blobs/")] == [416, 200]
+
+
+async def test_range_that_is_refused_is_read_from_the_start(
+    registry: FakeRegistry, connect: Connect
+) -> None:
+    """Ranges are an offer; the body of a 416 is never read: its length may be wrong."""
+    headers = {"Content-Length": "1000"}
+    registry.fail("GET", "/blobs/", status=416, body=b"", headers=headers, times=1)
+    assert await read(connect(registry.host), offset=100) == DATA[100:]
 
 
 @pytest.mark.parametrize("span", ["bytes 0-9/10", "bytes 5-9/*", "items 1-2/3", None])
-async def test_other_range_than_asked_for_is_a_protocol_error(
+async def test_other_range_than_asked_for_is_not_used(
     registry: FakeRegistry, connect: Connect, span: str | None
 ) -> None:
-    """Bytes from elsewhere never continue a blob."""
-    registry.rewrite("GET", "/blobs/", {"Content-Range": span})
-    with pytest.raises(ProtocolError, match="another range"):
-        await read(connect(registry.host), offset=100)
+    """Bytes from elsewhere never continue a blob: it is read from the start instead."""
+    registry.rewrite("GET", "/blobs/", {"Content-Range": span}, times=1)
+    assert await read(connect(registry.host), offset=100) == DATA[100:]
+    assert [each.headers.get("range") for each in registry.matching("GET", "/blobs/")] == [
+        "bytes=100-",
+        None,
+    ]
+
+
+async def test_range_that_nobody_asked_for_is_refused(
+    registry: FakeRegistry, connect: Connect
+) -> None:
+    """A part is never taken for the whole."""
+    headers = {"Content-Range": f"bytes 0-9/{len(DATA)}"}
+    registry.fail("GET", "/blobs/", status=206, body=DATA[:10], headers=headers)
+    with pytest.raises(ProtocolError, match="206"):
+        await read(connect(registry.host))
+
+
+async def test_blob_that_is_only_among_the_manifests_is_read_there(connect: Connect) -> None:
+    """What is a child to one registry is a blob to another; either path will do."""
+    made = image()
+    descriptor = Descriptor(made.media_type, Digest.of(made.raw), len(made.raw))
+    async with FakeRegistry() as registry:
+        registry.put_image("a", "1", made)
+        for offset in (0, 10):
+            got = await read(connect(registry.host), descriptor, offset)
+            assert got == made.raw[offset:]
+
+
+async def test_web_page_instead_of_a_blob_is_transient(
+    registry: FakeRegistry, connect: Connect
+) -> None:
+    """A front end's error does not make the source a damaged image."""
+    headers = {"Content-Type": "text/html"}
+    registry.fail("GET", "/blobs/", status=200, body=b"<html>", headers=headers)
+    with pytest.raises(TransientError, match="web page"):
+        await read(connect(registry.host))
+
+
+@pytest.mark.parametrize("status", [403, 404, 405, 501])
+async def test_existence_that_cannot_be_asked_is_none(
+    registry: FakeRegistry, connect: Connect, status: int
+) -> None:
+    """Uploading is always right; whether it is allowed is for the POST to say."""
+    registry.fail("HEAD", "/blobs/", status=status)
+    assert not await connect(registry.host).blob_exists("a", BLOB.digest)
 
 
 @pytest.mark.parametrize("size", [len(DATA) - 1, len(DATA) + 1])

@@ -11,7 +11,8 @@ import pytest
 
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import AuthenticationError, ConfigError, redact
-from imgmigrate.stores.registry.credentials import Credential, Keyring
+from imgmigrate.stores.registry.credentials import Credential
+from imgmigrate.stores.registry.keyring import Keyring
 from imgmigrate.stores.registry.quirks import quirks_of
 
 if TYPE_CHECKING:

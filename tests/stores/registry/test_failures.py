@@ -17,7 +17,13 @@ from imgmigrate.errors import (
     StoreError,
     TransientError,
 )
-from imgmigrate.stores.registry.http.failures import diagnose, failure, retry_after
+from imgmigrate.stores.registry.http.failures import (
+    diagnose,
+    failure,
+    is_immutable,
+    is_web_page,
+    retry_after,
+)
 
 if TYPE_CHECKING:
     from aioresponses import aioresponses
@@ -40,6 +46,9 @@ def body(code: str, message: str = "") -> bytes:
         (408, b"", TransientError),
         (409, b"", Rejected),
         (412, b"", Rejected),
+        (403, body("DENIED", "tag v1 is immutable"), Rejected),
+        (400, body("TAG_INVALID", "it already exists and the repository is immutable"), Rejected),
+        (431, b"", Rejected),
         (413, b"<html>", Rejected),
         (415, body("MANIFEST_INVALID"), Rejected),
         (416, b"", Rejected),
@@ -73,12 +82,18 @@ def test_status_decides_and_code_refines(
     ("content", "code", "message"),
     [
         (b'{"errors":[{"code":"DENIED","message":"no"},{"code":"X"}]}', "DENIED", "no"),
+        (
+            b'{"errors":[{"code":"MANIFEST_INVALID"},{"code":"BLOB_UNKNOWN","message":"b"}]}',
+            "BLOB_UNKNOWN",
+            "b",
+        ),
         (b'{"details":"invalid username"}', None, "invalid username"),
         (b'{"message":"broken"}', None, "broken"),
         (b'{"error":"invalid_grant","error_description":"old"}', "invalid_grant", "old"),
         (b'{"errors":[]}', None, None),
         (b'{"errors":["x"]}', None, None),
         (b'{"errors":{"code":1}}', None, None),
+        (b'{"errors":[{"code":["X"]},{"code":{}}]}', None, None),
         (b"[1]", None, None),
         (b"<html>502</html>", None, None),
         (b"\xff", None, None),
@@ -100,12 +115,44 @@ def test_error_bodies_of_any_format_are_read(
         (failure("x", 412), "overwritten"),
         (failure("x", 429, body("TOOMANYREQUESTS", "see increase-rate-limits")), "Docker Hub"),
         (failure("x", 413), "limits"),
+        (failure("x", 409, body("TAG_IMMUTABLE")), "overwritten"),
+        (failure("x", 405, body("DENIED", "read-only")), "read-only mode"),
+        (failure("x", 400, b"<h1>Request Header Or Cookie Too Large</h1>"), "token is too long"),
         (failure("x", 404, body("NAME_UNKNOWN")), "create the repository"),
     ],
 )
 def test_errors_that_a_user_can_mend_say_how(error: StoreError, word: str) -> None:
     """A hint names the fix."""
     assert word in (error.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (failure("x", 412, body("PRECONDITION", "configured as immutable")), True),
+        (failure("x", 403, body("DENIED", "no right")), False),
+        (failure("x", 429, body("TOOMANYREQUESTS", "immutable")), False),
+        (failure("x", 500, body("UNKNOWN", "immutable")), False),
+    ],
+)
+def test_immutable_tags_are_recognised(error: StoreError, expected: bool) -> None:
+    """A tag that may be written once only, in each registry's own words."""
+    assert is_immutable(error) is expected
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [
+        ("text/html", True),
+        ("Text/HTML; charset=utf-8", True),
+        ("application/json", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_web_pages_are_recognised(content_type: str | None, expected: bool) -> None:
+    """A page for people is no answer of a registry."""
+    assert is_web_page(content_type) is expected
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.errors import NotFound, ProtocolError
-from imgmigrate.stores.registry import listing
+from imgmigrate.events import Warned
+from imgmigrate.stores.registry import listing, remote
+from imgmigrate.stores.registry.quirks import Quirks
 from tests.fakes.registry import FakeRegistry, Hostile
 from tests.support.images import image
 
 if TYPE_CHECKING:
-    from tests.stores.registry.conftest import Connect
+    from tests.stores.registry.conftest import Connect, Recorder
 
 
 def fill(registry: FakeRegistry, count: int) -> list[str]:
@@ -106,6 +108,94 @@ async def test_list_never_continues_at_another_host(
     with pytest.raises(ProtocolError, match="another host"):
         await connect(fake_registry.host).list_tags("a/b")
     assert not fake_registry.cdn_requests
+
+
+async def test_list_with_too_many_tags_is_refused(
+    fake_registry: FakeRegistry, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory has an end, however few the pages."""
+    monkeypatch.setattr(listing, "MOST_TAGS", 5)
+    fake_registry.page_size = 3
+    fill(fake_registry, 10)
+    with pytest.raises(ProtocolError, match="does not end"):
+        await connect(fake_registry.host).list_tags("a/b")
+
+
+async def test_last_page_may_be_empty(fake_registry: FakeRegistry, connect: Connect) -> None:
+    """Pulp links on whenever a page is full."""
+    names = fill(fake_registry, 2)
+    link = {"Link": '</v2/a/b/tags/list?n=2&last=v0001>; rel="next"'}
+    fake_registry.rewrite("GET", "/tags/list", link, times=1)
+    assert await connect(fake_registry.host).list_tags("a/b") == names
+
+
+async def test_cursor_is_followed_verbatim(fake_registry: FakeRegistry, connect: Connect) -> None:
+    """Artifactory counts, ECR encrypts: what `last` means is the registry's own business."""
+    names = fill(fake_registry, 2)
+    link = {"Link": '</v2/a/b/tags/list?last=%2B1%2f=&n=1000>; rel="next"'}
+    fake_registry.rewrite("GET", "/tags/list", link, times=1)
+    assert await connect(fake_registry.host).list_tags("a/b") == names
+    (page,) = fake_registry.matching("GET", "last=")
+    assert page.query == {"last": "+1/=", "n": "1000"}
+
+
+async def test_link_behind_a_connector_port_is_mended(
+    fake_registry: FakeRegistry, connect: Connect
+) -> None:
+    """Nexus links to the path that its main port has."""
+    names = fill(fake_registry, 2)
+    link = {"Link": '</repository/docker-hosted/v2/a/b/tags/list?n=1&last=v0000>; rel="next"'}
+    fake_registry.rewrite("GET", "/tags/list", link, times=1)
+    assert await connect(fake_registry.host).list_tags("a/b") == names
+    assert [each.path for each in fake_registry.requests] == ["/v2/a/b/tags/list"] * 2
+
+
+async def test_list_as_long_as_asked_for_is_asked_for_without_a_length(
+    fake_registry: FakeRegistry, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nexus' groups cut a list without a link: it is not taken for the whole."""
+    monkeypatch.setattr(listing, "TAGS_PAGE_SIZE", 3)
+    names = fill(fake_registry, 5)
+    fake_registry.rewrite("GET", "/tags/list", {"Link": None})
+    assert await connect(fake_registry.host).list_tags("a/b") == names
+    assert [each.query for each in fake_registry.requests] == [{"n": "3"}, {}]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+async def test_registry_that_lists_only_so_many_is_warned_about(
+    fake_registry: FakeRegistry,
+    connect: Connect,
+    sink: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+) -> None:
+    """GAR ends its lists at ten thousand without a word."""
+    monkeypatch.setattr(remote, "quirks_of", lambda _: Quirks(most_tags=3))
+    fill(fake_registry, count)
+    await connect(fake_registry.host).list_tags("a/b")
+    warned = [each for each in sink.events if isinstance(each, Warned)]
+    assert [each.code for each in warned] == ["listing_incomplete"] * (count == 3)
+
+
+async def test_web_page_instead_of_a_list_is_tried_again(
+    fake_registry: FakeRegistry, connect: Connect
+) -> None:
+    """A front end's error page is neither an empty list nor the end."""
+    names = fill(fake_registry, 2)
+    headers = {"Content-Type": "text/html"}
+    fake_registry.fail("GET", "/tags/list", status=200, body=b"<p>", headers=headers, times=1)
+    assert await connect(fake_registry.host).list_tags("a/b") == names
+
+
+async def test_walk_that_loses_its_place_for_ever_is_an_error(
+    fake_registry: FakeRegistry, connect: Connect
+) -> None:
+    """A list without its last page is never taken for the whole."""
+    fake_registry.page_size = 3
+    fill(fake_registry, 5)
+    fake_registry.fail("GET", "last=", status=404)
+    with pytest.raises(ProtocolError, match="ends before its last page"):
+        await connect(fake_registry.host).list_tags("a/b")
 
 
 async def test_walk_that_loses_its_place_starts_again(

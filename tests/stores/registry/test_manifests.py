@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import (
+    AccessDenied,
     IntegrityError,
     NotFound,
     ProtocolError,
@@ -16,17 +19,15 @@ from imgmigrate.errors import (
 from imgmigrate.oci.manifest import LARGEST_MANIFEST, Manifest
 from imgmigrate.oci.reference import Digest
 from tests.fakes.registry import Distribution2, FakeRegistry
+from tests.fakes.registry.profiles import Ghcr
+from tests.stores.registry.samples import foreign
+from tests.stores.registry.samples import manifest as parsed
 from tests.support.images import KINDS, image
 
 if TYPE_CHECKING:
     from tests.stores.registry.conftest import Connect
 
 DIGEST_HEADER = "Docker-Content-Digest"
-
-
-def parsed(kind: str = "image") -> Manifest:
-    made = KINDS[kind]("a")
-    return Manifest.parse(made.raw, made.media_type)
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -57,7 +58,7 @@ async def test_head_that_says_too_little_is_asked_again_with_get(
     assert fake_registry.count("GET", "/manifests/") == 1
 
 
-@pytest.mark.parametrize("status", [400, 405, 501])
+@pytest.mark.parametrize("status", [400, 403, 405, 501])
 async def test_head_that_is_not_offered_is_asked_again_with_get(
     fake_registry: FakeRegistry, connect: Connect, status: int
 ) -> None:
@@ -220,6 +221,106 @@ async def test_refused_manifest_is_rejected_with_its_code(
         await connect(fake_registry.host).put_manifest("a", "new", parsed())
     assert caught.value.code == code
     assert fake_registry.arrivals == 1
+
+
+async def test_manifest_that_is_only_among_the_blobs_is_read_there(
+    fake_registry: FakeRegistry, connect: Connect
+) -> None:
+    """What was pushed as a blob is found by its digest, and never by a tag."""
+    made = image()
+    fake_registry.storage.add_blob("a", made.raw, made.top)
+    store = connect(fake_registry.host)
+    found = await store.manifest("a", made.top)
+    assert (found.raw, found.media_type) == (made.raw, made.media_type)
+    with pytest.raises(NotFound):
+        await store.manifest("a", "1")
+    assert fake_registry.count("GET", "/blobs/") == 1
+
+
+@pytest.mark.parametrize("data", [b"a layer", b"{}", b" " * (LARGEST_MANIFEST + 1)])
+async def test_blob_that_is_no_manifest_is_not_found_as_one(
+    fake_registry: FakeRegistry, connect: Connect, data: bytes
+) -> None:
+    """An index may list layers: they are told from manifests without being read whole."""
+    digest = Digest.of(data)
+    fake_registry.storage.add_blob("a", data, digest)
+    with pytest.raises(NotFound, match="MANIFEST_UNKNOWN"):
+        await connect(fake_registry.host).manifest("a", digest)
+
+
+async def test_web_page_instead_of_a_manifest_is_tried_again(
+    fake_registry: FakeRegistry, connect: Connect
+) -> None:
+    """GAR's front end says 200 and means an error."""
+    top = fake_registry.put_image("a", "1", image())
+    headers = {"Content-Type": "text/html; charset=utf-8"}
+    fake_registry.fail("*", "/manifests/", status=200, body=b"<p>", headers=headers, times=3)
+    store = connect(fake_registry.host)
+    found = await store.head("a", "1")
+    assert found is not None
+    assert found.digest == top
+    fake_registry.fail("GET", "/manifests/", status=200, body=b"<p>", headers=headers)
+    with pytest.raises(TransientError, match="web page"):
+        await store.manifest("a", "1")
+
+
+async def test_head_of_who_is_about_to_write_has_the_right_to_push(connect: Connect) -> None:
+    """A repository that is not there yet is hidden from readers, and is told to writers."""
+    async with Ghcr() as registry:
+        user = registry.user
+        assert user is not None
+        config = RegistryConfig(plain_http=True, username=user.name, password=user.password)
+        store = connect(registry.host, config)
+        with pytest.raises(AccessDenied):
+            await store.head("team/new", "1")
+        assert await store.head("team/new", "1", to_write=True) is None
+
+
+@pytest.mark.parametrize(("status", "code"), [(429, "TOOMANYREQUESTS"), (504, "UNKNOWN")])
+async def test_manifest_that_was_taken_all_the_same_is_not_sent_again(
+    fake_registry: FakeRegistry, connect: Connect, status: int, code: str
+) -> None:
+    """Pulp answers 429 to what it goes on doing."""
+    prepared(fake_registry)
+    fake_registry.put_image("a", "new", image("a"))
+    fake_registry.fail("PUT", "/manifests/", status=status, code=code)
+    await connect(fake_registry.host).put_manifest("a", "new", parsed())
+    assert [each.method for each in fake_registry.requests] == ["PUT", "HEAD"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "TAG_INVALID"), (403, "DENIED"), (409, "TAG_IMMUTABLE"), (412, "PRECONDITION")],
+)
+async def test_tag_that_may_not_be_overwritten_is_rejected_unless_it_is_right(
+    fake_registry: FakeRegistry, connect: Connect, status: int, code: str
+) -> None:
+    """ECR refuses even what the tag shows already; that is done, anything else is said."""
+    message = "the tag cannot be overwritten because the repository is immutable"
+    body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
+    fake_registry.fail("PUT", "/manifests/", status=status, body=body)
+    fake_registry.put_image("a", "same", image("a"))
+    fake_registry.put_image("a", "other", image("b"))
+    store = connect(fake_registry.host)
+    await store.put_manifest("a", "same", parsed())
+    with pytest.raises(Rejected, match="lift its protection") as caught:
+        await store.put_manifest("a", "other", parsed())
+    assert caught.value.code == code
+    assert fake_registry.count("PUT", "/manifests/other") == 1
+
+
+async def test_refusal_of_foreign_layers_dressed_as_a_failure_is_final(
+    fake_registry: FakeRegistry, connect: Connect
+) -> None:
+    """Distribution answers 500 to their URLs, for ever; to anything else a 500 may pass."""
+    fake_registry.fail("PUT", "/manifests/", status=500)
+    store = connect(fake_registry.host)
+    with pytest.raises(Rejected, match="foreign layers"):
+        await store.put_manifest("a", "foreign", foreign())
+    assert fake_registry.count("PUT", "/manifests/foreign") == 1
+    with pytest.raises(TransientError):
+        await store.put_manifest("a", "own", parsed())
+    assert fake_registry.count("PUT", "/manifests/own") == 5
 
 
 async def test_repository_that_must_be_created_first_is_not_found(

@@ -10,7 +10,11 @@ from imgmigrate.config.model import RegistryConfig, Tls
 from imgmigrate.errors import AuthenticationError, NotFound, Rejected
 from imgmigrate.oci.manifest import Descriptor, Manifest
 from imgmigrate.oci.reference import Digest
-from imgmigrate.stores.base import Mounted
+from imgmigrate.stores.base import Mounted, OtherForm
+from imgmigrate.stores.registry import remote
+from imgmigrate.stores.registry.forms import Form, Forms
+from imgmigrate.stores.registry.quirks import Quirks
+from tests.stores.registry.samples import foreign
 from tests.support import registries
 from tests.support.docker_registry import PASSWORD, USERNAME
 from tests.support.images import KINDS, layer
@@ -141,10 +145,45 @@ async def test_wrong_bytes_and_missing_blobs_are_rejected(
     server = docker_registry()
     store = connect(server.host, settings(server))
     data = layer("real")
-    with pytest.raises(Rejected, match="DIGEST_INVALID"):
-        await upload(store, "a", Digest.of(data), bytes(len(data)))
+    for kind in (OtherForm, Rejected):  # whole by PUT, then by PATCH
+        with pytest.raises(kind, match="DIGEST_INVALID"):
+            await upload(store, "a", Digest.of(data), bytes(len(data)))
     image = KINDS["image"]("real")
     with pytest.raises(Rejected) as caught:
         await store.put_manifest("a", "v1", Manifest.parse(image.raw, image.media_type))
     assert caught.value.code == "MANIFEST_BLOB_UNKNOWN"
     assert await store.head("a", "v1") is None
+
+
+@pytest.mark.parametrize("form", Form)
+@pytest.mark.parametrize("size", [0, 1, 100_000, 250_000])
+async def test_every_form_of_upload_is_taken(
+    docker_registry: StartRegistry,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    form: Form,
+    size: int,
+) -> None:
+    """In one PUT, in one PATCH, and in chunks of 100,000 bytes."""
+    if form is Form.CHUNKS:
+        monkeypatch.setattr(remote, "quirks_of", lambda _: Quirks(largest_body=100_000))
+    if form is Form.PATCH:
+        monkeypatch.setattr(Forms, "of", lambda *_: form)
+    server = docker_registry()
+    data = layer("real", 300_000)[:size]
+    await upload(connect(server.host, settings(server)), "a", Digest.of(data), data)
+    assert registries.get_blob(server.remote, "a", Digest.of(data)) == data
+
+
+async def test_foreign_layers_are_refused_for_good(
+    docker_registry: StartRegistry, connect: Connect
+) -> None:
+    """The registry says 500, which would be tried again for anything else."""
+    server = docker_registry()
+    store = connect(server.host, settings(server))
+    config = next(iter(foreign().blobs))
+    for digest, data in KINDS["image"]("a").blobs.items():
+        if digest == config.digest:
+            await upload(store, "a", digest, data)
+    with pytest.raises(Rejected, match=r"500.*validation\.manifests\.urls\.allow"):
+        await store.put_manifest("a", "v1", foreign())

@@ -1,4 +1,4 @@
-"""Trying again, and pausing when asked to."""
+"""Trying again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imgmigrate.errors import ProtocolError, RateLimited, Rejected, TransientErr
 from imgmigrate.events import Retrying
 from imgmigrate.stores.registry.http import retries
 from imgmigrate.stores.registry.http.limits import Timeouts
-from imgmigrate.stores.registry.http.retries import Pace, retrying
+from imgmigrate.stores.registry.http.retries import retrying
 from tests.support.images import image
 
 if TYPE_CHECKING:
@@ -107,40 +107,6 @@ async def test_retry_after_is_waited_for(sink: Recorder) -> None:
     assert sink.events == [Retrying("x", "busy", 7.0)]
     delay = retries._wait(RateLimited("x", "busy", retry_after=7.0))
     assert 7 <= delay <= 8
-
-
-async def test_pause_holds_every_request_until_it_is_over(clock: Clock) -> None:
-    """One 429 is enough for all."""
-    pace = Pace()
-    pace.pause(600)
-    pace.pause(1)  # the longer one stands
-    waiting = asyncio.create_task(pace.wait())
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    clock.advance(601)
-    await waiting
-
-
-async def test_requests_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No more than so many hold a slot; leaving frees it, whatever happened."""
-    monkeypatch.setattr(retries, "REQUESTS_AT_ONCE", 2)
-    pace = Pace()
-    free = asyncio.Event()
-    inside: list[int] = []
-
-    async def ask(number: int) -> None:
-        async with pace:
-            inside.append(number)
-            await free.wait()
-
-    async with asyncio.TaskGroup() as tasks:
-        for number in range(5):
-            tasks.create_task(ask(number))
-        for _ in range(10):
-            await asyncio.sleep(0)
-        assert inside == [0, 1]
-        free.set()
-    assert len(inside) == 5
 
 
 async def test_server_that_trickles_is_given_up(

@@ -11,6 +11,7 @@ from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import (
     AccessDenied,
     IntegrityError,
+    NotFound,
     ProtocolError,
     Rejected,
     StoreError,
@@ -18,8 +19,10 @@ from imgmigrate.errors import (
 )
 from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.oci.reference import Digest
-from imgmigrate.stores.base import Mounted
+from imgmigrate.stores.base import Mounted, OtherForm
+from imgmigrate.stores.registry import remote
 from imgmigrate.stores.registry.http.limits import Timeouts
+from imgmigrate.stores.registry.quirks import Quirks
 from tests.fakes.registry import Distribution2, FakeRegistry, Hostile, User
 from tests.support.images import image, layer
 
@@ -144,7 +147,7 @@ async def test_mount_asks_for_both_repositories_push_first(connect: Connect) -> 
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(403, AccessDenied), (413, Rejected), (429, TransientError)]
+    ("status", "kind"), [(403, AccessDenied), (409, Rejected), (429, TransientError)]
 )
 async def test_early_answer_is_told_with_its_status(
     connect: Connect, status: int, kind: type[StoreError]
@@ -242,11 +245,106 @@ async def test_token_that_ends_during_an_upload_is_transient(connect: Connect) -
 async def test_wrong_bytes_are_rejected_by_the_registry(
     fake_registry: FakeRegistry, connect: Connect
 ) -> None:
-    """The registry's own check is the last."""
+    """The registry's own check is the last, once every form has been tried."""
+    store = connect(fake_registry.host)
+    for kind in (OtherForm, Rejected):
+        upload = await begin(store)
+        await upload.write(bytes(len(DATA)))
+        with pytest.raises(kind, match="DIGEST_INVALID"):
+            await upload.commit()
+
+
+@pytest.mark.parametrize("digest", [f"sha256:{'0' * 64}", "sha256:../../etc"])
+async def test_blob_that_is_stored_as_another_is_found_out(
+    fake_registry: FakeRegistry, connect: Connect, digest: str
+) -> None:
+    """What the registry says that it stored is what was sent."""
+    fake_registry.rewrite("PUT", "/uploads/", {"Docker-Content-Digest": digest})
     upload = await begin(connect(fake_registry.host))
-    await upload.write(bytes(len(DATA)))
-    with pytest.raises(Rejected, match="DIGEST_INVALID"):
-        await upload.commit()
+    with pytest.raises(StoreError, match=r"instead|Docker-Content-Digest"):
+        await finish(upload)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (404, "BLOB_UPLOAD_UNKNOWN"),
+        (400, "BLOB_UPLOAD_INVALID"),
+        (416, "RANGE_INVALID"),
+        (404, "UNKNOWN"),
+    ],
+)
+async def test_session_that_is_gone_is_transient(
+    fake_registry: FakeRegistry, connect: Connect, status: int, code: str
+) -> None:
+    """A new session heals that the old one is lost, whatever a registry calls it."""
+    store = connect(fake_registry.host)
+    first = bytes(len(DATA))  # proves that the form is not what is refused
+    await finish(await begin(store, first), first)
+    fake_registry.fail("PUT", "/uploads/", status=status, code=code)
+    upload = await begin(store)
+    with pytest.raises(TransientError, match="session is gone"):
+        await finish(upload)
+
+
+async def test_repository_that_is_gone_is_no_lost_session(
+    fake_registry: FakeRegistry, connect: Connect
+) -> None:
+    """A missing repository stays missing."""
+    fake_registry.fail("PUT", "/uploads/", status=404, code="NAME_UNKNOWN")
+    upload = await begin(connect(fake_registry.host))
+    with pytest.raises(NotFound, match="create the repository"):
+        await finish(upload)
+
+
+@pytest.mark.parametrize(("cuts", "hinted"), [(True, True), (False, False)])
+async def test_cut_instead_of_an_answer_is_explained_where_it_means_absence(
+    fake_registry: FakeRegistry,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    cuts: bool,
+    hinted: bool,
+) -> None:
+    """ECR hangs up on pushes to a repository that is not there."""
+    monkeypatch.setattr(remote, "quirks_of", lambda _: Quirks(cuts_absent=cuts))
+    fake_registry.drop("POST", "/uploads/", times=None)
+    with pytest.raises(TransientError) as caught:
+        await connect(fake_registry.host).start_upload("a", BLOB)
+    assert ("repository does not exist" in str(caught.value)) is hinted
+
+
+@pytest.mark.parametrize("status", [301, 307])
+async def test_upload_that_is_redirected_elsewhere_is_refused(
+    fake_registry: FakeRegistry, connect: Connect, status: int
+) -> None:
+    """Nothing is written where nobody chose, and the error says where that would be."""
+    headers = {"Location": f"http://{fake_registry.cdn_host}/x"}
+    fake_registry.fail("*", "/uploads/", status=status, body=b"", headers=headers)
+    with pytest.raises(ProtocolError, match=f"redirects.*{fake_registry.cdn_host}"):
+        await connect(fake_registry.host).start_upload("a", BLOB)
+    assert not fake_registry.cdn_requests
+
+
+async def test_put_that_is_redirected_is_refused(
+    fake_registry: FakeRegistry, connect: Connect
+) -> None:
+    """A body that is sent once cannot follow."""
+    headers = {"Location": "/elsewhere"}
+    fake_registry.fail("PUT", "/uploads/", status=307, body=b"", headers=headers)
+    upload = await begin(connect(fake_registry.host))
+    with pytest.raises(ProtocolError, match="redirects what is written"):
+        await finish(upload)
+
+
+async def test_post_follows_a_redirect_within_the_registry(
+    fake_registry: FakeRegistry, connect: Connect
+) -> None:
+    """A 308 to another path of the same origin keeps method and credentials."""
+    headers = {"Location": "/v2/a/blobs/uploads/"}
+    fake_registry.fail("POST", "/b/", status=308, body=b"", headers=headers)
+    upload = await connect(fake_registry.host).start_upload("b", BLOB)
+    assert not isinstance(upload, Mounted)
+    assert [each.status for each in fake_registry.matching("POST", "")] == [308, 202]
 
 
 async def test_more_or_fewer_bytes_than_promised_are_never_committed(
@@ -313,8 +411,7 @@ async def test_cancelled_write_leaves_no_task(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    ours = {each for each in asyncio.all_tasks() - before if "RegistryUpload" in repr(each)}
-    assert not ours
+    assert not {each for each in asyncio.all_tasks() - before if "Sending" in repr(each)}
     await upload.abort()
 
 

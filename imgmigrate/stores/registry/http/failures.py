@@ -7,6 +7,8 @@ Pure but for knowing aiohttp's exceptions. Texts of servers go into messages onl
 from __future__ import annotations
 
 import json
+import os
+import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -31,12 +33,29 @@ from imgmigrate.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Diagnosis", "connection_failure", "diagnose", "failure", "retry_after"]
+__all__ = [
+    "PARTS_MISSING",
+    "Diagnosis",
+    "connection_failure",
+    "diagnose",
+    "failure",
+    "is_immutable",
+    "is_web_page",
+    "retry_after",
+    "web_page",
+]
 
 # Heal by themselves, often: the list of crane and regclient, and Cloudflare's 52x.
 TRANSIENT = frozenset({408, 425, 499, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 # Quay and Harbor say 409 and 412, ECR says it in words (protocol 3.6).
-_IMMUTABLE = ("immutable", "TAG_ALREADY_EXISTS")
+_IMMUTABLE = ("immutable", "tag_already_exists", "block pushing existing tags")
+_IS_IMMUTABLE = "the tag cannot be overwritten there; choose another tag or lift its protection"
+# Of several errors, and of several ways to say it, what tells how to heal comes first.
+PARTS_MISSING = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
+# How a server says that it wants another client certificate, or one at all (RFC 8446 6.2).
+_CERTIFICATE_ALERT = re.compile(
+    r"ALERT_(BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_[A-Z]+|UNKNOWN_CA)\b"
+)
 _HINTS: Mapping[str, str] = {
     "NAME_UNKNOWN": "create the repository there, or check its name",
     "NAME_INVALID": "the registry does not allow this repository name",
@@ -60,7 +79,10 @@ def diagnose(body: bytes) -> Diagnosis:
     except (ValueError, RecursionError):
         return Diagnosis()
     errors = document.get("errors") if isinstance(document, dict) else None
-    first = errors[0] if isinstance(errors, list) and errors else document
+    entries = errors if isinstance(errors, list) and errors else [document]
+    # MANIFEST_INVALID is often followed by what is wrong with it (protocol 3.5).
+    telling = (each for each in entries if isinstance(each, dict) and _is_telling(each))
+    first = next(telling, entries[0])
     if not isinstance(first, dict):
         return Diagnosis()
     message = (
@@ -81,13 +103,39 @@ def failure(
     cause = f"{_summary(status)} ({status})" + (f": {text}" if text else "")
     kind = _kind(status, found)
     hint = _HINTS.get(found.code or "")
-    if any(word in text for word in _IMMUTABLE) or (status in (409, 412) and kind is Rejected):
-        hint = "the tag cannot be overwritten there; choose another tag or lift its protection"
+    if kind is not RateLimited and _is_immutable(status, text):
+        kind, hint = Rejected, _IS_IMMUTABLE
     if kind is RateLimited and "increase-rate-limit" in text:
         hint = "log in to Docker Hub or wait until its pull limit renews"
+    # Quay (protocol 3.7).
+    if status == 405 and found.code == "DENIED":
+        hint = "the registry is in read-only mode; run apply again when it is not"
+    if status == 407:
+        hint = "check the user and password in the proxy's URL"
     if status == 413:
         hint = "the registry or a proxy before it limits how much may be sent at once"
+    if status == 400 and _wants_tls(body):
+        hint = "it speaks TLS: remove plain_http from its entry in registries"
+    if status == 431 or (status == 400 and _is_header_too_large(body)):
+        hint = "the token is too long for the registry's front end; use credentials of fewer groups"
     return kind(subject, cause, hint=hint, status=status, code=found.code, retry_after=after)
+
+
+def is_immutable(error: StoreError) -> bool:
+    """Tell whether a tag was refused because it may not be written a second time."""
+    return error.hint == _IS_IMMUTABLE
+
+
+def is_web_page(content_type: str | None) -> bool:
+    """Tell a page for people, such as a login or a front end's error, from an API's answer."""
+    return (content_type or "").partition(";")[0].strip().lower() == "text/html"
+
+
+def web_page(subject: str, status: int) -> TransientError:
+    """Make the error of a web page where a registry should have answered."""
+    hint = "if it stays so: something before the registry answers for it; check the address"
+    cause = f"a web page came instead of a registry's answer ({status})"
+    return TransientError(subject, cause, hint=hint, status=status)
 
 
 def retry_after(text: str | None, longest: float) -> float | None:
@@ -113,6 +161,11 @@ def connection_failure(subject: str, url: str, error: Exception) -> StoreError:
         hint = f'set registries."{host}".tls.ca_file to the authority that signed it'
         text = f"the certificate of {host} is not trusted: {inner.verify_message}"
         return Rejected(subject, text, hint=hint)
+    # TLS 1.3 tells it with the first answer: then aiohttp's error only hides ssl's.
+    if (alert := _CERTIFICATE_ALERT.search(str(inner))) is not None:
+        hint = f'set registries."{host}".tls.client_cert and client_key to one that it accepts'
+        text = f"{host} wants a client certificate that it knows"
+        return Rejected(subject, f"{text}: {alert[1].lower().replace('_', ' ')}", hint=hint)
     if isinstance(inner, ssl.SSLError) or isinstance(error, aiohttp.ClientConnectorSSLError):
         if any(
             word in str(inner) for word in ("WRONG_VERSION_NUMBER", "RECORD_LAYER", "HTTP_REQUEST")
@@ -129,11 +182,35 @@ def connection_failure(subject: str, url: str, error: Exception) -> StoreError:
         return TransientError(subject, f"{cause}: {reason}", hint=hint)
     if isinstance(error, TimeoutError):
         return TransientError(subject, f"{host} did not answer in time")
+    if _wants_tls(str(error).encode()):
+        hint = f'remove plain_http from registries."{host}"'
+        return Rejected(subject, f"{host} speaks TLS and was asked in the clear", hint=hint)
     if isinstance(error, (aiohttp.InvalidURL, aiohttp.ClientResponseError)):
         return ProtocolError(subject, f"{host} answered what is not HTTP: {reason}")
     if isinstance(error, (aiohttp.ClientError, OSError)):
         return TransientError(subject, f"the connection to {host} broke: {reason}")
     return ProtocolError(subject, f"{host} cannot be asked: {reason}")
+
+
+def _is_telling(entry: dict[str, Any]) -> bool:
+    return _text(entry, "code") in PARTS_MISSING
+
+
+def _is_immutable(status: int, text: str) -> bool:
+    lower = text.lower()
+    return status in (400, 403, 405, 409, 412) and (
+        status in (409, 412) or any(word in lower for word in _IMMUTABLE)
+    )
+
+
+def _wants_tls(text: bytes) -> bool:
+    """Tell what Go's server and nginx say to plain HTTP where they speak TLS."""
+    return b"HTTP request to an HTTPS server" in text or b"HTTP request was sent to HTTPS" in text
+
+
+def _is_header_too_large(body: bytes) -> bool:
+    """Tell the front ends of ACR that refuse long tokens (protocol 1.3)."""
+    return b"Header Or Cookie Too Large" in body or b"Request Too Long" in body
 
 
 def _kind(status: int, found: Diagnosis) -> type[StoreError]:
@@ -156,6 +233,7 @@ def _summary(status: int) -> str:
         403: "denied",
         404: "not found",
         405: "not allowed",
+        407: "the proxy wants credentials",
         413: "too large",
         415: "media type refused",
         429: "too many requests",
@@ -168,6 +246,10 @@ def _reason(error: Exception) -> str:
     inner = getattr(error, "os_error", None) or error
     if isinstance(inner, socket.gaierror):
         return "its name does not resolve"
+    # asyncio says "Connect call failed ('10.0.0.1', 443)"; the system says why.
+    number = inner.errno if isinstance(inner, OSError) else None
+    if number is not None and not isinstance(inner, ssl.SSLError):
+        return os.strerror(number)
     text = getattr(inner, "strerror", None) or getattr(inner, "message", None) or str(inner)
     return str(text) or type(inner).__name__
 

@@ -11,13 +11,16 @@ ERROR_BODY = 64 * 1024
 # Tokens of registries with many scopes reach some 10 KB; a megabyte is an attack.
 TOKEN_BODY = 1024 * 1024
 # distribution 2.8 sends all tags in one page: a hundred thousand long ones are 13 MB.
-TAGS_BODY = 64 * 1024 * 1024
+TAGS_BODY = 24 * 1024 * 1024
+# More digits than any size has; Python refuses to read very long numbers.
+LONGEST_NUMBER = 18
+# Bytes that a body must bring in `Timeouts.read` seconds of waiting for it: below that a
+# transfer would take years, and holds its place against all others.
+LEAST_PROGRESS = 1024
 # Upload locations and signed URLs are several KB; aiohttp's own limit is 8190 (protocol 3.2).
 HEADER_LINE = 64 * 1024
 # Registry, load balancer, storage, CDN; more is a loop.
 MOST_REDIRECTS = 5
-# What many registries' front ends bear from one client without answering 429.
-REQUESTS_AT_ONCE = 64
 # regclient's and oras' default.
 ATTEMPTS = 5
 
@@ -30,11 +33,14 @@ class Timeouts:
     recommended stall limits. `commit` is long because registries hash and move a whole layer
     before they answer its last byte. `stall` bounds a destination that takes no bytes, which
     aiohttp does not watch. `first_retry` doubles up to `longest_retry`; a `Retry-After` is
-    obeyed up to `longest_pause`. `helper` bounds a credential helper, which may ask a person.
+    obeyed up to `longest_pause`. `answer` bounds the way to the end of an answer's headers,
+    which a server may send byte by byte. `helper` bounds a credential helper, which may ask
+    a person.
     """
 
     connect: float = 15
     read: float = 60
+    answer: float = 120
     commit: float = 600
     stall: float = 60
     first_retry: float = 0.5

@@ -1,4 +1,4 @@
-"""Try again what may heal, and pause a registry that asks for it.
+"""Try again what may heal.
 
 Only for requests that can be sent twice: those without a body, and manifests. A blob that
 breaks midway is the engine's to restart, from where it stopped.
@@ -6,7 +6,6 @@ breaks midway is the engine's to restart, from where it stopped.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from typing import TYPE_CHECKING, TypeVar
@@ -15,7 +14,7 @@ import stamina
 
 from imgmigrate.errors import TransientError
 from imgmigrate.events import Retrying
-from imgmigrate.stores.registry.http.limits import ATTEMPTS, REQUESTS_AT_ONCE
+from imgmigrate.stores.registry.http.limits import ATTEMPTS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,42 +22,13 @@ if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.stores.registry.http.limits import Timeouts
 
-__all__ = ["Pace", "retrying"]
+__all__ = ["retrying"]
 
 T = TypeVar("T")
 _RANDOM = random.SystemRandom()
 
 # Retries are events of ours; stamina's own log line would be printed into the progress.
 logging.getLogger("stamina").setLevel(logging.ERROR)
-
-
-class Pace:
-    """How fast one registry may be asked: so many requests at once, and none in a pause.
-
-    A slot is held for one request and answer, never while waiting for anything else.
-    """
-
-    def __init__(self) -> None:
-        self._slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
-        self._until = 0.0
-
-    async def __aenter__(self) -> None:
-        await self.wait()
-        await self._slots.acquire()
-
-    async def __aexit__(self, *_: object) -> None:
-        self._slots.release()
-
-    async def wait(self) -> None:
-        """Wait until no pause is left."""
-        left = self._until - asyncio.get_running_loop().time()
-        if left > 0:
-            await asyncio.sleep(left)
-            await self.wait()  # it may have grown meanwhile
-
-    def pause(self, seconds: float) -> None:
-        """Let every request to this registry wait; a longer pause stands."""
-        self._until = max(self._until, asyncio.get_running_loop().time() + seconds)
 
 
 async def retrying(

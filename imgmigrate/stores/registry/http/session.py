@@ -1,29 +1,41 @@
-"""One HTTP session for a whole run: single requests in, answers or `StoreError`s out.
+"""One HTTP client for a whole run: single requests in, answers or `StoreError`s out.
 
 No retries, no authentication and no redirects: those are decisions, and are made by
-`exchange.py` and `retries.py`. The settings below are each a trap of aiohttp's that a
-migration falls into (requoted URLs, silent decompression, a total timeout of 300 s, cookies).
+`remote.py` and `retries.py`. Whatever a server sends is bounded here, in bytes and in time,
+and no connection goes deeper into a network than `addresses.py` allows. The settings below
+are each a trap of aiohttp's that a migration falls into (requoted URLs, silent decompression,
+a total timeout of 300 s, cookies).
 """
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
 
 from imgmigrate import __version__
 from imgmigrate.errors import ProtocolError, TransientError
+from imgmigrate.stores.registry.http.addresses import Depth, Map, Refused, Resolver, sockets
 from imgmigrate.stores.registry.http.failures import connection_failure
-from imgmigrate.stores.registry.http.limits import ERROR_BODY, HEADER_LINE, Timeouts
+from imgmigrate.stores.registry.http.limits import (
+    ERROR_BODY,
+    HEADER_LINE,
+    LEAST_PROGRESS,
+    LONGEST_NUMBER,
+    Timeouts,
+)
 from imgmigrate.stores.registry.http.trust import Proxies
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Mapping
+    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
     from types import TracebackType
 
-    from imgmigrate.stores.registry.http.trust import Trust
+    from imgmigrate.stores.registry.http.trust import Proxy, Trust
 
 __all__ = ["Answer", "Body", "Http", "Request"]
 
@@ -88,8 +100,8 @@ class Answer:
     returns the connection if the body was read to its end, and closes it otherwise.
     """
 
-    def __init__(self, raw: aiohttp.ClientResponse, request: Request) -> None:
-        self._raw, self._request = raw, request
+    def __init__(self, raw: aiohttp.ClientResponse, request: Request, timeouts: Timeouts) -> None:
+        self._raw, self._request, self._timeouts = raw, request, timeouts
         self.status = raw.status
         self.url = request.url
         self.body = b""
@@ -107,38 +119,63 @@ class Answer:
     def length(self) -> int | None:
         """What `Content-Length` says; None if it is absent or not a number."""
         text = self.header("Content-Length") or ""
-        return int(text) if text.isascii() and text.isdigit() else None
+        is_number = text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
+        return int(text) if is_number else None
 
     async def load(self, limit: int) -> None:
         """Read the whole body; ProtocolError above `limit` bytes."""
-        await self._load(limit)
-        if len(self.body) > limit:
+        body = await self._read(limit, self._timeouts.commit)
+        if body is None:
             cause = f"the answer is longer than {limit} bytes"
             raise ProtocolError(self._request.subject, cause, status=self.status)
+        self.body = body
 
     async def settle(self) -> None:
-        """Read the beginning of an error's body, so that the connection can serve again."""
-        await self._load(ERROR_BODY)
+        """Read an error's body if it is short, so that the connection can serve again."""
+        self.body = await self._read(ERROR_BODY, self._timeouts.read) or b""
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives; TransientError if it breaks or stalls."""
-        try:
-            async for piece in self._raw.content.iter_any():
-                yield piece
-        except (aiohttp.ClientError, OSError) as error:
-            raise connection_failure(self._request.subject, self.url, error) from error
+        """Yield the body as it arrives; TransientError if it breaks, stalls or only trickles.
 
-    async def _load(self, limit: int) -> None:
+        Time that the caller takes for a piece is not held against the server.
+        """
+        loop, waited, arrived = asyncio.get_running_loop(), 0.0, 0
+        while True:
+            began = loop.time()
+            try:
+                # aiohttp's own limit starts again with every byte, also with those of an
+                # endless chunk extension that no piece ever comes from.
+                async with asyncio.timeout(self._timeouts.read):
+                    piece = await self._raw.content.readany()
+            except (aiohttp.ClientError, OSError) as error:
+                raise connection_failure(self._request.subject, self.url, error) from error
+            if not piece:
+                return
+            waited, arrived = waited + loop.time() - began, arrived + len(piece)
+            if waited >= self._timeouts.read:
+                if arrived < LEAST_PROGRESS:
+                    cause = f"it sent only {arrived} bytes in {waited:.0f} s"
+                    raise TransientError(self._request.subject, cause)
+                waited, arrived = 0.0, 0
+            yield piece
+
+    async def _read(self, limit: int, seconds: float) -> bytes | None:
+        """The whole body; None, and the connection is closed, if it is longer than `limit`."""
         if self._is_closed:
-            return
+            return self.body
         parts, size = [], 0
-        async for piece in self.pieces():
-            parts.append(piece)
-            size += len(piece)
-            if size > limit:
-                self._raw.close()
-                break
-        self.body = b"".join(parts)[: limit + 1]
+        try:
+            async with asyncio.timeout(seconds):
+                async for piece in self.pieces():
+                    parts.append(piece)
+                    size += len(piece)
+                    if size > limit:
+                        self._raw.close()
+                        return None
+        except TimeoutError:
+            cause = f"the answer did not arrive whole in {seconds:g} s"
+            raise TransientError(self._request.subject, cause) from None
+        return b"".join(parts)
 
     async def __aenter__(self) -> Self:
         return self
@@ -155,11 +192,17 @@ class Answer:
 
 
 class Http:
-    """The session: one for a run, shared by all registries, made while the loop runs."""
+    """The client: one for a run, shared by all registries, made while the loop runs.
 
-    def __init__(self, timeouts: Timeouts | None = None) -> None:
+    `named` are the hosts of the config that every registry may point at, wherever they lie.
+    Connections of different depths are never shared: a registry must not get inside through
+    one that was opened for another.
+    """
+
+    def __init__(self, timeouts: Timeouts | None = None, named: Iterable[str] = ()) -> None:
         self.timeouts = timeouts = timeouts or Timeouts()
-        self._session = _session()
+        self._map = Map(named)
+        self._sessions: dict[Depth, aiohttp.ClientSession] = {}
         self._proxies = Proxies()
         self._usual = aiohttp.ClientTimeout(
             total=None, connect=None, sock_connect=timeouts.connect, sock_read=timeouts.read
@@ -177,35 +220,67 @@ class Http:
         if request.body is not None:
             # Without it aiohttp sends chunks, which storage behind registries refuses.
             headers["Content-Length"] = str(request.body.length)
-        proxy = self._proxies.of(request.url)
+        proxy = self._proxies.of(request.url, request.trust)
         is_tls = request.url.startswith("https:")
         authorization = (
             {"Proxy-Authorization": proxy.authorization} if proxy and proxy.authorization else None
         )
         if authorization and not is_tls:
             headers |= authorization
+        limit = self._limit(request, proxy)
         try:
-            raw = await self._session.request(
-                request.method,
-                URL(request.url, encoded=True),
-                headers=headers,
-                data=_data(request.body),
-                allow_redirects=False,
-                ssl=request.trust.context(request.url) if is_tls else True,
-                proxy=proxy.url if proxy else None,
-                proxy_headers=authorization if is_tls else None,
-                timeout=self._patient if request.patient else self._usual,
-            )
+            # A patient request sends a body first, which may take hours; who sends it watches.
+            async with asyncio.timeout(None if request.patient else self.timeouts.answer):
+                raw = await self._session(limit).request(
+                    request.method,
+                    URL(request.url, encoded=True),
+                    headers=headers,
+                    data=_data(request.body),
+                    allow_redirects=False,
+                    ssl=request.trust.context(request.url) if is_tls else True,
+                    proxy=proxy.url if proxy else None,
+                    proxy_headers=authorization if is_tls else None,
+                    timeout=self._patient if request.patient else self._usual,
+                )
         except (aiohttp.ClientError, OSError, ValueError) as error:
+            if isinstance(getattr(error, "os_error", None), Refused):
+                raise _too_deep(request) from None
             raise connection_failure(request.subject, request.url, error) from error
-        answer = Answer(raw, request)
+        answer = Answer(raw, request, self.timeouts)
         if answer.status >= FIRST_ERROR:
             await _settle(answer)
         return answer
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._session.close()
+        async with AsyncExitStack() as stack:
+            for session in self._sessions.values():
+                stack.push_async_callback(session.close)
+
+    def _limit(self, request: Request, proxy: Proxy | None) -> Depth:
+        """How deep this request may connect; a proxy, which the user chose, may be anywhere."""
+        is_own = request.trust.is_own(request.url)
+        limit = self._map.limit(request.url, request.trust.name, is_own=is_own)
+        if proxy is None:
+            return limit
+        if self._map.is_literal_too_deep(urlsplit(request.url).hostname or "", limit):
+            raise _too_deep(request)
+        return Depth.LOCAL
+
+    def _session(self, limit: Depth) -> aiohttp.ClientSession:
+        if limit not in self._sessions:
+            self._sessions[limit] = _session(limit, Resolver(self._map))
+        return self._sessions[limit]
+
+
+def _too_deep(request: Request) -> ProtocolError:
+    parts = urlsplit(request.url)
+    if request.trust.is_own(request.url):
+        cause = f"{parts.netloc} is at an address where no registry can be"
+        return ProtocolError(request.subject, cause, hint="check its name, and what DNS says of it")
+    cause = f"it points to {parts.netloc}, which lies inside a network that it is not part of"
+    hint = f'if that is intended, add to the config: registries: {{"{parts.netloc}": {{}}}}'
+    return ProtocolError(request.subject, cause, hint=hint)
 
 
 async def _settle(answer: Answer) -> None:
@@ -224,13 +299,14 @@ def _data(body: Body | None) -> AsyncIterable[bytes] | None:
     return body.pieces if body is not None and body.length else None
 
 
-def _session() -> aiohttp.ClientSession:
+def _session(limit: Depth, resolver: Resolver) -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(
         limit=0,  # budgets and the pace decide, not a pool whose queue counts as connecting
         limit_per_host=0,
         keepalive_timeout=KEEP_ALIVE,
         ttl_dns_cache=DNS_CACHE,
-        resolver=aiohttp.ThreadedResolver(),
+        resolver=resolver,
+        socket_factory=sockets(limit),
     )
     return aiohttp.ClientSession(
         connector=connector,

@@ -1,8 +1,8 @@
 """Whom to trust, and through which proxy to reach them.
 
-Reads the environment and certificate files; opens no connection. A proxy comes from
-`HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` only: aiohttp's own `trust_env` would also read
-`~/.netrc` and send what it finds there to registries.
+Reads the environment and certificate files; opens no connection. A proxy comes from the
+registry's config or from `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`: aiohttp's own `trust_env`
+would also read `~/.netrc` and send what it finds there to registries.
 """
 
 from __future__ import annotations
@@ -27,19 +27,28 @@ __all__ = ["Proxies", "Proxy", "Trust"]
 
 
 class Trust:
-    """The TLS contexts for one registry and for the servers it points at.
+    """The TLS contexts and the proxy for one registry and for the servers it points at.
 
     A client certificate, and `verify: false`, are for the registry's own host name only;
     its `ca_file` also counts where it redirects to.
     """
 
-    def __init__(self, host: str, settings: Tls) -> None:
-        self._host, self._settings = host, settings
-        self._name = urlsplit(f"//{host}").hostname
+    def __init__(self, host: str, settings: Tls, proxy: str | None = None) -> None:
+        self._host, self._settings, self._proxy = host, settings, proxy
+        self.name = urlsplit(f"//{host}").hostname or ""
+
+    @cached_property
+    def proxy(self) -> Proxy | None:
+        """The proxy of the registry's config, if it has one."""
+        return _proxy(self._proxy, f'registries."{self._host}".proxy') if self._proxy else None
+
+    def is_own(self, url: str) -> bool:
+        """Tell whether a URL reaches the registry's own host name."""
+        return urlsplit(url).hostname == self.name
 
     def context(self, url: str) -> ssl.SSLContext:
         """The context to reach `url` with; ConfigError if a file cannot be used."""
-        return self._own if urlsplit(url).hostname == self._name else self._other
+        return self._own if self.is_own(url) else self._other
 
     @cached_property
     def _own(self) -> ssl.SSLContext:
@@ -93,9 +102,16 @@ class Proxies:
     def __init__(self) -> None:
         self._found = getproxies_environment()
 
-    def of(self, url: str) -> Proxy | None:
-        """The proxy to reach `url` through, if any; UsageError if it is of an unknown kind."""
+    def of(self, url: str, trust: Trust | None = None) -> Proxy | None:
+        """The proxy to reach `url` through, if any; UsageError if it is of an unknown kind.
+
+        That of the registry's config is also for the servers it points at, unless `NO_PROXY`
+        names them.
+        """
         parts = urlsplit(url)
+        if trust is not None and trust.proxy is not None:
+            is_near = self._bypasses(parts.hostname or "", parts.port)
+            return None if is_near and not trust.is_own(url) else trust.proxy
         found = self._found.get(parts.scheme)
         if not found or not parts.hostname or self._bypasses(parts.hostname, parts.port):
             return None

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["append_query", "next_link", "origin_of", "resolve", "same_origin"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_LINK = re.compile(r'\s*,?\s*<([^>]*)>((?:\s*;\s*[^\s=;,"]+(?:\s*=\s*(?:"[^"]*"|[^\s;,"]*))?)*)')
-_NEXT = re.compile(
-    r';\s*rel\s*=\s*(?:"(?:[^"]*\s)?next(?:\s[^"]*)?"|next(?![^\s;,]))', re.IGNORECASE
-)
+# No part can match in two ways: a header of 64 KiB must not cost seconds to read.
+_PARAMETER = re.compile(r'[\s;]*([^\s=;,"<]+)\s*(?:=\s*(?:"([^"]*)"|([^\s;,"]*)))?')
 
 
 def origin_of(url: str) -> tuple[str, str, int]:
@@ -65,7 +63,19 @@ def append_query(url: str, parameter: str) -> str:
 def next_link(lines: Iterable[str]) -> str | None:
     """The target of `Link: <...>; rel="next"`, whatever the order of its parameters."""
     for line in lines:
-        for found in _LINK.finditer(line):
-            if _NEXT.search(found[2]):
-                return found[1]
+        for target, relations in _links(line):
+            if "next" in relations.lower().split():
+                return target
     return None
+
+
+def _links(line: str) -> Iterator[tuple[str, str]]:
+    """Every target of a header line with its `rel`, from left to right (RFC 8288 section 3)."""
+    position = 0
+    while (start := line.find("<", position)) >= 0 and (end := line.find(">", start)) >= 0:
+        position, relations = end + 1, ""
+        while found := _PARAMETER.match(line, position):
+            position = found.end()
+            if found[1].lower() == "rel":
+                relations = relations or found[2] or found[3] or ""
+        yield line[start + 1 : end], relations

@@ -1,0 +1,38 @@
+"""What a request needs, and what it is given for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["Access", "Grant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a request needs: to read or to write `repo`, and to mount from a second one.
+
+    Without a `repo`: to be somebody, or to read the `catalog`.
+    """
+
+    repo: str | None = None
+    push: bool = False
+    mount_from: str | None = None
+    catalog: bool = False
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The token scopes; push first, since some servers honour only the first (protocol 1.3)."""
+        if self.catalog:
+            return ("registry:catalog:*",)
+        if self.repo is None:
+            return ()
+        own = f"repository:{self.repo}:{'pull,push' if self.push else 'pull'}"
+        return (own, f"repository:{self.mount_from}:pull") if self.mount_from else (own,)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A value for `Authorization`; `is_new` if its token was fetched for this very request."""
+
+    header: str = field(repr=False)
+    is_new: bool = False

@@ -1,0 +1,147 @@
+"""One request whose body is handed over piece by piece, while it is on its way.
+
+The request runs as a task of its own from the first piece on; whatever fails ends it. A stall
+is time that the registry takes no bytes, never time that nobody had any for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from imgmigrate.errors import StoreError, TransientError
+from imgmigrate.stores.registry.http.session import Answer, Body
+
+if TYPE_CHECKING:
+    from imgmigrate.stores.registry.remote import Admission, Call, Remote
+
+__all__ = ["Sending"]
+
+# The stall guard watches pieces: larger ones are cut, so that a slow line is not a dead one.
+LARGEST_PIECE = 1024 * 1024
+
+
+class _Pipe:
+    """Hands one piece at a time from `Sending` to the request's body.
+
+    `wanted` is set while the request waits for a piece, that is when all before it went out.
+    """
+
+    def __init__(self) -> None:
+        self.wanted, self._given = asyncio.Event(), asyncio.Event()
+        self._piece: bytes | None = None
+
+    def give(self, piece: bytes | None) -> None:
+        """Hand over the next piece, or the end."""
+        self.wanted.clear()
+        self._piece = piece
+        self._given.set()
+
+    def __aiter__(self) -> _Pipe:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self.wanted.set()
+        await self._given.wait()
+        self._given.clear()
+        piece, self._piece = self._piece, None
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
+
+
+class Sending:
+    """A request with a body of `length` bytes. Its user ends it: `finish`, or `end`.
+
+    `write` and `finish` raise what became of the request, and leave no task behind then.
+    """
+
+    def __init__(self, remote: Remote, call: Call, length: int) -> None:
+        self._remote, self._call, self._length = remote, call, length
+        self._pipe = _Pipe()
+        self._task: asyncio.Task[Answer | StoreError] | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Tell whether the registry may have seen something of it."""
+        return self._task is not None
+
+    async def write(self, piece: bytes) -> None:
+        """Send the next piece; returns when the registry has taken those before it."""
+        for start in range(0, len(piece), LARGEST_PIECE):
+            part = piece[start : start + LARGEST_PIECE]
+            await self._remote.limits.write(len(part))
+            await self._start()
+            await self._ready()
+            self._pipe.give(part)
+
+    async def finish(self) -> Answer:
+        """End the body and wait for the answer; all bytes have been written."""
+        task, patience = await self._start(), self._remote.timeouts.commit
+        try:
+            if self._length:
+                await self._ready(at_end=True)
+                self._pipe.give(None)
+            async with asyncio.timeout(patience):
+                await asyncio.wait({task})
+        except TimeoutError:
+            await self.end()
+            cause = f"the registry did not answer all that was sent in {patience:g} s"
+            raise TransientError(self._call.subject, cause) from None
+        except BaseException:
+            await self.end()
+            raise
+        return self._outcome(task)
+
+    async def end(self) -> None:
+        """Stop the request, which closes its connection, and see it end."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _start(self) -> asyncio.Task[Answer | StoreError]:
+        if self._task is None:
+            # Before the stall guard looks: a pause that the registry asked for is no stall.
+            admission = await self._remote.admit(self._call)
+            self._task = asyncio.create_task(self._send(admission))
+            # Wake whoever waits to write: the answer may come before the last byte.
+            self._task.add_done_callback(lambda _: self._pipe.wanted.set())
+        return self._task
+
+    async def _send(self, admission: Admission) -> Answer | StoreError:
+        """The request; its error is a result, so that it is never lost nor reported twice."""
+        try:
+            body = Body(self._pipe, self._length)
+            return await self._remote.stream(self._call, body, admission)
+        except StoreError as error:
+            return error
+
+    async def _ready(self, *, at_end: bool = False) -> None:
+        """Wait until the next piece is wanted; raise what ended the request, if something did."""
+        stall = self._remote.timeouts.stall
+        try:
+            async with asyncio.timeout(stall):
+                await self._pipe.wanted.wait()
+        except TimeoutError:
+            await self.end()
+            cause = f"the registry took no byte for {stall:g} s"
+            raise TransientError(self._call.subject, cause) from None
+        except BaseException:
+            await self.end()
+            raise
+        if self._task is None or not self._task.done():
+            return
+        self._outcome(self._task)
+        if not at_end:
+            cause = "the registry answered before it had everything"
+            raise TransientError(self._call.subject, cause)
+
+    def _outcome(self, task: asyncio.Task[Answer | StoreError]) -> Answer:
+        """What a finished request came to."""
+        if task.cancelled():
+            raise TransientError(self._call.subject, "its upload was given up")
+        found = task.result()
+        if isinstance(found, StoreError):
+            raise found
+        return found

@@ -1,0 +1,62 @@
+"""Harbor: projects that must exist, 401 for much, Basic challenges after Bearer tokens."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from tests.fakes.registry.access import User
+from tests.fakes.registry.calls import Call, Refusal
+from tests.fakes.registry.server import FakeRegistry
+
+BASIC = {"WWW-Authenticate": 'Basic realm="harbor"'}
+
+
+class Harbor(FakeRegistry):
+    """Harbor 2.x in front of a distribution of its own."""
+
+    scheme = "token"
+    user = User("robot$mover", "Secret-of-the-Robot-1")
+    token_path = "/service/token"
+    service = "harbor-registry"
+    # Projects: nothing is created above a repository (protocol 3.3).
+    namespaces = frozenset({"team"})
+    # `_catalog` is Basic only, and for administrators (protocol 1.1).
+    catalog_status = 401
+    referrers_api = True
+
+    def challenge(
+        self, call: Call, needs: tuple[tuple[str, str], ...], error: str | None
+    ) -> dict[str, str]:
+        """Challenge with Basic once an Authorization was sent (protocol 1.1)."""
+        if "Authorization" in call.request.headers:
+            return BASIC
+        return super().challenge(call, needs, error)
+
+    def granted(self, user: User | None, repo: str, asked: frozenset[str]) -> set[str]:
+        """Grant nothing in a project that is not there."""
+        return super().granted(user, repo, asked) if self.has_namespace(repo) else set()
+
+    async def get_manifest(self, call: Call, repo: str, ref: str) -> web.StreamResponse:
+        """Give another length on HEAD than on GET, as compression does (protocol 2.1)."""
+        response = await super().get_manifest(call, repo, ref)
+        if call.method == "HEAD" and isinstance(response, web.Response):
+            assert isinstance(response.body, bytes)
+            response.body += b"longer"
+        return response
+
+    def mounted(self, call: Call, repo: str, digest: str, source: str | None) -> bool:
+        """Answer 401 to a mount from a project that is not there (harbor#17096)."""
+        if source and not self.has_namespace(source):
+            raise Refusal(401, "UNAUTHORIZED", f"project of {source} not found", headers=BASIC)
+        return super().mounted(call, repo, digest, source)
+
+    def place_of(self, names: list[str], cursor: str) -> int:
+        """Insist on a `last` that is one of the names (protocol 2.2)."""
+        if cursor not in names:
+            raise Refusal(400, "BAD_REQUEST", "the last is invalid")
+        return super().place_of(names, cursor)
+
+    def immutable_tag(self, repo: str, tag: str) -> Refusal:
+        """Say that a tag may not be moved (protocol 3.6)."""
+        message = f"Failed to process request due to '{repo}:{tag}' configured as immutable."
+        return Refusal(412, "PRECONDITION", message)
