@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from imgmigrate import apply_plan, load_config, make_plan
-from imgmigrate.errors import IntegrityError, ProtocolError
+from imgmigrate.errors import IntegrityError, ProtocolError, StoreError
 from imgmigrate.events import Outcome
 from imgmigrate.oci import bounds
 from imgmigrate.oci.bounds import Graph
@@ -21,12 +22,14 @@ from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST, Manifest
 from imgmigrate.oci.reference import Digest
 from tests.fakes.registry import FakeRegistry
 from tests.security.raw import answer, raw_server
+from tests.security.verbs import BLOB, DATA, WAYS, ask
 from tests.support import images
 from tests.support.cli import write_config
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.security.verbs import Way
     from tests.stores.registry.conftest import Connect
 
 HEX = "a" * 64
@@ -186,3 +189,23 @@ async def test_hostile_names_leave_no_file_outside_a_layout(tmp_path: Path) -> N
     assert os.listdir(tmp_path) == ["inner"]
     assert os.listdir(tmp_path / "inner") == ["work"]
     assert not any("owned" in name for _, _, names in os.walk(tmp_path) for name in names)
+
+
+NINES = "9" * 6000  # more digits than Python reads as a number
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("status", [200, 202, 204, 206, 429, 503])
+async def test_numbers_of_thousands_of_digits_break_nothing(
+    connect: Connect, way: Way, status: int
+) -> None:
+    """Every header that holds a count may hold one that nobody can count to."""
+    numbers = [
+        *("Location: /v2/b/blobs/uploads/1", f"Docker-Content-Digest: {BLOB.digest}"),
+        *(f"OCI-Chunk-Min-Length: {NINES}", f"Range: 0-{NINES}", f"Retry-After: {NINES}"),
+        *(f"Content-Range: bytes 0-{NINES}/{NINES}", f"ratelimit-limit: {NINES};w={NINES}"),
+        *(f"ratelimit-remaining: {NINES};w={NINES}", f"Content-Type: {OCI_MANIFEST}"),
+    ]
+    async with raw_server(lambda *_: [answer(DATA, *numbers, status=status)]) as host:
+        with suppress(StoreError):
+            await ask(connect(host), way)

@@ -29,6 +29,7 @@ EVIL = (
     + "x" * 60
     + " ::set-output name=a::pwned"
 )
+WARNING = "\x9b31m\u202e ::error::pwned ##vso[x]"
 # What our own display writes: colours, the cursor, erased lines.
 OURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COMMAND = re.compile(r"(?m)^\s*::[a-z-]|##vso\[|##\[")
@@ -52,17 +53,19 @@ async def test_terminal_gets_nothing_but_text_from_a_server(
     async with FakeRegistry() as new:
         rule = f"  - {{source: {hostile.host}/app, destination: {new.host}/app}}"
         write_config(tmp_path, rule, hostile.host, new.host)
+        hostile.rewrite("*", "/v2/", {"Warning": f'299 - "{WARNING}"'})
         shown = [await _run(tmp_path, "plan", "--out", "plan.out")]
         hostile.fail("GET", "/blobs/", status=400, body=_error(EVIL))
         shown.append(await _run(tmp_path, "apply", "--auto-approve"))
-        hostile.clear()
+        hostile.faults.pop()
         shown.append(await _run(tmp_path, "apply", "--auto-approve"))
         # The same tag in other words, so that a plan explains what differs.
         hostile.put_image("app", "evil", _annotated(EVIL[::-1]))
         shown.append(await _run(tmp_path, "plan"))
         hostile.fail("*", "/manifests/", status=403, body=_error(EVIL))
         shown.append(await _run(tmp_path, "plan"))
-    assert any("pwned" in text for text in shown), "no message of the server was shown at all"
+    for word in ("pwned", " warns: ", "annotations"):
+        assert any(word in text for text in shown), f"nothing of the server's {word} was shown"
     for text in shown:
         rest = OURS.sub("", text)
         assert not re.findall("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u200b\u202a-\u202e]", rest)

@@ -70,6 +70,10 @@ class Bucket:
         return missing if missing > _NEARLY * self.burst else 0.0
 
 
+# One answer that stalls must not hold a registry's only slot.
+SMALLEST_WINDOW = 2.0
+
+
 class Window:
     """How many requests may be open at once: shrinks when there are too many, grows back slowly.
 
@@ -112,5 +116,5 @@ class Window:
     def congested(self, epoch: int) -> None:
         """Halve, if the request that was refused was sent since the last time."""
         if epoch == self.epoch:
-            self.size = max(1.0, self.size / 2)
+            self.size = max(min(SMALLEST_WINDOW, float(self.most)), self.size / 2)
             self.epoch += 1

@@ -183,17 +183,19 @@ async def _run(command: Sequence[str], given: bytes, patience: float) -> tuple[i
         # The group: what the program started may outlive it and hold what we wait for.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-        if process.stdout is not None:
-            await _drain(process.stdout)
+        await _bury(process)
 
 
-async def _drain(source: asyncio.StreamReader) -> None:
-    """Read what a killed program left, so that its pipe is closed, unless somebody holds it."""
+async def _bury(process: asyncio.subprocess.Process) -> None:
+    """See a killed program end; asyncio waits for its pipe too, which is read to the end.
+
+    A program that left the group may hold the pipe: it is not waited for.
+    """
     with suppress(TimeoutError):
         async with asyncio.timeout(FAREWELL):
-            while await source.read(LONGEST_ANSWER):
+            while process.stdout is not None and await process.stdout.read(LONGEST_ANSWER):
                 pass
+            await process.wait()
 
 
 async def _read(source: asyncio.StreamReader) -> bytes:

@@ -46,8 +46,7 @@ class Session:
         self.subject = f"{remote.host}/{repo}@{descriptor.digest}"
         self.location = location
         # In bytes; absent or absurd is none (protocol 5: 10^12 is an attack on memory).
-        text = opened.header("OCI-Chunk-Min-Length") or ""
-        self.shortest_chunk = int(text) if text.isascii() and text.isdigit() else 0
+        self.shortest_chunk = opened.number("OCI-Chunk-Min-Length") or 0
         self._access = Access(repo, push=True)
 
     def whole(self) -> Call:

@@ -246,3 +246,24 @@ def test_only_what_is_needed_can_break_a_report() -> None:
     failed = probe.Check("catalog", Verdict.FAILED, is_needed=False)
     assert Report("q.io", ("source",), (failed,)).works
     assert not Report("q.io", ("source",), (probe.Check("pull", Verdict.FAILED),)).works
+
+
+@pytest.mark.integration
+async def test_a_real_registry_is_found_to_work(
+    tmp_path: Path, docker_registry: StartRegistry
+) -> None:
+    """docker-registry with htpasswd, a private CA and no image yet: nothing is left behind."""
+    registry = docker_registry(htpasswd=True, tls=True)
+    known = registry.remote
+    entry = f"{{username: {known.username}, password: {known.password}, tls: {{ca_file: {{}}}}}}"
+    entry = entry.replace("{{}}", str(registry.ca_file)).replace("{}", str(registry.ca_file))
+    registries = f'registries: {{"{known.host}": {entry}}}\n'
+    rule = f"{{source: 'oci:in', destination: {known.host}/copy/a}}"
+    report = await one(config_of(tmp_path, rule, registries=registries))
+    assert verdicts(report) == {
+        "reach": "ok",
+        "log in": "ok",
+        "push": "ok",
+        "catalog": "ok",
+        "referrers": "not offered",
+    }

@@ -118,7 +118,11 @@ class Answer:
     @property
     def length(self) -> int | None:
         """What `Content-Length` says; None if it is absent or not a number."""
-        text = self.header("Content-Length") or ""
+        return self.number("Content-Length")
+
+    def number(self, name: str) -> int | None:
+        """A header that is a count; None if it is absent or no sane number."""
+        text = self.header(name) or ""
         is_number = text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
         return int(text) if is_number else None
 
