@@ -11,7 +11,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -268,22 +268,23 @@ class _Run:
         record = self.writer.state.record(change.address)
         at = _stamp(datetime.now(UTC))
         if change.action is Action.FORGET and record is not None:
-            update = {"status": Status.FORGOTTEN, "at": at, "plan_id": self.plan.plan_id}
-            return record.model_copy(update=update)
-        return ImageRecord.model_validate(
-            {
-                "address": change.address,
-                "source": change.source,
-                "filter": change.filter,
-                "digest": change.after,
-                "previous": change.before if change.before != change.after else None,
-                "media_type": change.media_type,
-                "size": change.size,
-                "at": at,
-                "sequence": 0,
-                "run": self.name,
-                "plan_id": self.plan.plan_id,
-            }
+            plan_id = self.plan.plan_id
+            return replace(record, status=Status.FORGOTTEN, at=at, plan_id=plan_id)
+        if change.source is None or change.after is None:
+            message = f"{change.address}: the plan does not say what was to be written"
+            raise ImgmigrateError(message, hint="plan again")
+        return ImageRecord(
+            address=change.address,
+            source=change.source,
+            filter=change.filter,
+            digest=change.after,
+            previous=change.before if change.before != change.after else None,
+            media_type=change.media_type or "",
+            size=change.size,
+            at=at,
+            sequence=0,
+            run=self.name,
+            plan_id=self.plan.plan_id,
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgmigrate.files import write_atomically
+from imgmigrate.state.record import RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,11 +23,11 @@ __all__ = ["save_elsewhere"]
 
 def save_elsewhere(records: Sequence[ImageRecord], run: str, base: Path) -> str:
     """Write records beside the config, else to the temporary folder; say where, or "nowhere"."""
-    data = "".join(record.model_dump_json(exclude_none=True) + "\n" for record in records)
+    data = b"".join(RECORDS.dump_json(record, exclude_none=True) + b"\n" for record in records)
     for folder in (base, Path.cwd(), Path(tempfile.gettempdir())):
         path = folder / f"imgmigrate-recovery-{run}.jsonl"
         try:
-            write_atomically(path, data.encode())
+            write_atomically(path, data)
         except OSError:
             continue
         return str(path)

@@ -30,6 +30,7 @@ from imgmigrate.render.errors import causes, hint_of, message_of
 from imgmigrate.render.tally import Tally
 from imgmigrate.render.units import count
 from imgmigrate.render.words import OUTCOMES, headline, reason
+from imgmigrate.state.record import RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -169,7 +170,7 @@ class JsonStream:
     def records(self, records: Iterable[ImageRecord]) -> None:
         """Write one line a record of the state."""
         for record in records:
-            document = record.model_dump(mode="json", exclude_none=True)
+            document = RECORDS.dump_python(record, mode="json", exclude_none=True)
             self.line("record", f"{record.address}: {record.status.value}", record=document)
 
     def _finished(self, receipt: Receipt) -> None:

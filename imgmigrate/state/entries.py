@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 # Pydantic needs it at run time.
 from imgmigrate.oci.reference import Digest  # noqa: TC001
-from imgmigrate.state.record import ImageRecord
+from imgmigrate.state.record import RECORDS, ImageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +88,10 @@ _NAMES = {model: kind for kind, model in _KINDS.items()}
 
 def encode(entry: Entry) -> dict[str, Any]:
     """Lay an entry out for its line: its kind, and its fields that are known."""
-    fields = entry.model_dump(mode="json", exclude_none=True)
+    if isinstance(entry, ImageRecord):
+        fields = RECORDS.dump_python(entry, mode="json", exclude_none=True)
+    else:
+        fields = entry.model_dump(mode="json", exclude_none=True)
     # The line has the same number, in front.
     fields.pop("sequence", None)
     return {"kind": _NAMES[type(entry)], **fields}
@@ -100,4 +103,6 @@ def decode(document: Mapping[str, Any]) -> Entry:
     if model is None:
         msg = f"its kind {document.get('kind')!r} is unknown to this version"
         raise ValueError(msg)
-    return model.model_validate(document)
+    if issubclass(model, BaseModel):
+        return model.model_validate(document)
+    return RECORDS.validate_python(document)

@@ -5,11 +5,13 @@ Pure. How it lies on disk is `journal.py`; who may write is `lock.py`.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 # Pydantic needs these at run time.
 from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
@@ -17,12 +19,15 @@ from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Claim", "Filter", "ImageRecord", "Run", "Source", "State", "Status"]
+__all__ = ["RECORDS", "Claim", "Filter", "ImageRecord", "Run", "Source", "State", "Status"]
+
+# Unknown fields are kept out but not refused: a minor version may add some.
+_LENIENT = ConfigDict(extra="ignore")
+# The same few words stand in every record of a run.
+_Word = Annotated[str, AfterValidator(sys.intern)]
 
 
 class _Frozen(BaseModel):
-    """Unknown fields are kept out but not refused: a minor version may add some."""
-
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
@@ -34,7 +39,8 @@ class Status(StrEnum):
     DELETED = "deleted"  # keeps its digest for rollback and owns nothing
 
 
-class Source(_Frozen):
+@checked_dataclass(frozen=True, slots=True, kw_only=True, config=_LENIENT)
+class Source:
     """Where an image came from: the reference as planned, and its digest there."""
 
     reference: Reference
@@ -48,26 +54,34 @@ class Filter(_Frozen):
     version: int
 
 
-class ImageRecord(_Frozen):
-    """What we last wrote or adopted at an address. `digest` is the destination's."""
+@checked_dataclass(frozen=True, slots=True, kw_only=True, config=_LENIENT)
+class ImageRecord:
+    """What we last wrote or adopted at an address. `digest` is the destination's.
+
+    A state may hold a hundred thousand: slots, and no model's overhead for each.
+    """
 
     address: Reference
     source: Source
     filter: Filter | None = None
     digest: Digest
     previous: Digest | None = None
-    media_type: str
+    media_type: _Word
     size: int | None = None
-    at: str
+    at: _Word
     sequence: int
-    run: str
-    plan_id: str
+    run: _Word
+    plan_id: _Word
     status: Status = Status.LIVE
 
     @property
     def is_live(self) -> bool:
         """Tell a live record from a tombstone."""
         return self.status is Status.LIVE
+
+
+# Reads and writes records as JSON.
+RECORDS: TypeAdapter[ImageRecord] = TypeAdapter(ImageRecord)
 
 
 class Claim(_Frozen):

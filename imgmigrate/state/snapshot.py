@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from imgmigrate.state.entries import Intent
-from imgmigrate.state.record import ImageRecord, Run
+from imgmigrate.state.record import RECORDS, Run
 from imgmigrate.state.sealing import encode, seal, unseal
 from imgmigrate.state.view import View
 
@@ -55,8 +55,14 @@ class NewerFormat(ValueError):
 
 def print_snapshot(view: View) -> list[bytes]:
     """Print a view that has a lineage, line by line."""
-    records = [_print(view.records[address]) for address in sorted(view.records)]
-    claims = [_print(intent, run=run) for run, intent in view.open_claims()]
+    records = [
+        RECORDS.dump_json(view.records[address], exclude_none=True) + b"\n"
+        for address in sorted(view.records)
+    ]
+    claims = [
+        encode(intent.model_dump(mode="json", exclude_none=True) | {"run": run}) + b"\n"
+        for run, intent in view.open_claims()
+    ]
     body = hashlib.sha256()
     for line in (*records, *claims):
         body.update(line)
@@ -90,7 +96,7 @@ def read_snapshot(file: BinaryIO) -> View:
     body = hashlib.sha256()
     lines = _hashed(file, body)
     for _ in range(header.records):
-        record = ImageRecord.model_validate(json.loads(next(lines, b"")))
+        record = RECORDS.validate_json(next(lines, b""))
         view.records[str(record.address)] = record
     for _ in range(header.claims):
         claim = json.loads(next(lines, b""))
@@ -114,7 +120,3 @@ def _hashed(file: BinaryIO, digest: hashlib._Hash) -> Iterator[bytes]:
     for line in file:
         digest.update(line)
         yield line
-
-
-def _print(model: BaseModel, **more: str) -> bytes:
-    return encode(model.model_dump(mode="json", exclude_none=True) | more) + b"\n"

@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import uuid
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -87,14 +88,12 @@ class Writer:
         An empty `at` or `plan_id` is filled in too. It is durable after 16 lines or 200 ms.
         """
         await self._journal.room()
-        known = {"sequence": self._view.sequence + 1}
-        filled = record.model_copy(
-            update={
-                **known,
-                "run": self._run.run if self._run else record.run,
-                "plan_id": record.plan_id or (self._run.plan_id if self._run else ""),
-                "at": record.at or timestamp(self._clock()),
-            }
+        filled = replace(
+            record,
+            sequence=self._view.sequence + 1,
+            run=self._run.run if self._run else record.run,
+            plan_id=record.plan_id or (self._run.plan_id if self._run else ""),
+            at=record.at or timestamp(self._clock()),
         )
         self._write(filled)
         return filled

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,7 +51,7 @@ async def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 async def test_a_record_keeps_what_its_caller_knows(tmp_path: Path) -> None:
     """A time and a plan that were given stay; without a begun run, the run too."""
     state = local(tmp_path)
-    known = draft("a").model_copy(update={"at": "then", "plan_id": "theirs", "run": "theirs"})
+    known = replace(draft("a"), at="then", plan_id="theirs", run="theirs")
     async with state.writer(command="adopt") as writer:
         written = await writer.record(known)
     assert (written.at, written.plan_id, written.run) == ("then", "theirs", "theirs")
