@@ -241,7 +241,12 @@ class Rejected(StoreError):
 
 
 class TransientError(StoreError):
-    """The network or the endpoint failed in a way that may pass."""
+    """The network or the endpoint failed in a way that may pass.
+
+    `is_spent` says that it was tried as often as may be: whoever is further out tries no more.
+    """
+
+    is_spent = False
 
 
 class RateLimited(TransientError):

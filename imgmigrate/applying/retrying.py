@@ -37,7 +37,7 @@ def attempts(sink: Sink, side: Side) -> AsyncIterable[stamina.Attempt]:
     """
 
     def wait(error: Exception) -> bool | float:
-        if not isinstance(error, TransientError) or error.side != side:
+        if not isinstance(error, TransientError) or error.side != side or error.is_spent:
             return False
         delay = error.retry_after
         sink.emit(Retrying(error.subject, error.cause, delay or FIRST_WAIT))

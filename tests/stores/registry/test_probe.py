@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from imgmigrate.config.model import Config
+    from tests.conftest import StartRegistry
     from tests.fakes.registry.access import Scheme
     from tests.fakes.registry.calls import Call
 
@@ -255,9 +256,9 @@ async def test_a_real_registry_is_found_to_work(
     """docker-registry with htpasswd, a private CA and no image yet: nothing is left behind."""
     registry = docker_registry(htpasswd=True, tls=True)
     known = registry.remote
-    entry = f"{{username: {known.username}, password: {known.password}, tls: {{ca_file: {{}}}}}}"
-    entry = entry.replace("{{}}", str(registry.ca_file)).replace("{}", str(registry.ca_file))
-    registries = f'registries: {{"{known.host}": {entry}}}\n'
+    entry = f"username: {known.username}, password: {known.password}"
+    entry += f", tls: {{ca_file: {registry.ca_file}}}"
+    registries = f'registries: {{"{known.host}": {{{entry}}}}}\n'
     rule = f"{{source: 'oci:in', destination: {known.host}/copy/a}}"
     report = await one(config_of(tmp_path, rule, registries=registries))
     assert verdicts(report) == {

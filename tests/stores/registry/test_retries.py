@@ -9,7 +9,7 @@ import pytest
 
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import ProtocolError, RateLimited, Rejected, TransientError
-from imgmigrate.events import Retrying
+from imgmigrate.events import NoSink, Retrying
 from imgmigrate.stores.registry.http import retries
 from imgmigrate.stores.registry.http.limits import Timeouts
 from imgmigrate.stores.registry.http.retries import retrying
@@ -122,3 +122,21 @@ async def test_server_that_trickles_is_given_up(
         clock.advance(601)
     assert listing.result() == ["1"]
     assert fake_registry.arrivals == 2
+
+
+async def test_what_was_tried_often_enough_is_tried_no_more_further_out() -> None:
+    """Retries within retries do not multiply: five attempts are five."""
+    calls = 0
+
+    async def fails() -> None:
+        nonlocal calls
+        calls += 1
+        raise TransientError("it", "connection reset")
+
+    async def inner() -> None:
+        await retrying(fails, NoSink(), Timeouts())
+
+    with pytest.raises(TransientError) as caught:
+        await retrying(inner, NoSink(), Timeouts())
+    assert calls == 5
+    assert caught.value.is_spent

@@ -47,7 +47,8 @@ async def retrying(
             try:
                 return await once()
             except TransientError as error:
-                if attempt.num < attempts:
+                error.is_spent = error.is_spent or attempt.num >= attempts > 1
+                if not error.is_spent:
                     delay = attempt.next_wait if error.retry_after is None else error.retry_after
                     sink.emit(Retrying(error.subject, error.cause, delay))
                 raise
@@ -56,7 +57,7 @@ async def retrying(
 
 
 def _wait(error: Exception) -> bool | float:
-    if not isinstance(error, TransientError):
+    if not isinstance(error, TransientError) or error.is_spent:
         return False
     if error.retry_after is None:
         return True
