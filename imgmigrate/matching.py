@@ -20,7 +20,15 @@ from imgmigrate.oci.reference import LAYOUTS, is_tag, normalise_host, parse_endp
 if TYPE_CHECKING:
     from imgmigrate.oci.reference import Reference
 
-__all__ = ["Pattern", "has_wildcard", "parse_pattern", "parse_tag_pattern", "split_target"]
+__all__ = [
+    "Pattern",
+    "compile_regex",
+    "has_wildcard",
+    "literal_segments",
+    "parse_pattern",
+    "parse_tag_pattern",
+    "split_target",
+]
 
 _WILDCARDS = frozenset("*?")
 
@@ -124,6 +132,11 @@ def parse_tag_pattern(text: str) -> Pattern:
     return pattern
 
 
+def compile_regex(text: str) -> Any:
+    """Compile what stands between the slashes of a `/regex/`; ValueError says what is wrong."""
+    return _regex(text).expression
+
+
 def split_target(text: str) -> tuple[str, str, str]:
     """Split `name:tag` or `name@digest` into name, separator and the rest.
 
@@ -141,6 +154,13 @@ def split_target(text: str) -> tuple[str, str, str]:
         if position >= 0:
             return scheme + rest[:position], separator, rest[position + 1 :]
     return text, "", ""
+
+
+def literal_segments(glob: str) -> list[str]:
+    """The segments of a path before the first that holds a wildcard."""
+    segments = glob.split("/")
+    wild = (number for number, each in enumerate(segments) if has_wildcard(each))
+    return segments[: next(wild, len(segments))]
 
 
 def has_wildcard(text: str) -> bool:

@@ -4,26 +4,27 @@ Whoever needs a blob in a repository asks the board. The first to ask starts a *
 others wait for it, holding nothing, and then mount from where it landed. Flights belong to
 the run and not to the image that asked first: a cancelled or failed image leaves its
 neighbours' blobs in the air. A flight that fails is taken up by the next waiter, with its own
-source and its own repository.
+source and its own repository. Flights of one blob to several stores leave together where they
+can (`meeting.py`), so that the source is read once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
-from imgmigrate.applying.concurrent import both
+from imgmigrate.applying.ahead import Lanes
+from imgmigrate.applying.delivering import Delivery, carry
+from imgmigrate.applying.meeting import Meetings
 from imgmigrate.applying.retrying import attempts
-from imgmigrate.applying.streaming import chain, pour, read_resumed
 from imgmigrate.errors import ImgmigrateError, StoreError, on_side
-from imgmigrate.events import BlobFinished, BlobMoved, BlobStarted
-from imgmigrate.stores.base import Mounted, OtherForm, hold
+from imgmigrate.events import BlobFinished
+from imgmigrate.stores.base import Mounted, OtherForm
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import Coroutine, Iterable, Sequence
 
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor
@@ -51,6 +52,7 @@ class _Flight:
     trust: Trust
     landed: asyncio.Event = field(default_factory=asyncio.Event)
     moved: int = 0
+    is_under_way: bool = False  # its source is being read
     error: ImgmigrateError | None = None
 
     def speaks_for(self, source: Place, destination: Place) -> bool:
@@ -72,9 +74,11 @@ class _Entry:
 class BlobBoard:
     """Bring blobs where they are needed; `tasks` is the run's, so flights outlive images."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, sink: Sink) -> None:
+    def __init__(self, tasks: asyncio.TaskGroup, sink: Sink, *, lanes: Lanes | None = None) -> None:
         self._tasks = tasks
         self._sink = sink
+        self._lanes = lanes or Lanes(tasks)
+        self.meetings: Meetings[Delivery] = Meetings(self._is_under_way)
         self._entries: dict[tuple[str, Digest], _Entry] = {}
         self._committed: set[tuple[str, str]] = set()
         self._new: set[tuple[str, str]] = set()
@@ -108,9 +112,7 @@ class BlobBoard:
             if flight is None:
                 flight = _Flight(source, destination, trust)
                 entry.flights[destination.repo] = flight
-                task = self._tasks.create_task(self._fly(entry, flight, blob))
-                self._flying.add(task)
-                task.add_done_callback(self._flying.discard)
+                self._run(self._fly(entry, flight, blob))
             await flight.landed.wait()
             if mine and flight.error is None:
                 return flight.moved
@@ -146,6 +148,7 @@ class BlobBoard:
         finally:
             del entry.flights[destination.repo]
             flight.landed.set()
+            self.meetings.look(blob.digest)
             self._sink.emit(BlobFinished(destination.repository, blob.digest, blob.size, how))
 
     async def _bring(
@@ -191,55 +194,56 @@ class BlobBoard:
         self, flight: _Flight, blob: Descriptor, session: Upload | None
     ) -> Literal["uploaded", "mounted"]:
         """Stream the blob, anew as often as the store learns another form for it."""
+        is_alone = False
         while True:
+            delivery = Delivery(flight.source, flight.destination, blob, session, self._sink)
             try:
-                return await self._send(flight, blob, session)
+                await self._send(flight, delivery, blob, is_alone=is_alone)
+                how = delivery.result()
             except OtherForm:
                 session = None
+            except StoreError as error:
+                # That another repository of the source lacks it says nothing about our own.
+                if error.side != "source" or delivery.source == flight.source:
+                    raise
+                session, is_alone = None, True
+            else:
+                flight.moved += delivery.sent
+                return how
 
     async def _send(
-        self, flight: _Flight, blob: Descriptor, session: Upload | None
-    ) -> Literal["uploaded", "mounted"]:
-        """Stream the blob; slots are taken before anything opens."""
-        destination, source = flight.destination, flight.source
-        repository = destination.repository
-        sent = 0
-
-        def moved(count: int) -> None:
-            nonlocal sent
-            sent += count
-            flight.moved += count
-            self._sink.emit(BlobMoved(repository, blob.digest, count))
-
-        async def begin() -> None:
-            nonlocal session
-            if session is None:
-                with on_side("destination"):
-                    answer = await destination.store.start_upload(destination.repo, blob)
-                session = None if isinstance(answer, Mounted) else answer
-
+        self, flight: _Flight, delivery: Delivery, blob: Descriptor, *, is_alone: bool
+    ) -> None:
+        """Have a delivery carried, together with those of other stores that come for the blob."""
         try:
-            async with (
-                hold(source.store.budget.read, destination.store.budget.write),
-                aclosing(read_resumed(source, blob, self._sink)) as pieces,
-            ):
-                # A round trip each, at the same time.
-                _, first = await both(begin(), _next(pieces))
-                if session is None:
-                    return "mounted"
-                self._sink.emit(BlobStarted(repository, blob.digest, blob.size))
-                await pour(chain(first, pieces), session, blob, source, moved)
-        except BaseException:
-            moved(-sent)
-            if session is not None:
-                await session.abort()
+            group: Sequence[Delivery] = (
+                [delivery] if is_alone else await self.meetings.meet(blob.digest, delivery)
+            )
+            flight.is_under_way = True
+            if len(group) == 1:
+                await carry(flight.source, blob, group, self._sink, self._lanes)
+            elif group:  # not within this flight, which may be over before the others
+                self._run(carry(flight.source, blob, group, self._sink, self._lanes))
+            await delivery.over.wait()
+        except asyncio.CancelledError:
+            name = f"{flight.destination.repository}@{blob.digest}"
+            await delivery.fail(ImgmigrateError(f"{name}: cancelled"))
             raise
-        return "uploaded"
+        finally:
+            flight.is_under_way = False
 
+    def _run(self, job: Coroutine[object, object, None]) -> None:
+        task = self._tasks.create_task(job)
+        self._flying.add(task)
+        task.add_done_callback(self._flying.discard)
 
-async def _next(pieces: AsyncIterator[bytes]) -> bytes:
-    """Open a stream by reading its first piece; nothing if the blob is empty."""
-    return await anext(pieces, b"")
+    def _is_under_way(self, store: str, digest: Digest) -> bool:
+        """Tell whether a store has a blob, or a flight that has left with it."""
+        entry = self._entries.get((store, digest))
+        if entry is None:
+            return False
+        is_flying = any(flight.is_under_way for flight in entry.flights.values())
+        return is_flying or bool(entry.repos or entry.believed)
 
 
 def _leader(entry: _Entry) -> _Flight | None:

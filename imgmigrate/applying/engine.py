@@ -12,20 +12,24 @@ import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from imgmigrate.applying.batches import batches
 from imgmigrate.applying.blobs import BlobBoard, Trust
 from imgmigrate.applying.concurrent import both
 from imgmigrate.applying.known import Known
+from imgmigrate.applying.meeting import Party
 from imgmigrate.applying.stopping import Stop
 from imgmigrate.applying.transfer import Transfer
 from imgmigrate.errors import ImgmigrateError, QuotaExhausted, on_side
 from imgmigrate.events import ImageStarted, Outcome, Receipt
+from imgmigrate.oci.platforms import choose
 from imgmigrate.plan import Action
 from imgmigrate.stores.place import Place
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from imgmigrate.events import Sink
+    from imgmigrate.oci.manifest import Manifest
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.plan import Change
     from imgmigrate.state.record import Source, State
@@ -72,34 +76,58 @@ class Engine:
         A receipt that nobody takes slows the run down: what is done is recorded before much
         more is begun.
         """
-        waiting = iter(sorted(changes, key=_largest_first))
         finished: asyncio.Queue[Receipt] = asyncio.Queue(self._parallelism)
         failure: Exception | None = None
         async with asyncio.TaskGroup() as flights:
             board = BlobBoard(flights, self._sink)
             transfer = Transfer(board, self._cache, self._known)
             async with asyncio.TaskGroup() as images:
-                workers = [
-                    images.create_task(self._work(waiting, transfer, finished))
-                    for _ in range(min(self._parallelism, len(changes)))
-                ]
+                work = images.create_task(self._work(changes, board, transfer, finished))
                 try:
                     yield _take(finished, len(changes))
                 except Exception as error:  # noqa: BLE001 - kept out of the groups, raised below
                     failure = error
                 finally:
-                    for worker in workers:
-                        worker.cancel()
+                    work.cancel()
             board.cancel()
         if failure is not None:
             raise failure
 
     async def _work(
-        self, waiting: Iterator[Change], transfer: Transfer, finished: asyncio.Queue[Receipt]
+        self,
+        changes: Sequence[Change],
+        board: BlobBoard,
+        transfer: Transfer,
+        finished: asyncio.Queue[Receipt],
     ) -> None:
-        for change in waiting:
-            one = self._one(change, transfer)
-            await finished.put(await self._stop.guard(change.address, one))
+        """Open images as others are done with and their receipts taken."""
+        free = asyncio.Semaphore(self._parallelism)
+
+        async def answer(change: Change, party: Party) -> None:
+            try:
+                one = self._one(change, transfer)
+                receipt = await self._stop.guard(change.address, one)
+            finally:
+                board.meetings.leave(party)
+            await finished.put(receipt)
+            free.release()
+
+        async with asyncio.TaskGroup() as images:
+            for batch in batches(changes, self._parallelism):
+                for _ in batch:
+                    await free.acquire()
+                for change, party in self._parties(batch, board):
+                    images.create_task(answer(change, party))
+
+    def _parties(self, batch: list[Change], board: BlobBoard) -> list[tuple[Change, Party]]:
+        """Tell the board which images are opened together, so that their blobs can meet."""
+        stores = [change.address.repository.store for change in batch]
+        first = batch[0]
+        if first.source is None or first.after is None:
+            return [(first, Party(stores[0], 1))]
+        source = self._place(first.source.reference.repository)
+        parties = board.meetings.expect(source, first.after, stores)
+        return [(change, parties[store]) for change, store in zip(batch, stores, strict=True)]
 
     async def _one(self, change: Change, transfer: Transfer) -> Receipt:
         """The boundary of one image: whatever goes wrong in it becomes its receipt."""
@@ -154,6 +182,7 @@ class Engine:
                 return early
         else:
             manifest = await transfer.read(source, origin.digest)
+        manifest = self._chosen(change, after, manifest)
         trust = Trust.BLOBS if change.before == after else Trust.ALL
         moved = await transfer.bring_parts(manifest, source, destination, trust)
         late = _judge(change, after, await _look(change.address, destination), moved=moved)
@@ -161,6 +190,24 @@ class Engine:
             return late
         moved += await transfer.write(manifest, change.address.target, source, destination)
         return Receipt(change.address, Outcome.APPLIED, after, moved)
+
+    def _chosen(self, change: Change, after: Digest, manifest: Manifest) -> Manifest:
+        """Rebuild what the row's platforms leave of an index; it must be what was planned."""
+        if change.filter is None:
+            return manifest
+        subject = f"{change.address}: the source {manifest.digest.short}"
+        hint = "plan again with this version of imgmigrate"
+        try:
+            rebuilt = choose(manifest, change.filter.platforms, change.filter.version)
+        except ValueError as error:
+            message = f"{subject} cannot be cut to its platforms: {error}"
+            raise ImgmigrateError(message, hint=hint) from None
+        if rebuilt.digest != after:
+            message = f"{subject} cut to its platforms is {rebuilt.digest}, planned was {after}"
+            raise ImgmigrateError(message, hint=hint)
+        if rebuilt is not manifest:
+            self._cache.put(rebuilt)  # what a later run asks about its own work
+        return rebuilt
 
     def _is_worth_a_look(self, change: Change) -> bool:
         size = change.transfer_bytes
@@ -193,12 +240,6 @@ def _conflict(change: Change, found: Digest | None) -> Receipt:
     message = f"destination {change.address}: shows {shows}, planned from {planned}"
     error = ImgmigrateError(message, hint="somebody changed it since the plan; plan again")
     return Receipt(change.address, Outcome.CONFLICT, error=error)
-
-
-def _largest_first(change: Change) -> tuple[int, str]:
-    """Order images so that no large one is left alone at the end; unknown sizes come first."""
-    known = change.transfer_bytes if change.transfer_bytes is not None else change.size
-    return (-known if known is not None else -(1 << 62), str(change.address))
 
 
 async def _take(finished: asyncio.Queue[Receipt], count: int) -> AsyncIterator[Receipt]:

@@ -6,7 +6,7 @@ repeat: opening a stream again, starting an upload anew.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Self
 
 import stamina
 
@@ -14,7 +14,8 @@ from imgmigrate.errors import TransientError
 from imgmigrate.events import Retrying
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable
+    from collections.abc import AsyncIterator, Callable
+    from types import TracebackType
 
     from imgmigrate.errors import Side
     from imgmigrate.events import Sink
@@ -30,7 +31,27 @@ LONGEST_WAIT = 30.0
 LONGEST_RETRY_AFTER = 900.0
 
 
-def attempts(sink: Sink, side: Side) -> AsyncIterable[stamina.Attempt]:
+class Attempt(Protocol):
+    """One attempt, the `num`-th: a context that takes up what goes wrong in it."""
+
+    @property
+    def num(self) -> int:
+        """Which it is, from 1 on."""
+
+    def __enter__(self) -> object:
+        """Begin."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> bool | None:
+        """Tell whether an error is taken up."""
+
+
+def attempts(sink: Sink, side: Side) -> AsyncIterator[Attempt]:
     """Give the attempts at something that a TransientError of this side may interrupt.
 
     What fails on the other side is not healed by doing this side again.
@@ -43,11 +64,65 @@ def attempts(sink: Sink, side: Side) -> AsyncIterable[stamina.Attempt]:
         sink.emit(Retrying(error.subject, error.cause, delay or FIRST_WAIT))
         return True if delay is None else min(delay, LONGEST_RETRY_AFTER)
 
-    return stamina.retry_context(
-        on=wait,
-        attempts=ATTEMPTS,
-        timeout=None,
-        wait_initial=FIRST_WAIT,
-        wait_max=LONGEST_WAIT,
-        wait_jitter=FIRST_WAIT,
-    )
+    def begin() -> AsyncIterator[stamina.Attempt]:
+        context = stamina.retry_context(
+            on=wait,
+            attempts=ATTEMPTS,
+            timeout=None,
+            wait_initial=FIRST_WAIT,
+            wait_max=LONGEST_WAIT,
+            wait_jitter=FIRST_WAIT,
+        )
+        return aiter(context)
+
+    return _Attempts(begin)
+
+
+class _Attempts:
+    """Stamina's attempts, begun only when the first one has failed.
+
+    Nearly every attempt is the only one, and for a small blob stamina would cost as much as the
+    request.
+    """
+
+    def __init__(self, begin: Callable[[], AsyncIterator[stamina.Attempt]]) -> None:
+        self._begin = begin
+        self._first: _First | None = None
+        self._further: AsyncIterator[stamina.Attempt] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Attempt:
+        if self._first is None:
+            self._first = _First()
+            return self._first
+        if self._further is None:
+            if self._first.error is None:
+                raise StopAsyncIteration
+            self._further = self._begin()
+            with await anext(self._further):
+                raise self._first.error
+        return await anext(self._further)
+
+
+class _First:
+    """The first attempt; keeps what went wrong."""
+
+    num = 1
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def __enter__(self) -> None:
+        """Nothing is to be prepared."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> bool:
+        self.error = error if isinstance(error, Exception) else None
+        return self.error is not None

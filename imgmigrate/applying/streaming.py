@@ -1,7 +1,6 @@
-"""Move the bytes of one blob: ordered source -> hash -> upload, in bounded pieces.
+"""Read a blob, or a part of it, in order: a source that breaks or stalls is opened again there.
 
-Nothing is buffered whole (DESIGN section 8 rule 3): memory per stream is a few pieces. The
-last piece is held back until size and digest are right, so a wrong blob is never committed.
+The pieces are as they arrive; who takes them verifies them.
 """
 
 from __future__ import annotations
@@ -10,30 +9,32 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from imgmigrate.applying.retrying import ATTEMPTS, attempts
-from imgmigrate.errors import IntegrityError, TransientError, on_side
+from imgmigrate.errors import TransientError, on_side
 from imgmigrate.events import Retrying
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator
 
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor
-    from imgmigrate.stores.base import Upload
     from imgmigrate.stores.place import Place
 
-__all__ = ["chain", "pour", "read_resumed"]
+__all__ = ["chain", "read_resumed"]
 
-# Smaller pieces cost CPU (TLS records, loop turns), larger ones memory (reference: measured).
-PIECE_SIZE = 512 * 1024
 # A source that breaks again before it has delivered this much is not healing.
 PROGRESS_THAT_COUNTS = 1024 * 1024
 
 
-async def read_resumed(source: Place, blob: Descriptor, sink: Sink) -> AsyncGenerator[bytes, None]:
-    """Yield a blob's bytes in order; a source that breaks or stalls is reopened at the offset."""
-    offset, breaks, last_break = 0, 0, 0
-    while offset < blob.size:
-        async with aclosing(await _open(source, blob, offset, sink)) as pieces:
+async def read_resumed(
+    source: Place, blob: Descriptor, sink: Sink, start: int = 0, end: int | None = None
+) -> AsyncGenerator[bytes, None]:
+    """Yield a blob's bytes from `start` on; with `end`, only those before it, asked for as such.
+
+    NoRanges if an `end` is given and the source does not give parts.
+    """
+    offset, breaks, last_break = start, 0, start
+    while offset < (blob.size if end is None else end):
+        async with aclosing(await _open(source, blob, sink, offset, end)) as pieces:
             try:
                 with on_side("source"):
                     async for piece in pieces:
@@ -48,12 +49,13 @@ async def read_resumed(source: Place, blob: Descriptor, sink: Sink) -> AsyncGene
 
 
 async def _open(
-    source: Place, blob: Descriptor, offset: int, sink: Sink
+    source: Place, blob: Descriptor, sink: Sink, offset: int, end: int | None
 ) -> AsyncGenerator[bytes, None]:
     """Open a blob at an offset, trying again with backoff; the first piece proves that it works."""
+    length = None if end is None else end - offset
     async for attempt in attempts(sink, "source"):
         with attempt, on_side("source"):
-            pieces = source.store.open_blob(source.repo, blob, offset)
+            pieces = source.store.open_blob(source.repo, blob, offset, length)
             first = await anext(pieces, b"")
             if not first:
                 subject = f"{source.repository}@{blob.digest}"
@@ -69,54 +71,3 @@ async def chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerat
             yield first
         async for piece in rest:
             yield piece
-
-
-async def pour(
-    pieces: AsyncIterator[bytes],
-    upload: Upload,
-    blob: Descriptor,
-    source: Place,
-    moved: Callable[[int], None],
-) -> None:
-    """Hash and send every piece, then commit; IntegrityError before the last byte has left.
-
-    `moved` is told of every count of bytes that the destination has taken.
-    """
-    subject = f"{source.repository}@{blob.digest}"
-    hasher = blob.digest.hasher()
-    received, held, held_size = 0, [], 0
-    async for piece in pieces:
-        received += len(piece)
-        if received > blob.size:
-            break
-        hasher.update(piece)
-        held.append(piece)
-        held_size += len(piece)
-        if held_size >= PIECE_SIZE and received < blob.size:
-            with on_side("destination"):
-                await upload.write(b"".join(held))
-            moved(held_size)
-            held, held_size = [], 0
-    with on_side("source"):
-        _check(subject, blob, received, f"{blob.digest.algorithm}:{hasher.hexdigest()}")
-    with on_side("destination"):
-        if held:
-            await upload.write(b"".join(held))
-        await upload.commit()
-    moved(held_size)
-
-
-def _check(subject: str, blob: Descriptor, received: int, digest: str) -> None:
-    if received != blob.size:
-        raise IntegrityError(
-            subject,
-            f"the manifest says {blob.size} bytes, the source sent "
-            + (f"{received}" if received < blob.size else "more"),
-            hint="the source image is damaged; push it there again",
-        )
-    if digest != blob.digest:
-        raise IntegrityError(
-            subject,
-            f"its bytes have the digest {digest}",
-            hint="the source image is damaged; push it there again",
-        )

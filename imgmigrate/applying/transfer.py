@@ -101,6 +101,7 @@ class Transfer:
             graph.enter(manifest, depth)
         except ValueError as error:
             raise ProtocolError(f"{source.repository}@{manifest.digest}", str(error)) from None
+        self._board.meetings.announce(manifest, source)
         blobs = (
             self._board.ensure(blob, source, destination, trust)
             for blob in manifest.blobs
@@ -125,6 +126,7 @@ class Transfer:
         key = (destination.store.identity, destination.repo, child.digest)
         async with self._locks[key]:
             if trust is not Trust.NOTHING and key in self._written:
+                self._board.meetings.spare(child.digest, source, destination.store.identity)
                 return 0
             if trust is Trust.ALL:
                 with on_side("destination"):
@@ -133,6 +135,7 @@ class Transfer:
                     )
                 if found is not None:
                     self._written.add(key)
+                    self._board.meetings.spare(child.digest, source, destination.store.identity)
                     return 0
             try:
                 manifest = await self.read(source, child.digest)

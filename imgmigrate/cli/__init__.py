@@ -12,11 +12,13 @@ import click
 
 from imgmigrate import __version__
 from imgmigrate.cli.apply import apply
+from imgmigrate.cli.convert import convert
 from imgmigrate.cli.exit import exit_code
 from imgmigrate.cli.init import init, validate
 from imgmigrate.cli.later import later_commands
 from imgmigrate.cli.options import Group, Settings, common_options
 from imgmigrate.cli.output import Output, logging_to_stderr, report
+from imgmigrate.cli.pin import pin
 from imgmigrate.cli.plan import plan, show
 from imgmigrate.cli.state import state
 
@@ -35,7 +37,8 @@ Examples:
 Exit codes:
   0    done
   1    an error; nothing was changed
-  2    only plan --detailed-exitcode: a destination would change
+  2    only plan --detailed-exitcode: a destination would change;
+       pin --check: sources have moved
   3    partly done: some images failed, conflict or could not be read
   4    the plan was refused: damaged, edited, mismatched or too old
   5    the state is locked by another run
@@ -57,7 +60,7 @@ def commands() -> None:
     """
 
 
-for _command in (init, validate, plan, show, apply, state, *later_commands()):
+for _command in (init, validate, plan, show, apply, state, convert, pin, *later_commands()):
     commands.add_command(_command)
 
 

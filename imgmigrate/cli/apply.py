@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from imgmigrate.cli.exit import Applied, Declined
+from imgmigrate.cli.foreign import foreign_options
+from imgmigrate.cli.oneshot import load_for_apply, plain_http_option
 from imgmigrate.cli.options import (
     Command,
     Settings,
@@ -20,7 +22,7 @@ from imgmigrate.cli.options import (
     seconds,
 )
 from imgmigrate.cli.plan import MOST_PARALLELISM, PARALLELISM, on_rate_limit_option, plan_now
-from imgmigrate.cli.wiring import command_line, open_config, shown
+from imgmigrate.cli.wiring import command_line, open_config, shown, with_state
 from imgmigrate.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -81,6 +83,8 @@ not be written, 64 wrong usage or config, 130 or 143 interrupted. After 3,
 @later_option("--max-duration")
 @later_option("--max-failures")
 @later_option("--fail-fast", is_flag=True)
+@plain_http_option
+@foreign_options
 @common_options
 @pass_settings
 def apply(
@@ -140,10 +144,16 @@ class _Task:
         from imgmigrate.plan import read_plan
 
         plan = read_plan(path, expect_sha256=expect_sha256)
-        config = open_config(self.settings)
+        config = self._config_of(plan)
         self._warn_of_differences(config, plan)
         self._announce(plan)
         return self._apply(config, plan, self._again(str(path)))
+
+    def _config_of(self, plan: Plan) -> Config:
+        """Open the config; a plan without one says so by having no sha256 of it."""
+        if plan.header.config_sha256 is None:
+            return with_state(self.settings, load_for_apply(self.settings))
+        return open_config(self.settings)
 
     def from_config(self, auto_approve: bool) -> Applied | Declined:
         """Plan, show, ask, apply."""

@@ -5,8 +5,10 @@
 | 0 | ok |
 | 1 | error, nothing changed; also a damaged state, an answer that was not `yes`, or a registry |
 |   | that does not do what the rules need (`validate --online`) |
-| 2 | only `plan --detailed-exitcode`: something at a destination would change |
-| 3 | a plan has error rows; or an apply began and some row is not done |
+| 2 | only `plan --detailed-exitcode`: something at a destination would change; and `pin --check`: |
+|   | sources have moved |
+| 3 | a plan has error rows; a source to pin was not read; or an apply began and some row is not |
+|   | done |
 | 4 | the plan was refused |
 | 5 | the state is locked |
 | 6 | a guard refused |
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import RunFinished
     from imgmigrate.plan import Plan
 
-__all__ = ["Applied", "Declined", "Planned", "Probed", "exit_code"]
+__all__ = ["Applied", "Declined", "Pinned", "Planned", "Probed", "exit_code"]
 
 OK = 0
 FAILED = 1
@@ -65,6 +67,14 @@ class Declined:
 
 
 @dataclass(frozen=True, slots=True)
+class Pinned:
+    """`pin` ended; `unread` if a source could not be, `moved` if `--check` found differences."""
+
+    unread: bool
+    moved: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Probed:
     """`validate --online` ended; `works` if the registries do all that the rules need."""
 
@@ -80,6 +90,8 @@ def exit_code(outcome: object) -> int:
             return _applied(outcome)
         case Declined():
             return FAILED
+        case Pinned():
+            return PARTLY if outcome.unread else CHANGES if outcome.moved else OK
         case Probed():
             return OK if outcome.works else FAILED
         case BaseException():

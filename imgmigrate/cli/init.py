@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from imgmigrate.cli.exit import Probed
+from imgmigrate.cli.foreign import foreign_options, say_notes
 from imgmigrate.cli.options import (
     DEFAULT_CONFIG,
     Command,
@@ -89,6 +90,7 @@ With --online: 1 if a registry does not do what the rules need.""",
     help="Try each registry: reach, log in, pull, push (an upload is opened and cancelled).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON Lines to stdout.")
+@foreign_options
 @common_options
 @pass_settings
 def validate(settings: Settings, online: bool, as_json: bool) -> Probed | None:
@@ -97,6 +99,7 @@ def validate(settings: Settings, online: bool, as_json: bool) -> Probed | None:
     if as_json:
         output.open_stream()
     config = open_config(settings)
+    say_notes(settings, config)
     if output.stream is not None:
         output.stream.line("valid", f"{shown(config.path)} is valid", **_document(config))
     else:
@@ -148,16 +151,27 @@ class _Notes:
 def _document(config: Config) -> dict[str, Any]:
     return {
         "config": str(config.path),
-        "rules": len(config.rules),
+        "rules": len(config.rules) + len(config.globs),
         "registries": _hosts(config),
         "layouts": len(_layouts(config)),
         "state": str(config.state),
     }
 
 
+def _samples(config: Config) -> tuple[Rule, ...]:
+    """What rules with wildcards would be for some repository."""
+    from imgmigrate.config.globs import stand_in
+    from imgmigrate.config.templates import concrete_rule
+
+    return tuple(
+        concrete_rule(each, stand_in(each.rule.source), str(config.base)) for each in config.globs
+    )
+
+
 def _repositories(config: Config) -> list[Repository]:
-    found = [rule.source for rule in config.rules]
-    return found + [each.repository for rule in config.rules for each in rule.destinations]
+    rules = (*config.rules, *_samples(config))
+    found = [rule.source for rule in rules]
+    return found + [each.repository for rule in rules for each in rule.destinations]
 
 
 def _hosts(config: Config) -> list[str]:
@@ -172,7 +186,12 @@ def _found(config: Config) -> Iterator[str]:
     from imgmigrate.errors import printable
     from imgmigrate.render.units import count
 
-    yield f"{shown(config.path)} is valid: {count(len(config.rules), 'rule')}"
+    total = len(config.rules) + len(config.globs)
+    yield f"{shown(config.path)} is valid: {count(total, 'rule')}"
+    for glob in config.globs:
+        rule = glob.rule
+        yield f"  {rule.number}. {printable(str(rule.source))} ({printable(_tags(rule))})"
+        yield from (f"     -> {printable(each.text)}" for each in glob.destinations)
     for rule in config.rules:
         yield f"  {rule.number}. {printable(str(rule.source))} ({printable(_tags(rule))})"
         yield from (f"     -> {printable(str(each.repository))}" for each in rule.destinations)

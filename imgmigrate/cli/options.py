@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +26,7 @@ __all__ = [
     "common_options",
     "file_path",
     "later_option",
+    "locked_option",
     "pass_settings",
     "refuse_later",
     "seconds",
@@ -46,6 +47,12 @@ class Settings:
     config: Path | None = None
     state: Path | None = None
     log_level: str = "warning"
+    # Options for the files of image-syncer, by their names.
+    foreign: dict[str, Any] = field(default_factory=dict)
+    # Options of a plan without a config, by their names.
+    oneshot: dict[str, Any] = field(default_factory=dict)
+    # Plan from the pins alone.
+    locked: bool = False
 
     @property
     def is_debugging(self) -> bool:
@@ -192,6 +199,17 @@ def common_options(function: _Decorated) -> _Decorated:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def locked_option(function: _Decorated) -> _Decorated:
+    """Add `--locked` to a command; whether it is given is kept in the settings."""
+    return click.option(
+        "--locked",
+        is_flag=True,
+        expose_value=False,
+        callback=_remember("locked"),
+        help="Plan what pin wrote down, whatever the sources show now.",
+    )(function)
 
 
 def refuse_later(what: str) -> click.UsageError:

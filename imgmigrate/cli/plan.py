@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from imgmigrate.cli.exit import Planned
+from imgmigrate.cli.explaining import explain_now, explain_option, refuse_with_explain
+from imgmigrate.cli.foreign import foreign_options, say_notes
+from imgmigrate.cli.oneshot import oneshot_options
 from imgmigrate.cli.options import (
     Command,
     Settings,
     common_options,
     file_path,
     later_option,
+    locked_option,
     pass_settings,
     refuse_later,
 )
@@ -55,7 +59,12 @@ Examples:
   imgmigrate plan --out plan.out
   imgmigrate plan --target 'registry.new/team/**' --out plan.out
   imgmigrate plan --detailed-exitcode
+  imgmigrate plan --config config.json                image-syncer's file
+  imgmigrate plan --auth auth.yaml --images images.yaml
+  imgmigrate plan --locked --out plan.out             what pin wrote down
+  imgmigrate plan --from quay.io/team/app:v1 --to registry.new/team/app
   imgmigrate plan --allow-overwrite registry.new/team/api:2.1 --out plan.out
+  imgmigrate plan --explain registry.new/team/api:2.1
 
 \b
 Exit codes: 0 planned, 2 changes (only with --detailed-exitcode), 3 some
@@ -93,7 +102,11 @@ images could not be read, 64 wrong usage or config.""",
 @on_rate_limit_option
 @click.option("--verbose", is_flag=True, help="List every row of long lists.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+@explain_option
 @later_option("--allow-delete", is_flag=True)
+@locked_option
+@oneshot_options
+@foreign_options
 @common_options
 @pass_settings
 def plan(
@@ -110,15 +123,35 @@ def plan(
     on_rate_limit: OnRateLimit,
     verbose: bool,
     as_json: bool,
-) -> Planned:
+    explain: str | None,
+) -> Planned | None:
     """Show what an apply would change, and why.
 
     Reads both sides and the state; changes nothing and takes no lock.
     """
     output = settings.output
+    if explain is not None:
+        refuse_with_explain(
+            out=out,
+            detailed_exitcode=detailed_exitcode,
+            target=target,
+            exclude=exclude,
+            replace=replace,
+            allow_overwrite=allow_overwrite,
+        )
     if as_json:
         output.open_stream()
     config = open_config(settings)
+    if explain is not None:
+        explain_now(
+            settings,
+            config,
+            explain,
+            parallelism=parallelism,
+            on_rate_limit=on_rate_limit,
+            verbose=verbose,
+        )
+        return None
     if out is not None:
         _check_place(out, config)
     from imgmigrate.planning.planner import PlanOptions
@@ -144,7 +177,7 @@ def _check_place(out: Path, config: Config) -> None:
     if not out.parent.is_dir():
         message = f"--out {out}: there is no folder {out.parent}"
         raise UsageError(message, hint="create it first")
-    if out.exists() and out.samefile(config.path):
+    if out.exists() and config.path.exists() and out.samefile(config.path):
         message = f"--out {out}: this is the config, which the plan would overwrite"
         raise UsageError(message, hint="name another file, such as plan.out")
 
@@ -155,6 +188,7 @@ def plan_now(settings: Settings, config: Config, options: PlanOptions) -> Plan:
     from imgmigrate.planning.planner import make_plan
     from imgmigrate.render.tally import Tally
 
+    say_notes(settings, config)
     try:
         with watching(settings.output, Tally()) as sink:
             return run(lambda: make_plan(config, options, sink=sink))

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from imgmigrate.oci.reference import Reference
     from imgmigrate.state.record import State
 
-__all__ = ["command_line", "open_config", "pick", "read_state", "shown", "state_folder"]
+__all__ = [
+    "command_line",
+    "open_config",
+    "pick",
+    "read_state",
+    "shown",
+    "state_folder",
+    "with_state",
+]
 
 _Row = TypeVar("_Row")
 
@@ -28,7 +36,26 @@ def open_config(settings: Settings) -> Config:
     """Load the config, with the state's place from the command line if it says so."""
     from imgmigrate.config.load import load_config
 
-    config = load_config(settings.config or DEFAULT_CONFIG)
+    if settings.oneshot:
+        from imgmigrate.cli.oneshot import load_oneshot
+
+        config = load_oneshot(settings)
+    elif settings.foreign:
+        from imgmigrate.cli.foreign import load_foreign
+
+        config = load_foreign(settings)
+    else:
+        config = load_config(settings.config or DEFAULT_CONFIG)
+    if settings.locked:
+        from imgmigrate.planning.pins import lock_config, pins_path, read_pins
+
+        path = pins_path(config)
+        config = lock_config(config, read_pins(path), path)
+    return with_state(settings, config)
+
+
+def with_state(settings: Settings, config: Config) -> Config:
+    """Put the state where the command line says, if it does."""
     if settings.state is None:
         return config
     return replace(config, state=settings.state.absolute())
@@ -49,7 +76,21 @@ def read_state(settings: Settings) -> State:
 def command_line(settings: Settings, *arguments: str) -> str:
     """The command that does `arguments` with the same global options, ready to paste."""
     first, *rest = arguments
-    return shlex.join(["imgmigrate", first, *settings.arguments, *rest])
+    options = settings.arguments
+    if settings.locked and first == "plan" and "--locked" not in rest:
+        options.append("--locked")
+    if settings.oneshot:
+        from imgmigrate.cli import oneshot
+
+        options += oneshot.arguments(settings, first)
+    if settings.foreign:
+        from imgmigrate.cli import foreign
+
+        if first in foreign.COMMANDS:
+            options += foreign.arguments(settings)
+        elif settings.state is None:
+            options += ["--state", shown(open_config(settings).state)]
+    return shlex.join(["imgmigrate", first, *options, *rest])
 
 
 def shown(path: Path) -> str:

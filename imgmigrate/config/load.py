@@ -10,12 +10,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imgmigrate.config.foreign.text import is_image_syncer, parse_config_text
+from imgmigrate.config.includes import read_includes
 from imgmigrate.config.model import Config
 from imgmigrate.config.paths import resolve_path
 from imgmigrate.config.registries import Registries
 from imgmigrate.config.rules import build_rules
-from imgmigrate.config.schema import FileModel, validate
-from imgmigrate.config.tree import Scalar, Tree, parse_tree
+from imgmigrate.config.schema import FileModel, IncludingModel, validate
+from imgmigrate.config.tree import Scalar, Tree
 from imgmigrate.config.variables import UnsetVariableError, expand
 from imgmigrate.errors import ConfigError
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.config.tree import KeyPath
 
-__all__ = ["load_config"]
+__all__ = ["build_config", "decode", "load_config", "read_file"]
 
 VERSION = "1"
 
@@ -33,27 +35,61 @@ def load_config(path: Path, *, environ: Mapping[str, str] | None = None) -> Conf
     """Read and check a config; ConfigError says what is wrong, where, and how to mend it.
 
     `environ` is where variables come from, by default the process's environment; it is kept,
-    because those under `registries` are resolved when a registry is first used.
+    because those under `registries` are resolved when a registry is first used. A config of
+    image-syncer, which has `auth` and `images`, is read as what it is.
     """
     environ = os.environ if environ is None else environ
-    data = _read(path)
-    tree = parse_tree(_decode(data, str(path)), str(path))
+    data = read_file(path)
+    tree = parse_config_text(decode(data, str(path)), str(path))
+    if is_image_syncer(tree):
+        from imgmigrate.config.foreign.load import load_whole
+
+        return load_whole(path, environ=environ)
     _check_version(tree)
+    return build_config(path, tree, data, environ)
+
+
+def build_config(
+    path: Path,
+    tree: Tree,
+    data: bytes,
+    environ: Mapping[str, str],
+    *,
+    registries_tree: Tree | None = None,
+    notes: tuple[str, ...] = (),
+) -> Config:
+    """Check what a tree says and make a config of it; registries may come from another tree."""
     base = Path(os.path.abspath(path)).parent
-    model = validate(FileModel, tree.plain((), _expander(tree, environ)), tree)
-    registries = Registries(tree, environ, base)
+    form = IncludingModel if tree.node(("include",)) else FileModel
+    model = validate(form, tree.plain((), _expander(tree, environ)), tree)
+    registries = Registries(registries_tree or tree, environ, base)
+    included, more = read_includes(
+        path,
+        tree,
+        model.include,
+        read=read_file,
+        decode=decode,
+        expander=lambda part: _expander(part, environ),
+    )
+    rules, globs = build_rules(tree, model, base, included)
+    if not rules and not globs:
+        hint = "write images: in one of them"
+        raise tree.error("the included files hold no images", ("include",), hint=hint)
     return Config(
         path=path,
         base=base,
         state=_state(tree, model, base, path),
-        rules=build_rules(tree, model, base),
+        rules=rules,
+        globs=globs,
         defaults=model.defaults,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=hashlib.sha256(data + more).hexdigest(),
         registries=registries,
+        notes=notes,
     )
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Read a config's bytes; ConfigError if that is not possible."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -65,7 +101,8 @@ def _read(path: Path) -> bytes:
     raise ConfigError(message, file=str(path), hint=hint)
 
 
-def _decode(data: bytes, file: str) -> str:
+def decode(data: bytes, file: str) -> str:
+    """Make text of a config's bytes; ConfigError if they are not UTF-8."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -14,14 +14,26 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from imgmigrate.config.platforms import read_platforms
 from imgmigrate.config.quantities import read_bandwidth, read_proxy, read_rate
 
 if TYPE_CHECKING:
     from imgmigrate.config.registries import Registries
+    from imgmigrate.config.selection import Selection
+    from imgmigrate.config.templates import Renaming, Template
     from imgmigrate.matching import Pattern
     from imgmigrate.oci.reference import Digest, Reference, Repository
 
-__all__ = ["Config", "Defaults", "Destination", "Overwrite", "RegistryConfig", "Rule", "Tls"]
+__all__ = [
+    "Config",
+    "Defaults",
+    "Destination",
+    "GlobRule",
+    "Overwrite",
+    "RegistryConfig",
+    "Rule",
+    "Tls",
+]
 
 # Blob streams at once, reads and writes each (DESIGN section 3).
 CONCURRENCY = 16
@@ -64,6 +76,7 @@ class RegistryConfig(_Settings):
 
     `credential_command` is a program and its arguments, and stands instead of the two.
     `rate_limit` is in requests, `bandwidth` in bytes per second, reads and writes each.
+    `insecure` is a whole host's.
     """
 
     username: str | None = None
@@ -71,6 +84,8 @@ class RegistryConfig(_Settings):
     # Its arguments may hold secrets.
     credential_command: tuple[str, ...] | None = Field(None, min_length=1, repr=False)
     plain_http: bool = False
+    # No certificate is checked, and a registry that speaks no TLS at all is asked in the clear.
+    insecure: bool = False
     tls: Tls = Tls()
     concurrency: int = Field(CONCURRENCY, ge=1, le=MOST_CONCURRENCY)
     rate_limit: Annotated[float | None, BeforeValidator(read_rate)] = None
@@ -86,6 +101,9 @@ class RegistryConfig(_Settings):
         if self.credential_command is not None and (self.username or self.password):
             msg = "credential_command stands instead of username and password: keep one of them"
             raise ValueError(msg)
+        if self.insecure and self.plain_http:
+            msg = "insecure finds out whether the registry speaks TLS, plain_http says no: keep one"
+            raise ValueError(msg)
         if self.credential_command is not None and not self.credential_command[0]:
             msg = "credential_command names no program"
             raise ValueError(msg)
@@ -96,21 +114,27 @@ class Defaults(_Settings):
     """What holds for every rule that does not say otherwise."""
 
     overwrite: Overwrite = Overwrite.OWNED
+    platforms: Annotated[tuple[str, ...], BeforeValidator(read_platforms)] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a rule's images go. `tags` rename the rule's exact tags by position; empty = keep."""
+    """Where a rule's images go. `tags` rename the rule's exact tags by position; empty = keep.
+
+    `form` is what becomes of every tag otherwise: a text with `{tag}` in it.
+    """
 
     repository: Repository
     tags: tuple[str, ...] = ()
+    form: str = "{tag}"
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One entry of `images`; `number` counts from 1, `line` is where it begins in `file`.
 
-    `tags` is None for all tags of the source, and empty for a source digest.
+    `tags` is None for all tags of the source, and empty for a source digest. A `selection`, where
+    tags are selected by more than their names, stands instead of them.
     """
 
     number: int
@@ -122,19 +146,33 @@ class Rule:
     destinations: tuple[Destination, ...]
     overwrite: Overwrite = Overwrite.OWNED
     immutable_tags: tuple[Pattern, ...] = ()
+    rename: Renaming | None = None
+    # Made of a GlobRule for one of the repositories that it matches.
+    from_glob: bool = False
+    # In canonical form; none means all.
+    platforms: tuple[str, ...] = ()
+    selection: Selection | None = None
+    # Of a digest that was pinned: the tag that it was found at.
+    pinned_tag: str | None = None
 
     @property
     def explicit_tags(self) -> tuple[str, ...]:
         """The tags that the rule names exactly, in its order, each once."""
+        if self.selection is not None:
+            return self.selection.explicit
         return tuple(dict.fromkeys(each.text for each in self.tags or () if each.is_exact))
 
     @property
     def has_patterns(self) -> bool:
         """Tell whether only a listing of the source shows all that the rule selects."""
+        if self.selection is not None:
+            return self.selection.needs_listing
         return self.tags is None or not all(each.is_exact for each in self.tags)
 
     def selects(self, tag: str) -> bool:
-        """Tell whether the rule wants this tag of its source."""
+        """Tell whether the rule wants this tag of its source, as far as its name tells."""
+        if self.selection is not None:
+            return self.selection.selects(tag)
         return self.tags is None or any(each.matches_tag(tag) for each in self.tags)
 
     def is_immutable(self, tag: str | None) -> bool:
@@ -170,13 +208,39 @@ class Rule:
 
     def _renamed(self, destination: Destination, tag: str) -> str:
         if not destination.tags:
-            return tag
+            return destination.form.replace("{tag}", self.rename.of(tag) if self.rename else tag)
         return dict(zip(self.explicit_tags, destination.tags, strict=True)).get(tag, tag)
 
 
 @dataclass(frozen=True, slots=True)
+class GlobRule:
+    """A rule for each repository that a glob matches.
+
+    `rule` is what holds for all of them: its source is the glob, its destinations are none yet.
+    `joint` joins the segments of a name that is put into a destination; None keeps the slashes.
+    """
+
+    rule: Rule
+    pattern: Pattern
+    exclude: tuple[Pattern, ...]
+    destinations: tuple[Template, ...]
+    joint: str | None = None
+
+    def takes(self, source: Reference) -> bool:
+        """Tell whether the glob matches a repository and nothing excludes it."""
+        return self.pattern.matches_reference(source) and not self.excludes(source)
+
+    def excludes(self, source: Reference) -> bool:
+        """Tell whether a repository is one of those to leave out."""
+        return any(each.matches_reference(source) for each in self.exclude)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
-    """A config, checked. `base` and `state` are absolute; `sha256` is of the file's bytes."""
+    """A config, checked. `base` and `state` are absolute; `sha256` is of the file's bytes.
+
+    Without a file behind it `sha256` is empty.
+    """
 
     path: Path
     base: Path
@@ -185,6 +249,14 @@ class Config:
     defaults: Defaults
     sha256: str
     registries: Registries = field(repr=False)
+    # What whoever plans must know of how the file was read.
+    notes: tuple[str, ...] = ()
+    globs: tuple[GlobRule, ...] = ()
+
+    @property
+    def is_oneshot(self) -> bool:
+        """Tell whether no file stands behind it: it then asks for what it names, and no more."""
+        return not self.sha256
 
     def registry(self, host: str, repo: str | None = None) -> RegistryConfig:
         """Settings for a registry, or for one repository of it: the longest key that matches.

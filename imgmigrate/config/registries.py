@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Registries"]
 
 # What holds for all requests to a host cannot differ between its repositories.
-_WHOLE = ("rate_limit", "bandwidth", "proxy")
+_WHOLE = ("rate_limit", "bandwidth", "proxy", "insecure")
 _TLS_FILES = ("ca_file", "client_cert", "client_key")
 
 

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.model import Destination, Overwrite, Rule
-from imgmigrate.config.schema import NOT_YET, raise_all
+from imgmigrate.config.includes import Part
+from imgmigrate.config.mapping import Mapper
+from imgmigrate.config.model import Destination, GlobRule, Rule
+from imgmigrate.config.schema import raise_all
+from imgmigrate.config.tags import TagsModel, build_selection
+from imgmigrate.config.templates import has_placeholder
 from imgmigrate.errors import ConfigError
 from imgmigrate.matching import Pattern, has_wildcard, parse_tag_pattern, split_target
 from imgmigrate.oci.reference import (
@@ -23,28 +27,37 @@ from imgmigrate.oci.reference import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from imgmigrate.config.model import Defaults
     from imgmigrate.config.schema import FileModel, ImageModel
     from imgmigrate.config.tree import KeyPath, Tree
 
 __all__ = ["build_rules"]
 
 
-def build_rules(tree: Tree, model: FileModel, base: Path) -> tuple[Rule, ...]:
+def build_rules(
+    tree: Tree, model: FileModel, base: Path, included: Sequence[Part] = ()
+) -> tuple[tuple[Rule, ...], tuple[GlobRule, ...]]:
     """Build every rule in order; one that repeats another is left out, the first stays.
 
-    A ConfigError names every entry that is wrong.
+    Those of the main file come first. A ConfigError names every entry that is wrong.
     """
-    rules, errors = [], []
-    for index, image in enumerate(model.images):
-        try:
-            builder = _Builder(tree, ("images", index), str(base))
-            rules.append(builder.build(index + 1, image, model.defaults.overwrite))
-        except ConfigError as error:
-            errors.append(error)
+    rules: list[Rule | GlobRule] = []
+    errors: list[ConfigError] = []
+    builders: list[_Builder] = []
+    for part in (Part(tree, model.images), *included):
+        for index, image in enumerate(part.images):
+            try:
+                builders.append(_Builder(part.tree, ("images", index), str(base)))
+                rules.append(builders[-1].build(len(builders), image, model.defaults))
+            except ConfigError as error:
+                errors.append(error)
     raise_all(errors)
-    return _without_repetition(tree, rules)
+    single = [rule for rule in rules if isinstance(rule, Rule)]
+    globs = [rule for rule in rules if isinstance(rule, GlobRule)]
+    return _without_repetition(builders, single), tuple(globs)
 
 
 class _Builder:
@@ -52,13 +65,16 @@ class _Builder:
 
     def __init__(self, tree: Tree, path: KeyPath, base: str) -> None:
         self.tree, self.path, self.base = tree, path, base
+        self.mapper = Mapper(tree, path, base)
 
-    def build(self, number: int, image: ImageModel, overwrite: Overwrite) -> Rule:
+    def build(self, number: int, image: ImageModel, defaults: Defaults) -> Rule | GlobRule:
         source, digest, tags = self._source(image)
+        is_glob = has_wildcard(source.path)
+        self.mapper.learn(image, source, digest)
         destinations = tuple(
             dict.fromkeys(
                 self._destination(text, number, digest, tags)
-                for number, text in enumerate(image.destination)
+                for number, text in enumerate(() if is_glob else image.destination)
             )
         )
         rule = Rule(
@@ -69,24 +85,37 @@ class _Builder:
             digest=digest,
             tags=tags,
             destinations=destinations,
-            overwrite=image.overwrite or overwrite,
+            overwrite=image.overwrite or defaults.overwrite,
+            platforms=defaults.platforms if image.platforms is None else image.platforms,
+            selection=build_selection(image.tags) if isinstance(image.tags, TagsModel) else None,
             immutable_tags=tuple(
                 self._pattern(text, (*self.path, "immutable_tags", index))
                 for index, text in enumerate(image.immutable_tags)
             ),
+            rename=self.mapper.renaming(image, digest),
         )
+        if is_glob:
+            return self._many(rule, image)
         self._refuse_itself(rule)
+        self.mapper.check(rule, image)
         return rule
+
+    def _many(self, rule: Rule, image: ImageModel) -> GlobRule:
+        found = self.mapper.many(rule, image)
+        for number, template in enumerate(found.destinations):
+            if template.tag_names:
+                path = (*self.path, "destination", number)
+                self._check_renaming(template.tag_names, None, rule.tags, path)
+        return found
 
     def _source(
         self, image: ImageModel
     ) -> tuple[Repository, Digest | None, tuple[Pattern, ...] | None]:
         path = (*self.path, "source")
         name, separator, target = split_target(image.source)
-        if has_wildcard(name):
-            raise self._error(f"a wildcard in a repository {NOT_YET}", path, "name each repository")
-        if "{" in name:
-            raise self._error(f"a placeholder {NOT_YET}", path, "write the name out")
+        if has_placeholder(name):
+            hint = "write the name out; ${NAME} would be a variable"
+            raise self._error("a placeholder has no meaning in a source", path, hint)
         if separator and image.tags is not None:
             hint = "keep either tags: or what stands behind the repository"
             raise self._error("it names tags, and tags: does too", path, hint)
@@ -97,7 +126,7 @@ class _Builder:
         elif separator:
             texts = [target] if target.startswith("/") else target.split(",")
             tags = tuple(self._pattern(text, path) for text in texts)
-        elif image.tags is not None:
+        elif image.tags is not None and not isinstance(image.tags, TagsModel):
             tags = tuple(
                 self._pattern(text, (*self.path, "tags", number))
                 for number, text in enumerate(image.tags)
@@ -122,6 +151,8 @@ class _Builder:
             raise self._error(str(error), path) from None
 
     def _repository(self, name: str, separator: str, target: str, path: KeyPath) -> Repository:
+        if has_wildcard(name):
+            return self.mapper.glob(name, path)
         if separator == ":" and "/" not in name and target.isdigit() and _is_host(name):
             message = f"{name}:{target} is a registry, without a repository"
             raise self._error(message, path, f"write {name}:{target}/repository")
@@ -142,8 +173,11 @@ class _Builder:
         tags: tuple[Pattern, ...] | None,
     ) -> Destination:
         path = (*self.path, "destination", number)
-        if "{" in text or "}" in text:
-            raise self._error(f"a placeholder {NOT_YET}", path, "write the name out")
+        if has_placeholder(text):
+            filled = self.mapper.fill(text, path, digest)
+            if filled.tags:
+                self._check_renaming(filled.tags, digest, tags, path)
+            return filled
         if has_wildcard(text):
             raise self._error("a wildcard has no meaning in a destination", path, "name it")
         name, separator, target = split_target(text)
@@ -185,6 +219,8 @@ class _Builder:
         for number, destination in enumerate(rule.destinations):
             if destination.repository != rule.source:
                 continue
+            if rule.rename or destination.form != "{tag}":  # the tags tell (check_names)
+                continue
             unchanged = not destination.tags or any(
                 old == new for old, new in zip(rule.explicit_tags, destination.tags, strict=False)
             )
@@ -193,15 +229,28 @@ class _Builder:
                 message = f"source and destination are the same: {rule.source}"
                 raise self._error(message, path, "change one of them")
 
+    def clash(self, message: str, hint: str) -> ConfigError:
+        """Make an error of the whole entry."""
+        return self._error(message, self.path, hint)
+
     def _error(self, message: str, path: KeyPath, hint: str | None = None) -> ConfigError:
         return self.tree.error(message, path, hint=hint)
+
+
+def _place(first: Rule, seen_from: Rule) -> str:
+    elsewhere = f"{first.file}, " if first.file != seen_from.file else ""
+    return f"{elsewhere}line {first.line}"
+
+
+def _names(rule: Rule) -> str:
+    return ", ".join(rule.platforms) or "all"
 
 
 def _is_host(name: str) -> bool:
     return name == "localhost" or "." in name
 
 
-def _without_repetition(tree: Tree, rules: list[Rule]) -> tuple[Rule, ...]:
+def _without_repetition(builders: Sequence[_Builder], rules: list[Rule]) -> tuple[Rule, ...]:
     """Refuse two sources or two policies for one address; drop rules that were there before."""
     seen: dict[Reference, tuple[Reference, Rule]] = {}
     kept: dict[object, Rule] = {}
@@ -214,15 +263,26 @@ def _without_repetition(tree: Tree, rules: list[Rule]) -> tuple[Rule, ...]:
                 clash = f"{address} is asked from {source}, and from {first_source}"
             elif first.overwrite != rule.overwrite:
                 clash = f"{address} is asked with overwrite {rule.overwrite}, and {first.overwrite}"
+            elif first.platforms != rule.platforms:
+                clash = f"{address} is asked with platforms {_names(rule)}, and {_names(first)}"
             if clash:
-                message = f"{clash} in line {first.line}"
-                path = ("images", rule.number - 1)
-                errors.append(tree.error(message, path, hint="keep one of the two"))
+                message = f"{clash} in {_place(first, rule)}"
+                errors.append(builders[rule.number - 1].clash(message, "keep one of the two"))
                 break
-        asked = (rule.source, rule.digest, rule.tags, rule.destinations)
+        asked = (
+            rule.source,
+            rule.digest,
+            rule.tags,
+            rule.selection,
+            rule.destinations,
+            rule.rename,
+        )
         first = kept.setdefault(asked, rule)
         if first.overwrite != rule.overwrite and rule.has_patterns:
-            message = f"line {first.line} asks the same with overwrite {first.overwrite}"
-            errors.append(tree.error(message, ("images", rule.number - 1), hint="keep one"))
+            message = f"{_place(first, rule)} asks the same with overwrite {first.overwrite}"
+            errors.append(builders[rule.number - 1].clash(message, "keep one"))
+        elif first.platforms != rule.platforms and rule.has_patterns:
+            message = f"{_place(first, rule)} asks the same with platforms {_names(first)}"
+            errors.append(builders[rule.number - 1].clash(message, "keep one"))
     raise_all(errors)
     return tuple(kept.values())

@@ -7,12 +7,14 @@ refused, never ignored.
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 # Pydantic needs these at run time.
 from imgmigrate.config.model import MOST_CONCURRENCY, Defaults, Overwrite, RegistryConfig, Tls
+from imgmigrate.config.platforms import read_platforms
+from imgmigrate.config.tags import MAPPING_KEYS, Tags, TagsModel
 from imgmigrate.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +22,16 @@ if TYPE_CHECKING:
 
     from imgmigrate.config.tree import KeyPath, Tree
 
-__all__ = ["NOT_YET", "FileModel", "ImageModel", "StateModel", "raise_all", "validate"]
+__all__ = [
+    "NOT_YET",
+    "FileModel",
+    "ImageModel",
+    "IncludedModel",
+    "IncludingModel",
+    "StateModel",
+    "raise_all",
+    "validate",
+]
 
 NOT_YET = "is not supported yet by this version of imgmigrate"
 # More would push the first out of sight.
@@ -51,9 +62,13 @@ class ImageModel(_Part):
 
     source: str
     destination: Annotated[_Texts, Field(min_length=1)]
-    tags: Annotated[_Texts, Field(min_length=1)] | None = None
+    tags: Tags | None = None
     overwrite: Overwrite | None = None
+    platforms: Annotated[tuple[str, ...] | None, BeforeValidator(read_platforms)] = None
     immutable_tags: _Texts = []
+    exclude_repositories: _Texts = []
+    rename: dict[str, str] = {}
+    flatten: str | None = None
 
 
 class FileModel(_Part):
@@ -63,7 +78,22 @@ class FileModel(_Part):
     state: StateModel | None = None
     registries: dict[str, dict[str, Any]] = {}
     defaults: Defaults = Defaults()
+    include: _Texts = []
     images: Annotated[list[ImageModel], Field(min_length=1)]
+
+
+class IncludingModel(FileModel):
+    """A whole file that includes others: its rules may all be there."""
+
+    images: list[ImageModel] = []
+
+
+class IncludedModel(_Part):
+    """A file of more rules."""
+
+    version: Literal["1"] = "1"
+    include: _Texts = []
+    images: Annotated[list[ImageModel], Field(min_length=1)] = []
 
 
 # What may stand at each level, by the path to it with "*" for a number or a registry's name,
@@ -71,12 +101,12 @@ class FileModel(_Part):
 _LEVELS: dict[tuple[str, ...], tuple[type[BaseModel], frozenset[str]]] = {
     (): (
         FileModel,
-        frozenset({"include", "protect", "moved", "keep_previous", "policies", "max_delete"}),
+        frozenset({"protect", "moved", "keep_previous", "policies", "max_delete"}),
     ),
     ("state",): (StateModel, frozenset({"backend"})),
     ("defaults",): (
         Defaults,
-        frozenset({"platforms", "immutable_tags", "keep_previous", "protect", "tags", "rename"}),
+        frozenset({"immutable_tags", "keep_previous", "protect", "tags", "rename"}),
     ),
     ("registries", "*"): (
         RegistryConfig,
@@ -87,21 +117,14 @@ _LEVELS: dict[tuple[str, ...], tuple[type[BaseModel], frozenset[str]]] = {
         ImageModel,
         frozenset(
             {
-                "platforms",
-                "rename",
-                "include",
-                "exclude",
-                "exclude_repositories",
-                "flatten",
                 "protect",
                 "moved",
                 "keep_previous",
-                "semver",
-                "newest",
-                "min",
             }
         ),
     ),
+    ("images", "*", "tags"): (TagsModel, frozenset()),
+    ("images", "*", "tags", "any", "*"): (TagsModel, frozenset()),
 }
 
 
@@ -147,8 +170,8 @@ def _explained(tree: Tree, path: KeyPath, detail: ErrorDetails) -> ConfigError:
         hint = "write [PROGRAM, ARGUMENT]; it runs without a shell"
     elif kind == "list_type":
         message = "must be a text or a list of texts"
-        if where[-1:] == ("tags",) and isinstance(detail["input"], dict):
-            message, hint = f"as a mapping {NOT_YET}", "use a list of tags, globs and /regexes/"
+        if where[-1:] == ("any",):
+            message, hint = "must be a list of mappings", "begin each with - below any"
     elif kind == "string_type":
         message, hint = "must be a text", "quote a text that holds special characters"
     elif kind == "too_short":
@@ -175,6 +198,8 @@ def _unknown(where: KeyPath) -> tuple[str, str]:
     model, later = _LEVELS[level]
     if key in later:
         return NOT_YET, "remove it, or wait for a version that has it"
+    if model is ImageModel and key in MAPPING_KEYS:
+        return "is not a known key", f"it selects tags: write tags: {{{key}: ...}}"
     known = list(model.model_fields)
     near = difflib.get_close_matches(str(key), [*known, *later], 1)
     meant = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"

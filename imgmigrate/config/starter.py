@@ -31,12 +31,20 @@ registries:
     #   verify: true
   # "localhost:5000":
   #   plain_http: true
+  #   # or: find out whether it speaks TLS, and take any certificate
+  #   # insecure: true
 
 # Which tags at a destination may be replaced when they differ:
 # owned (only what imgmigrate wrote), equivalent (also an index that lists the same children),
 # always, never. A rule may say otherwise for itself.
+# platforms: which of an image to copy, by default all. An index that is cut to some of its
+# platforms gets another digest.
 defaults:
   overwrite: owned
+  # platforms: [linux/amd64, linux/arm64]
+
+# More files of images:, relative to this one.
+# include: ["teams/*.yaml"]
 
 images:
   # Some tags, each exactly.
@@ -52,9 +60,26 @@ images:
       - "oci:./bundle/kube-rbac-proxy"
     tags: ["v0.14.*", '/^v0\\.15\\.[0-9]+$/']
 
+  # Tags by what they are: the ten newest releases of 0.14 and later, and an error if there are
+  # fewer than three. newest counts by: semver (as here), name or created; created_after takes a
+  # date or a duration such as 90d; any: [...] unites several such mappings.
+  # `imgmigrate plan --explain RULE` tells which tags drop out, and why.
+  # - source: "quay.io/team/app"
+  #   destination: "registry.example.com/team/app"
+  #   tags: {include: ["v*"], exclude: ["*-debug"], semver: ">=0.14", newest: 10, min: 3}
+
   # Without tags, every tag of the repository:
   # - source: "quay.io/team/app"
   #   destination: "registry.example.com/team/app"
+
+  # Many repositories by one rule: * and ? stay inside one segment of a name, ** crosses them.
+  # Placeholders say where each goes: {registry} {repository} {match} {namespace} {name} {tag}
+  # {digest}. flatten joins the segments of a name, rename gives tags other names.
+  # - source: "registry.old.example/team/**"
+  #   exclude_repositories: ["registry.old.example/team/tmp-*"]
+  #   destination: "registry.example.com/mirror/{match}"
+  #   flatten: "-"
+  #   rename: {latest: stable, '/^v([0-9])/': '\\1'}
 
   # Tags behind the repository, renamed at the destination by position:
   # - source: "docker.io/library/nginx:1.27,1.27-alpine"

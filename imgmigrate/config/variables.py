@@ -9,9 +9,9 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["UnsetVariableError", "check", "expand", "has_variable"]
+__all__ = ["UnsetVariableError", "check", "expand", "has_variable", "names"]
 
 _DOLLAR = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -52,6 +52,16 @@ def check(text: str) -> None:
 def has_variable(text: str) -> bool:
     """Tell whether the value depends on the environment."""
     return any(match[1] is not None for match in _DOLLAR.finditer(text))
+
+
+def names(texts: Iterable[str]) -> list[str]:
+    """Name every variable that the texts ask for."""
+    return [
+        match[1].partition(":-")[0]
+        for text in texts
+        for match in _DOLLAR.finditer(text)
+        if match[1] is not None
+    ]
 
 
 def _variable(match: re.Match[str]) -> tuple[str, str | None]:

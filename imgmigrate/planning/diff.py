@@ -16,20 +16,25 @@ from imgmigrate.state.record import Source
 if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest, Reference
-    from imgmigrate.state.record import ImageRecord, State
+    from imgmigrate.state.record import Filter, ImageRecord, State
 
 __all__ = ["Exceptions", "Wish", "decide", "decide_unwanted", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the rules ask for at one address. `found` is None if the source does not have it."""
+    """What the rules ask for at one address. `found` is None if the source does not have it.
+
+    Where a rule names platforms, `filter` says which and `kept` is the digest of what they leave.
+    """
 
     address: Reference
     source: Reference
     found: Descriptor | None
     overwrite: Overwrite
     explicit: bool
+    filter: Filter | None = None
+    kept: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,8 @@ def decide(
     live = record is not None and record.is_live
     if wish.found is None:
         return _source_gone(wish, destination, record)
-    wanted = wish.found.digest
+    origin = wish.found.digest
+    wanted = wish.kept or origin
 
     def change(action: Action, reason: str) -> Change:
         writes = action.writes or action is Action.ADOPT
@@ -61,17 +67,20 @@ def decide(
             address=wish.address,
             action=action,
             reason=reason,
-            source=Source(reference=wish.source, digest=wanted),
+            source=Source(reference=wish.source, digest=origin),
             before=destination,
             after=wanted if writes else None,
             recorded=recorded,
             media_type=wish.found.media_type if wish.found else None,
+            filter=wish.filter,
         )
 
     if destination is None:
         return change(Action.COPY, "destination_lost" if live else "new")
     if destination == wanted:
-        if not (live and recorded == wanted):
+        # A record of the same bytes may tell of another choice, or of an index that has moved
+        # in parts that are not chosen: then only the record changes.
+        if not (live and recorded == wanted and _tells(record, wish, origin)):
             return change(Action.ADOPT, "already_there")
         return change(Action.UPDATE, "replace") if exceptions.replace else None
     return change(*_differing(wish, destination, state, exceptions, live=live))
@@ -86,7 +95,7 @@ def _differing(
     if wish.overwrite is Overwrite.NEVER:
         return Action.KEEP, "overwrite_never"
     if state.owns(wish.address, destination):
-        return Action.UPDATE, "source_moved"
+        return Action.UPDATE, _why_ours(wish, state.record(wish.address))
     if wish.overwrite is Overwrite.ALWAYS:
         return Action.UPDATE, "overwrite_always"
     if exceptions.equivalent:
@@ -94,6 +103,19 @@ def _differing(
             return Action.UPDATE, "overwrite_equivalent"
         return Action.CONFLICT, "equivalent"
     return Action.CONFLICT, "changed_here" if live else "foreign"
+
+
+def _why_ours(wish: Wish, record: ImageRecord | None) -> str:
+    if record is None or wish.found is None or record.source.digest != wish.found.digest:
+        return "source_moved"
+    return "source_moved" if record.filter == wish.filter else "platforms_changed"
+
+
+def _tells(record: ImageRecord | None, wish: Wish, origin: Digest) -> bool:
+    """Tell whether a record names the filter and the source's digest that are wanted now."""
+    if record is None:
+        return False
+    return record.filter == wish.filter and record.source.digest == origin
 
 
 def _source_gone(

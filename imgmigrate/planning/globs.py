@@ -20,8 +20,8 @@ __all__ = ["Globs"]
 class Globs:
     """Globs over addresses that remember which of them ever matched."""
 
-    def __init__(self, option: str, texts: tuple[str, ...]) -> None:
-        self._option = option
+    def __init__(self, option: str, texts: tuple[str, ...], *, of: str = "this plan") -> None:
+        self._option, self._of = option, of
         self._unmatched = set(texts)
         self._patterns: list[tuple[str, Pattern]] = []
         for text in texts:
@@ -43,6 +43,6 @@ class Globs:
     def check(self) -> None:
         """Refuse a glob that matched nothing: it is a typing error."""
         for text in sorted(self._unmatched):
-            message = f"--{self._option} {text}: matches no address of this plan"
+            message = f"--{self._option} {text}: matches no address of {self._of}"
             hint = "globs match destinations, such as registry.new/team/**:v1.*"
             raise UsageError(message, hint=hint)

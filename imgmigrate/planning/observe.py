@@ -48,6 +48,7 @@ class Observer:
     _total: int = 0
     _slots: asyncio.Semaphore = field(init=False)
     _live: set[Repository] = field(init=False)
+    _heads: dict[Reference, Descriptor | StoreError | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(self.parallelism)
@@ -68,11 +69,13 @@ class Observer:
     async def head_sources(
         self, references: Iterable[Reference]
     ) -> dict[Reference, Descriptor | StoreError | None]:
-        """Describe source images; None where the source answers 404."""
-        wanted = sorted(set(references))
+        """Describe source images; None where the source answers 404. Each is asked once."""
+        references = set(references)
+        wanted = sorted(references - self._heads.keys())
         self._expect(len(wanted))
         answers = await self.each(wanted, self._head_source)
-        return dict(zip(wanted, answers, strict=True))
+        self._heads.update(zip(wanted, answers, strict=True))
+        return {each: self._heads[each] for each in sorted(references)}
 
     async def look_at_destinations(
         self, addresses: Iterable[Reference]

@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections import defaultdict
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from imgmigrate import __version__
+from imgmigrate.config.templates import check_names
 from imgmigrate.errors import ConfigError, NotFound, StoreError
 from imgmigrate.events import NoSink, Warned
 from imgmigrate.oci.manifest import INDEXES, SCHEMA1, Descriptor
-from imgmigrate.oci.reference import Reference, Repository
+from imgmigrate.oci.reference import Digest, Reference, Repository
 from imgmigrate.plan import Action, Change, Filters, Header, Plan, StateBinding, Summary
+from imgmigrate.planning.choosing import Chooser
 from imgmigrate.planning.diff import Exceptions, Wish, decide, decide_unwanted, failed
+from imgmigrate.planning.expand import Expansion, expand_rules
 from imgmigrate.planning.explain import explain
+from imgmigrate.planning.filtering import Filtering, chosen, filter_of
 from imgmigrate.planning.globs import Globs
 from imgmigrate.planning.observe import Observer
 from imgmigrate.planning.problems import Problems, merged
-from imgmigrate.planning.select import select_tags, would_select
 from imgmigrate.planning.sizes import Sizes, measure
 from imgmigrate.state.backends.local import LocalState
 from imgmigrate.stores.cache import ManifestCache
@@ -28,15 +32,16 @@ from imgmigrate.stores.place import read_manifest
 from imgmigrate.stores.pool import open_stores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
     from imgmigrate.config.model import Config, Rule
     from imgmigrate.events import Sink
+    from imgmigrate.planning.select import Choice
     from imgmigrate.state.record import ImageRecord, State
     from imgmigrate.stores.registry.metering import OnRateLimit
 
-__all__ = ["PlanOptions", "make_plan"]
+__all__ = ["PlanOptions", "Resolved", "make_plan", "resolve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +72,14 @@ async def make_plan(
     UsageError or ConfigError where the rules or options contradict what is there.
     """
     options, sink = options or PlanOptions(), sink or NoSink()
-    state = await asyncio.to_thread(LocalState(config.state).read)
-    cache = ManifestCache(config.state / "cache")
-    opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
-    async with opened as stores:
-        observer = Observer(stores, state, sink, options.parallelism)
-        planner = _Planner(config, options, state, cache, observer, sink)
+    async with _open_planner(config, options, sink) as planner:
         changes, unchanged = await planner.plan()
+    state = planner.state
     filters = Filters(target=options.target, exclude=options.exclude)
     header = Header(
         tool_version=__version__,
         created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        config_sha256=config.sha256,
+        config_sha256=config.sha256 or None,
         git_commit=await asyncio.to_thread(git_commit, config.base),
         state=StateBinding(lineage=state.lineage, sequence=state.sequence, head=state.head),
         filters=filters,
@@ -86,6 +87,40 @@ async def make_plan(
         summary=Summary.of(changes, unchanged),
     )
     return Plan.of(header, changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What the rules ask for now: of each address its source and the digest that it shows."""
+
+    images: dict[Reference, tuple[Reference, Digest]]
+    problems: tuple[Change, ...]
+
+
+async def resolve(
+    config: Config, options: PlanOptions | None = None, *, sink: Sink | None = None
+) -> Resolved:
+    """Ask the sources alone what the rules ask for; what cannot be read is an error row."""
+    options, sink = options or PlanOptions(), sink or NoSink()
+    async with _open_planner(config, options, sink) as planner:
+        return await planner.resolve()
+
+
+@asynccontextmanager
+async def _open_planner(
+    config: Config, options: PlanOptions, sink: Sink
+) -> AsyncIterator[_Planner]:
+    """Open all that planning reads, and expand the rules."""
+    state = await asyncio.to_thread(LocalState(config.state).read)
+    cache = ManifestCache(config.state / "cache")
+    opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
+    async with opened as stores:
+        observer = Observer(stores, state, sink, options.parallelism)
+        expansion = await expand_rules(config, observer, state)
+        expanded = replace(config, rules=expansion.rules, globs=())
+        planner = _Planner(expanded, options, state, cache, observer, sink, expansion=expansion)
+        planner.unlisted |= {(rule.number, rule.source) for rule in expansion.lost}
+        yield planner
 
 
 def git_commit(folder: Path) -> str | None:
@@ -111,6 +146,12 @@ class _Asked:
     rule: Rule
     explicit: bool
 
+    @property
+    def named(self) -> Reference:
+        """The source as rows and records name it: by its tag also where a digest is pinned."""
+        tag = self.source.tag
+        return self.source.repository.at(tag) if tag else self.source
+
 
 @dataclass(slots=True)
 class _Planner:
@@ -124,21 +165,28 @@ class _Planner:
     exclude: Globs = field(init=False)
     replace: Globs = field(init=False)
     allow_overwrite: Globs = field(init=False)
+    chooser: Chooser = field(init=False)
+    filtering: Filtering = field(init=False)
+    expansion: Expansion = field(default_factory=Expansion)
     # Rules whose source could not be listed: their records are neither kept nor forgotten.
-    unlisted: set[int] = field(default_factory=set)
+    unlisted: set[tuple[int, Repository]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.target = Globs("target", self.options.target)
         self.exclude = Globs("exclude", self.options.exclude)
         self.replace = Globs("replace", self.options.replace)
         self.allow_overwrite = Globs("allow-overwrite", self.options.allow_overwrite)
+        folder = self.config.state / "cache"
+        self.filtering = Filtering(self.observer, self.cache, self.state, folder / "platforms")
+        self.chooser = Chooser.over(self.observer, self.cache, folder, datetime.now(UTC))
 
     async def plan(self) -> tuple[list[Change], int]:
         """Return the changes and how many addresses need none."""
         asked, changes = await self._ask()
         doubtful = {a: each for a, each in asked.items() if not self._is_as_recorded(a, each)}
         wishes, problems = await self._observe(doubtful)
-        changes = merged([*changes, *problems])
+        wishes, unfit = await self.filtering.settle(wishes)
+        changes = merged([*changes, *problems, *unfit])
         unchanged = len(asked) - len(doubtful)
         for change in await self._decide(wishes):
             if change is None:
@@ -150,28 +198,47 @@ class _Planner:
             globs.check()
         return await self._measure(changes), unchanged
 
+    async def resolve(self) -> Resolved:
+        """Look at the sources alone."""
+        asked, rows = await self._ask()
+        heads = await self.observer.head_sources({each.source for each in asked.values()})
+        images: dict[Reference, tuple[Reference, Digest]] = {}
+        problems = Problems(self.state)
+        for address, each in asked.items():
+            head = heads[each.source]
+            if isinstance(head, StoreError):
+                problems.add(address, head)
+            elif head is not None:
+                images[address] = (each.source, head.digest)
+            elif each.explicit:
+                detail = f"source {each.source}: not found; correct the config, or remove it there"
+                rows.append(failed(address, "source_missing", detail))
+        return Resolved(images, tuple(merged([*rows, *problems.changes()])))
+
     async def _ask(self) -> tuple[dict[Reference, _Asked], list[Change]]:
         """Turn rules into addresses; a source that cannot be listed becomes error rows."""
         listings = await self.observer.list_sources(
             rule.source for rule in self.config.rules if rule.has_patterns
         )
         asked: dict[Reference, _Asked] = {}
-        problems: list[Change] = []
-        for rule in self.config.rules:
-            listing = listings[rule.source] if rule.has_patterns else []
-            if isinstance(listing, StoreError):
-                self.unlisted.add(rule.number)
+        problems: list[Change] = list(self.expansion.problems)
+        choices = await self.chooser.choose_all(self.config.rules, listings)
+        for rule, choice in zip(self.config.rules, choices, strict=True):
+            if isinstance(choice, StoreError):
+                self.unlisted.add((rule.number, rule.source))
                 for destination in rule.destinations:
                     address = Reference(destination.repository)
-                    problems.append(self._unlistable(address, rule, listing))
+                    problems.append(self._unlistable(address, rule, choice))
                 continue
-            for source, addresses, explicit in _expand(rule, listing):
+            for source, addresses, explicit in _expand(rule, choice):
+                check_names(rule, source, addresses)
                 for address in addresses:
                     if self._is_wanted(address):
                         _add(asked, address, _Asked(source, rule, explicit))
-            if rule.has_patterns and not select_tags(rule, listing):
+            if rule.has_patterns and not rule.from_glob and not choice.tags:
                 message = f"{rule.file}:{rule.line}: {rule.source}: the rule matches no tag"
                 self.sink.emit(Warned("rule_matches_nothing", message))
+        self.chooser.refuse_shortages()
         return asked, problems
 
     def _unlistable(self, address: Reference, rule: Rule, error: StoreError) -> Change:
@@ -190,7 +257,11 @@ class _Planner:
     def _is_as_recorded(self, address: Reference, asked: _Asked) -> bool:
         """Tell whether the state answers for an address, so that no registry is asked."""
         record = self.state.record(address)
-        if record is None or not record.is_live or record.source.reference != asked.source:
+        if record is None or not record.is_live or record.source.reference != asked.named:
+            return False
+        if record.filter != filter_of(asked.rule):
+            return False
+        if asked.source.digest not in (None, record.source.digest):
             return False
         if self.replace.match(address):
             return False
@@ -219,7 +290,9 @@ class _Planner:
                 problems.add_unsupported(address, each.source)
             else:
                 overwrite = each.rule.overwrite
-                wish = Wish(address, each.source, found, overwrite, each.explicit)
+                choice = filter_of(each.rule)
+                origin = each.named if found else each.source
+                wish = Wish(address, origin, found, overwrite, each.explicit, choice)
                 wishes.append((wish, there))
         return wishes, problems.changes()
 
@@ -275,28 +348,32 @@ class _Planner:
             destination = await read_manifest(
                 self.observer.place(wish.address.repository), there.digest, self.cache
             )
-        except StoreError:  # then it stays the conflict that it is
+            source = chosen(source, wish.filter)
+        except (StoreError, ValueError):  # then it stays the conflict that it is
             return False
         ours = sorted(child.digest for child in source.children)
         return ours == sorted(child.digest for child in destination.children)
 
     def _unwanted(self, asked: dict[Reference, _Asked]) -> list[Change]:
         """Decide the live records that no rule asks for, as the sources are listed now."""
+        if self.config.is_oneshot:  # another one-shot plan asked for them
+            return []
         by_source = defaultdict(list)
-        for rule in self.config.rules:
+        for rule in (*self.config.rules, *self.expansion.lost):
             by_source[rule.source].append(rule)
         changes = []
         for record in self._live():
             if record.address in asked or not self._is_wanted(record.address):
                 continue
             rules = by_source[record.source.reference.repository]
-            if any(rule.number in self.unlisted and would_select(rule, record) for rule in rules):
+            wanting = [rule for rule in rules if self.chooser.still_selects(rule, record)]
+            if any((rule.number, rule.source) in self.unlisted for rule in wanting):
                 continue
             repositories = {each.repository for rule in rules for each in rule.destinations}
             changes.append(
                 decide_unwanted(
                     record,
-                    still_selected=any(would_select(rule, record) for rule in rules),
+                    still_selected=bool(wanting),
                     rule_exists=record.address.repository in repositories,
                 )
             )
@@ -318,7 +395,7 @@ class _Planner:
     async def _explain(self, change: Change) -> Change:
         """Add what changes inside an updated image, where both manifests are to be had free."""
         source, before = change.source, change.before
-        if change.action is not Action.UPDATE or source is None or before in (None, source.digest):
+        if change.action is not Action.UPDATE or source is None or before in (None, change.after):
             return change
         new = self.cache.get(source.digest)
         place = self.observer.place(change.address.repository)
@@ -329,30 +406,40 @@ class _Planner:
             return change
         try:
             old = await read_manifest(place, before, self.cache)
-        except StoreError:  # an explanation is not worth an error
+            new = chosen(new, change.filter)
+        except (StoreError, ValueError):  # an explanation is not worth an error
             return change
         return change.model_copy(update={"inside": explain(old, new)})
 
 
-def _expand(
-    rule: Rule, listing: list[str]
-) -> Iterable[tuple[Reference, tuple[Reference, ...], bool]]:
+def _expand(rule: Rule, choice: Choice) -> Iterable[tuple[Reference, tuple[Reference, ...], bool]]:
     """List (source, addresses, named explicitly) of a rule."""
     if rule.digest is not None:
-        yield rule.source.at(rule.digest), rule.digest_addresses(), True
+        source = Reference(rule.source, rule.pinned_tag, rule.digest)
+        yield source, rule.digest_addresses(), True
         return
-    explicit = set(rule.explicit_tags)
-    for tag in select_tags(rule, listing):
+    # A glob names a tag in no repository in particular: where it is missing, nothing is wrong.
+    explicit = set() if rule.from_glob else set(rule.explicit_tags)
+    for tag in choice.tags:
         yield rule.source.at(tag), rule.addresses(tag), tag in explicit
 
 
 def _add(asked: dict[Reference, _Asked], address: Reference, new: _Asked) -> None:
     """Ask for an address once; two different sources for it are an error naming both lines."""
     first = asked.setdefault(address, new)
+    if first.rule.from_glob != new.rule.from_glob:
+        # A rule that names its repository beats one with a glob (DESIGN section 3).
+        asked[address] = new if first.rule.from_glob else first
+        return
     if first.source != new.source:
         message = (
             f"{address} is asked for from two sources: {first.source} "
             f"({first.rule.file}:{first.rule.line}) and {new.source}"
         )
         hint = "give one of them another destination, or select its tags more narrowly"
+        raise ConfigError(message, file=new.rule.file, line=new.rule.line, hint=hint)
+    if first.rule.platforms != new.rule.platforms:
+        place = f"{first.rule.file}:{first.rule.line}"
+        message = f"{address} is asked for with other platforms in {place}"
+        hint = "name the same platforms in both, or select the tags of one more narrowly"
         raise ConfigError(message, file=new.rule.file, line=new.rule.line, hint=hint)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from imgmigrate.errors import StoreError
 from imgmigrate.oci.bounds import Graph
+from imgmigrate.planning.filtering import chosen
 from imgmigrate.stores.place import read_manifest
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Manifest
     from imgmigrate.oci.reference import Digest, Repository
     from imgmigrate.plan import Change
-    from imgmigrate.state.record import State
+    from imgmigrate.state.record import Filter, State
     from imgmigrate.stores.cache import ManifestCache
     from imgmigrate.stores.place import Place
 
@@ -58,24 +59,24 @@ async def measure(
     found: dict[Digest, Contents | None] = {}
     slots = asyncio.Semaphore(parallelism)
 
-    async def look(digest: Digest, source: Place) -> None:
+    async def look(digest: Digest, origin: Digest, change: Change, source: Place) -> None:
         async with slots:
-            found[digest] = await _contents(source, digest, cache, sizes)
+            found[digest] = await _contents(source, origin, cache, sizes, change.filter)
 
     if sizes != "never":
         async with asyncio.TaskGroup() as group:
             for change in changes:
-                if change.action.writes and change.source:
-                    if change.source.digest in found:
+                if change.action.writes and change.source and change.after:
+                    if change.after in found:
                         continue
-                    found[change.source.digest] = None
+                    found[change.after] = None
                     source = place(change.source.reference.repository)
-                    group.create_task(look(change.source.digest, source))
+                    group.create_task(look(change.after, change.source.digest, change, source))
     return _share(changes, found, _already_there(changes, cache, state))
 
 
 async def _contents(
-    source: Place, top: Digest, cache: ManifestCache, sizes: Sizes
+    source: Place, top: Digest, cache: ManifestCache, sizes: Sizes, choice: Filter | None
 ) -> Contents | None:
     """Walk a manifest graph; None if some part of it is not known without paying for it."""
     contents, graph = Contents(), Graph()
@@ -94,6 +95,7 @@ async def _contents(
             except StoreError:  # applying will say it; a size is not worth an error
                 return None
         try:
+            manifest = chosen(manifest, choice) if depth == 0 else manifest
             graph.enter(manifest, depth)
         except ValueError:  # likewise
             return None
@@ -137,7 +139,7 @@ def _share(
     """Charge each blob to the first change, by address, that brings it to a store."""
     measured = []
     for change in changes:
-        contents = found.get(change.source.digest) if change.source else None
+        contents = found.get(change.after) if change.after else None
         if not change.action.writes or contents is None:
             measured.append(change)
             continue

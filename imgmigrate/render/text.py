@@ -56,6 +56,7 @@ def plan_lines(plan: Plan, view: View | None = None) -> Iterator[str]:
     bold = [view.style.paint(line, "bold") for line in top]
     yield from bold
     yield from _identity(plan, view.style)
+    yield from _cut(plan.changes, view.style)
     if view.rows is not None:
         yield f"  shown: {len(rows):,} of {count(len(plan.changes), 'row')}"
     for section in SECTIONS:
@@ -91,6 +92,22 @@ def _identity(plan: Plan, style: Style) -> Iterator[str]:
     ]
     if filters:
         text = f"not the whole: limited by {', '.join(filters)}"
+        yield from (style.paint(line, "yellow") for line in style.wrap(text, indent="  "))
+
+
+def _is_cut(change: Change) -> bool:
+    """Tell whether a row writes an index that has only some of its source's platforms."""
+    if change.filter is None or change.source is None:
+        return False
+    return change.action.writes and change.after != change.source.digest
+
+
+def _cut(changes: Iterable[Change], style: Style) -> Iterator[str]:
+    """Say once what a choice of platforms costs, also where the rows are folded."""
+    number = sum(_is_cut(change) for change in changes)
+    if number:
+        text = f"{count(number, 'image')} with some platforms only: the digest of the index "
+        text += "changes, and signatures of the whole index no longer match"
         yield from (style.paint(line, "yellow") for line in style.wrap(text, indent="  "))
 
 
@@ -166,7 +183,8 @@ def _detail(change: Change) -> str:
         facts.append(f"{_short(change.before)} -> {_short(change.after)}")
     elif change.action is Action.CONFLICT:
         wanted = change.source.digest.short if change.source else UNKNOWN
-        facts.append(f"holds {_short(change.before)}, wanted {wanted}")
+        part = "some platforms of " if change.filter else ""
+        facts.append(f"holds {_short(change.before)}, wanted {part}{wanted}")
     elif change.action is Action.KEEP and change.reason == "overwrite_never" and change.source:
         facts.append(f"holds {_short(change.before)}, source {change.source.digest.short}")
     if change.action.writes:
@@ -188,6 +206,8 @@ def _below(change: Change, view: View) -> Iterator[str]:
     if change.filter:
         kept = ", ".join(printable(platform) for platform in change.filter.platforms)
         yield f"only the platforms {kept}"
+        if _is_cut(change):
+            yield f"the index gets another digest: {_short(change.after)}"
     elif change.platforms and len(change.platforms) > 1:
         platforms = [printable(platform) for platform in change.platforms]
         yield f"{count(len(platforms), 'platform')}: {', '.join(platforms)}"

@@ -83,6 +83,7 @@ _REASONS = {
     "replace": "asked for with --replace",
     "already_there": "already there",
     "source_moved": "source moved",
+    "platforms_changed": "other platforms are wanted now",
     "foreign": "not written by us",
     "changed_here": "written by us, then overwritten by somebody else",
     "equivalent": "an index of the same images in other bytes",
@@ -96,6 +97,7 @@ _REASONS = {
     "deselected": "its rule no longer selects the tag",
     "unreadable": "cannot be read",
     "unsupported": "of a type that cannot be copied",
+    "no_such_platform": "has none of the wanted platforms",
 }
 
 # Reasons that the section's own title says already.

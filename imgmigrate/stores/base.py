@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from imgmigrate.errors import TransientError
+from imgmigrate.errors import Rejected, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor, Manifest
     from imgmigrate.oci.reference import Digest
 
-__all__ = ["Budget", "Mounted", "OtherForm", "Slots", "Store", "Upload", "hold"]
+__all__ = ["Budget", "Mounted", "NoRanges", "OtherForm", "Slots", "Store", "Upload", "hold"]
 
 
 class OtherForm(TransientError):
@@ -27,6 +27,10 @@ class OtherForm(TransientError):
 
     Raised by an `Upload` instead of a refusal, a bounded number of times for a blob.
     """
+
+
+class NoRanges(Rejected):
+    """The store gives no part of this blob apart: read it from an offset to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,17 @@ class Slots:
         await self._semaphore.acquire()
 
     async def __aexit__(self, *_: object) -> None:
+        self.give_back()
+
+    async def take_free(self) -> bool:
+        """Take one if that needs no waiting, and nobody else waits; whoever does gives it back."""
+        if self._semaphore.locked():
+            return False
+        await self._semaphore.acquire()
+        return True
+
+    def give_back(self) -> None:
+        """End what `take_free` began."""
         self._semaphore.release()
 
 
@@ -105,6 +120,12 @@ class Store(Protocol):
     def is_metered(self) -> bool:
         """Whether a manifest read costs the user something scarce (Docker Hub pulls)."""
 
+    async def list_repositories(self, glob: str) -> list[str]:
+        """List every repository that a glob of paths matches, sorted. Never partial.
+
+        Any StoreError if they cannot be listed; none is a list without entries.
+        """
+
     async def list_tags(self, repo: str) -> list[str]:
         """List every valid tag; NotFound if there is no such repository. Never partial."""
 
@@ -122,12 +143,13 @@ class Store(Protocol):
         """Tell whether the repository holds the blob."""
 
     def open_blob(
-        self, repo: str, descriptor: Descriptor, offset: int = 0
+        self, repo: str, descriptor: Descriptor, offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[bytes, None]:
         """Stream a blob from `offset`, in pieces as they arrive; the caller verifies.
 
         One attempt: TransientError if it breaks or stalls midway, so that the caller can open
-        again at the offset it has reached. Never yields bytes past `descriptor.size`.
+        again at the offset it has reached. Never yields bytes past `descriptor.size`, nor more
+        than `length`; NoRanges before the first byte if exactly that part is not to be had.
         Closing the iterator (`aclose`) frees the connection.
         """
 

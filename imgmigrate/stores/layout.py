@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from imgmigrate.errors import IntegrityError, NotFound, ProtocolError, Rejected, TransientError
 from imgmigrate.files import in_thread, sync_data, write_all
+from imgmigrate.matching import literal_segments, parse_pattern
 from imgmigrate.oci.manifest import Manifest
-from imgmigrate.oci.reference import LAYOUTS, Digest
+from imgmigrate.oci.reference import LAYOUTS, Digest, Repository
 from imgmigrate.stores.base import Budget, Mounted
 from imgmigrate.stores.layout_folder import PIECE, LayoutFolder
 
@@ -49,6 +50,28 @@ class LayoutStore:
         self.budget = Budget(LAYOUTS, STREAMS)
         self._folders: dict[str, LayoutFolder] = {}
         self._tagging: dict[str, asyncio.Lock] = {}
+
+    async def list_repositories(self, glob: str) -> list[str]:
+        """List the layouts below the folder that stands before the first wildcard."""
+        pattern = parse_pattern(f"{LAYOUTS}{glob}")
+        top = literal_segments(glob)
+        root = self._base.joinpath(*top)
+
+        def walk() -> list[str]:
+            found: list[str] = []
+            if not root.is_dir():
+                raise NotFound(f"{LAYOUTS}{glob}", f"there is no folder {root}")
+            for folder, names, files in os.walk(root, onerror=_fail):
+                names[:] = [name for name in names if name != "blobs"]
+                if "oci-layout" in files:
+                    found.append(os.path.relpath(folder, self._base).replace(os.sep, "/"))
+            return found
+
+        found = await _run(f"{LAYOUTS}{glob}", root, walk)
+        references = (Repository(LAYOUTS, path).at("x") for path in found)
+        return sorted(
+            each.repository.path for each in references if pattern.matches_reference(each)
+        )
 
     async def list_tags(self, repo: str) -> list[str]:
         """List every name in `index.json` that is a valid tag; NotFound if there is no layout."""
@@ -86,15 +109,16 @@ class LayoutStore:
         return await _run(_subject(repo, digest), folder.path, look)
 
     async def open_blob(
-        self, repo: str, descriptor: Descriptor, offset: int = 0
+        self, repo: str, descriptor: Descriptor, offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[bytes, None]:
         """Stream a blob from `offset`; IntegrityError if its file has another size."""
+        end = descriptor.size if length is None else offset + length
         folder, subject = self._folder(repo), _subject(repo, descriptor.digest)
         run = partial(_run, subject, folder.path)
         file = await run(lambda: _open(folder, subject, descriptor))
         try:
-            while offset < descriptor.size:
-                count = min(PIECE, descriptor.size - offset)
+            while offset < end:
+                count = min(PIECE, end - offset)
                 piece = await run(partial(os.pread, file, count, offset))
                 if not piece:
                     raise IntegrityError(subject, f"the file ended at byte {offset}")
@@ -247,6 +271,11 @@ async def _run(subject: str, path: Path, work: Callable[[], T]) -> T:
         else:
             raise TransientError(subject, cause) from None
         raise Rejected(subject, cause, hint=hint) from None
+
+
+def _fail(error: OSError) -> None:
+    """A folder that cannot be read may hold layouts: without it the list is not whole."""
+    raise error
 
 
 def _is_digest(ref: str) -> bool:

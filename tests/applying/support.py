@@ -29,10 +29,11 @@ def copy(
     before: Digest | None = None,
     size: int | None = None,
     source_host: str = OLD,
+    host: str = NEW,
 ) -> Change:
     """Plan to copy (or, with `before`, to update) one image from old to new."""
     return Change(
-        address=Reference(Repository(NEW, to or repo), tag),
+        address=Reference(Repository(host, to or repo), tag),
         action=Action.UPDATE if before else Action.COPY,
         reason="new",
         source=Source(reference=Reference(Repository(source_host, repo), tag), digest=digest),

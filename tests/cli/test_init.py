@@ -69,6 +69,18 @@ def test_validate_says_what_it_found(cli: Cli) -> None:
     ]
 
 
+def test_validate_shows_rules_of_many_repositories(cli: Cli) -> None:
+    """A wildcard and a placeholder are shown as written, and their registries are found."""
+    (cli.folder / "imgmigrate.yaml").write_text(
+        "version: 1\nimages:\n- source: 'harbor.old/team/**'\n"
+        "  destination: ['acr.new/{repository}', 'oci:out/{match}']\n"
+    )
+    assert cli("validate") == 0
+    assert "is valid: 1 rule\n  1. harbor.old/team/** (all tags)\n" in cli.out
+    assert "     -> acr.new/{repository}\n     -> oci:out/{match}\n" in cli.out
+    assert "registries: acr.new, harbor.old\n" in cli.out
+
+
 def test_validate_names_file_and_line(cli: Cli) -> None:
     """A config error exits 64 and says where, on stderr."""
     path = cli.write_config()

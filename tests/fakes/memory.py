@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.errors import NotFound, Rejected, StoreError, TransientError
+from imgmigrate.matching import parse_pattern
 from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
-from imgmigrate.oci.reference import Digest
-from imgmigrate.stores.base import Budget, Mounted, Upload
+from imgmigrate.oci.reference import Digest, Reference, Repository
+from imgmigrate.stores.base import Budget, Mounted, NoRanges, Upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
-
-    from imgmigrate.oci.reference import Repository
 
 
 def image(*layers: bytes, config: bytes = b"{}") -> tuple[Manifest, dict[Digest, bytes]]:
@@ -54,6 +53,7 @@ class MemoryStore:
     mounts_need_manifest: bool = False
     is_metered: bool = False
     refuses_mounts: bool = False
+    refuses_ranges: bool = False
     piece: int = 4
     streams: int = 16
     tags: dict[tuple[str, str], Digest] = field(default_factory=dict)
@@ -87,6 +87,16 @@ class MemoryStore:
             if asyncio.iscoroutine(answer):
                 await answer
 
+    async def list_repositories(self, glob: str) -> list[str]:
+        await self._call("list_repositories", glob, "")
+        pattern = parse_pattern(f"{self.identity}/{glob}")
+        found = {repo for repo, _ in (*self.tags, *self.manifests)}
+        return sorted(
+            repo
+            for repo in found
+            if pattern.matches_reference(Reference(Repository(self.identity, repo)))
+        )
+
     async def list_tags(self, repo: str) -> list[str]:
         await self._call("list_tags", repo, "")
         found = [tag for name, tag in self.tags if name == repo]
@@ -115,15 +125,19 @@ class MemoryStore:
         return (repo, digest) in self.blobs
 
     async def open_blob(
-        self, repo: str, descriptor: Descriptor, offset: int = 0
+        self, repo: str, descriptor: Descriptor, offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[bytes, None]:
-        await self._call("open_blob", repo, f"{descriptor.digest}+{offset}")
+        part = "" if length is None else f"-{offset + length}"
+        await self._call("open_blob", repo, f"{descriptor.digest}+{offset}{part}")
         if (repo, descriptor.digest) not in self.blobs:
             raise NotFound(f"{self.identity}/{repo}@{descriptor.digest}", "not found (404)")
+        if length is not None and self.refuses_ranges:
+            raise NoRanges(f"{self.identity}/{repo}@{descriptor.digest}", "it gives no ranges")
         data = self.blobs[repo, descriptor.digest]
-        for start in range(offset, len(data), self.piece):
+        end = len(data) if length is None else offset + length
+        for start in range(offset, end, self.piece):
             await self._call("read", repo, f"{descriptor.digest}+{start}")
-            yield data[start : start + self.piece]
+            yield data[start : min(start + self.piece, end)]
 
     async def start_upload(
         self, repo: str, descriptor: Descriptor, mount_from: str | None = None

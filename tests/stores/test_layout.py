@@ -376,3 +376,30 @@ async def test_an_absolute_path_needs_no_base(store: LayoutStore, tmp_path: Path
     head = await other.head(str(tmp_path / "app"), "1.0")
     assert head
     assert head.digest == digest_of(image("a").raw)
+
+
+@pytest.mark.parametrize(
+    ("glob", "expected"),
+    [
+        ("in/**", ["in/a", "in/b/c"]),
+        ("in/*", ["in/a"]),
+        ("in/b/*", ["in/b/c"]),
+        ("**/c", ["in/b/c"]),
+        ("in/none*", []),
+    ],
+)
+async def test_layouts_below_a_folder_are_listed(
+    tmp_path: Path, glob: str, expected: list[str]
+) -> None:
+    """Every folder that is a layout is a repository; what a glob matches is kept."""
+    for name in ("in/a", "in/b/c"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (tmp_path / "in/empty").mkdir()
+    assert await LayoutStore(tmp_path).list_repositories(glob) == expected
+
+
+async def test_a_folder_of_layouts_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+    """A missing disk is not an empty one."""
+    with pytest.raises(NotFound, match="there is no folder"):
+        await LayoutStore(tmp_path).list_repositories("none/**")

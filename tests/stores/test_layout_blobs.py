@@ -38,6 +38,15 @@ class TestBlobs:
         await put_blob(store, "app", LARGE)
         assert await read_blob(store, "app", described(LARGE), offset) == LARGE[offset:]
 
+    @pytest.mark.parametrize(("offset", "length"), [(0, 1), (5, 700_000), (len(LARGE) - 3, 3)])
+    async def test_a_part_of_a_blob_ends_where_asked(
+        self, store: LayoutStore, offset: int, length: int
+    ) -> None:
+        """With a length no byte beyond it is read."""
+        await put_blob(store, "app", LARGE)
+        pieces = [piece async for piece in store.open_blob("app", described(LARGE), offset, length)]
+        assert b"".join(pieces) == LARGE[offset : offset + length]
+
     async def test_pieces_are_bounded(self, store: LayoutStore) -> None:
         """Memory does not grow with a layer."""
         await put_blob(store, "app", LARGE)

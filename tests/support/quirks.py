@@ -23,6 +23,8 @@ def give_quirks(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None
     if registry.vendor_host is None:
         return
     usual = Quirks()
-    row = replace(quirks_of(registry.vendor_host), api_host=None, quotas=usual.quotas)
+    row = replace(
+        quirks_of(registry.vendor_host), api_host=None, listing_host=None, quotas=usual.quotas
+    )
     own = (re.compile(re.escape(registry.host)), row)
     monkeypatch.setattr(quirks, "_ROWS", (own, *quirks._ROWS))

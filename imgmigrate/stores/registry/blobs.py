@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import IntegrityError, NotFound, StoreError, TransientError
 from imgmigrate.oci.manifest import ACCEPT
+from imgmigrate.stores.base import NoRanges
 from imgmigrate.stores.registry.auth import Access
 from imgmigrate.stores.registry.http.failures import is_web_page, web_page
 from imgmigrate.stores.registry.remote import Call
@@ -45,15 +46,21 @@ async def blob_exists(remote: Remote, repo: str, digest: Digest) -> bool:
 
 
 async def open_blob(
-    remote: Remote, repo: str, descriptor: Descriptor, offset: int = 0
+    remote: Remote, repo: str, descriptor: Descriptor, offset: int = 0, length: int | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """Stream a blob from `offset`, in pieces as they arrive, never past its size.
+    """Stream a blob, or `length` bytes of it, from `offset`, in pieces as they arrive.
 
-    TransientError if it breaks, stalls or ends early; IntegrityError if it is longer.
+    TransientError if it breaks, stalls or ends early; IntegrityError if it is longer; NoRanges
+    if a part was asked for and the answer is not exactly that.
     """
     subject = f"{remote.host}/{repo}@{descriptor.digest}"
-    async with await _opened(remote, repo, descriptor, offset) as answer:
-        left = descriptor.size - offset
+    opening = (
+        _opened(remote, repo, descriptor, offset)
+        if length is None
+        else _opened_part(remote, repo, descriptor, offset, offset + length)
+    )
+    async with await opening as answer:
+        left = descriptor.size - offset if length is None else length
         _check_length(answer, left if answer.status == 206 else descriptor.size, subject)
         skip = 0 if answer.status == 206 else offset
         async for arrived in answer.pieces():
@@ -80,11 +87,27 @@ async def _opened(remote: Remote, repo: str, descriptor: Descriptor, offset: int
     if offset:
         call = _get(remote, repo, descriptor.digest, _RANGED, {"Range": f"bytes={offset}-"})
         answer = await _anywhere(remote, repo, call, descriptor)
-        if answer.status == 200 or (answer.status == 206 and _is_rest(answer, descriptor, offset)):
+        if answer.status == 200 or (
+            answer.status == 206 and _is_part(answer, descriptor, offset, descriptor.size)
+        ):
             return answer
         answer.close()
     call = _get(remote, repo, descriptor.digest, frozenset({200}))
     return await _anywhere(remote, repo, call, descriptor)
+
+
+async def _opened_part(
+    remote: Remote, repo: str, descriptor: Descriptor, start: int, end: int
+) -> Answer:
+    """Ask for the bytes from `start` to before `end`; NoRanges for any other answer than those."""
+    header = {"Range": f"bytes={start}-{end - 1}"}
+    call = _get(remote, repo, descriptor.digest, _RANGED, header)
+    answer = await _anywhere(remote, repo, call, descriptor)
+    if answer.status == 206 and _is_part(answer, descriptor, start, end):
+        return answer
+    answer.close()
+    cause = f"asked for bytes {start} to {end - 1}, it answers otherwise"
+    raise NoRanges(call.subject, cause, status=answer.status)
 
 
 async def _anywhere(remote: Remote, repo: str, call: Call, descriptor: Descriptor) -> Answer:
@@ -112,14 +135,14 @@ def _get(
     return Call("GET", target, subject, Access(repo), accepts, headers or {})
 
 
-def _is_rest(answer: Answer, descriptor: Descriptor, offset: int) -> bool:
-    """Tell whether a 206 is what was asked for: one range, from the offset to the end."""
+def _is_part(answer: Answer, descriptor: Descriptor, start: int, end: int) -> bool:
+    """Tell whether a 206 is what was asked for: one range, from `start` to before `end`."""
     lines = answer.headers("Content-Range")
     found = _CONTENT_RANGE.fullmatch(lines[0].strip()) if len(lines) == 1 else None
     if found is None:
         return False
     is_whole = found[3] in (str(descriptor.size), "*")
-    return int(found[1]) == offset and int(found[2]) + 1 == descriptor.size and is_whole
+    return int(found[1]) == start and int(found[2]) + 1 == end and is_whole
 
 
 def _check_length(answer: Answer, expected: int, subject: str) -> None:

@@ -8,7 +8,7 @@ too many. A chunk is kept until it is answered, so that it can be sent again.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from imgmigrate.errors import IntegrityError, Rejected, StoreError, TransientError
 from imgmigrate.stores.base import OtherForm
@@ -19,6 +19,7 @@ from imgmigrate.stores.registry.sessions import of_session
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.stores.registry.forms import Forms
     from imgmigrate.stores.registry.sessions import Session
 
@@ -132,16 +133,28 @@ def learning(session: Session, forms: Forms, form: Form, body: Callable[[], int]
         raise of_session(error) from error
 
 
-def counted(session: Session, sent: int, piece: bytes) -> int:
+class Described(Protocol):
+    """A blob on its way, as far as its size is concerned."""
+
+    @property
+    def subject(self) -> str:
+        """Its name, for messages."""
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """What its manifest says of it."""
+
+
+def counted(blob: Described, sent: int, piece: bytes) -> int:
     """Count bytes on their way; IntegrityError above the size of the blob."""
-    size = session.descriptor.size
+    size = blob.descriptor.size
     if sent + len(piece) > size:
-        raise IntegrityError(session.subject, f"more than its {size} bytes")
+        raise IntegrityError(blob.subject, f"more than its {size} bytes")
     return sent + len(piece)
 
 
-def complete(session: Session, sent: int) -> None:
+def complete(blob: Described, sent: int) -> None:
     """Check before the end that no byte is missing."""
-    left = session.descriptor.size - sent
+    left = blob.descriptor.size - sent
     if left:
-        raise IntegrityError(session.subject, f"{left} bytes are missing at its end")
+        raise IntegrityError(blob.subject, f"{left} bytes are missing at its end")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.stores.base import Budget
 from imgmigrate.stores.registry import blobs, listing, manifests, uploads
+from imgmigrate.stores.registry.catalog import Catalog
 from imgmigrate.stores.registry.remote import Remote
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class RegistryStore:
     ) -> None:
         self._remote = Remote(host, settings, http, sink, on_rate_limit=on_rate_limit, clock=clock)
         self._budget = Budget(host, settings(None).concurrency)
+        self._catalog = Catalog(self._remote)
 
     @property
     def identity(self) -> str:
@@ -67,6 +69,10 @@ class RegistryStore:
         """Whether manifest reads are counted against the user."""
         return self._remote.quirks.is_metered
 
+    async def list_repositories(self, glob: str) -> list[str]:
+        """List every repository that a glob of paths matches."""
+        return await self._catalog.find(glob)
+
     async def list_tags(self, repo: str) -> list[str]:
         """List every valid tag; NotFound if there is no such repository."""
         return await listing.list_tags(self._remote, repo)
@@ -84,10 +90,10 @@ class RegistryStore:
         return await blobs.blob_exists(self._remote, repo, digest)
 
     def open_blob(
-        self, repo: str, descriptor: Descriptor, offset: int = 0
+        self, repo: str, descriptor: Descriptor, offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """Stream a blob from `offset`; one attempt."""
-        return blobs.open_blob(self._remote, repo, descriptor, offset)
+        """Stream a blob, or `length` bytes of it, from `offset`; one attempt."""
+        return blobs.open_blob(self._remote, repo, descriptor, offset, length)
 
     async def start_upload(
         self, repo: str, descriptor: Descriptor, mount_from: str | None = None

@@ -16,9 +16,16 @@ if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.stores.registry.quirks import Quirks
 
-__all__ = ["Form", "Forms"]
+__all__ = ["Form", "Forms", "Posts"]
 
 MIB = 1024 * 1024
+# Bytes that a connection takes at once, whether the server reads them or not (asyncio's own
+# high-water mark): such a body cannot stall, only its answer can be late.
+SMALL_BODY = 64 * 1024
+# Asking costs up to three requests and spares one for each small blob: few are not worth it.
+ASKS_AFTER = 8
+# A registry that fails so often at one-request uploads gets none any more.
+MOST_FAILURES = 3
 # What is tried below a body that was too large, in bytes: below Cloudflare's 100 MB, ACR's
 # 20 MB, and down to nginx's default `client_max_body_size` of 1 MiB.
 BODIES = (64 * MIB, 16 * MIB, 4 * MIB, MIB)
@@ -43,6 +50,43 @@ class Form(Enum):
     CHUNKS = "a PATCH for each chunk, then a PUT of the digest"
 
 
+class Posts:
+    """Whether one registry takes a small blob in the POST itself; found out by asking once."""
+
+    def __init__(self) -> None:
+        self.are_taken = False
+        self._is_settled = self._is_asking = False
+        self._small = self._failures = 0
+
+    def may(self, size: int) -> bool:
+        """Tell whether to send a blob of `size` bytes so: it is taken, or is worth asking now."""
+        # What a registry thinks of empty blobs is for the usual way to find out and explain.
+        if not 0 < size <= SMALL_BODY or (self._is_settled and not self.are_taken):
+            return False
+        self._small += 1
+        if self.are_taken:
+            return True
+        if self._is_asking or self._small <= ASKS_AFTER:
+            return False
+        self._is_asking = True
+        return True
+
+    def answered(self, *, is_taken: bool) -> None:
+        """Remember the registry's answer."""
+        self._is_settled, self.are_taken = True, is_taken
+
+    def failed(self) -> None:
+        """Note a request that was not answered or refused; it may have been the repository."""
+        self._failures += 1
+        self.not_asked()
+        if self._failures >= MOST_FAILURES:
+            self.answered(is_taken=False)
+
+    def not_asked(self) -> None:
+        """Let another blob ask, if this was to be the one."""
+        self._is_asking = False
+
+
 class Forms:
     """What is known of one registry."""
 
@@ -53,6 +97,7 @@ class Forms:
         self._proved = 0  # the largest body, in bytes, that was taken in that form
         self._is_settled = False
         self._resent: set[str] = set()
+        self.posts = Posts()
 
     def of(self, size: int) -> Form:
         """Choose the form for a blob of `size` bytes."""

@@ -13,7 +13,7 @@ for each other, whatever the numbers are.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,6 +25,7 @@ from imgmigrate.stores.registry.quotas import Kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from imgmigrate.config.model import RegistryConfig
     from imgmigrate.events import Sink
@@ -79,6 +80,29 @@ class Passage:
     epoch: int
 
 
+class _Slot:
+    """One slot of a gate, taken on entering. A class: every request takes one."""
+
+    def __init__(self, kind: Kind, enter: Callable[[Kind], Awaitable[_Gate]]) -> None:
+        self._kind, self._enter = kind, enter
+        self._gate: _Gate | None = None
+
+    async def __aenter__(self) -> Passage:
+        self._gate = gate = await self._enter(self._kind)
+        gate.window.enter()
+        return Passage(self._kind, gate.window.epoch)
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._gate is not None:
+            self._gate.window.leave()
+
+
+@asynccontextmanager
+async def _metered(pull: AbstractAsyncContextManager[None], slot: _Slot) -> AsyncIterator[Passage]:
+    async with pull, slot as passage:
+        yield passage
+
+
 class Limits:
     """The limits of one registry; `host` is for messages, a pause lasts `longest_pause` seconds."""
 
@@ -110,22 +134,16 @@ class Limits:
         self._writes = self._configured("bandwidth", config.bandwidth, least=1.0)
         self.meter = PullMeter(host, on_rate_limit, clock, sink) if quirks.is_metered else None
 
-    @asynccontextmanager
-    async def request(
+    def request(
         self, kind: Kind, look: Callable[[], Awaitable[object]] | None = None
-    ) -> AsyncIterator[Passage]:
+    ) -> AbstractAsyncContextManager[Passage]:
         """Hold a slot for one request; `look` asks a metered registry what is left.
 
         QuotaExhausted if nothing is and the user does not want to wait.
         """
+        slot = _Slot(kind, self._pass)
         meter = self.meter if kind is Kind.MANIFEST_READ else None
-        async with meter.pull(look) if meter and look else nullcontext():
-            gate = await self._pass(kind)
-            gate.window.enter()
-            try:
-                yield Passage(kind, gate.window.epoch)
-            finally:
-                gate.window.leave()
+        return _metered(meter.pull(look), slot) if meter and look else slot
 
     async def admit(self, kind: Kind) -> Passage:
         """Wait until a request may begin, without a slot: for a body that streams for long.
@@ -171,6 +189,9 @@ class Limits:
 
     async def _pass(self, kind: Kind) -> _Gate:
         gate = self._gates[kind]
+        is_open = not (gate.turn.locked() or gate.rate or self._rate)
+        if is_open and gate.window.has_room and self._clock.time() >= self._until:
+            return gate  # nobody waits, and nothing is to be waited for
         async with gate.turn:
             for bucket in (gate.rate, self._rate):
                 if bucket:

@@ -1,4 +1,4 @@
-"""List the tags of a repository: every page, or an error.
+"""List the tags of a repository, or the repositories of a registry: every page, or an error.
 
 Pages are followed by `Link` alone, verbatim and at the registry's own origin only; what it
 means by its cursor is its own business (protocol 2.2).
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from imgmigrate.errors import NotFound, ProtocolError
@@ -21,10 +22,12 @@ from imgmigrate.stores.registry.http.urls import next_link, same_origin
 from imgmigrate.stores.registry.remote import Call
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from imgmigrate.stores.registry.http.session import Answer
     from imgmigrate.stores.registry.remote import Remote
 
-__all__ = ["list_tags"]
+__all__ = ["Listing", "list_names", "list_tags"]
 
 # ECR answers 405 above 1000; every other registry clamps by itself.
 TAGS_PAGE_SIZE = 1000
@@ -41,53 +44,79 @@ _NOT_TAGS = frozenset({"_uploads"})
 _NEXUS = re.compile(r"^/repository/[^/]+(?=/v2/)")
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list that comes in pages: where it begins, the key of its names, and what they are.
+
+    `noun` is for messages; what is no name for the specification is left out.
+    """
+
+    subject: str
+    path: str
+    access: Access
+    key: str
+    noun: str
+    is_name: Callable[[str], bool]
+
+
 async def list_tags(remote: Remote, repo: str) -> list[str]:
     """List every tag, each once, in the registry's order; NotFound if it has no such repository."""
+    subject, path = f"{remote.host}/{repo}", f"/v2/{repo}/tags/list"
+    tags = await list_names(
+        remote, Listing(subject, path, Access(repo), "tags", "tag list", _is_tag)
+    )
+    _warn(remote, repo, len(tags))
+    return tags
+
+
+async def list_names(remote: Remote, listing: Listing) -> list[str]:
+    """List every name, each once, in the registry's order; NotFound if there is no such list."""
     for _ in range(MOST_WALKS):
-        tags = await _walk(remote, repo, f"?n={TAGS_PAGE_SIZE}")
-        if tags is not None:
-            _warn(remote, repo, len(tags))
-            return tags
-    raise ProtocolError(f"{remote.host}/{repo}", "its tag list ends before its last page")
+        names = await _walk(remote, listing, f"?n={TAGS_PAGE_SIZE}")
+        if names is not None:
+            return names
+    raise ProtocolError(listing.subject, f"its {listing.noun} ends before its last page")
 
 
-async def _walk(remote: Remote, repo: str, query: str) -> list[str] | None:
+async def _walk(remote: Remote, listing: Listing, query: str) -> list[str] | None:
     """All pages; None if a later one was not found."""
-    subject = f"{remote.host}/{repo}"
-    target = f"/v2/{repo}/tags/list{query}"
+    subject = listing.subject
+    target = f"{listing.path}{query}"
     tags: dict[str, None] = {}
     idle = 0
     visited: set[bytes] = set()  # not the cursors themselves, which may be long
     while (page := sha256(target.encode()).digest()) not in visited and len(visited) < MOST_PAGES:
         visited.add(page)
-        call = Call("GET", target, subject, Access(repo), limit=TAGS_BODY, document=True)
+        call = Call("GET", target, subject, listing.access, limit=TAGS_BODY, document=True)
         try:
             answer = await remote.call(call)
         except NotFound:
             if len(visited) == 1:
                 raise
             return None
-        names = _names(answer, subject)
+        names = _names(answer, listing)
         known = len(tags)
-        tags |= dict.fromkeys(filter(_is_tag, names))
+        tags |= dict.fromkeys(
+            name for name in names if isinstance(name, str) and listing.is_name(name)
+        )
         idle = idle + 1 if len(tags) == known else 0
         link = next_link(answer.headers("Link"))
         if link is None and query and len(visited) == 1 and len(names) == TAGS_PAGE_SIZE:
             # Nexus' group repositories leave out the Link (nexus-public#117): a list that is
             # just as long as asked for may be cut, and one without a size is not.
-            return await _walk(remote, repo, "")
+            return await _walk(remote, listing, "")
         if link is None:
             return list(tags)
         if len(tags) > MOST_TAGS or idle > MOST_IDLE_PAGES:
             break
-        target = _followed(remote, subject, answer.url, link)
-    raise ProtocolError(subject, "its tag list does not end")
+        target = _followed(remote, listing, answer.url, link)
+    raise ProtocolError(subject, f"its {listing.noun} does not end")
 
 
-def _followed(remote: Remote, subject: str, url: str, link: str) -> str:
-    target = remote.resolve(subject, url, link)
+def _followed(remote: Remote, listing: Listing, url: str, link: str) -> str:
+    target = remote.resolve(listing.subject, url, link)
     if not same_origin(target, remote.origin):
-        raise ProtocolError(subject, "its tag list continues at another host")
+        raise ProtocolError(listing.subject, f"its {listing.noun} continues at another host")
     parts = urlsplit(target)
     # Nexus links to the path behind its connector's port (nexus-public#1011).
     path = _NEXUS.sub("", parts.path)
@@ -104,18 +133,18 @@ def _warn(remote: Remote, repo: str, count: int) -> None:
         remote.warn("listing_incomplete", message)
 
 
-def _names(answer: Answer, subject: str) -> list[object]:
+def _names(answer: Answer, listing: Listing) -> list[object]:
     """The names of a page; `null` is an empty page."""
     try:
         refuse_bomb(answer.body, MOST_TAGS)
-        found = json.loads(answer.body)["tags"]
+        found = json.loads(answer.body)[listing.key]
     except (ValueError, LookupError, TypeError, RecursionError):
         found = False
     if found is not None and not isinstance(found, list):
-        raise ProtocolError(subject, "its tag list is not one")
+        raise ProtocolError(listing.subject, f"its {listing.noun} is not one")
     return found or []
 
 
-def _is_tag(name: object) -> TypeGuard[str]:
+def _is_tag(name: str) -> bool:
     """Tell tags from what must not be used in a path, and from what is left lying about."""
-    return isinstance(name, str) and is_tag(name) and name not in _NOT_TAGS
+    return is_tag(name) and name not in _NOT_TAGS

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from imgmigrate.stores.registry.quotas import ALL, READS, USUAL, WRITES, Kind, Quota
 
-__all__ = ["Quirks", "quirks_of"]
+__all__ = ["SERVICES", "Quirks", "quirks_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,9 @@ class Quirks:
     than `largest_body` bytes is sent in chunks, never where it does not take them
     (`takes_chunks`). Listings above `most_tags` tags are incomplete. `cuts_absent`: a push to a
     repository that does not exist ends with a cut connection, not with an answer. `quotas`
-    are the requests that it counts together; each kind is in exactly one of them.
+    are the requests that it counts together; each kind is in exactly one of them. `listing`
+    is how its repositories are listed (`catalog.py`), and `listing_host` where; None: learnt.
+    A repository's name has at most `most_segments` there.
     """
 
     api_host: str | None = None
@@ -34,6 +36,9 @@ class Quirks:
     largest_body: int | None = None
     takes_chunks: bool = True
     most_tags: int | None = None
+    listing: str | None = None
+    listing_host: str | None = None
+    most_segments: int | None = None
     cuts_absent: bool = False
     quotas: tuple[Quota, ...] = USUAL
 
@@ -68,6 +73,9 @@ _ROWS: tuple[tuple[re.Pattern[str], Quirks], ...] = (
             token_hosts=frozenset({"auth.docker.io"}),
             login_key="https://index.docker.io/v1/",
             is_metered=True,
+            listing="docker-hub",
+            listing_host="hub.docker.com",
+            most_segments=2,  # NAMESPACE/NAME (docs.docker.com/docker-hub/repos/create)
             quotas=(Quota(frozenset({Kind.MANIFEST_READ})), Quota(_HUB_READS), Quota(WRITES)),
         ),
     ),
@@ -80,7 +88,7 @@ _ROWS: tuple[tuple[re.Pattern[str], Quirks], ...] = (
     (
         # Bodies above some 20 MB are answered 413 or cut (goharbor/harbor#23015).
         re.compile(r"[a-z0-9-]+\.azurecr\.(io|cn|us|de)"),
-        Quirks(largest_body=16 * 1024 * 1024),
+        Quirks(largest_body=16 * 1024 * 1024, listing="acr"),
     ),
     (
         # Of several PATCHes only the last is kept (swift-container-plugin#44).
@@ -91,15 +99,18 @@ _ROWS: tuple[tuple[re.Pattern[str], Quirks], ...] = (
         # Neither chunked uploads nor whole listings of more than 10,000 tags
         # (cloud.google.com/artifact-registry/docs/docker: "limitations").
         re.compile(r"[a-z0-9-]+-docker\.pkg\.dev|([a-z]+\.)?gcr\.io"),
-        Quirks(takes_chunks=False, most_tags=10_000, quotas=_TOGETHER),
+        Quirks(takes_chunks=False, most_tags=10_000, listing="google", quotas=_TOGETHER),
     ),
     (
         # Many requests a second end in 429 (quay/quay's nginx configuration).
         re.compile(r"quay\.io"),
-        Quirks(quotas=_QUAY),
+        Quirks(listing="quay", quotas=_QUAY),
     ),
 )
 _NONE = Quirks()
+# Registries that people run under names of their own, by the service that they ask tokens for:
+# Harbor's core/service/token, and GitLab's own default (docs.gitlab.com: registry.issuer).
+SERVICES = {"harbor-registry": "harbor", "container_registry": "gitlab"}
 
 
 def quirks_of(host: str) -> Quirks:

@@ -43,6 +43,7 @@ from imgmigrate.stores.registry.limits import Limits
 from imgmigrate.stores.registry.pacing import LoopClock
 from imgmigrate.stores.registry.quirks import quirks_of
 from imgmigrate.stores.registry.quotas import Kind, kind_of
+from imgmigrate.stores.registry.scheme import Scheme
 from imgmigrate.stores.registry.tokens import TokenServer
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ class Remote:
         self.timeouts = http.timeouts
         scheme = "http" if own.plain_http else "https"
         self.origin = f"{scheme}://{self.quirks.api_host or host}"
+        # What begins so is at that origin: user info, which could move the host, ends before it.
+        self._root = f"{self.origin}/"
         self._http, self._sink = http, sink
         self.limits = Limits(
             host,
@@ -126,7 +129,10 @@ class Remote:
         )
         self.forms = Forms(self.quirks)
         self._warned: set[tuple[str, str]] = set()
-        self._trust = Trust(self.quirks.api_host or host, own.tls, own.proxy)
+        tls = own.tls.model_copy(update={"verify": False}) if own.insecure else own.tls
+        self._trust = Trust(self.quirks.api_host or host, tls, own.proxy)
+        authority = self.quirks.api_host or host
+        self._scheme = Scheme(authority, http, self._trust, sink) if own.insecure else None
         clock = clock or LoopClock()
         keyring = Keyring(
             host,
@@ -135,7 +141,7 @@ class Remote:
             patience=http.timeouts.helper,
             clock=clock,
         )
-        tokens = TokenServer(
+        self._tokens = tokens = TokenServer(
             host, self.origin, http, self._trust, sink, self.quirks.token_hosts, clock=clock
         )
         self.auth = Authenticator(host, keyring, tokens, self._ping, clock=clock)
@@ -152,6 +158,38 @@ class Remote:
             raise await self.failure(call, answer, grant)
 
         return await retrying(once, self._sink, self.timeouts, attempts=attempts)
+
+    async def ask(self, call: Call, authorization: str | None) -> Answer:
+        """Send with exactly this authorization to the host of a vendor's own API; read it whole.
+
+        No challenge is answered and no redirect followed: whoever calls knows whom it asks.
+        """
+
+        async def once() -> Answer:
+            await self._find_origin()
+            headers = dict(call.headers)
+            if authorization is not None:
+                headers["Authorization"] = authorization
+            body = Body.of(call.data) if call.data is not None else None
+            url = self._url(call)
+            request = Request(call.method, url, call.subject, self._trust, headers, body)
+            async with (
+                self.limits.request(Kind.LISTING) as passage,
+                await self._http.send(request) as answer,
+            ):
+                if answer.status in call.accepts:
+                    await answer.load(call.limit)
+                else:
+                    await answer.settle()
+            self._note(passage, answer)
+            if answer.status not in call.accepts:
+                after = retry_after(answer.header("Retry-After"), self.timeouts.longest_pause)
+                raise failure(call.subject, answer.status, answer.body, after=after)
+            if call.document and is_web_page(answer.header("Content-Type")):
+                raise web_page(call.subject, answer.status)
+            return answer
+
+        return await retrying(once, self._sink, self.timeouts)
 
     async def again(self, once: Callable[[], Awaitable[T]]) -> T:
         """Call `once` until it succeeds, fails for good or has failed too often.
@@ -176,6 +214,7 @@ class Remote:
 
     async def admit(self, call: Call) -> Admission:
         """Wait until a body may be sent, as limits and token servers have it."""
+        await self._find_origin()
         passage = await self.limits.admit(kind_of(call.method, call.target))
         return Admission(passage, await self._grant(call))
 
@@ -213,7 +252,7 @@ class Remote:
             error = Rejected(
                 error.subject, error.cause, hint=error.hint, status=error.status, code=error.code
             )
-        if not same_origin(answer.url, self.origin):
+        if not self._is_own(answer.url):
             return _of_storage(error, answer)
         if isinstance(error, (AccessDenied, AuthenticationError)):
             return await self.auth.judge(error, call.access)
@@ -222,6 +261,7 @@ class Remote:
     async def _authenticated(
         self, call: Call, send: Callable[[Call, Grant | None], Awaitable[Answer]]
     ) -> tuple[Answer, Grant | None]:
+        await self._find_origin()
         grant = await self._grant(call)
         answer = await send(call, grant)
         for _ in range(_MOST_ROUNDS - 1):
@@ -239,14 +279,25 @@ class Remote:
         is_refusal = answer.status == 401 or (
             answer.status == 403 and (grant is None or says_expired(answer.body))
         )
-        if not is_refusal or not same_origin(answer.url, self.origin):
+        if not is_refusal or not self._is_own(answer.url):
             return None
         answer.close()
         lines = answer.headers("WWW-Authenticate")
         return await self.auth.answer(lines, answer.url, call.access, grant)
 
+    async def _find_origin(self) -> None:
+        """Ask a registry that may be insecure which scheme it speaks, before all else."""
+        if self._scheme is None:
+            return
+        origin = await self._scheme.origin()
+        self._scheme = None
+        if origin != self.origin:
+            self.origin, self._root, self._tokens.origin = origin, f"{origin}/", origin
+            message = f"{self.host} speaks no TLS: passwords and images travel in the clear"
+            self.warn("no_tls", message)
+
     async def _grant(self, call: Call) -> Grant | None:
-        if not same_origin(self._url(call), self.origin):
+        if not self.auth.is_known or not self._is_own(self._url(call)):
             return None
         return await self.auth.authorization(call.access)
 
@@ -284,7 +335,7 @@ class Remote:
 
     def _note(self, passage: Passage, answer: Answer) -> None:
         """Learn about limits from the registry itself, not from the storage behind it."""
-        if same_origin(answer.url, self.origin):
+        if self._is_own(answer.url):
             self.limits.note(passage, answer)
 
     async def _follow(self, call: Call, grant: Grant | None) -> Answer:
@@ -297,7 +348,7 @@ class Remote:
         body = Body.of(call.data) if call.data is not None else None
         for _ in range(MOST_REDIRECTS + 1):
             # Once away, credentials are gone for good: a stranger may send us back anywhere.
-            grant = grant if same_origin(url, self.origin) else None
+            grant = grant if self._is_own(url) else None
             answer = await self._http.send(self._request(call, url, grant, body))
             self._heed(answer)
             location = answer.header("Location")
@@ -307,7 +358,7 @@ class Remote:
                 await answer.settle()
             url = self.resolve(call.subject, answer.url, location)
             is_read = call.method in ("GET", "HEAD")
-            if not is_read and not (answer.status in (307, 308) and same_origin(url, self.origin)):
+            if not is_read and not (answer.status in (307, 308) and self._is_own(url)):
                 raise self._astray(call, answer)
         raise ProtocolError(call.subject, f"{self.host} redirects more than {MOST_REDIRECTS} times")
 
@@ -331,9 +382,10 @@ class Remote:
 
     def _heed(self, answer: Answer) -> None:
         """Pass on what a registry warns of (distribution-spec "Warnings")."""
-        if not same_origin(answer.url, self.origin):
+        lines = answer.headers("Warning")
+        if not lines or not self._is_own(answer.url):
             return
-        for line in answer.headers("Warning"):
+        for line in lines:
             if (found := _WARNING.match(line)) is not None:
                 text = re.sub(r"\\(.)", r"\1", found[1])
                 self.warn("registry_warning", f"{self.host} warns: {printable(redact(text), 256)}")
@@ -344,6 +396,10 @@ class Remote:
             headers["Authorization"] = grant.header
         is_patient = body is not None
         return Request(call.method, url, call.subject, self._trust, headers, body, is_patient)
+
+    def _is_own(self, url: str) -> bool:
+        """Tell whether a URL is at the registry's own origin."""
+        return url.startswith(self._root) or same_origin(url, self.origin)
 
     def _url(self, call: Call) -> str:
         return f"{self.origin}{call.target}" if call.target.startswith("/") else call.target
@@ -367,6 +423,7 @@ class Remote:
                 raise error
             return answer
 
+        await self._find_origin()
         return await retrying(once, self._sink, self.timeouts)
 
 

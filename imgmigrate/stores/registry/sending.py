@@ -1,7 +1,8 @@
 """One request whose body is handed over piece by piece, while it is on its way.
 
 The request runs as a task of its own from the first piece on; whatever fails ends it. A stall
-is time that the registry takes no bytes, never time that nobody had any for it.
+is time that the registry takes no bytes, never time that nobody had any for it. A small body
+that is there as a whole needs none of that: it is sent at the end, like a manifest.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError, TransientError
+from imgmigrate.stores.registry.forms import SMALL_BODY
 from imgmigrate.stores.registry.http.session import Answer, Body
 
 if TYPE_CHECKING:
@@ -24,15 +26,17 @@ LARGEST_PIECE = 1024 * 1024
 class _Pipe:
     """Hands one piece at a time from `Sending` to the request's body.
 
-    `wanted` is set while the request waits for a piece, that is when all before it went out.
+    `wanted` is set while the request waits for a piece, that is when all before it went out,
+    and at the end. The body ends with its last byte, not when somebody says so: a server may
+    answer at once, and a request that is still being sent then loses its connection.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, length: int) -> None:
         self.wanted, self._given = asyncio.Event(), asyncio.Event()
-        self._piece: bytes | None = None
+        self._piece, self._left = b"", length
 
-    def give(self, piece: bytes | None) -> None:
-        """Hand over the next piece, or the end."""
+    def give(self, piece: bytes) -> None:
+        """Hand over the next piece."""
         self.wanted.clear()
         self._piece = piece
         self._given.set()
@@ -42,12 +46,12 @@ class _Pipe:
 
     async def __anext__(self) -> bytes:
         self.wanted.set()
+        if not self._left:
+            raise StopAsyncIteration
         await self._given.wait()
         self._given.clear()
-        piece, self._piece = self._piece, None
-        if piece is None:
-            raise StopAsyncIteration
-        return piece
+        self._left -= len(self._piece)
+        return self._piece
 
 
 class Sending:
@@ -58,16 +62,17 @@ class Sending:
 
     def __init__(self, remote: Remote, call: Call, length: int) -> None:
         self._remote, self._call, self._length = remote, call, length
-        self._pipe = _Pipe()
+        self._pipe = _Pipe(length)
         self._task: asyncio.Task[Answer | StoreError] | None = None
-
-    @property
-    def has_begun(self) -> bool:
-        """Tell whether the registry may have seen something of it."""
-        return self._task is not None
+        self._whole: bytes | None = None if length else b""
+        self.has_begun = False  # the registry may have seen something of it
 
     async def write(self, piece: bytes) -> None:
         """Send the next piece; returns when the registry has taken those before it."""
+        if self._task is None and len(piece) == self._length <= SMALL_BODY:
+            await self._remote.limits.write(len(piece))
+            self._whole = piece
+            return
         for start in range(0, len(piece), LARGEST_PIECE):
             part = piece[start : start + LARGEST_PIECE]
             await self._remote.limits.write(len(part))
@@ -76,22 +81,35 @@ class Sending:
             self._pipe.give(part)
 
     async def finish(self) -> Answer:
-        """End the body and wait for the answer; all bytes have been written."""
-        task, patience = await self._start(), self._remote.timeouts.commit
+        """Wait for the answer; all bytes have been written."""
+        if self._whole is not None:
+            return await self._at_once(self._whole)
+        task = await self._start()
         try:
-            if self._length:
-                await self._ready(at_end=True)
-                self._pipe.give(None)
-            async with asyncio.timeout(patience):
+            await self._ready(at_end=True)
+            async with asyncio.timeout(self._remote.timeouts.commit):
                 await asyncio.wait({task})
         except TimeoutError:
             await self.end()
-            cause = f"the registry did not answer all that was sent in {patience:g} s"
-            raise TransientError(self._call.subject, cause) from None
+            raise self._unanswered() from None
         except BaseException:
             await self.end()
             raise
         return self._outcome(task)
+
+    async def _at_once(self, whole: bytes) -> Answer:
+        admission = await self._remote.admit(self._call)
+        self.has_begun = True
+        try:
+            async with asyncio.timeout(self._remote.timeouts.commit):
+                return await self._remote.stream(self._call, Body.of(whole), admission)
+        except TimeoutError:
+            raise self._unanswered() from None
+
+    def _unanswered(self) -> TransientError:
+        patience = self._remote.timeouts.commit
+        cause = f"the registry did not answer all that was sent in {patience:g} s"
+        return TransientError(self._call.subject, cause)
 
     async def end(self) -> None:
         """Stop the request, which closes its connection, and see it end."""
@@ -104,6 +122,7 @@ class Sending:
         if self._task is None:
             # Before the stall guard looks: a pause that the registry asked for is no stall.
             admission = await self._remote.admit(self._call)
+            self.has_begun = True
             self._task = asyncio.create_task(self._send(admission))
             # Wake whoever waits to write: the answer may come before the last byte.
             self._task.add_done_callback(lambda _: self._pipe.wanted.set())

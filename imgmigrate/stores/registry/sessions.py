@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.http.session import Answer
     from imgmigrate.stores.registry.remote import Remote
 
-__all__ = ["Session"]
+__all__ = ["Session", "check_stored", "opened"]
 
 # ECR answers 201 to a PATCH, older Pulps 204 (protocol 3.2).
 TAKEN = frozenset({200, 201, 202, 204})
 _STORED = frozenset({200, 201, 204})
-_OCTETS = {"Content-Type": "application/octet-stream"}
+OCTETS = {"Content-Type": "application/octet-stream"}
 # What says that the session is gone, or that it and we disagree: a new one heals that.
 _GONE = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "RANGE_INVALID"})
 # Quay says `bytes=0-<count>`, which is one too many: it is not understood on purpose.
@@ -69,15 +69,7 @@ class Session:
 
     def stored(self, answer: Answer) -> None:
         """Check what the registry says that it has stored."""
-        text, digest = answer.header("Docker-Content-Digest"), self.descriptor.digest
-        try:
-            stated = Digest.parse(text) if text else digest
-        except ValueError as error:
-            cause = f"its Docker-Content-Digest is {error}"
-            raise ProtocolError(self.subject, cause) from None
-        # distribution 2.8 calls sha512 blobs by their sha256 (protocol 3.5).
-        if stated.algorithm == digest.algorithm and stated != digest:
-            raise IntegrityError(self.subject, f"the registry stored {stated} instead")
+        check_stored(answer, self.subject, self.descriptor.digest)
 
     async def close(self) -> None:
         """PUT the digest after the last byte.
@@ -143,8 +135,30 @@ class Session:
         headers: dict[str, str] | None = None,
         data: bytes | None = None,
     ) -> Call:
-        sent = {**_OCTETS, **(headers or {})} if method in ("PUT", "PATCH") else {}
+        sent = {**OCTETS, **(headers or {})} if method in ("PUT", "PATCH") else {}
         return Call(method, target, self.subject, self._access, accepts, sent, data)
+
+
+def opened(remote: Remote, repo: str, descriptor: Descriptor, answer: Answer) -> Session | None:
+    """The session that a POST has opened; None if it does not say where."""
+    location = answer.header("Location")
+    if not location:
+        return None
+    place = remote.resolve(f"{remote.host}/{repo}", answer.url, location)
+    return Session(remote, repo, descriptor, answer, place)
+
+
+def check_stored(answer: Answer, subject: str, digest: Digest) -> None:
+    """Check that what a registry says that it has stored is what was sent."""
+    text = answer.header("Docker-Content-Digest")
+    try:
+        stated = Digest.parse(text) if text else digest
+    except ValueError as error:
+        cause = f"its Docker-Content-Digest is {error}"
+        raise ProtocolError(subject, cause) from None
+    # distribution 2.8 calls sha512 blobs by their sha256 (protocol 3.5).
+    if stated.algorithm == digest.algorithm and stated != digest:
+        raise IntegrityError(subject, f"the registry stored {stated} instead")
 
 
 def is_gone(error: StoreError) -> bool:

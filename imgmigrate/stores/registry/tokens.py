@@ -79,7 +79,7 @@ class TokenServer:
         *,
         clock: Clock | None = None,
     ) -> None:
-        self._host, self._origin, self._pinned = host, origin, pinned
+        self._host, self.origin, self._pinned = host, origin, pinned
         self._http, self._trust, self._sink = http, trust, sink
         self._clock = clock or LoopClock()
         self._slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
@@ -134,8 +134,8 @@ class TokenServer:
 
     def _may_ask(self, realm: Realm, credential: Credential | None) -> bool:
         if credential is not None:
-            return may_receive_credentials(realm.url, self._origin, self._pinned)
-        return realm.url.startswith("https:") or self._origin.startswith("http:")
+            return may_receive_credentials(realm.url, self.origin, self._pinned)
+        return realm.url.startswith("https:") or self.origin.startswith("http:")
 
     def _get(self, realm: Realm, scopes: tuple[str, ...], credential: Credential | None) -> Request:
         pairs = [("service", realm.service)] if realm.service else []

@@ -6,6 +6,7 @@ take nothing else (protocol 3.2).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -16,7 +17,8 @@ from imgmigrate.stores.registry.chunked import ChunkedUpload, complete, counted,
 from imgmigrate.stores.registry.forms import Form
 from imgmigrate.stores.registry.remote import Call
 from imgmigrate.stores.registry.sending import Sending
-from imgmigrate.stores.registry.sessions import Session
+from imgmigrate.stores.registry.sessions import opened
+from imgmigrate.stores.registry.single import SingleUpload
 
 if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.forms import Forms
     from imgmigrate.stores.registry.http.session import Answer
     from imgmigrate.stores.registry.remote import Remote
+    from imgmigrate.stores.registry.sessions import Session
 
 __all__ = ["WholeUpload", "start_upload"]
 
@@ -41,14 +44,27 @@ async def start_upload(
         answer = await _try_mount(remote, repo, descriptor.digest, mount_from)
         if answer is not None and answer.status == 201:
             return Mounted()
-        session = _session(remote, repo, descriptor, answer) if answer is not None else None
-    if session is None:
-        answer = await _open(remote, repo, descriptor)
-        session = _session(remote, repo, descriptor, answer)
+        session = opened(remote, repo, descriptor, answer) if answer is not None else None
+    if session is not None:
+        return _upload(session)
+    if remote.forms.posts.may(descriptor.size):
+        usual = partial(_begin, remote, repo, descriptor)
+        return SingleUpload(remote, repo, descriptor, otherwise=usual)
+    return await _begin(remote, repo, descriptor)
+
+
+async def _begin(remote: Remote, repo: str, descriptor: Descriptor) -> Upload:
+    answer = await _open(remote, repo, descriptor)
+    session = opened(remote, repo, descriptor, answer)
     if session is None:
         cause = "it opened an upload without saying where"
         raise ProtocolError(f"{remote.host}/{repo}", cause)
-    form = remote.forms.of(descriptor.size)
+    return _upload(session)
+
+
+def _upload(session: Session) -> Upload:
+    remote = session.remote
+    form = remote.forms.of(session.descriptor.size)
     if form is Form.CHUNKS:
         return ChunkedUpload(session, remote.forms)
     return WholeUpload(session, remote.forms, form)
@@ -84,14 +100,6 @@ async def _try_mount(remote: Remote, repo: str, digest: Digest, mount_from: str)
     stated = answer.header("Docker-Content-Digest") or str(digest)
     is_other = stated.partition(":")[0] == digest.algorithm and stated != digest
     return None if answer.status == 201 and is_other else answer
-
-
-def _session(remote: Remote, repo: str, descriptor: Descriptor, answer: Answer) -> Session | None:
-    location = answer.header("Location")
-    if not location:
-        return None
-    place = remote.resolve(f"{remote.host}/{repo}", answer.url, location)
-    return Session(remote, repo, descriptor, answer, place)
 
 
 def _subject(remote: Remote, repo: str, digest: Digest) -> str:

@@ -40,6 +40,8 @@ class Core(Faults):
         self.requests: list[Request] = []
         self.cdn_requests: list[Request] = []
         self.arrivals = 0
+        # The other ends of the connections that brought a request.
+        self.peers: set[object] = set()
         # Most requests for blobs at once: `read` of their bytes, `write` of uploads' bytes.
         self.peak: Counter[str] = Counter()
         # What must never happen; leaving the `async with` block raises it.
@@ -211,6 +213,8 @@ class Core(Faults):
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         self.arrivals += 1
+        if request.transport is not None:
+            self.peers.add(request.transport.get_extra_info("peername"))
         call = make_call(self.arrivals, request)
         kill = self._kills.pop(call.number, None)
         if kill is not None:

@@ -89,7 +89,7 @@ class FakeRegistry(Pushes):
 
     def uploads_of(self, digest: str) -> int:
         """Count the uploads of a blob that were committed over the network."""
-        return self.count("PUT", rf"/blobs/uploads/.*digest={re.escape(digest)}", status=201)
+        return self.count("*", rf"/blobs/uploads/.*digest={re.escape(digest)}", status=201)
 
     def mounts_of(self, digest: str) -> int:
         """Count the mounts of a blob that succeeded."""

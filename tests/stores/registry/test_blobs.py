@@ -11,6 +11,7 @@ from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import IntegrityError, NotFound, ProtocolError, TransientError
 from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.oci.reference import Digest
+from imgmigrate.stores.base import NoRanges
 from imgmigrate.stores.registry.http.limits import Timeouts
 from tests.fakes.registry import FakeRegistry, User
 from tests.support.images import image, layer
@@ -60,6 +61,35 @@ async def test_registry_that_ignores_ranges_is_read_from_the_start(
     """A 200 to a range means that the prefix is thrown away here."""
     registry.fail("GET", "/blobs/", status=200, body=DATA)
     assert await read(connect(registry.host), offset=100_000) == DATA[100_000:]
+
+
+@pytest.mark.parametrize("redirect", [None, 307])
+@pytest.mark.parametrize(("offset", "length"), [(0, 1), (100, 500_000), (len(DATA) - 7, 7)])
+async def test_part_of_a_blob_is_asked_for_as_such(
+    registry: FakeRegistry, connect: Connect, offset: int, length: int, redirect: int | None
+) -> None:
+    """With a length exactly those bytes are requested and come."""
+    registry.redirect_status = redirect
+    stream = connect(registry.host).open_blob("a", BLOB, offset, length)
+    assert b"".join([piece async for piece in stream]) == DATA[offset : offset + length]
+    asked = {each.headers["range"] for each in registry.matching("GET", "/blobs/")}
+    assert asked == {f"bytes={offset}-{offset + length - 1}"}
+
+
+@pytest.mark.parametrize(
+    ("status", "span"),
+    [(200, None), (416, None), (206, None), (206, "bytes 100-998/*"), (206, "bytes 0-899/*")],
+)
+async def test_other_part_than_asked_for_is_no_part(
+    registry: FakeRegistry, connect: Connect, status: int, span: str | None
+) -> None:
+    """What is not exactly the range is refused before its first byte, and costs one request."""
+    headers = {"Content-Range": span} if span else {}
+    registry.fail("GET", "/blobs/", status=status, body=DATA[100:1000], headers=headers)
+    stream = connect(registry.host).open_blob("a", BLOB, 100, 900)
+    with pytest.raises(NoRanges):
+        await anext(stream)
+    assert registry.count("GET", "/blobs/") == 1
 
 
 async def test_absent_blob_is_not_found(registry: FakeRegistry, connect: Connect) -> None:

@@ -64,6 +64,9 @@ _HINTS: Mapping[str, str] = {
 }
 
 
+_NO_TLS = "does not speak TLS"
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """The first error that a body reports: `{"errors": [{"code", "message"}]}` or plainer forms."""
@@ -126,6 +129,11 @@ def is_immutable(error: StoreError) -> bool:
     return error.hint == _IS_IMMUTABLE
 
 
+def speaks_no_tls(error: StoreError) -> bool:
+    """Tell whether a server answered a TLS handshake with something else."""
+    return isinstance(error, Rejected) and error.cause.endswith(_NO_TLS)
+
+
 def is_web_page(content_type: str | None) -> bool:
     """Tell a page for people, such as a login or a front end's error, from an API's answer."""
     return (content_type or "").partition(";")[0].strip().lower() == "text/html"
@@ -171,7 +179,7 @@ def connection_failure(subject: str, url: str, error: Exception) -> StoreError:
             word in str(inner) for word in ("WRONG_VERSION_NUMBER", "RECORD_LAYER", "HTTP_REQUEST")
         ):
             hint = f'if it speaks plain HTTP, set registries."{host}".plain_http: true'
-            return Rejected(subject, f"{host} does not speak TLS", hint=hint)
+            return Rejected(subject, f"{host} {_NO_TLS}", hint=hint)
         return TransientError(subject, f"TLS with {host} failed: {reason}")
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return failure(f"{subject} through the proxy", error.status)

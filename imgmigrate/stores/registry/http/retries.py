@@ -35,6 +35,11 @@ async def retrying(
     once: Callable[[], Awaitable[T]], sink: Sink, timeouts: Timeouts, *, attempts: int = ATTEMPTS
 ) -> T:
     """Call `once` until it succeeds, fails for good or has failed `attempts` times."""
+    try:
+        # Nearly every request succeeds: what is needed to try again costs as much as sending it.
+        return await once()
+    except TransientError as error:
+        failed = error
     async for attempt in stamina.retry_context(
         on=_wait,
         attempts=attempts,
@@ -45,6 +50,8 @@ async def retrying(
     ):
         with attempt:
             try:
+                if attempt.num == 1:
+                    raise failed
                 return await once()
             except TransientError as error:
                 error.is_spent = error.is_spent or attempt.num >= attempts > 1

@@ -113,7 +113,8 @@ class Answer:
 
     def headers(self, name: str) -> list[str]:
         """Every header of that name."""
-        return list(self._raw.headers.getall(name, ()))
+        found = self._raw.headers
+        return list(found.getall(name)) if name in found else []
 
     @property
     def length(self) -> int | None:
@@ -167,6 +168,8 @@ class Answer:
         """The whole body; None, and the connection is closed, if it is longer than `limit`."""
         if self._is_closed:
             return self.body
+        if self._raw.content.is_eof():
+            return self._arrived(limit)
         parts, size = [], 0
         try:
             async with asyncio.timeout(seconds):
@@ -181,6 +184,14 @@ class Answer:
             raise TransientError(self._request.subject, cause) from None
         return b"".join(parts)
 
+    def _arrived(self, limit: int) -> bytes | None:
+        """A body that came with its headers, as small ones do: there is nothing to wait for."""
+        try:
+            body = self._raw.content.read_nowait()
+        except (aiohttp.ClientError, OSError) as error:
+            raise connection_failure(self._request.subject, self.url, error) from error
+        return body if len(body) <= limit else None
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -190,9 +201,22 @@ class Answer:
         self.close()
 
     def close(self) -> None:
-        """Give the connection up, unless it is already free."""
+        """Give the connection up, unless it is free or about to be."""
         self._is_closed = True
-        self._raw.close()
+        # A whole answer's connection may still wait for the task that has sent the body to end;
+        # `close` would cut it (aiohttp `ClientResponse._release_connection`).
+        if self._raw.content.is_eof():
+            self._raw.release()
+        else:
+            self._raw.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Through which proxy, and how deep into a network, a server may be reached."""
+
+    proxy: Proxy | None
+    limit: Depth
 
 
 class Http:
@@ -207,6 +231,7 @@ class Http:
         self.timeouts = timeouts = timeouts or Timeouts()
         self._map = Map(named)
         self._sessions: dict[Depth, aiohttp.ClientSession] = {}
+        self._ways: dict[tuple[Trust, str], _Way] = {}
         self._proxies = Proxies()
         self._usual = aiohttp.ClientTimeout(
             total=None, connect=None, sock_connect=timeouts.connect, sock_read=timeouts.read
@@ -224,18 +249,17 @@ class Http:
         if request.body is not None:
             # Without it aiohttp sends chunks, which storage behind registries refuses.
             headers["Content-Length"] = str(request.body.length)
-        proxy = self._proxies.of(request.url, request.trust)
-        is_tls = request.url.startswith("https:")
+        way = self._way(request)
+        proxy, is_tls = way.proxy, request.url.startswith("https:")
         authorization = (
             {"Proxy-Authorization": proxy.authorization} if proxy and proxy.authorization else None
         )
         if authorization and not is_tls:
             headers |= authorization
-        limit = self._limit(request, proxy)
         try:
             # A patient request sends a body first, which may take hours; who sends it watches.
             async with asyncio.timeout(None if request.patient else self.timeouts.answer):
-                raw = await self._session(limit).request(
+                raw = await self._session(way.limit).request(
                     request.method,
                     URL(request.url, encoded=True),
                     headers=headers,
@@ -261,9 +285,23 @@ class Http:
             for session in self._sessions.values():
                 stack.push_async_callback(session.close)
 
-    def _limit(self, request: Request, proxy: Proxy | None) -> Depth:
+    def _way(self, request: Request) -> _Way:
+        """How to reach the server of a URL; looked up once for a registry's own.
+
+        How deep other servers may lie depends on what is looked up meanwhile.
+        """
+        key = (request.trust, "/".join(request.url.split("/", 3)[:3]))
+        way = self._ways.get(key)
+        if way is None:
+            is_own = request.trust.is_own(request.url)
+            proxy = self._proxies.of(request.url, request.trust)
+            way = _Way(proxy, self._limit(request, proxy, is_own=is_own))
+            if is_own:
+                self._ways[key] = way
+        return way
+
+    def _limit(self, request: Request, proxy: Proxy | None, *, is_own: bool) -> Depth:
         """How deep this request may connect; a proxy, which the user chose, may be anywhere."""
-        is_own = request.trust.is_own(request.url)
         limit = self._map.limit(request.url, request.trust.name, is_own=is_own)
         if proxy is None:
             return limit
@@ -299,8 +337,12 @@ async def _settle(answer: Answer) -> None:
         answer.close()
 
 
-def _data(body: Body | None) -> AsyncIterable[bytes] | None:
-    return body.pieces if body is not None and body.length else None
+def _data(body: Body | None) -> AsyncIterable[bytes] | bytes | None:
+    if body is None or not body.length:
+        return None
+    if isinstance(body.pieces, _Whole) and body.length <= PIECE:
+        return body.pieces.data  # aiohttp sends bytes in fewer steps, but all at once
+    return body.pieces
 
 
 def _session(limit: Depth, resolver: Resolver) -> aiohttp.ClientSession:

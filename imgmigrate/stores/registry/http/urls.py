@@ -41,7 +41,7 @@ def resolve(base: str, location: str) -> str:
     as https. Any other step from https to http is refused.
     """
     location = location.strip()
-    if any(not character.isprintable() or character == " " for character in location):
+    if not location.isprintable() or " " in location:
         msg = f"it points to {location!r}, which is not a URL"
         raise ValueError(msg)
     target = urljoin(base, location).partition("#")[0]

@@ -45,4 +45,6 @@ class Acr(FakeRegistry):
         """Refuse an Authorization that the front end has no room for (Azure/acr#797)."""
         if len(call.request.headers.get("Authorization", "")) > LONGEST_AUTHORIZATION:
             raise Refusal(400, "UNKNOWN", "Request Header Or Cookie Too Large")
+        if call.path == "/acr/v1/_catalog":
+            return await self.get_catalog(call)
         return await super().answer(call)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Self
 
+from aiohttp import web
+
 from tests.fakes.registry.calls import Call, Refusal, make_call
 from tests.fakes.registry.server import FakeRegistry
+from tests.fakes.registry.vendor_lists import cut
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from tests.fakes.registry.access import User
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*/[a-z0-9]+(?:[._-]+[a-z0-9]+)*")
 # docs.docker.com/docker-hub/usage: per six hours.
 WINDOW = 21600
+HUB_TOKEN = "token-of-the-hub-api-1"
+_NAMESPACE = re.compile(r"/v2/namespaces/([a-z0-9_-]+)/repositories")
 
 
 class DockerHub(FakeRegistry):
@@ -36,11 +40,34 @@ class DockerHub(FakeRegistry):
     # What `ratelimit-limit` says, and how much of it is left; None: not limited, no headers.
     pulls_allowed = 200
     pulls_left: int | None = 200
+    # So many repositories are counted and not listed.
+    hidden = 0
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
         self.auth_host = await self._listen(0, self._serve_tokens)
         return self
+
+    async def answer(self, call: Call) -> web.StreamResponse:
+        """Answer the Hub API too, which is at hub.docker.com; private ones need its own token."""
+        if call.path == "/v2/auth/token":
+            login = json.loads(b"".join([piece async for piece in self.read_body(call)]))
+            if login != {"identifier": self.user.name, "secret": self.user.password}:
+                raise Refusal(401, "UNAUTHORIZED", "wrong credentials")
+            return web.json_response({"access_token": HUB_TOKEN})
+        found = _NAMESPACE.fullmatch(call.path)
+        if found is None:
+            return await super().answer(call)
+        is_owner = call.request.headers.get("Authorization") == f"Bearer {HUB_TOKEN}"
+        names = [
+            {"name": name.partition("/")[2]}
+            for name in sorted(self.storage.repositories)
+            if name.startswith(f"{found[1]}/") and (is_owner or self._may(None, name, "pull"))
+        ]
+        page, link = cut(call, names, "page_size")
+        following = f"{self.url}{link}" if link else None
+        count = len(names) + self.hidden
+        return web.json_response({"count": count, "next": following, "results": page})
 
     def realm(self) -> str:
         """Tokens come from another host: auth.docker.io."""

@@ -30,6 +30,21 @@ class Gar(FakeRegistry):
     # So many manifest reads that fail are answered 200 with a page (gardener/cc-utils#1557).
     lying_pages: int = 0
 
+    async def get_tags(self, call: Call, repo: str) -> web.StreamResponse:
+        """List what is below a folder, too (go-containerregistry: pkg/v1/google)."""
+        self.authorise(call, (repo, "pull"))
+        below = [name for name in self.storage.repositories if name.startswith(f"{repo}/")]
+        found = self.storage.repositories.get(repo)
+        if found is None and not below:
+            raise self.unknown_repository(repo)
+        document = {
+            "name": repo,
+            "child": sorted({name[len(repo) + 1 :].partition("/")[0] for name in below}),
+            "manifest": {digest: {} for digest in found.manifests} if found else {},
+            "tags": sorted(found.tags) if found else [],
+        }
+        return web.json_response(document)
+
     async def get_manifest(self, call: Call, repo: str, ref: str) -> web.StreamResponse:
         """Serve a manifest, or for a while a page that says 200 and means an error."""
         if self.lying_pages and call.method == "GET":

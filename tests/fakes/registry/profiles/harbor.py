@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from aiohttp import web
 
 from tests.fakes.registry.access import User
 from tests.fakes.registry.calls import Call, Refusal
 from tests.fakes.registry.server import FakeRegistry
+from tests.fakes.registry.vendor_lists import numbered_page
 
 BASIC = {"WWW-Authenticate": 'Basic realm="harbor"'}
+_PROJECT = re.compile(r"/api/v2\.0/projects/([a-z0-9._-]+)/repositories")
 
 
 class Harbor(FakeRegistry):
@@ -23,6 +27,26 @@ class Harbor(FakeRegistry):
     # `_catalog` is Basic only, and for administrators (protocol 1.1).
     catalog_status = 401
     referrers_api = True
+    # Projects that are proxy caches of another registry.
+    proxies: frozenset[str] = frozenset()
+
+    async def answer(self, call: Call) -> web.StreamResponse:
+        """Answer the API v2.0 too, to Basic credentials alone; nobody else sees a project."""
+        if not call.path.startswith("/api/v2.0/projects"):
+            return await super().answer(call)
+        is_known = self._user(call) is not None
+        names = sorted(self.storage.repositories) if is_known else []
+        found = _PROJECT.fullmatch(call.path)
+        if found is None:
+            projects = [
+                {"name": name, "registry_id": 1 if name in self.proxies else None}
+                for name in sorted({name.partition("/")[0] for name in names})
+            ]
+            return numbered_page(call, projects, "page_size")
+        inside = [{"name": name} for name in names if name.startswith(f"{found[1]}/")]
+        if not inside:
+            raise Refusal(403, "FORBIDDEN", f"project {found[1]}")
+        return numbered_page(call, inside, "page_size")
 
     def challenge(
         self, call: Call, needs: tuple[tuple[str, str], ...], error: str | None

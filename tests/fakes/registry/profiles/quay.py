@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aiohttp import web
+
 from tests.fakes.registry.calls import Call, Refusal
 from tests.fakes.registry.server import FakeRegistry
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from tests.fakes.registry.access import User
     from tests.fakes.registry.storage import Session
 
@@ -34,6 +34,27 @@ class Quay(FakeRegistry):
     referrers_api = True
     says_subject = False
     referrers_unknown = 400
+
+    async def answer(self, call: Call) -> web.StreamResponse:
+        """Answer the API v1 too; private repositories are shown to an OAuth token alone."""
+        if call.path != "/api/v1/repository":
+            return await super().answer(call)
+        is_owner = call.request.headers.get("Authorization") == f"Bearer {self.user.password}"
+        names = [
+            name
+            for name in sorted(self.storage.repositories)
+            if name.partition("/")[0] == call.query["namespace"]
+            and (is_owner or self._may(None, name, "pull"))
+        ]
+        start = int(call.query.get("next_page", "0"))
+        repositories = []
+        for name in names[start : start + 100]:
+            namespace, _, rest = name.partition("/")
+            repositories.append({"namespace": namespace, "name": rest, "kind": "image"})
+        document: dict[str, object] = {"repositories": repositories}
+        if start + 100 < len(names):
+            document["next_page"] = str(start + 100)
+        return web.json_response(document)
 
     def granted(self, user: User | None, repo: str, asked: frozenset[str]) -> set[str]:
         """Asking for `delete` makes the token worthless (containers/image)."""

@@ -1,0 +1,177 @@
+"""`convert`: write another tool's config as an `imgmigrate.yaml`."""
+
+from __future__ import annotations
+
+from os import environ
+from os.path import lexists
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imgmigrate.cli.options import Command, Settings, common_options, file_path, pass_settings
+from imgmigrate.errors import ImgmigrateError, UsageError
+
+if TYPE_CHECKING:
+    from imgmigrate.config.foreign.document import Document
+    from imgmigrate.config.foreign.image_syncer import Options
+    from imgmigrate.config.foreign.writer import Written
+
+__all__ = ["convert"]
+
+FORMATS = ("image-syncer", "regsync", "skopeo", "dregsy")
+# The config names secrets, and is meant to be shared; the file beside it holds them.
+SHARED_FILE = 0o644
+PRIVATE_FILE = 0o600
+
+
+@click.command(
+    cls=Command,
+    epilog="""\b
+Examples:
+  imgmigrate convert image-syncer config.json --out imgmigrate.yaml
+  imgmigrate convert image-syncer auth.yaml images.yaml
+  imgmigrate convert regsync regsync.yaml --out imgmigrate.yaml
+  imgmigrate convert skopeo sync.yaml --to registry.new/mirror
+
+\b
+Exit codes: 0 converted, 64 a file is not what it should be, or one to
+write is there already.""",
+)
+@click.argument("form", metavar="FORMAT", type=click.Choice(FORMATS))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=file_path())
+@click.option("--out", type=file_path(), metavar="FILE", help="Write there, not to stdout.")
+@click.option(
+    "--env-file",
+    type=file_path(),
+    metavar="FILE",
+    help="Where passwords go.  [default: beside --out, as .env]",
+)
+@click.option("--to", metavar="DEST", help="Where skopeo's images go: host or host/path.")
+@click.option("--scoped", is_flag=True, help="Keep their whole names, as skopeo's --scoped.")
+@click.option("--registry", metavar="HOST", help="For image-syncer's empty destinations.")
+@click.option("--namespace", metavar="NAME", help="For image-syncer's empty destinations.")
+@click.option("--os", multiple=True, metavar="OS", help="image-syncer's choice of systems.")
+@click.option("--arch", multiple=True, metavar="ARCH", help="Its choice of processors.")
+@common_options
+@pass_settings
+def convert(
+    settings: Settings,
+    form: str,
+    files: tuple[Path, ...],
+    out: Path | None,
+    env_file: Path | None,
+    to: str | None,
+    scoped: bool,
+    registry: str | None,
+    namespace: str | None,
+    os: tuple[str, ...],
+    arch: tuple[str, ...],
+) -> None:
+    """Write the config of another tool as an imgmigrate.yaml.
+
+    FORMAT is image-syncer, regsync, skopeo (sync) or dregsy. The result means the same; what
+    has no equivalent is a comment in it and a warning. Passwords become variables, their values
+    go to a private file.
+    """
+    from imgmigrate.config.foreign.image_syncer import Options
+    from imgmigrate.config.foreign.load import check
+    from imgmigrate.config.foreign.writer import write
+
+    if out is not None and env_file is None:
+        env_file = out.with_suffix(".env")
+    _refuse_existing(out, "--out")
+    options = Options(registry=registry, namespace=namespace, os=os, arch=arch)
+    document = _read(form, files, to, scoped, options)
+    if not document.images:
+        raise UsageError(f"{document.file}: nothing in it can be converted")
+    main = Path(document.file)
+    check(main, document)
+    for warning in document.warnings():
+        settings.output.warn("not_converted", warning)
+    title = f"Converted from {', '.join(each.name for each in files)} of {form}."
+    state = None if out is not None and out.stem == main.stem else f"state/{main.stem}"
+    written = write(document, title=title, state=state)
+    if written.secrets:
+        _refuse_existing(env_file, "--env-file")
+    _save(settings, written, out, env_file)
+
+
+def _refuse_existing(path: Path | None, option: str) -> None:
+    if path is not None and lexists(path):
+        message = f"{path} exists already and is left as it is"
+        raise UsageError(message, hint=f"name another file with {option}")
+
+
+def _read(
+    form: str, files: tuple[Path, ...], to: str | None, scoped: bool, options: Options
+) -> Document:
+    from imgmigrate.config.foreign.load import read_tree
+
+    if form == "image-syncer":
+        return _image_syncer(files, options)
+    if len(files) != 1:
+        raise UsageError(f"{form} has one file", hint=f"imgmigrate convert {form} FILE")
+    tree = read_tree(files[0])
+    if form == "regsync":
+        from imgmigrate.config.foreign.regsync import read_regsync
+
+        return read_regsync(tree)
+    if form == "dregsy":
+        from imgmigrate.config.foreign.dregsy import read_dregsy
+
+        return read_dregsy(tree)
+    from imgmigrate.config.foreign.skopeo import read_skopeo
+
+    if to is None:
+        message = "skopeo's file does not say where images go"
+        raise UsageError(message, hint="add what skopeo sync was given: --to registry.new/path")
+    return read_skopeo(tree, to, scoped=scoped)
+
+
+def _image_syncer(files: tuple[Path, ...], options: Options) -> Document:
+    """Read one whole config, or rules and credentials, in whatever order they are named."""
+    from imgmigrate.config.foreign.load import pair_document, read_tree, whole_document
+    from imgmigrate.config.foreign.text import is_image_syncer
+    from imgmigrate.config.tree import Mapping
+
+    trees = {path: read_tree(path) for path in files}
+    if len(trees) == 1 and is_image_syncer(trees[files[0]]):
+        return whole_document(files[0], options, environ=environ)
+    auth: list[Path] = []
+    images: list[Path] = []
+    for path, tree in trees.items():
+        is_auth = all(isinstance(each, Mapping) for each in tree.root.entries.values())
+        (auth if is_auth else images).append(path)
+    if len(images) != 1 or len(auth) > 1:
+        message = "image-syncer has one config, or one file of rules and one of credentials"
+        raise UsageError(message, hint="imgmigrate convert image-syncer auth.yaml images.yaml")
+    return pair_document(images[0], auth[0] if auth else None, options, environ=environ)
+
+
+def _save(settings: Settings, written: Written, out: Path | None, env_file: Path | None) -> None:
+    from imgmigrate.config.foreign.writer import env_text, reading
+    from imgmigrate.files import write_atomically
+
+    output = settings.output
+    path = env_file
+    try:
+        if written.secrets and env_file is not None:
+            text = env_text(written.secrets, Path(env_file.name))
+            write_atomically(env_file, text.encode(), mode=PRIVATE_FILE)
+        if out is not None:
+            path = out
+            write_atomically(out, written.text.encode(), mode=SHARED_FILE)
+    except OSError as error:
+        message = f"{path}: cannot be written: {error.strerror}"
+        raise ImgmigrateError(message) from None
+    if out is None:
+        output.text(written.text)
+    else:
+        output.line(f"Wrote {out}.")
+    if written.secrets and env_file is not None:
+        output.note(f"passwords are in {env_file}, which only you can read; to use them:")
+        output.note(f"  {reading(env_file)}")
+    elif written.secrets:
+        names = ", ".join(written.secrets)
+        output.note(f"set these variables to the passwords, or name an --env-file: {names}")

@@ -1,0 +1,68 @@
+"""`plan --explain`: why a tag is, or is not, among those that a rule selects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from imgmigrate.errors import Interrupted, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from imgmigrate.cli.options import Settings
+    from imgmigrate.config.model import Config
+    from imgmigrate.stores.registry.metering import OnRateLimit
+
+__all__ = ["explain_now", "explain_option", "refuse_with_explain"]
+
+explain_option = click.option(
+    "--explain",
+    metavar="ADDRESS|RULE",
+    help="Say which tags drop out and why, instead of planning.",
+)
+
+
+def refuse_with_explain(**others: object) -> None:
+    """Refuse options that need a plan, which an explanation does not make."""
+    for name, value in others.items():
+        if value:
+            message = f"--explain makes no plan, so --{name.replace('_', '-')} has no meaning"
+            raise UsageError(message, hint="leave one of them out")
+
+
+def explain_now(
+    settings: Settings,
+    config: Config,
+    what: str,
+    *,
+    parallelism: int,
+    on_rate_limit: OnRateLimit,
+    verbose: bool,
+) -> None:
+    """Explain and show; a source that could not be read is an error, after what could."""
+    from imgmigrate.cli.run import run, watching
+    from imgmigrate.planning.explain_selection import explain_selection
+    from imgmigrate.render.selection import selection_lines, write_selection
+    from imgmigrate.render.tally import Tally
+
+    output = settings.output
+    try:
+        with watching(output, Tally()) as sink:
+            explained = run(
+                lambda: explain_selection(
+                    config, what, sink=sink, parallelism=parallelism, on_rate_limit=on_rate_limit
+                )
+            )
+    except Interrupted as error:
+        message = f"{error.message} while explaining; nothing was changed"
+        raise Interrupted(error.signal_number, message) from None
+    if output.stream:
+        write_selection(explained, output.stream)
+    else:
+        for line in selection_lines(explained, output.style(), verbose=verbose):
+            output.line(line)
+    errors = [each.choice for each in explained if isinstance(each.choice, StoreError)]
+    if len(errors) > 1:
+        raise ExceptionGroup("sources could not be read", errors)
+    if errors:
+        raise errors[0]

@@ -1,0 +1,157 @@
+"""Planning without a config file: `plan --from SRC --to DST`, and applying such a plan.
+
+What the options say is one rule, read as one of a config is. The plan says that no config
+stands behind it, so that `apply` needs none either.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from imgmigrate.cli.options import Settings
+from imgmigrate.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imgmigrate.config.model import Config
+
+__all__ = ["arguments", "load_for_apply", "load_oneshot", "oneshot_options", "plain_http_option"]
+
+# DESIGN section 3: the state of what no config names.
+STATE = Path("state") / "oneshot"
+# Never read: it stands for the config in messages, and its folder is what paths are relative to.
+NAME = "command line"
+# Which option says what stands at a key.
+_PLACES = (
+    (r"images\[0\]\.destination(?:\[\d+\])?", "--to"),
+    (r"images\[0\]\.tags(?:\[\d+\])?", "--tags"),
+    (r"images\[0\](?:\.source)?", "--from"),
+)
+_HOST = re.compile(rf'{NAME}:\d+: registries\.(?:"([^"]*)"|([\w-]+))(?:\.\w+)*: ')
+
+_Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
+
+
+def oneshot_options(function: _Decorated) -> _Decorated:
+    """Add the options of a one-shot plan to a command; what is given is kept in the settings."""
+    options = (
+        _option("--from", metavar="SRC", help="Plan without a config: the source."),
+        _option("--to", multiple=True, metavar="DST", help="With --from: the destination."),
+        _option(
+            "--tags", multiple=True, metavar="TAGS", help="With --from: names, globs or /regexes/."
+        ),
+        plain_http_option,
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _option(name: str, **settings: Any) -> Callable[[_Decorated], _Decorated]:
+    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+        found = ctx.find_object(Settings)
+        if found is not None and value not in (None, ()):
+            found.oneshot[name] = value
+
+    return click.option(name, expose_value=False, callback=callback, **settings)
+
+
+plain_http_option = _option(
+    "--plain-http",
+    multiple=True,
+    metavar="HOST",
+    help="Without a config: this registry speaks plain HTTP.",
+)
+
+
+def load_oneshot(settings: Settings) -> Config:
+    """Make a config of the options; UsageError for options that contradict each other."""
+    given = settings.oneshot
+    if "--from" not in given:
+        message = f"{next(iter(given))} belongs to a plan without a config file"
+        hint = "name both ends: imgmigrate plan --from SRC --to DST; a config says it in its keys"
+        raise UsageError(message, hint=hint)
+    if "--to" not in given:
+        raise UsageError("--from needs a destination", hint="add --to DST")
+    _refuse_config(settings, "--from and --to stand instead of a config")
+    rule = {"source": given["--from"], "destination": list(given["--to"])}
+    if "--tags" in given:
+        rule["tags"] = _tags(given["--tags"])
+    try:
+        return _build(given, [rule])
+    except ConfigError as error:
+        raise _translated(error, given) from None
+
+
+def load_for_apply(settings: Settings) -> Config:
+    """Make the config that a plan without one is applied with; the plan says all the rest."""
+    _refuse_config(settings, "the plan was made without a config, by --from and --to")
+    given = settings.oneshot
+    # What a later command repeats; only whoever planned knows them.
+    given.setdefault("--from", "SRC")
+    given.setdefault("--to", ("DST",))
+    try:
+        # A rule must be there to be read, and none is asked: the plan's rows are.
+        return _build(given, [{"source": "oci:source", "destination": ["oci:destination"]}])
+    except ConfigError as error:
+        raise _translated(error, given) from None
+
+
+def arguments(settings: Settings, command: str) -> list[str]:
+    """The options as they must be repeated in a command that is to mean the same."""
+    known = {"plan": ("--from", "--to", "--tags", "--plain-http"), "apply": ("--plain-http",)}
+    if command not in known:
+        return [] if settings.state else ["--state", str(STATE)]
+    repeated = []
+    for name in known[command]:
+        value = settings.oneshot.get(name, ())
+        for each in value if isinstance(value, tuple) else (value,):
+            repeated += [name, str(each)]
+    return repeated
+
+
+def _refuse_config(settings: Settings, why: str) -> None:
+    named = "--config" if settings.config is not None else next(iter(settings.foreign), None)
+    if settings.locked:
+        named = "--locked"
+    if named is not None:
+        raise UsageError(f"{named}: {why}", hint=f"leave {named} out")
+
+
+def _tags(given: tuple[str, ...]) -> list[str]:
+    return [
+        text for each in given for text in ([each] if each.startswith("/") else each.split(","))
+    ]
+
+
+def _build(given: dict[str, Any], rules: list[dict[str, Any]]) -> Config:
+    from imgmigrate.config.load import build_config
+    from imgmigrate.config.tree import parse_tree
+
+    document: dict[str, Any] = {"version": 1, "images": rules}
+    if "--plain-http" in given:
+        document["registries"] = {host: {"plain_http": True} for host in given["--plain-http"]}
+    path = Path.cwd() / NAME
+    text = json.dumps(document, ensure_ascii=False)
+    config = build_config(path, parse_tree(text, NAME), text.encode(), os.environ)
+    # Without a sha256 the plan says that there is no config to compare it with.
+    return replace(config, state=config.base / STATE, sha256="")
+
+
+def _translated(error: ConfigError, given: dict[str, Any]) -> UsageError:
+    """Name the option instead of a place in a file that is not there."""
+    message = _HOST.sub(r"--plain-http \1\2: ", error.message)
+    for key, option in _PLACES:
+        value = given.get(option, "")
+        shown = ",".join(value) if isinstance(value, tuple) else value
+        said = f"{option} {shown}: ".replace("\\", r"\\")  # re.sub reads escapes
+        message = re.sub(rf"{NAME}:\d+: {key}: ", said, message)
+    return UsageError(re.sub(rf"{NAME}:\d+: ", "", message), hint=error.hint)

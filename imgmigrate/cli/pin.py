@@ -1,0 +1,148 @@
+"""`pin`: write down which image each address gets, see what has moved, move what is chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from imgmigrate.cli.exit import Pinned
+from imgmigrate.cli.foreign import foreign_options, say_notes
+from imgmigrate.cli.options import Command, Settings, common_options, pass_settings
+from imgmigrate.cli.plan import MOST_PARALLELISM, PARALLELISM, on_rate_limit_option
+from imgmigrate.cli.wiring import command_line, open_config, shown
+from imgmigrate.errors import ConfigError, Interrupted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imgmigrate.config.model import Config
+    from imgmigrate.planning.pinning import Pinning
+    from imgmigrate.planning.pins import Pins
+    from imgmigrate.planning.planner import PlanOptions
+    from imgmigrate.stores.registry.metering import OnRateLimit
+
+__all__ = ["pin"]
+
+
+@click.command(
+    cls=Command,
+    epilog="""\b
+Examples:
+  imgmigrate pin                      write imgmigrate.lock.yaml
+  imgmigrate plan --locked --out plan.out
+  imgmigrate pin --check              have sources moved since?
+  imgmigrate pin --upgrade 'registry.new/team/api:*'
+
+\b
+Exit codes: 0 pinned, 2 sources have moved (only with --check), 3 some
+source could not be read: its pins are as they were, 64 wrong usage or config.""",
+)
+@click.option("--check", is_flag=True, help="Write nothing; show what has moved, and exit 2.")
+@click.option("--upgrade", multiple=True, metavar="GLOB", help="Only these addresses.")
+@click.option(
+    "--parallelism",
+    type=click.IntRange(1, MOST_PARALLELISM),
+    default=PARALLELISM,
+    show_default=True,
+    metavar="N",
+    help="How many images to look at at once.",
+)
+@on_rate_limit_option
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+@foreign_options
+@common_options
+@pass_settings
+def pin(
+    settings: Settings,
+    check: bool,
+    upgrade: tuple[str, ...],
+    parallelism: int,
+    on_rate_limit: OnRateLimit,
+    as_json: bool,
+) -> Pinned:
+    """Pin every address to the digest that its source shows now.
+
+    The file lies beside the config, one line an address, and is meant to be committed:
+    plan --locked plans from it alone. Reads the sources; changes nothing else.
+    """
+    if as_json:
+        settings.output.open_stream()
+    config = open_config(settings)
+    from imgmigrate.planning.pins import pins_path, read_pins, write_pins
+    from imgmigrate.planning.planner import PlanOptions
+
+    path = pins_path(config)
+    options = PlanOptions(parallelism=parallelism, on_rate_limit=on_rate_limit)
+    try:
+        old = read_pins(path) if check or path.exists() else {}
+    except ConfigError as error:
+        if check or upgrade:
+            raise
+        old = {}
+        settings.output.warn("pins_unreadable", f"{error.message}; all pins are written anew")
+    pinning = _pin(settings, config, old, options, upgrade)
+    wrote = not check and write_pins(path, pinning.pins)
+    _present(settings, pinning, path, wrote=wrote, check=check)
+    return Pinned(bool(pinning.problems), bool(check and pinning.differences))
+
+
+def _pin(
+    settings: Settings,
+    config: Config,
+    old: Pins,
+    options: PlanOptions,
+    upgrade: tuple[str, ...],
+) -> Pinning:
+    from imgmigrate.cli.run import run, watching
+    from imgmigrate.planning.pinning import pin_sources
+    from imgmigrate.render.tally import Tally
+
+    say_notes(settings, config)
+    try:
+        with watching(settings.output, Tally()) as sink:
+            return run(lambda: pin_sources(config, old, options, upgrade=upgrade, sink=sink))
+    except Interrupted as error:
+        message = f"{error.message} while pinning; nothing was changed"
+        raise Interrupted(error.signal_number, message) from None
+
+
+def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, check: bool) -> None:
+    from imgmigrate.errors import printable
+    from imgmigrate.planning.pinning import Kind
+    from imgmigrate.render.pins import (
+        difference_document,
+        difference_text,
+        pins_headline,
+        pins_lines,
+    )
+
+    output = settings.output
+    stream = output.stream
+    if stream is not None:
+        for each in pinning.differences:
+            stream.line("pin", difference_text(each), **difference_document(each))
+        for row in pinning.problems:
+            detail = printable(row.detail or row.reason, 2000)
+            message = f"{row.address}: {detail}"
+            address, reason = str(row.address), row.reason
+            stream.line(
+                "pin_error", message, "error", address=address, reason=reason, detail=detail
+            )
+        saved = shown(path) if wrote else None
+        counts = {kind.value: pinning.count(kind) for kind in Kind}
+        counts |= {"unchanged": pinning.unchanged, "errors": len(pinning.problems)}
+        stream.line("pin_summary", pins_headline(pinning), saved=saved, counts=counts)
+        return
+    for row in pinning.problems:
+        output.note(f"Error: {row.address}: {printable(row.detail or row.reason, 2000)}")
+    for line in pins_lines(pinning, output.style()):
+        output.line(line)
+    if wrote:
+        output.line(f"Wrote {shown(path)}. To plan from it:")
+        output.line(f"  {command_line(settings, 'plan', '--locked', '--out', 'plan.out')}")
+    elif check and pinning.differences:
+        output.line("To take them over (some of them: with --upgrade GLOB):")
+        output.line(f"  {command_line(settings, 'pin')}")
+    elif not check:
+        output.line(f"{shown(path)} is as it was.")

@@ -1,0 +1,1 @@
+"""Configs of other tools, read as if they were ours: one module for each format."""

@@ -1,0 +1,101 @@
+"""Load image-syncer's files as a config of ours: the same checks, the same rules."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from imgmigrate.config.foreign.image_syncer import Options, read_pair, read_whole
+from imgmigrate.config.foreign.text import is_image_syncer, parse_config_text
+from imgmigrate.config.load import build_config, decode, read_file
+from imgmigrate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from imgmigrate.config.foreign.document import Document
+    from imgmigrate.config.model import Config
+    from imgmigrate.config.tree import Tree
+
+__all__ = ["check", "load_pair", "load_whole", "pair_document", "read_tree", "whole_document"]
+
+
+def load_whole(
+    path: Path, options: Options | None = None, *, environ: Mapping[str, str] | None = None
+) -> Config:
+    """Load a file with `auth` and `images`; ConfigError says what is wrong with it."""
+    environ = os.environ if environ is None else environ
+    return _config(path, whole_document(path, options, environ=environ), environ, options)
+
+
+def load_pair(
+    images: Path,
+    auth: Path | None,
+    options: Options | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """Load rules and credentials from a file each; without credentials docker's are used."""
+    environ = os.environ if environ is None else environ
+    document = pair_document(images, auth, options, environ=environ)
+    return _config(images, document, environ, options)
+
+
+def whole_document(path: Path, options: Options | None, *, environ: Mapping[str, str]) -> Document:
+    """Read a file with `auth` and `images`, without checking its names."""
+    tree = read_tree(path)
+    if not is_image_syncer(tree):
+        hint = "rules and credentials in two files are --images FILE --auth FILE"
+        message = "this is not image-syncer's config, which has auth and images as mappings"
+        raise ConfigError(message, file=str(path), hint=hint)
+    return read_whole(tree, options or Options(), environ)
+
+
+def pair_document(
+    images: Path, auth: Path | None, options: Options | None, *, environ: Mapping[str, str]
+) -> Document:
+    """Read rules and credentials from a file each, without checking their names."""
+    trees = read_tree(images), None if auth is None else read_tree(auth)
+    return read_pair(*trees, options or Options(), environ)
+
+
+def check(path: Path, document: Document) -> None:
+    """Check all that can be checked without the environment; ConfigError names the places."""
+    trees = document.image_tree(), document.registry_tree()
+    build_config(path, trees[0], b"", _Anything(), registries_tree=trees[1])
+
+
+class _Anything(dict[str, str]):
+    """An environment in which every variable is set, each to a name of its own."""
+
+    def get(self, key: str, _: object = None) -> str:
+        """Give what may stand in a repository's name and in a tag."""
+        return "x" + "".join(each for each in key.lower() if each.isalnum())
+
+
+def read_tree(path: Path) -> Tree:
+    """Read a file of another tool, in JSON or YAML."""
+    return parse_config_text(decode(read_file(path), str(path)), str(path))
+
+
+def _config(
+    path: Path, document: Document, environ: Mapping[str, str], options: Options | None
+) -> Config:
+    return build_config(
+        path,
+        document.image_tree(),
+        _identity(path, options),
+        environ,
+        registries_tree=document.registry_tree(),
+        notes=tuple(document.notes),
+    )
+
+
+def _identity(path: Path, options: Options | None) -> bytes:
+    """What the config's sha256 is of: credentials may change between a plan and its apply."""
+    data = read_file(path)
+    if options is None or options == Options():
+        return data
+    return data + b"\0" + hashlib.sha256(repr(options).encode()).digest()

@@ -1,0 +1,152 @@
+"""`tags:` as it may be written: a text, a list, or a mapping that selects.
+
+No I/O. Values are read here, so that pydantic names the key of each that is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Pydantic needs these at run time.
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    model_validator,
+)
+
+from imgmigrate.config.selection import By, Selection, TagFilter
+from imgmigrate.matching import parse_tag_pattern
+from imgmigrate.versions import parse_range
+
+if TYPE_CHECKING:
+    from imgmigrate.matching import Pattern
+    from imgmigrate.versions import VersionRange
+
+__all__ = ["MAPPING_KEYS", "Tags", "TagsModel", "build_selection"]
+
+_COUNT = re.compile(r"\s*([0-9]{1,9})\s*")
+_DURATION = re.compile(r"\s*([0-9]{1,6})\s*([mhdw])\s*")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _pattern(value: Any) -> Pattern:
+    if not isinstance(value, str):
+        msg = "must be a text"
+        raise ValueError(msg)
+    return parse_tag_pattern(value)
+
+
+def _range(value: Any) -> VersionRange:
+    if not isinstance(value, str):
+        msg = "must be one text; several ranges are separated by ||"
+        raise ValueError(msg)
+    return parse_range(value)
+
+
+def _count(value: Any) -> int:
+    found = _COUNT.fullmatch(value) if isinstance(value, str) else None
+    if found is None or int(found[1]) < 1:
+        msg = "must be a whole number of tags, 1 or more"
+        raise ValueError(msg)
+    return int(found[1])
+
+
+def _moment(value: Any) -> datetime | timedelta:
+    """Read a duration before now, or a date, which begins at midnight UTC."""
+    text = value if isinstance(value, str) else ""
+    found = _DURATION.fullmatch(text)
+    if found is not None:
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        msg = "must be a date such as 2026-01-31, or a duration before now such as 90d, 12h or 6w"
+        raise ValueError(msg) from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+# As Any: pydantic would look into the classes for more to check.
+_Patterns = Annotated[
+    list[Annotated[Any, PlainValidator(_pattern)]],
+    BeforeValidator(_one_or_many),
+    Field(min_length=1),
+]
+_Count = Annotated[int, PlainValidator(_count)]
+
+
+class TagsModel(BaseModel):
+    """`tags:` as a mapping."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    include: _Patterns | None = None
+    exclude: _Patterns | None = None
+    semver: Annotated[Any, PlainValidator(_range)] = None
+    created_after: Annotated[datetime | timedelta, PlainValidator(_moment)] | None = None
+    newest: _Count | None = None
+    by: By | None = None
+    min: _Count | None = None
+    any: Annotated[list[TagsModel], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _means_something(self) -> TagsModel:
+        given = self.model_fields_set
+        if not given:
+            msg = "is an empty mapping; name something in it, or remove the key: that is all tags"
+            raise ValueError(msg)
+        if self.by is not None and self.newest is None:
+            msg = "by says what newest counts by: add newest: N, or remove by"
+            raise ValueError(msg)
+        if self.any is None:
+            return self
+        beside = sorted(given - {"any", "min"})
+        if beside:
+            msg = f"{beside[0]} cannot stand beside any: write it in the mappings below any"
+            raise ValueError(msg)
+        if any(each.any is not None for each in self.any):
+            msg = "any cannot stand below any: write all mappings in one list"
+            raise ValueError(msg)
+        return self
+
+
+MAPPING_KEYS = frozenset(TagsModel.model_fields)
+_TEXTS: TypeAdapter[list[str]] = TypeAdapter(Annotated[list[str], Field(min_length=1)])
+
+
+def _either(value: Any) -> list[str] | TagsModel:
+    if isinstance(value, dict):
+        return TagsModel.model_validate(value)
+    return _TEXTS.validate_python(_one_or_many(value))
+
+
+Tags = Annotated[list[str] | TagsModel, PlainValidator(_either)]
+
+
+def build_selection(model: TagsModel) -> Selection:
+    """Make the selection that a mapping means."""
+    if model.any is not None:
+        return Selection(tuple(_filter(each) for each in model.any), model.min)
+    return Selection((_filter(model),))
+
+
+def _filter(model: TagsModel) -> TagFilter:
+    return TagFilter(
+        include=tuple(model.include or ()),
+        exclude=tuple(model.exclude or ()),
+        semver=model.semver,
+        created_after=model.created_after,
+        newest=model.newest,
+        by=model.by or By.SEMVER,
+        min=model.min,
+    )

@@ -1,0 +1,78 @@
+"""Show what became of pins: a line each, then a sentence.
+
+Pure: a Pinning in, lines and data out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from imgmigrate.errors import printable
+from imgmigrate.planning.pinning import Kind
+from imgmigrate.render.style import PLAIN, Style
+from imgmigrate.render.units import count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imgmigrate.planning.pinning import Difference, Pinning
+    from imgmigrate.planning.pins import Pin
+    from imgmigrate.render.style import Colour
+
+__all__ = ["difference_document", "difference_text", "pins_headline", "pins_lines"]
+
+_COLOURS: dict[Kind, Colour] = {Kind.MOVED: "yellow", Kind.ADDED: "green", Kind.REMOVED: "red"}
+# "removed" and two blanks.
+_KIND = 9
+# As many as a name may have, and its registry.
+_NAME = 500
+
+
+def pins_lines(pinning: Pinning, style: Style = PLAIN) -> Iterator[str]:
+    """Show every difference, then the sentence."""
+    for each in pinning.differences:
+        kind = style.paint(each.kind.value, _COLOURS[each.kind])
+        padding = " " * (_KIND - len(each.kind.value))
+        yield f"{kind}{padding}{printable(difference_text(each), _NAME * 2)}"
+    yield pins_headline(pinning)
+
+
+def pins_headline(pinning: Pinning) -> str:
+    """Say how many pins had what happen."""
+    counts = [(pinning.count(kind), kind.value) for kind in Kind]
+    if pinning.problems:
+        counts.append((len(pinning.problems), "not read"))
+    counts.append((pinning.unchanged, "unchanged"))
+    said = [f"{number:,} {word}" for number, word in counts if number]
+    return f"{count(len(pinning.pins), 'pin')}: {', '.join(said) or 'nothing to pin'}."
+
+
+def difference_text(each: Difference) -> str:
+    """Say what an address got and gets."""
+    before, after = each.before, each.after
+    if before is None or after is None:
+        return f"{each.address}  {_short(before or after)}"
+    if before.digest == after.digest:
+        return f"{each.address}  {before.source} -> {after.source}, the same image"
+    origin = f"  {before.source} ->" if before.source.repository != after.source.repository else ""
+    return (
+        f"{each.address}{origin}  {before.digest.short} -> {after.digest.short}  ({after.source})"
+    )
+
+
+def difference_document(each: Difference) -> dict[str, Any]:
+    """Lay a difference out as data, digests in full."""
+    return {
+        "address": str(each.address),
+        "change": each.kind.value,
+        "before": _pin(each.before),
+        "after": _pin(each.after),
+    }
+
+
+def _pin(pin: Pin | None) -> dict[str, str] | None:
+    return {"source": str(pin.source), "digest": pin.digest} if pin else None
+
+
+def _short(pin: Pin | None) -> str:
+    return f"{pin.digest.short}  ({pin.source})" if pin else ""

@@ -1,0 +1,128 @@
+"""Ask a vendor's own API: JSON in pages, bounded, and at one host only.
+
+What a server says of the next page is followed only where it stays at the API's origin: the
+authorization goes along.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from imgmigrate.errors import ProtocolError
+from imgmigrate.oci.bounds import refuse_bomb
+from imgmigrate.stores.registry.access import Access
+from imgmigrate.stores.registry.http.limits import TAGS_BODY
+from imgmigrate.stores.registry.http.urls import next_link, same_origin
+from imgmigrate.stores.registry.remote import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.remote import Remote
+
+__all__ = ["PAGE", "Api", "after_link", "entries"]
+
+# The most that Harbor, GitLab and Docker Hub give at once.
+PAGE = 100
+# A million repositories; a server that goes on and on is an attack.
+MOST_PAGES = 10_000
+MOST_NAMES = 1_000_000
+# What one page of 100 repositories with all their details cannot reach.
+MOST_ELEMENTS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The API at `root`, `scheme://host[:port]`, asked on behalf of a registry."""
+
+    remote: Remote
+    root: str
+    authorization: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """What is asked, for messages."""
+        return f"{self.remote.host} (list of repositories)"
+
+    async def get(
+        self, target: str, *, data: Mapping[str, str] | None = None
+    ) -> tuple[Any, Answer]:
+        """Ask for one document; `data` is posted as JSON."""
+        body, headers = None, {"Accept": "application/json", "X-Is-Resource-Name": "true"}
+        if data is not None:
+            body = json.dumps(data).encode()
+            headers["Content-Type"] = "application/json"
+        url = f"{self.root}{target}" if target.startswith("/") else target
+        method = "GET" if body is None else "POST"
+        call = Call(
+            method,
+            url,
+            self.subject,
+            Access(),
+            headers=headers,
+            data=body,
+            limit=TAGS_BODY,
+            document=True,
+        )
+        answer = await self.remote.ask(call, self.authorization)
+        try:
+            refuse_bomb(answer.body, MOST_ELEMENTS)
+            return json.loads(answer.body), answer
+        except (ValueError, RecursionError):
+            raise ProtocolError(self.subject, "its answer is not JSON") from None
+
+    async def walk(
+        self,
+        target: str,
+        names: Callable[[Any], Iterable[str]],
+        following: Callable[[Any, Answer], str | None],
+    ) -> list[str]:
+        """Collect the names of every page; ProtocolError if the pages do not end."""
+        found: dict[str, None] = {}
+        visited: set[str] = set()
+        following_target: str | None = target
+        while following_target is not None:
+            if following_target in visited or len(visited) >= MOST_PAGES:
+                raise ProtocolError(self.subject, "its pages do not end")
+            visited.add(following_target)
+            document, answer = await self.get(following_target)
+            try:
+                found |= dict.fromkeys(names(document))
+                link = following(document, answer)
+            except (LookupError, TypeError, AttributeError):
+                raise ProtocolError(self.subject, "its answer is not a list of them") from None
+            if len(found) > MOST_NAMES:
+                raise ProtocolError(self.subject, "its pages do not end")
+            following_target = self._followed(answer, link)
+        return list(found)
+
+    def _followed(self, answer: Answer, link: str | None) -> str | None:
+        if link is None:
+            return None
+        url = self.remote.resolve(self.subject, answer.url, link)
+        if not same_origin(url, self.root):
+            raise ProtocolError(self.subject, "its next page is at another host")
+        return url
+
+    def check_count(self, stated: object, found: int) -> None:
+        """Refuse a list that is shorter than it is said to be."""
+        if isinstance(stated, int) and found < stated:
+            cause = f"it lists {found} of {stated} repositories"
+            raise ProtocolError(self.subject, cause, hint="run the same command again")
+
+
+def after_link(_: Any, answer: Answer) -> str | None:
+    """The next page, where it is told by `Link`."""
+    return next_link(answer.headers("Link"))
+
+
+def entries(document: Any) -> list[Mapping[str, Any]]:
+    """The entries of a page; `null` is an empty one."""
+    if document is None:
+        return []
+    if not isinstance(document, list):
+        raise TypeError
+    return document

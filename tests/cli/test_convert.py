@@ -1,0 +1,171 @@
+"""`convert`, and image-syncer's own options of plan, apply and validate."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imgmigrate.cli.options import Settings
+from imgmigrate.cli.output import Output
+from imgmigrate.cli.wiring import command_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.helpers import Cli, Engine
+
+WHOLE = {
+    "auth": {"x.io": {"username": "me", "password": "s3cret-pass", "insecure": True}},
+    "images": {"q.io/a/b:1": "x.io/a/b", "q.io/c:2": ""},
+}
+OPTIONS = ("--registry", "x.io", "--namespace", "mirror")
+
+
+@pytest.fixture
+def files(cli: Cli) -> Path:
+    """config.json, and the same as auth.yaml and images.yaml."""
+    (cli.folder / "config.json").write_text("// ours\n" + json.dumps(WHOLE))
+    (cli.folder / "auth.yaml").write_text(json.dumps(WHOLE["auth"]))
+    (cli.folder / "images.yaml").write_text(json.dumps(WHOLE["images"]))
+    return cli.folder
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("config.json",), ("auth.yaml", "images.yaml"), ("images.yaml", "auth.yaml")],
+    ids=" ".join,
+)
+def test_image_syncers_files_become_one_config(
+    cli: Cli, files: Path, arguments: tuple[str, ...]
+) -> None:
+    """In either order; the password is in a file that only its owner can read."""
+    out = ("--out", "new.yaml")
+    assert cli("convert", "image-syncer", *arguments, *OPTIONS, *out) == 0
+    assert cli.out == "Wrote new.yaml.\n"
+    assert "set -a; . ./new.env; set +a" in cli.err
+    assert "s3cret" not in (files / "new.yaml").read_text() + cli.err
+    assert (files / "new.env").stat().st_mode & 0o777 == 0o600
+    assert "X_IO_PASSWORD=s3cret-pass\n" in (files / "new.env").read_text()
+    assert cli("validate", "-c", "new.yaml") == 0
+    assert "2 rules" in cli.out
+    stem = "config" if len(arguments) == 1 else "images"
+    assert f"state: state/{stem}\n" in cli.out
+
+
+def test_a_config_on_stdout_names_its_variables(cli: Cli, files: Path) -> None:
+    """Nothing is written then, and no password shown."""
+    before = sorted(files.iterdir())
+    assert cli("convert", "image-syncer", "config.json", *OPTIONS) == 0
+    assert cli.out.startswith("# Converted from config.json of image-syncer.\nversion: 1\n")
+    assert "X_IO_PASSWORD" in cli.err
+    assert "s3cret" not in cli.out + cli.err
+    assert sorted(files.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["new.yaml", "new.env"])
+def test_no_file_is_overwritten(cli: Cli, files: Path, name: str) -> None:
+    """Neither the config nor the passwords; then nothing is written at all."""
+    (files / name).write_text("mine")
+    before = sorted(files.iterdir())
+    assert cli("convert", "image-syncer", "config.json", *OPTIONS, "--out", "new.yaml") == 64
+    assert f"{name} exists already" in cli.err
+    assert (files / name).read_text() == "mine"
+    assert sorted(files.iterdir()) == before
+
+
+def test_what_has_no_equivalent_is_a_warning_and_a_comment(cli: Cli) -> None:
+    """On stderr with its place, in the config above the rule."""
+    text = "sync: [{source: 'q.io/a:1', target: 'x.io/a:1', type: image, referrers: true}]\n"
+    (cli.folder / "r.yaml").write_text(text)
+    assert cli("convert", "regsync", "r.yaml") == 0
+    assert "Warning: r.yaml:1: sync[0]: referrers has no equivalent" in cli.err
+    assert "  # referrers has no equivalent" in cli.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("image-syncer", "auth.yaml"), "one file of rules and one of credentials"),
+        (("image-syncer", "none.json"), "there is no such file"),
+        (("image-syncer", "images.yaml"), "there is no default registry"),
+        (("regsync", "config.json", "images.yaml"), "regsync has one file"),
+        (("skopeo", "config.json"), "--to"),
+        (("dregsy", "config.json"), "config.json:2: tasks: is missing"),
+        (("nonsense", "config.json"), "image-syncer"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
+)
+def test_wrong_files_are_refused(
+    cli: Cli, files: Path, arguments: tuple[str, ...], expected: str
+) -> None:
+    """The error names what is wrong, and nothing is written."""
+    before = sorted(files.iterdir())
+    assert cli("convert", *arguments) == 64
+    assert expected in cli.err
+    assert cli.out == ""
+    assert sorted(files.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "named",
+    [("--config", "config.json"), ("--auth", "auth.yaml", "--images", "images.yaml")],
+    ids=" ".join,
+)
+def test_image_syncers_files_are_planned_as_they_are(
+    engine: Engine, cli: Cli, files: Path, named: tuple[str, ...]
+) -> None:
+    """`plan` takes them, and says what they mean."""
+    assert cli("plan", *named, *OPTIONS, "--out", "plan.out") == 0
+    assert "overwrite: always" in cli.err
+    config = engine.planned[0][0]
+    assert [str(rule.destinations[0].repository) for rule in config.rules] == [
+        "x.io/a/b",
+        "x.io/mirror/c",
+    ]
+    assert config.registry("x.io").insecure
+
+
+def test_commands_that_are_shown_repeat_the_files(cli: Cli, files: Path) -> None:
+    """Those that do not know the files get the state's place instead."""
+    settings = Settings(Output())
+    settings.foreign = {"--images": files / "images.yaml", "--registry": "x.io"}
+    settings.foreign |= {"--namespace": "mirror"}
+    named = f"--images {files}/images.yaml --registry x.io --namespace mirror"
+    assert command_line(settings, "apply", "plan.out") == f"imgmigrate apply {named} plan.out"
+    assert command_line(settings, "state", "list") == "imgmigrate state --state state/images list"
+
+
+def test_validate_says_that_such_configs_overwrite(cli: Cli, files: Path) -> None:
+    """Before anybody plans with them."""
+    assert cli("validate", "-c", "config.json", *OPTIONS) == 0
+    assert "overwrite: always" in cli.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--auth", "auth.yaml"), "--auth holds no rules"),
+        (("--config", "config.json", "--images", "images.yaml"), "--images a part"),
+        (("--registry", "x.io"), "none is named"),
+        (("--config", "imgmigrate.yaml", "--registry", "x.io"), "not image-syncer's config"),
+        (("--images", "config.json"), "give it alone: --config config.json"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
+)
+def test_options_that_contradict_each_other_are_refused(
+    engine: Engine, cli: Cli, files: Path, arguments: tuple[str, ...], expected: str
+) -> None:
+    """Nothing is ignored, as image-syncer does with --auth beside --config."""
+    assert cli("plan", *arguments) == 64
+    assert expected in cli.err
+    assert not engine.planned
+
+
+def test_a_choice_of_platforms_is_kept(cli: Cli, files: Path) -> None:
+    """--os and --arch become platforms for all rules."""
+    chosen = ("--os", "linux", "--arch", "amd64", "--arch", "arm64")
+    assert cli("convert", "image-syncer", "config.json", *OPTIONS, *chosen) == 0
+    lines = ["  platforms:", '    - "linux/amd64"', '    - "linux/arm64"']
+    assert "\n".join(lines) in cli.out

@@ -1,0 +1,51 @@
+"""Tags selected at a real registry: by version, by the dates in image configs, and explained."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.planning.dated import dated
+from tests.support import registries
+from tests.support.cli import imgmigrate, write_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import StartRegistry
+
+pytestmark = pytest.mark.integration
+
+TAGS = {"v1.2": 9, "v1.10": 3, "v1.9": 5, "nightly": 8}
+
+
+def test_the_newest_by_version_and_by_date_are_planned(
+    tmp_path: Path, docker_registry: StartRegistry
+) -> None:
+    """Two rules take two of four tags each; --explain says why another is not among them."""
+    registry = docker_registry()
+    for tag, day in TAGS.items():
+        top, blobs = dated(f"2026-05-0{day}T00:00:00Z", tag.encode())
+        for data in blobs.values():
+            registries.put_blob(registry.remote, "old/api", data)
+        registries.put_manifest(registry.remote, "old/api", tag, top.media_type, top.raw)
+    source = f"source: {registry.host}/old/api"
+    rules = (
+        f"  - {{{source}, destination: {registry.host}/a, tags: {{newest: 2}}}}\n"
+        f"  - {{{source}, destination: {registry.host}/b, tags: {{newest: 2, by: created}}}}"
+    )
+    write_config(tmp_path, rules, registry.host)
+
+    imgmigrate(tmp_path, "plan", "--out", "plan.out")
+    lines = [json.loads(line) for line in (tmp_path / "plan.out").read_text().splitlines()[1:-1]]
+    assert [line["address"].partition("/")[2] for line in lines] == [
+        "a:v1.10",
+        "a:v1.9",
+        "b:nightly",
+        "b:v1.2",
+    ]
+    done = imgmigrate(tmp_path, "plan", "--explain", f"{registry.host}/b:v1.10")
+    told = " ".join(done.out.split())
+    assert "tag v1.10 drops out at newest: not among the newest 2 (2026-05-03)" in told
