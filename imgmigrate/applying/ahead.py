@@ -43,10 +43,13 @@ class Pace:
     chunk: int = 8 * MIB
     # Chunks of one blob at once, tried in this order: 48 MiB at most.
     widths: tuple[int, ...] = (2, 4, 6)
-    # Chunks of all blobs of a run: 64 MiB.
-    most: int = 8
-    # The source is the bottleneck if it is waited for so many times as long as the sinks.
-    slow: float = 2.0
+    # Chunks of all blobs of a run, 48 MiB: with sixteen streams and TLS a run stays below 150 MiB.
+    most: int = 6
+    # The source is the bottleneck if it is waited for so many times as long as the sinks: far
+    # above what a busy machine makes of two that are equal. With several connections its
+    # chunks come in bursts.
+    slow: float = 4.0
+    still_slow: float = 1.0
     # Wider must be faster by this factor: a fifth of what the first step promises.
     gain: float = 1.2
 
@@ -125,6 +128,7 @@ class _Reader:
         self._rate = 0.0  # before the window had its width
         self._step = 0  # of `Pace.widths`
         self._is_settled = False
+        self._span = lanes.pace.trial  # bytes to judge by
 
     async def next(self) -> bytes:
         """Take the next piece; nothing at the end."""
@@ -132,7 +136,7 @@ class _Reader:
             return b""
         piece = await self._meter.wait(self._take())
         self._offset += len(piece)
-        if not self._is_settled:
+        if not self._is_settled and self._meter.taken >= self._span:
             await self._judge()
         return piece
 
@@ -174,17 +178,18 @@ class _Reader:
         return piece[:room]
 
     async def _judge(self) -> None:
-        """Widen what helps, give up what does not, once enough is known."""
+        """Widen what helps, give up what does not."""
         pace, meter, window = self._lanes.pace, self._meter, self._window
-        width = 1 if window is None else window.width
-        if meter.taken < (pace.trial if width == 1 else 2 * width * pace.chunk):
-            return
         if window is not None and meter.rate < self._rate * pace.gain:
             # Back to the width before; without one, what is on its way is the last of it.
             window.width = pace.widths[self._step - 1] if self._step else 0
             self._is_settled = True
-        elif meter.is_source_slow(pace.slow) and self._may_pay(pace.worth):
+        elif self._may_pay(pace.worth) and meter.is_source_slow(
+            pace.slow if window is None else pace.still_slow
+        ):
             await self._widen()
+        window = self._window
+        self._span = pace.trial if window is None else 2 * window.width * pace.chunk
         meter.restart()
 
     def _may_pay(self, worth: int) -> bool:

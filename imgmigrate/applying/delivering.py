@@ -201,9 +201,10 @@ async def _pour(
             held.append(piece)
             held_size += len(piece)
             if held_size >= PIECE_SIZE and received < blob.size:
-                await outlet.write(b"".join(held))
+                whole = b"".join(held)
+                held, held_size = [], 0  # before the wait: every stream would have it twice
+                await outlet.write(whole)
                 _check_somebody(goals)
-                held, held_size = [], 0
         with on_side("source"):
             _check(subject, blob, received, f"{blob.digest.algorithm}:{hasher.hexdigest()}")
         await outlet.finish(b"".join(held))

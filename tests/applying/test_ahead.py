@@ -266,7 +266,7 @@ async def test_over_the_wire_ranges_are_sent_or_dropped(answers: str) -> None:
     """A registry that answers 206 is read in ranges; any other answer ends that for good."""
     data = images.layer("large", 200_000)
     blob = Descriptor("application/octet-stream", Digest.of(data), len(data))
-    pace = Pace(trial=20_000, worth=50_000, chunk=10_000, slow=0.0, gain=0.0)
+    pace = Pace(trial=20_000, worth=50_000, chunk=10_000, slow=0.0, still_slow=0.0, gain=0.0)
     async with FakeRegistry() as registry:
         registry.put_image("r", "t", images.image("one", layers=[data]))
         if answers == "everything":
