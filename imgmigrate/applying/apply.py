@@ -64,13 +64,13 @@ async def apply_plan(
     state that the same plan continues.
     """
     options, sink = options or ApplyOptions(), sink or NoSink()
-    backend = LocalState(config.state)
+    backend, cache = LocalState(config.state), ManifestCache(config.state / "cache")
     opened = backend.writer(command=options.command, lock_timeout=options.lock_timeout)
     async with opened as writer:
         _check_binding(plan, writer.state, backend)
-        run = _Run(config, plan, options, writer, sink)
+        run = _Run(config, plan, options, writer, cache, sink)
         finished = await run.carry_out()
-    await asyncio.to_thread(ManifestCache(config.state / "cache").prune)
+    await asyncio.to_thread(cache.prune)
     return finished
 
 
@@ -103,6 +103,7 @@ class _Run:
     plan: Plan
     options: ApplyOptions
     writer: Writer
+    cache: ManifestCache
     sink: Sink
     name: str = field(default_factory=lambda: _run_name(datetime.now(UTC)))
     counts: Counter[Outcome] = field(default_factory=Counter)
@@ -221,9 +222,8 @@ class _Run:
                     self.config.registry(repository.store, repository.path)
 
     def _engine(self, stores: Stores) -> Engine:
-        cache = ManifestCache(self.config.state / "cache")
-        parallelism = self.options.parallelism
-        return Engine(stores, cache, self.writer.state, parallelism=parallelism, sink=self.sink)
+        state, parallelism = self.writer.state, self.options.parallelism
+        return Engine(stores, self.cache, state, parallelism=parallelism, sink=self.sink)
 
     async def _record_all(self, engine: Engine, todo: list[Change]) -> None:
         by_address = {c.address: c for c in todo if c.action is not Action.FORGET}

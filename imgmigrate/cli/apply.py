@@ -18,10 +18,12 @@ from imgmigrate.cli.options import (
     common_options,
     file_path,
     later_option,
+    on_rate_limit_option,
+    parallelism_option,
     pass_settings,
     seconds,
 )
-from imgmigrate.cli.plan import MOST_PARALLELISM, PARALLELISM, on_rate_limit_option, plan_now
+from imgmigrate.cli.plan import plan_now
 from imgmigrate.cli.wiring import command_line, open_config, shown, with_state
 from imgmigrate.errors import Interrupted, UsageError
 
@@ -53,14 +55,7 @@ not be written, 64 wrong usage or config, 130 or 143 interrupted. After 3,
 )
 @click.argument("plan_file", metavar="[PLAN]", required=False, type=file_path())
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
-@click.option(
-    "--parallelism",
-    type=click.IntRange(1, MOST_PARALLELISM),
-    default=PARALLELISM,
-    show_default=True,
-    metavar="N",
-    help="How many images to have open at once.",
-)
+@parallelism_option("How many images to have open at once.")
 @on_rate_limit_option
 @click.option("--strict", is_flag=True, help="Refuse the whole plan if any row is stale.")
 @click.option(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import click
-
-from imgmigrate.cli.options import Settings, file_path
+from imgmigrate.cli.options import Settings, file_path, kept_option
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ __all__ = ["COMMANDS", "arguments", "foreign_options", "load_foreign", "say_note
 COMMANDS = ("plan", "apply", "validate", "pin")
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
+_option = partial(kept_option, group="foreign")
 
 
 def foreign_options(function: _Decorated) -> _Decorated:
@@ -37,15 +37,6 @@ def foreign_options(function: _Decorated) -> _Decorated:
     for option in reversed(options):
         function = option(function)
     return function
-
-
-def _option(name: str, **settings: Any) -> Callable[[_Decorated], _Decorated]:
-    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
-        found = ctx.find_object(Settings)
-        if found is not None and value not in (None, ()):
-            found.foreign[name] = value
-
-    return click.option(name, expose_value=False, callback=callback, **settings)
 
 
 def load_foreign(settings: Settings) -> Config:

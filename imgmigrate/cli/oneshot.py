@@ -10,12 +10,11 @@ import json
 import os
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import click
-
-from imgmigrate.cli.options import Settings
+from imgmigrate.cli.options import Settings, kept_option
 from imgmigrate.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ _PLACES = (
 _HOST = re.compile(rf'{NAME}:\d+: registries\.(?:"([^"]*)"|([\w-]+))(?:\.\w+)*: ')
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
+_option = partial(kept_option, group="oneshot")
 
 
 def oneshot_options(function: _Decorated) -> _Decorated:
@@ -53,15 +53,6 @@ def oneshot_options(function: _Decorated) -> _Decorated:
     for option in reversed(options):
         function = option(function)
     return function
-
-
-def _option(name: str, **settings: Any) -> Callable[[_Decorated], _Decorated]:
-    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
-        found = ctx.find_object(Settings)
-        if found is not None and value not in (None, ()):
-            found.oneshot[name] = value
-
-    return click.option(name, expose_value=False, callback=callback, **settings)
 
 
 plain_http_option = _option(

@@ -25,8 +25,11 @@ __all__ = [
     "Settings",
     "common_options",
     "file_path",
+    "kept_option",
     "later_option",
     "locked_option",
+    "on_rate_limit_option",
+    "parallelism_option",
     "pass_settings",
     "refuse_later",
     "seconds",
@@ -34,6 +37,9 @@ __all__ = [
 
 DEFAULT_CONFIG = Path("imgmigrate.yaml")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+PARALLELISM = 32
+# More open images than this only queue for the registries' own limits.
+MOST_PARALLELISM = 1024
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
@@ -215,6 +221,38 @@ def locked_option(function: _Decorated) -> _Decorated:
 def refuse_later(what: str) -> click.UsageError:
     """Say that something belongs to a later version."""
     return click.UsageError(f"{what} is not supported yet by this version")
+
+
+def kept_option(name: str, group: str, **settings: Any) -> Callable[[_Decorated], _Decorated]:
+    """Add an option whose value goes into the settings' `group` (`foreign` or `oneshot`)."""
+
+    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+        found = ctx.find_object(Settings)
+        if found is not None and value not in (None, ()):
+            getattr(found, group)[name] = value
+
+    return click.option(name, expose_value=False, callback=callback, **settings)
+
+
+def parallelism_option(about: str) -> Callable[[_Decorated], _Decorated]:
+    """Add `--parallelism N`; `about` is its help."""
+    return click.option(
+        "--parallelism",
+        type=click.IntRange(1, MOST_PARALLELISM),
+        default=PARALLELISM,
+        show_default=True,
+        metavar="N",
+        help=about,
+    )
+
+
+on_rate_limit_option = click.option(
+    "--on-rate-limit",
+    type=click.Choice(("wait", "stop")),
+    default="wait",
+    show_default=True,
+    help="What to do when no pulls are left at Docker Hub.",
+)
 
 
 def later_option(name: str, *, is_flag: bool = False) -> Callable[[_Decorated], _Decorated]:

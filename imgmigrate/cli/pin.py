@@ -8,8 +8,14 @@ import click
 
 from imgmigrate.cli.exit import Pinned
 from imgmigrate.cli.foreign import foreign_options, say_notes
-from imgmigrate.cli.options import Command, Settings, common_options, pass_settings
-from imgmigrate.cli.plan import MOST_PARALLELISM, PARALLELISM, on_rate_limit_option
+from imgmigrate.cli.options import (
+    Command,
+    Settings,
+    common_options,
+    on_rate_limit_option,
+    parallelism_option,
+    pass_settings,
+)
 from imgmigrate.cli.wiring import command_line, open_config, shown
 from imgmigrate.errors import ConfigError, Interrupted
 
@@ -40,14 +46,7 @@ source could not be read: its pins are as they were, 64 wrong usage or config.""
 )
 @click.option("--check", is_flag=True, help="Write nothing; show what has moved, and exit 2.")
 @click.option("--upgrade", multiple=True, metavar="GLOB", help="Only these addresses.")
-@click.option(
-    "--parallelism",
-    type=click.IntRange(1, MOST_PARALLELISM),
-    default=PARALLELISM,
-    show_default=True,
-    metavar="N",
-    help="How many images to look at at once.",
-)
+@parallelism_option("How many images to look at at once.")
 @on_rate_limit_option
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
 @foreign_options

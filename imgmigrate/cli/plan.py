@@ -20,6 +20,8 @@ from imgmigrate.cli.options import (
     file_path,
     later_option,
     locked_option,
+    on_rate_limit_option,
+    parallelism_option,
     pass_settings,
     refuse_later,
 )
@@ -35,21 +37,10 @@ if TYPE_CHECKING:
     from imgmigrate.planning.planner import PlanOptions
     from imgmigrate.stores.registry.metering import OnRateLimit
 
-__all__ = ["MOST_PARALLELISM", "PARALLELISM", "on_rate_limit_option", "plan", "plan_now", "show"]
+__all__ = ["plan", "plan_now", "show"]
 
-PARALLELISM = 32
-# More open images than this only queue for the registries' own limits.
-MOST_PARALLELISM = 1024
 ACTIONS = ("copy", "update", "adopt", "forget", "keep", "conflict", "error")
 LATER_FORMATS = ("markdown", "md", "html")
-
-on_rate_limit_option = click.option(
-    "--on-rate-limit",
-    type=click.Choice(("wait", "stop")),
-    default="wait",
-    show_default=True,
-    help="What to do when no pulls are left at Docker Hub.",
-)
 
 
 @click.command(
@@ -91,14 +82,7 @@ images could not be read, 64 wrong usage or config.""",
     show_default=True,
     help="Whether to read manifests for sizes; auto spares metered registries.",
 )
-@click.option(
-    "--parallelism",
-    type=click.IntRange(1, MOST_PARALLELISM),
-    default=PARALLELISM,
-    show_default=True,
-    metavar="N",
-    help="How many images to look at at once.",
-)
+@parallelism_option("How many images to look at at once.")
 @on_rate_limit_option
 @click.option("--verbose", is_flag=True, help="List every row of long lists.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")

@@ -8,31 +8,28 @@ one for each child, of which the newest counts).
 from __future__ import annotations
 
 import asyncio
-import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import NotFound, StoreError
-from imgmigrate.files import in_thread, make_folder, write_atomically
+from imgmigrate.files import in_thread
 from imgmigrate.oci.bounds import Graph
 from imgmigrate.oci.manifest import SCHEMA1, Manifest
-from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.configs import read_config
+from imgmigrate.stores.facts import Facts
 from imgmigrate.stores.place import read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from imgmigrate.oci.manifest import Descriptor
-    from imgmigrate.oci.reference import Repository
+    from imgmigrate.oci.reference import Digest, Repository
     from imgmigrate.planning.observe import Observer
     from imgmigrate.stores.cache import ManifestCache
     from imgmigrate.stores.place import Place
 
 __all__ = ["CreatedDates", "created_of", "parse_created"]
-
-logger = logging.getLogger(__name__)
 
 # What stands for "it does not say", which holds for ever too.
 UNKNOWN = "-"
@@ -45,7 +42,8 @@ class CreatedDates:
     """Dates by digest, in one file of `digest date` lines; losing it costs requests."""
 
     def __init__(self, observer: Observer, cache: ManifestCache, path: Path) -> None:
-        self._observer, self._cache, self._path = observer, cache, path
+        self._observer, self._cache = observer, cache
+        self._facts = Facts(path, _parse, _show)
         self._known: dict[Digest, datetime | None] | None = None
         self._fresh: dict[Digest, datetime | None] = {}
         self._slots = asyncio.Semaphore(observer.parallelism)
@@ -53,7 +51,7 @@ class CreatedDates:
     async def known(self, digest: Digest) -> tuple[bool, datetime | None]:
         """Say whether a digest's date was ever read, and what it is; asks no store."""
         if self._known is None:
-            self._known = dict(await asyncio.to_thread(lambda: list(_read(self._path))))
+            self._known = await asyncio.to_thread(self._facts.read)
         return digest in self._known, self._known.get(digest)
 
     def recall(self, digest: Digest) -> datetime | None:
@@ -90,7 +88,7 @@ class CreatedDates:
         """Keep what was read; a folder that cannot be used is no error."""
         fresh, self._fresh = self._fresh, {}
         if fresh:
-            await in_thread(lambda: self._write(fresh))
+            await in_thread(lambda: self._facts.add(fresh))
 
     async def _read_one(self, place: Place, head: Descriptor) -> StoreError | None:
         try:
@@ -107,35 +105,17 @@ class CreatedDates:
             self._known[head.digest] = date
         return None
 
-    def _write(self, fresh: dict[Digest, datetime | None]) -> None:
-        # Another process may have written meanwhile.
-        merged = {**dict(_read(self._path)), **fresh}
-        lines = "".join(
-            f"{digest} {date.isoformat() if date else UNKNOWN}\n"
-            for digest, date in sorted(merged.items())
-        )
-        try:
-            make_folder(self._path.parent)
-            write_atomically(self._path, lines.encode(), durable=False)
-        except OSError as error:
-            logger.debug("creation dates are not kept: %s", error)
+
+def _parse(text: str) -> datetime | None:
+    date = parse_created(text)
+    if date is None and text != UNKNOWN:
+        msg = f"not a date: {text!r}"
+        raise ValueError(msg)
+    return date
 
 
-def _read(path: Path) -> Iterator[tuple[Digest, datetime | None]]:
-    """Read the file; a line that makes no sense is one that is not there."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, ValueError):
-        return
-    for line in lines:
-        digest, _, text = line.partition(" ")
-        date = parse_created(text)
-        if date is None and text != UNKNOWN:
-            continue
-        try:
-            yield Digest.parse(digest), date
-        except ValueError:
-            continue
+def _show(date: datetime | None) -> str:
+    return date.isoformat() if date else UNKNOWN
 
 
 async def created_of(place: Place, digest: Digest, cache: ManifestCache) -> datetime | None:

@@ -8,13 +8,11 @@ single image also its config; which platform that states is kept by digest for e
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError, on_side
-from imgmigrate.files import make_folder, write_atomically
 from imgmigrate.oci.platforms import (
     FILTER_VERSION,
     NoSuchPlatformError,
@@ -25,19 +23,18 @@ from imgmigrate.oci.platforms import (
     parse_platforms,
     platform_of,
 )
-from imgmigrate.oci.reference import Digest
 from imgmigrate.planning.diff import failed
 from imgmigrate.state.record import Filter
 from imgmigrate.stores.configs import read_config
+from imgmigrate.stores.facts import Facts
 from imgmigrate.stores.place import read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from imgmigrate.config.model import Rule
     from imgmigrate.oci.manifest import Descriptor, Manifest, Platform
-    from imgmigrate.oci.reference import Repository
+    from imgmigrate.oci.reference import Digest, Repository
     from imgmigrate.plan import Change
     from imgmigrate.planning.diff import Wish
     from imgmigrate.planning.observe import Observer
@@ -46,8 +43,6 @@ if TYPE_CHECKING:
     from imgmigrate.stores.place import Place
 
 __all__ = ["Filtering", "chosen", "filter_of"]
-
-logger = logging.getLogger(__name__)
 
 # What stands for "its config states none", which holds for ever too.
 NONE = "-"
@@ -149,13 +144,13 @@ class _Platforms:
     """The platforms of single images by their config's digest: lines of `digest platform`."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._facts = Facts(path, _parse, _show)
         self._known: dict[Digest, Platform | None] = {}
         self._fresh: dict[Digest, Platform | None] = {}
 
     async def load(self) -> None:
         """Read the file."""
-        self._known = await asyncio.to_thread(lambda: dict(_read(self._path)))
+        self._known = await asyncio.to_thread(self._facts.read)
 
     async def of(self, place: Place, manifest: Manifest) -> Platform | None:
         """Read which platform a single image is for; None if it is for none."""
@@ -169,28 +164,13 @@ class _Platforms:
 
     def save(self) -> None:
         """Write what was read anew; losing it costs requests."""
-        if not self._fresh:
-            return
-        # Another process may have written meanwhile.
-        merged = {**dict(_read(self._path)), **self._fresh}
-        lines = "".join(f"{digest} {merged[digest] or NONE}\n" for digest in sorted(merged))
-        try:
-            make_folder(self._path.parent)
-            write_atomically(self._path, lines.encode(), durable=False)
+        if self._fresh and self._facts.add(self._fresh):
             self._fresh.clear()
-        except OSError as error:
-            logger.debug("platforms are not kept: %s", error)
 
 
-def _read(path: Path) -> Iterator[tuple[Digest, Platform | None]]:
-    """Read the file; a line that makes no sense is one that is not there."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, ValueError):
-        return
-    for line in lines:
-        digest, _, text = line.partition(" ")
-        try:
-            yield Digest.parse(digest), None if text == NONE else parse_platform(text)
-        except ValueError:
-            continue
+def _parse(text: str) -> Platform | None:
+    return None if text == NONE else parse_platform(text)
+
+
+def _show(platform: Platform | None) -> str:
+    return str(platform or NONE)
