@@ -6,6 +6,7 @@ every read, so a damaged or forged one is only a miss. Losing the folder costs r
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -52,16 +53,19 @@ class ManifestCache:
 
     def prune(self, largest: int = LARGEST_CACHE) -> None:
         """Drop the files that were written first until at most `largest` bytes are left."""
-        files = [
-            (entry.stat().st_mtime, entry.stat().st_size, entry.path)
-            for algorithm in _entries(self._folder)
-            for entry in _entries(algorithm.path)
-        ]
+        files = []
+        for algorithm in _entries(self._folder):
+            for entry in _entries(algorithm.path):
+                # Another process may prune, or finish a file, at the same time.
+                with contextlib.suppress(OSError):
+                    found = entry.stat()
+                    files.append((found.st_mtime, found.st_size, entry.path))
         excess = sum(size for _, size, _ in files) - largest
         for _, size, path in sorted(files):
             if excess <= 0:
                 break
-            os.unlink(path)
+            with contextlib.suppress(OSError):
+                os.unlink(path)
             excess -= size
 
     def _path(self, digest: Digest) -> Path:
