@@ -186,7 +186,9 @@ class BlobBoard:
         for repo in (*entry.repos, *entry.believed):
             if repo == flight.destination.repo:
                 continue
-            if not store.mounts_need_manifest or (store.identity, repo) in self._committed:
+            # What is believed comes from a record, so its manifest was committed.
+            has_manifest = repo in entry.believed or (store.identity, repo) in self._committed
+            if has_manifest or not store.mounts_need_manifest:
                 return repo
         return None
 

@@ -1,8 +1,10 @@
 """What is known of a destination repository before the first question about its blobs.
 
 Two facts spare a HEAD for each blob: that the repository is new, and that the state records
-images in it whose manifests are in the cache. Both are only beliefs: a destination that lost
-a blob refuses the manifest, and then its parts are sent again (`Transfer.write`).
+images in it whose manifests are in the cache. A third spares the blob itself: that the state
+records an image with it in another repository of the same store, to mount it from. All are only
+beliefs: a destination that lost a blob refuses the manifest, and then its parts are sent again
+(`Transfer.write`); one that refuses a mount has opened an upload.
 """
 
 from __future__ import annotations
@@ -13,18 +15,20 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import AccessDenied, NotFound, StoreError, on_side
 from imgmigrate.oci.reference import Reference
+from imgmigrate.stores.place import Place
 
 if TYPE_CHECKING:
     from imgmigrate.applying.blobs import BlobBoard
     from imgmigrate.oci.reference import Digest, Repository
     from imgmigrate.state.record import ImageRecord, State
     from imgmigrate.stores.cache import ManifestCache
-    from imgmigrate.stores.place import Place
 
 __all__ = ["Known"]
 
 # Enough to know the bases that a repository's images share; more would cost a start its speed.
 MOST_MANIFESTS = 200
+# Of so many repositories the newest image is looked at for what can be mounted: some 0.1 s.
+MOST_REPOSITORIES = 1000
 
 
 class Known:
@@ -40,6 +44,8 @@ class Known:
         self._records: defaultdict[Repository, list[ImageRecord]] = defaultdict(list)
         for record in state.live():
             self._records[record.address.repository].append(record)
+        self._recalling = asyncio.Lock()
+        self._recalled: set[str] = set()
         self._claims = frozenset(state.claims)
         self._claimed = {Reference.parse(key).repository for key in self._claims}
 
@@ -52,6 +58,7 @@ class Known:
         repository = destination.repository
         if repository in self._told:
             return
+        await self._recall(destination, board)
         async with self._locks[repository]:
             if repository in self._told:
                 return
@@ -61,6 +68,26 @@ class Known:
             elif repository not in self._claimed and await _is_new(destination):
                 board.is_new(destination)
             self._told.add(repository)
+
+    async def _recall(self, destination: Place, board: BlobBoard) -> None:
+        """Learn what the newest images of the store's repositories are made of, once a store."""
+        name = destination.repository.store
+        async with self._recalling:
+            if name in self._recalled:
+                return
+            newest = [
+                max(records, key=lambda record: record.sequence)
+                for repository, records in self._records.items()
+                if repository.store == name
+            ]
+            newest.sort(key=lambda record: record.sequence, reverse=True)
+            found = await asyncio.to_thread(self._blobs_of_each, newest[:MOST_REPOSITORIES])
+            for repository, blobs in found.items():
+                board.believe(Place(destination.store, repository.path), blobs)
+            self._recalled.add(name)
+
+    def _blobs_of_each(self, records: list[ImageRecord]) -> dict[Repository, set[Digest]]:
+        return {record.address.repository: self._blobs([record]) for record in records}
 
     def _blobs(self, records: list[ImageRecord]) -> set[Digest]:
         """List the blobs of recorded images, as far as their manifests are at hand."""

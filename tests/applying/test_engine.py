@@ -485,3 +485,23 @@ async def test_blob_that_the_state_believed_in_is_sent_when_it_is_gone(tmp_path:
         (receipt,) = [each async for each in stream]
     assert receipt.outcome is Outcome.APPLIED
     assert new.blobs["r", Digest.of(BASE)] == BASE
+
+
+@pytest.mark.parametrize("needs_manifest", [False, True])
+async def test_blob_of_an_earlier_run_is_mounted_from_where_it_is_recorded(
+    tmp_path: Path, needs_manifest: bool
+) -> None:
+    """A new repository takes a base that another one of the store got in an earlier run."""
+    found, old, new = stores()
+    new.mounts_need_manifest = needs_manifest
+    first, first_blobs = image(BASE)
+    second, second_blobs = image(BASE, APP)
+    new.seed("r", "one", first, first_blobs)
+    digest = old.seed("other", "two", second, second_blobs)
+    ManifestCache(tmp_path / "cache").put(first)
+    engine = make_engine(found, tmp_path, state=recorded("r", "one", first.digest))
+    async with engine.run([copy("other", "two", digest)]) as stream:
+        (receipt,) = [each async for each in stream]
+    assert (receipt.outcome, receipt.moved) == (Outcome.APPLIED, len(APP))
+    assert ("mount", "other", Digest.of(BASE)) in new.log
+    assert ("start_upload", "other", Digest.of(BASE)) not in new.log

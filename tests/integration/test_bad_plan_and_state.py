@@ -30,7 +30,7 @@ from tests.support.moves import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from tests.fakes.registry import FakeRegistry
@@ -39,6 +39,8 @@ pytestmark = pytest.mark.integration
 
 # More lines than a power cut can damage: their damage is no torn tail.
 MANY = 20
+# What the small disk takes room by, in bytes.
+PAGE = 4096
 
 
 @pytest.fixture
@@ -314,9 +316,10 @@ class Disk:
         shell = [*self.prefix, "sh", "-c", f'cd "$0" && {script}', str(self.folder)]
         subprocess.run(shell, check=True, stderr=subprocess.DEVNULL, timeout=TIMEOUT)
 
-    def fill(self) -> None:
-        """Take every byte that is left."""
+    def fill(self, spare: int = 0) -> None:
+        """Take every byte that is left, but for `spare` bytes."""
         self.shell("cat /dev/zero > ballast || true")
+        self.shell(f"truncate --size=-{spare} ballast")
 
     def free(self) -> None:
         """Give them back."""
@@ -324,10 +327,10 @@ class Disk:
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[Disk]:
+def small_disk(folder: Path, size: str = "256k") -> Iterator[Disk]:
     """Mount a small tmpfs in a mount namespace that lives as long as the block."""
     folder.mkdir(exist_ok=True)
-    script = 'mount -t tmpfs -o size=256k none "$0" && echo ready && exec cat'
+    script = f'mount -t tmpfs -o size={size} none "$0" && echo ready && exec cat'
     with subprocess.Popen(
         ["unshare", "-rm", "sh", "-c", script, str(folder)],
         stdin=subprocess.PIPE,
@@ -364,6 +367,42 @@ async def test_a_disk_that_is_full_before_the_run_stops_it(move: Move) -> None:
         disk.free()
         await move.run("apply", "plan.out")
         await move.assert_finished()
+
+
+async def test_a_disk_that_is_full_again_and_again_loses_and_repeats_nothing(move: Move) -> None:
+    """With room for ever more of its lines a run ends in 1 or 8, and sends no recorded image."""
+    many = {f"t{number}": images.image(f"t{number}", size=64) for number in range(4 * MANY)}
+    for tag, image in many.items():
+        move.old.put_image("app", tag, image)
+    codes = set()
+    with small_disk(move.folder / "state", "2m") as disk:
+        await on_disk(move, disk)
+        await move.run("plan", "--out", "plan.out")
+        # The claims alone take four pages of the disk, all records some twelve.
+        for pages in (0, 1, 3, 5, 7):
+            recorded = await move.recorded()
+            before = len(move.new.requests)
+            disk.fill(spare=pages * PAGE)
+            with move.start("apply", "plan.out") as process:
+                out, err = await asyncio.to_thread(process.communicate, timeout=TIMEOUT)
+            codes.add(process.returncode)
+            assert process.returncode in (1, 8), f"{out}\n{err}"
+            assert_says(err, "No space left")
+            assert recorded.items() <= (await move.recorded()).items()
+            assert_sent_none(move, recorded, before)
+            disk.free()
+        recorded, before = await move.recorded(), len(move.new.requests)
+        await move.run("apply", "plan.out")
+        assert_sent_none(move, recorded, before)
+        await move.assert_finished(**many)
+    assert codes == {1, 8}
+
+
+def assert_sent_none(move: Move, recorded: Iterable[str], before: int) -> None:
+    """Check that no call since the `before`-th wrote one of the recorded tags."""
+    puts = {each.path for each in move.new.requests[before:] if each.method == "PUT"}
+    tags = {address.rpartition(":")[2] for address in recorded}
+    assert puts.isdisjoint(f"/v2/app/manifests/{tag}" for tag in tags)
 
 
 async def test_a_disk_that_fills_up_during_the_run_costs_no_image(move: Move) -> None:
