@@ -75,16 +75,18 @@ class Known:
         async with self._recalling:
             if name in self._recalled:
                 return
+            self._recalled.add(name)
             newest = [
                 max(records, key=lambda record: record.sequence)
                 for repository, records in self._records.items()
                 if repository.store == name
             ]
+            if not newest:
+                return
             newest.sort(key=lambda record: record.sequence, reverse=True)
             found = await asyncio.to_thread(self._blobs_of_each, newest[:MOST_REPOSITORIES])
             for repository, blobs in found.items():
                 board.believe(Place(destination.store, repository.path), blobs)
-            self._recalled.add(name)
 
     def _blobs_of_each(self, records: list[ImageRecord]) -> dict[Repository, set[Digest]]:
         return {record.address.repository: self._blobs([record]) for record in records}
