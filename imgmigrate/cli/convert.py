@@ -49,6 +49,7 @@ write is there already.""",
 )
 @click.option("--to", metavar="DEST", help="Where skopeo's images go: host or host/path.")
 @click.option("--scoped", is_flag=True, help="Keep their whole names, as skopeo's --scoped.")
+@click.option("--append-suffix", metavar="TEXT", help="Appended to tags, as skopeo's option.")
 @click.option("--registry", metavar="HOST", help="For image-syncer's empty destinations.")
 @click.option("--namespace", metavar="NAME", help="For image-syncer's empty destinations.")
 @click.option("--os", multiple=True, metavar="OS", help="image-syncer's choice of systems.")
@@ -63,6 +64,7 @@ def convert(
     env_file: Path | None,
     to: str | None,
     scoped: bool,
+    append_suffix: str | None,
     registry: str | None,
     namespace: str | None,
     os: tuple[str, ...],
@@ -82,13 +84,15 @@ def convert(
         env_file = out.with_suffix(".env")
     _refuse_existing(out, "--out")
     options = Options(registry=registry, namespace=namespace, os=os, arch=arch)
-    document = _read(form, files, to, scoped, options)
+    _refuse_skopeos(form, to=to, scoped=scoped, append_suffix=append_suffix)
+    document = _read(form, files, to, scoped, append_suffix or "", options)
+    # First, for they tell why an error is one, and why nothing is left.
+    for warning in document.warnings():
+        settings.output.warn("not_converted", warning)
     if not document.images:
         raise UsageError(f"{document.file}: nothing in it can be converted")
     main = Path(document.file)
     check(main, document)
-    for warning in document.warnings():
-        settings.output.warn("not_converted", warning)
     title = f"Converted from {', '.join(each.name for each in files)} of {form}."
     state = None if out is not None and out.stem == main.stem else f"state/{main.stem}"
     written = write(document, title=title, state=state)
@@ -103,8 +107,21 @@ def _refuse_existing(path: Path | None, option: str) -> None:
         raise UsageError(message, hint=f"name another file with {option}")
 
 
+def _refuse_skopeos(form: str, **given: object) -> None:
+    """Refuse skopeo's options for another format: nothing that is given is ignored."""
+    for name, value in given.items():
+        if value and form != "skopeo":
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} is for skopeo, and this is {form}", hint="leave it out")
+
+
 def _read(
-    form: str, files: tuple[Path, ...], to: str | None, scoped: bool, options: Options
+    form: str,
+    files: tuple[Path, ...],
+    to: str | None,
+    scoped: bool,
+    suffix: str,
+    options: Options,
 ) -> Document:
     from imgmigrate.config.foreign.load import read_tree
 
@@ -126,7 +143,7 @@ def _read(
     if to is None:
         message = "skopeo's file does not say where images go"
         raise UsageError(message, hint="add what skopeo sync was given: --to registry.new/path")
-    return read_skopeo(tree, to, scoped=scoped)
+    return read_skopeo(tree, to, scoped=scoped, suffix=suffix)
 
 
 def _image_syncer(files: tuple[Path, ...], options: Options) -> Document:

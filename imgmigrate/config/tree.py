@@ -26,8 +26,10 @@ KeyPath = tuple[str | int, ...]
 
 # Far above any config; the parser would go on until memory ends.
 DEEPEST = 50
-# How many nodes aliases may add: an alias bomb is billions of them.
+# How many nodes aliases may add: an alias bomb is billions of them, or a long text many times.
 MOST_COPIES = 100_000
+# So many characters count as one more node.
+TEXT_OF_A_NODE = 100
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNREADABLE = re.compile(
@@ -221,7 +223,7 @@ class _Builder:
         is_key = isinstance(inside, Mapping) and inside.pending is None
         if event.value == "" and event.implicit[0] and self.open:
             raise self._no_value(line)
-        node = Scalar(event.value, line)
+        node = Scalar(event.value, line, 1 + len(event.value) // TEXT_OF_A_NODE)
         if is_key and isinstance(inside, Mapping):
             self._key(inside, node)
         elif event.value or not event.implicit[0]:
@@ -234,6 +236,7 @@ class _Builder:
             message = f"the key is given twice, first in line {first}"
             raise self._error(key.line, message, "merge the two, or remove one")
         mapping.lines[key.value] = key.line
+        mapping.size += key.size
 
     def _begin(self, event: Any, *, is_sequence: bool) -> None:
         self._refuse_tag(event)

@@ -84,6 +84,42 @@ def test_what_has_no_equivalent_is_a_warning_and_a_comment(cli: Cli) -> None:
     assert "  # referrers has no equivalent" in cli.out
 
 
+def test_skopeos_options_are_given_to_convert(cli: Cli) -> None:
+    """Where images go, whole names and a suffix: what its own command line has."""
+    (cli.folder / "s.yaml").write_text("q.io: {images: {a/b: ['1']}}\n")
+    options = ("--to", "x.io/m", "--scoped", "--append-suffix", "-mirror")
+    assert cli("convert", "skopeo", "s.yaml", *options, "--out", "new.yaml") == 0
+    assert cli("validate", "-c", "new.yaml") == 0
+    assert "x.io/m/q.io/a/b:{tag}-mirror" in (cli.folder / "new.yaml").read_text()
+
+
+def test_names_that_fall_together_are_told_before_the_error(cli: Cli) -> None:
+    """So that it says how they can be kept apart."""
+    (cli.folder / "s.yaml").write_text("q.io:\n  images:\n    a/x: ['1']\n    b/x: ['1']\n")
+    assert cli("convert", "skopeo", "s.yaml", "--to", "x.io/m") == 64
+    assert cli.out == ""
+    assert cli.err.index("--scoped") < cli.err.index("x.io/m/x:1 is asked from q.io/b/x:1")
+    assert cli("convert", "skopeo", "s.yaml", "--to", "x.io/m", "--scoped") == 0
+
+
+def test_why_nothing_is_left_is_told(cli: Cli) -> None:
+    """A config whose rules cannot be said is no config, and each rule says why."""
+    text = "sync: [{source: q.io, target: x.io, type: registry, repos: {allow: ['[a-z]+']}}]\n"
+    (cli.folder / "r.yaml").write_text(text)
+    assert cli("convert", "regsync", "r.yaml") == 64
+    assert "line 1: repositories selected by the regex '[a-z]+' cannot be said" in cli.err
+    assert "nothing in it can be converted" in cli.err
+
+
+def test_what_is_written_fits_a_terminal(cli: Cli) -> None:
+    """Long remarks go on in the next line."""
+    rule = "{source: q.io/a, target: x.io/a, type: repository, tags: {semverRange: ['>=1']}}"
+    (cli.folder / "r.yaml").write_text(f"sync: [{rule}]\n")
+    assert cli("convert", "regsync", "r.yaml") == 0
+    assert "  #   " in cli.out
+    assert all(len(line) <= 80 for line in cli.out.splitlines())
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -92,6 +128,8 @@ def test_what_has_no_equivalent_is_a_warning_and_a_comment(cli: Cli) -> None:
         (("image-syncer", "images.yaml"), "there is no default registry"),
         (("regsync", "config.json", "images.yaml"), "regsync has one file"),
         (("skopeo", "config.json"), "--to"),
+        (("regsync", "config.json", "--to", "x.io"), "--to is for skopeo"),
+        (("dregsy", "config.json", "--append-suffix", "-x"), "--append-suffix is for skopeo"),
         (("dregsy", "config.json"), "config.json:2: tasks: is missing"),
         (("nonsense", "config.json"), "image-syncer"),
     ],

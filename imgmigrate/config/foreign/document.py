@@ -61,7 +61,8 @@ class Document:
             for entry in entries
             for remark in entry.remarks
         ]
-        return [*(f"{self.file}: {remark}" for remark in self.remarks), *found]
+        # An entry that became several rules says the same of each.
+        return [*(f"{self.file}: {remark}" for remark in self.remarks), *dict.fromkeys(found)]
 
     def image_tree(self) -> Tree:
         """The tree of everything but registries."""

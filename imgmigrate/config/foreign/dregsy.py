@@ -1,83 +1,120 @@
-"""Read a config of dregsy, as far as ours can say it. Pure."""
+"""Read a config of dregsy, as far as ours can say it. Pure.
+
+The rules are those of its README, of `doc/design-image-matching.md` and of
+`internal/pkg/sync/mapping.go`. A mapping that would copy more than it asks for is left out.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.config.foreign.document import Document, Entry
 from imgmigrate.config.foreign.dollars import as_literal
+from imgmigrate.config.foreign.dregsy_tags import CannotSay, Tags
+from imgmigrate.config.foreign.repositories import globs_of, literal_of
+from imgmigrate.config.foreign.values import (
+    boolean,
+    mapping,
+    mappings,
+    merged,
+    refuse_unknown,
+    said,
+    text,
+    texts,
+)
+from imgmigrate.matching import compile_regex, has_wildcard
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from imgmigrate.config.tree import KeyPath, Tree
 
 __all__ = ["read_dregsy"]
 
-_END_KEYS = frozenset({"registry", "auth", "skip-tls-verify"})
-_MAPPING_KEYS = frozenset({"from", "to", "tags", "platform"})
+_TOP = ("relay", "skopeo", "docker", "dockerhost", "api-version", "lister", "watch", "tasks")
+_TASK = ("name", "interval", "verbose", "source", "target", "mappings")
+_END = ("registry", "auth", "auth-refresh", "skip-tls-verify", "lister")
+_MAPPING = ("from", "to", "tags", "platform", "digests", "preserve-digests")
 _REGEX = "regex:"
+_ALL = "all"
 ONE_PLATFORM = (
     "dregsy copies one platform of an image unless its platform is all; here every one is "
     "copied, unless platforms says which"
 )
-ANCHORS = "dregsy's regex became ours, which may match within a tag: add ^ and $ as intended"
+NO_LIMIT = (
+    "dregsy lists 100 repositories at most unless lister.maxItems says otherwise; here all that "
+    "a glob matches are taken"
+)
+SPELLED_OUT = "dregsy skips what is not listed; here a name that its regex spells out must exist"
+ONCE = "the regex of its to is applied to what stands before the first wildcard alone"
 
 
 def read_dregsy(tree: Tree) -> Document:
     """Read a whole file; ConfigError where it is not dregsy's."""
-    plain = tree.plain()
+    plain = merged(tree)
     document = Document(tree.file, defaults={"overwrite": "always"})
     if not isinstance(plain.get("tasks"), list):
         raise tree.error("is missing", ("tasks",), hint="this is not a config of dregsy")
-    for key in plain:
-        if key not in ("tasks", "relay"):
-            document.remarks.append(f"{key} has no equivalent here: it is left out")
-    for number, task in enumerate(plain["tasks"]):
-        _task(tree, ("tasks", number), task, document)
+    refuse_unknown(tree, (), plain, _TOP)
+    relay = mapping(tree, ("skopeo",), plain.get("skopeo", {}))
+    if "certs-dir" in relay:
+        document.remarks.append(
+            "skopeo.certs-dir has no equivalent here: name the files of each registry in its tls"
+        )
+    if said(plain.get("watch", "")):
+        document.remarks.append("watch has no equivalent here: a config is read when it is planned")
+    for path, task in mappings(tree, ("tasks",), plain["tasks"]):
+        _task(tree, path, task, document)
     return document
 
 
-def _task(tree: Tree, path: KeyPath, task: Any, document: Document) -> None:
-    if not isinstance(task, dict):
-        raise tree.error("must be a mapping", path)
+def _task(tree: Tree, path: KeyPath, task: dict[str, Any], document: Document) -> None:
+    refuse_unknown(tree, path, task, _TASK)
     hosts = []
     for key in ("source", "target"):
         end = task.get(key)
         if not isinstance(end, dict) or not end.get("registry"):
             raise tree.error("names no registry", (*path, key), hint="write registry: HOST")
-        _registry(tree, (*path, key), end, document)
-        hosts.append(str(end["registry"]).rstrip("/"))
-    for key in task:
-        if key not in ("name", "source", "target", "mappings", "verbose"):
-            reason = "run imgmigrate from cron or CI" if key == "interval" else "it is left out"
-            line = tree.line((*path, key))
-            document.remarks.append(f"line {line}: {key} has no equivalent here: {reason}")
-    mappings = task.get("mappings", [])
-    for number, mapping in enumerate(mappings if isinstance(mappings, list) else [mappings]):
-        place: KeyPath = (*path, "mappings", number)
-        if not isinstance(mapping, dict) or not mapping.get("from"):
-            raise tree.error("must be a mapping with from", place)
-        _mapping(tree, place, mapping, hosts, document)
+        hosts.append(_registry(tree, (*path, key), end, document))
+    if said(task.get("interval", "")):
+        line = tree.line((*path, "interval"))
+        reason = "run imgmigrate from cron or CI"
+        document.remarks.append(f"line {line}: interval has no equivalent here: {reason}")
+    for place, each in mappings(tree, (*path, "mappings"), task.get("mappings", [])):
+        refuse_unknown(tree, place, each, _MAPPING)
+        try:
+            document.images += list(_mapping(tree, place, each, hosts, document))
+        except CannotSay as reason:
+            message = f"line {tree.line(place)}: {reason}; the mapping is left out"
+            document.remarks.append(message)
 
 
-def _registry(tree: Tree, path: KeyPath, end: dict[str, Any], document: Document) -> None:
-    """Add a registry once; a second one with other credentials is told."""
+def _registry(tree: Tree, path: KeyPath, end: dict[str, Any], document: Document) -> str:
+    """Add a registry once, a second one with other credentials is told; give its name."""
+    refuse_unknown(tree, path, end, _END)
+    # An account before an @ is only for the login at ECR Public.
+    name = text(tree, (*path, "registry"), end["registry"]).rstrip("/").rpartition("@")[2]
     found: dict[str, Any] = {}
-    remarks = [
-        f"{key} has no equivalent here: use credential_command for logins that end"
-        for key in end
-        if key not in _END_KEYS
-    ]
-    auth = end.get("auth", "none")
-    if auth not in ("none", "") and not auth.startswith("$"):
-        found |= _credentials(tree, (*path, "auth"), auth)
-    elif auth.startswith("$"):
+    remarks = []
+    if said(end.get("auth-refresh", "")):
+        remarks.append(
+            "auth-refresh has no equivalent here: a credential_command is asked again in time, "
+            "such as [aws, ecr, get-login-password]"
+        )
+    if end.get("lister"):
+        remarks.append("lister has no equivalent here: a registry is listed in its own way")
+    auth = text(tree, (*path, "auth"), end.get("auth", "")).strip()
+    if auth.startswith("$"):
         remarks.append("auth comes from a variable: write username and password here")
-    if end.get("skip-tls-verify") == "true":
+    elif auth not in ("none", ""):
+        found |= _credentials(tree, (*path, "auth"), auth)
+    skips = end.get("skip-tls-verify")
+    if skips is not None and boolean(tree, (*path, "skip-tls-verify"), skips):
         # skopeo, which does the work for dregsy, also tries plain HTTP then.
         found["insecure"] = True
-    name = str(end["registry"])
     first = next((each for each in document.registries if each.name == name), None)
     if first is None:
         if found or remarks:
@@ -86,11 +123,12 @@ def _registry(tree: Tree, path: KeyPath, end: dict[str, Any], document: Document
     elif first.settings != found:
         message = f"line {tree.line(path)}: other credentials for {name} than before are left out"
         document.remarks.append(message)
+    return name
 
 
-def _credentials(tree: Tree, path: KeyPath, text: str) -> dict[str, str]:
+def _credentials(tree: Tree, path: KeyPath, encoded: str) -> dict[str, str]:
     try:
-        found = json.loads(base64.b64decode(text, validate=True))
+        found = json.loads(base64.b64decode(encoded, validate=True))
         return {key: as_literal(str(found[key])) for key in ("username", "password")}
     except (ValueError, KeyError, TypeError):
         hint = 'it is base64 of {"username": ..., "password": ...}'
@@ -98,65 +136,101 @@ def _credentials(tree: Tree, path: KeyPath, text: str) -> dict[str, str]:
 
 
 def _mapping(
-    tree: Tree, path: KeyPath, mapping: dict[str, Any], hosts: list[str], document: Document
-) -> None:
-    line, written = tree.line(path), str(mapping["from"])
-    target = str(mapping.get("to") or written)
-    if written.startswith(_REGEX) or _REGEX in target or "," in target:
-        reason = "repositories selected or renamed by regexes cannot be said"
-        document.remarks.append(f"line {line}: {reason}; the mapping is left out")
-        return
-    if mapping.get("platform") is None and ONE_PLATFORM not in document.remarks:
+    tree: Tree, path: KeyPath, entry: dict[str, Any], hosts: list[str], document: Document
+) -> Iterator[Entry]:
+    if not entry.get("from"):
+        raise tree.error("must be a mapping with from", path, hint="write from: REPOSITORY")
+    platform = text(tree, (*path, "platform"), entry.get("platform", ""))
+    if not platform and ONE_PLATFORM not in document.remarks:
         document.remarks.append(ONE_PLATFORM)
-    remarks = [
-        f"{key} has no equivalent here: it is left out"
-        for key in mapping
-        if key not in _MAPPING_KEYS
-    ]
-    tags = mapping.get("tags", [])
-    tags = [str(each) for each in (tags if isinstance(tags, list) else [tags])]
-    sources = [(f"{written}@{each}", None) for each in tags if each.startswith("sha256:")]
-    chosen, unsaid = _tags([each for each in tags if not each.startswith("sha256:")])
-    if chosen or not sources:
-        sources.append((written, chosen))
-    platform = mapping.get("platform")
-    for source, selected in sources:
+    try:
+        tags = Tags.read(texts(tree, (*path, "tags"), entry.get("tags", [])))
+    except ValueError as error:
+        raise tree.error(str(error), (*path, "tags")) from None
+    digests = texts(tree, (*path, "digests"), entry.get("digests", []))
+    # Older ones had digests among the tags.
+    digests += [each for each in tags.names if each.startswith("sha256:")]
+    tags.names = [each for each in tags.names if not each.startswith("sha256:")]
+    selection, remarks = tags.selection(), tags.remarks()
+    line, written = tree.line(path), text(tree, (*path, "from"), entry["from"])
+    for name in _sources(written):
+        if has_wildcard(name) and NO_LIMIT not in document.remarks:
+            document.remarks.append(NO_LIMIT)
+        is_regex = written.startswith(_REGEX)
+        target, told = _target(tree, path, entry, name, is_regex=is_regex)
+        told += [SPELLED_OUT] if is_regex and not has_wildcard(name) else []
         settings: dict[str, Any] = {"destination": f"{hosts[1]}/{target.strip('/')}"}
-        if selected:
-            settings["tags"] = selected
-        if platform not in (None, "all"):
+        if platform not in ("", _ALL):
             settings["platforms"] = [platform]
-        name = f"{hosts[0]}/{source.strip('/')}"
-        document.images.append(Entry(name, settings, path, line, (*remarks, *unsaid)))
+        source = f"{hosts[0]}/{name}"
+        for digest in digests:
+            yield Entry(f"{source}@{digest}", settings, path, line)
+        if selection or not digests:
+            chosen = {**settings, "tags": selection} if selection else settings
+            yield Entry(source, chosen, path, line, (*remarks, *told))
 
 
-def _tags(tags: list[str]) -> tuple[Any, list[str]]:
-    """Translate a list of tags, `semver:`, `regex:` and `keep:`; and what could not be said."""
-    plain: list[str] = []
-    ranges: list[str] = []
-    newest: str | None = None
-    unsaid: list[str] = []
-    for tag in tags:
-        kind, _, value = (part.strip() for part in tag.partition(":"))
-        if kind == "semver":
-            ranges.append(value)
-        elif kind == "regex":
-            plain.append(f"/{value}/")
-            unsaid.append(ANCHORS)
-        elif kind == "keep" and value.startswith("latest "):
-            newest = value.removeprefix("latest ").strip()
-        elif kind == "keep":
-            unsaid.append(f"keep: {value} has no equivalent here")
-        else:
-            plain.append(tag)
-    groups: list[dict[str, Any]] = [{"include": plain}] if plain else []
-    groups += [{"semver": each} for each in ranges]
-    if newest is not None and len(groups) > 1:
-        unsaid.append("keep: latest counts over all its selectors; here it would be over each")
-    elif newest is not None:
-        groups = [{**(groups[0] if groups else {}), "newest": newest}]
-    if len(groups) > 1:
-        return {"any": groups}, unsaid
-    if plain and newest is None:
-        return plain, unsaid
-    return (groups[0] if groups else []), unsaid
+def _sources(written: str) -> list[str]:
+    """The names or globs that a `from` means."""
+    if not written.startswith(_REGEX):
+        return [written.strip("/")]
+    regex = written.removeprefix(_REGEX)
+    found = globs_of(regex)
+    if found is None:
+        msg = f"repositories selected by the regex {regex!r} cannot be said by a glob"
+        raise CannotSay(msg)
+    return found
+
+
+def _target(
+    tree: Tree, path: KeyPath, entry: dict[str, Any], name: str, *, is_regex: bool
+) -> tuple[str, list[str]]:
+    """Where a name or a glob goes, and what is to be told of it."""
+    to = text(tree, (*path, "to"), entry.get("to", ""))
+    is_glob = has_wildcard(name)
+    prefix = re.split(r"[*?]", name, maxsplit=1)[0]
+    rest = "{match}" if is_glob else ""
+    if to.startswith(_REGEX):
+        return _replaced(tree, path, to.removeprefix(_REGEX), prefix, is_glob=is_glob)
+    if is_regex:
+        # A path in front of the names that a regex chose, the whole name of one that is named.
+        return f"{to.strip('/')}/{prefix}{rest}", []
+    return to or name, []
+
+
+def _replaced(
+    tree: Tree, path: KeyPath, written: str, prefix: str, *, is_glob: bool
+) -> tuple[str, list[str]]:
+    """Replace by a regex, in the name as dregsy has it: with a slash in front."""
+    regex, comma, replacement = written.partition(",")
+    if not comma:
+        hint = "write to: regex:WHAT,REPLACEMENT"
+        raise tree.error("has no replacement", (*path, "to"), hint=hint)
+    try:
+        expression = compile_regex(f"/{regex}/")
+    except ValueError as error:
+        raise tree.error(str(error), (*path, "to")) from None
+    if is_glob and literal_of(regex.removeprefix("^")) is None:
+        msg = f"names that are changed by the regex {regex!r} cannot be said"
+        raise CannotSay(msg)
+    name = f"/{prefix}"
+    if is_glob and not expression.search(name):
+        msg = f"what the regex {regex!r} changes is not in every name"
+        raise CannotSay(msg)
+    changed = expression.sub(lambda found: _filled(found, replacement), name)
+    return (changed + "{match}", [ONCE]) if is_glob else (changed, [])
+
+
+def _filled(found: Any, replacement: str) -> str:
+    """Fill in groups as Go does: `$1`, `${1}` and `${name}`; `$$` is a dollar."""
+
+    def value(reference: re.Match[str]) -> str:
+        if reference[0] == "$$":
+            return "$"
+        group = reference[1] or reference[2]
+        try:
+            return found.group(int(group) if group.isdigit() else group) or ""
+        except (IndexError, KeyError):
+            return ""
+
+    return re.sub(r"\$\$|\$\{(\w+)\}|\$(\w+)", value, replacement)

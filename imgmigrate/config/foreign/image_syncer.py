@@ -7,13 +7,13 @@ errors, an unset variable in a destination is too.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.foreign.document import Document, Entry
 from imgmigrate.config.foreign.dollars import as_literal, as_template, is_bare_variable
 from imgmigrate.config.foreign.platforms import platforms_of
+from imgmigrate.config.foreign.values import BOOLEANS, refuse_unknown
 from imgmigrate.config.schema import raise_all
 from imgmigrate.config.tree import Mapping, Scalar, Sequence
 from imgmigrate.errors import ConfigError
@@ -32,7 +32,6 @@ OVERWRITE_NOTE = (
     "(overwrite: always)"
 )
 _AUTH_KEYS = ("username", "password", "insecure")
-_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _DEFAULTS = (("registry", "DEFAULT_REGISTRY"), ("namespace", "DEFAULT_NAMESPACE"))
 
 
@@ -48,7 +47,7 @@ class Options:
 
 def read_whole(tree: Tree, options: Options, known: Container[str]) -> Document:
     """Read a file with `auth` and `images`; `known` are the variables that are set."""
-    _refuse_unknown(tree, (), ("auth", "images"))
+    refuse_unknown(tree, (), tree.root.entries, ("auth", "images"))
     if tree.node(("images",)) is None:
         hint = 'write "images": {"FROM": "TO"}'
         raise tree.error("is missing", ("images",), hint=hint)
@@ -173,13 +172,13 @@ class _Reader:
         if not isinstance(node, Mapping):
             hint = 'write {"username": ..., "password": ..., "insecure": true}'
             raise tree.error("must be a mapping", path, hint=hint)
-        _refuse_unknown(tree, path, _AUTH_KEYS)
+        refuse_unknown(tree, path, node.entries, _AUTH_KEYS)
         values: dict[str, str] = {}
         for name, each in node.entries.items():
             if not isinstance(each, Scalar):
                 raise tree.error("must be a text", (*path, name), hint="quote it")
             values[name] = each.value
-        insecure = _BOOLEANS.get(values.pop("insecure", "false").lower())
+        insecure = BOOLEANS.get(values.pop("insecure", "false").lower())
         if insecure is None:
             raise tree.error("must be true or false", (*path, "insecure"))
         if not any(values.values()):
@@ -244,14 +243,3 @@ def _without_tag_of_digest(text: str) -> str:
     if separator == ":" and not target.startswith("/") and "@" in target:
         return f"{name}@{target.partition('@')[2]}"
     return text
-
-
-def _refuse_unknown(tree: Tree, path: KeyPath, known: tuple[str, ...]) -> None:
-    node = tree.node(path)
-    errors = []
-    for key in node.entries if isinstance(node, Mapping) else ():
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-            errors.append(tree.error("is not a known key", (*path, key), hint=hint))
-    raise_all(errors)

@@ -1,7 +1,8 @@
 """Read a config of regsync (regclient), as far as ours can say it. Pure.
 
 What has no equivalent becomes a remark. A rule that would copy more than it asks for is left
-out, and its remark says so.
+out, and its remark says so. The rules are those of regclient.org/usage/regsync and of
+`cmd/regsync/root` and `config/host.go` of its source.
 """
 
 from __future__ import annotations
@@ -10,31 +11,56 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.config.foreign.document import Document, Entry
-from imgmigrate.config.foreign.dollars import as_literal
-from imgmigrate.matching import split_target
+from imgmigrate.config.foreign.go_templates import TemplateError, expand_template, only_file
+from imgmigrate.config.foreign.ranges import Dialect, translate
+from imgmigrate.config.foreign.regsync_keys import CREDS, GENERAL, MEDIA_TYPES, SHARED
+from imgmigrate.config.foreign.repositories import exclusion_of, globs_of
+from imgmigrate.config.foreign.values import (
+    mapping,
+    mappings,
+    merged,
+    number,
+    refuse_unknown,
+    said,
+    text,
+    texts,
+)
+from imgmigrate.matching import compile_regex, has_wildcard, split_target
+from imgmigrate.oci.reference import normalise_host
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from imgmigrate.config.tree import KeyPath, Tree
 
 __all__ = ["read_regsync"]
 
-_ENV = re.compile(r'\{\{-?\s*env\s+["`]([A-Za-z_][A-Za-z0-9_]*)["`]\s*-?\}\}')
 _TLS: dict[str, dict[str, Any]] = {
+    "": {},
     "enabled": {},
     "insecure": {"tls": {"verify": False}},
     "disabled": {"plain_http": True},
 }
-_KNOWN = frozenset({"source", "target", "type", "tags", "platform", "platforms"})
-_INSTEAD = {
-    "interval": "run imgmigrate from cron or CI",
-    "schedule": "run imgmigrate from cron or CI",
-    "parallel": "use plan and apply --parallelism",
-    "credHelper": "docker's own config names the helper (credHelpers), or use credential_command",
-    "regcert": "save it as a file and name it in tls.ca_file",
-    "clientCert": "save it as a file and name it in tls.client_cert",
-    "clientKey": "save it as a file and name it in tls.client_key",
-    "skipDockerConfig": "docker's config is used where a registry has no credentials here",
-}
+_TYPES = ("image", "repository", "registry")
+_KNOWN_CREDS = frozenset({"registry", "tls", "user", "pass", "reqPerSec", "reqConcurrent", *CREDS})
+_RULE_KEYS = frozenset(
+    {"source", "target", "type", "tags", "tagSets", "repos", "platform", "platforms", *SHARED}
+)
+NARROWER = (
+    "in a semverRange regsync also takes pre-releases, tags with a suffix and those of four "
+    "numbers (1.2.0-rc.1, 1.2.0-alpine, 1.2.3.4); here plain versions alone, so name such tags"
+)
+SPARSE = (
+    "regsync copies the list of all platforms and leaves images out of it; here a list of the "
+    "chosen ones is written, so its digest differs"
+)
+SINGLE = (
+    "regsync copies the image of one platform alone; here a list that holds it is written, so its "
+    "digest differs"
+)
+
+
+SPELLED_OUT = "regsync skips what is not listed; here a name that a regex spells out must exist"
 
 
 class _Left(Exception):
@@ -43,88 +69,232 @@ class _Left(Exception):
 
 def read_regsync(tree: Tree) -> Document:
     """Read a whole file; ConfigError where it is not regsync's."""
-    plain = tree.plain()
+    plain = _without_extensions(merged(tree))
     document = Document(tree.file, defaults={"overwrite": "always"})
     if not isinstance(plain.get("sync"), list):
         raise tree.error("is missing", ("sync",), hint="this is not a config of regsync")
-    for key in plain:
-        if key not in ("version", "creds", "defaults", "sync") and not key.startswith("x-"):
-            document.remarks.append(_without(key))
-    defaults = plain.get("defaults") if isinstance(plain.get("defaults"), dict) else {}
-    document.remarks += [_without(key) for key in defaults if key not in _KNOWN]
-    for number, entry in enumerate(_mappings(tree, plain, "creds")):
-        path = ("creds", number)
-        document.registries.append(_registry(tree, path, entry))
-    for number, entry in enumerate(_mappings(tree, plain, "sync")):
-        path = ("sync", number)
+    refuse_unknown(tree, (), plain, ("version", "creds", "defaults", "sync"))
+    if plain.get("version", "1") not in ("0", "1"):
+        message = "is not supported: regsync has version 1"
+        raise tree.error(message, ("version",), hint="write version: 1")
+    defaults = _without_extensions(mapping(tree, ("defaults",), plain.get("defaults", {})))
+    refuse_unknown(tree, ("defaults",), defaults, {**SHARED, **GENERAL})
+    document.remarks += _remarks(defaults, {**SHARED, **GENERAL}, "defaults.")
+    for path, entry in mappings(tree, ("creds",), plain.get("creds", [])):
+        document.registries.append(_registry(tree, path, _without_extensions(entry)))
+    for path, entry in mappings(tree, ("sync",), plain["sync"]):
+        rule = _without_extensions(entry)
+        refuse_unknown(tree, path, rule, _RULE_KEYS)
         try:
-            document.images.append(_image(tree, path, {**_shared(defaults), **entry}))
-        except _Left as reason:
+            document.images += _Rule(tree, path, rule).images()
+        except (_Left, TemplateError) as reason:
             document.remarks.append(f"line {tree.line(path)}: {reason}; the rule is left out")
     return document
 
 
-def _mappings(tree: Tree, plain: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    found = plain.get(key, [])
-    for number, each in enumerate(found if isinstance(found, list) else [found]):
-        if not isinstance(each, dict):
-            raise tree.error("must be a mapping", (key, number))
-    return list(found)
+def _without_extensions(entry: dict[str, Any]) -> dict[str, Any]:
+    """Any key that begins with x- is the user's own, often the place of anchors."""
+    return {key: value for key, value in entry.items() if not key.startswith("x-")}
 
 
-def _shared(defaults: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in defaults.items() if key in ("platform", "platforms")}
+def _remarks(entry: dict[str, Any], instead: dict[str, str], above: str = "") -> list[str]:
+    """Tell what cannot be said of an entry, once for each reason."""
+    keys: dict[str, list[str]] = {}
+    for key, value in entry.items():
+        reason = instead.get(key)
+        is_usual = key == "mediaTypes" and isinstance(value, list) and set(value) == MEDIA_TYPES
+        if reason and said(value) and not is_usual:
+            keys.setdefault(reason, []).append(f"{above}{key}")
+    return [
+        f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} no equivalent here: {reason}"
+        for reason, names in keys.items()
+    ]
 
 
 def _registry(tree: Tree, path: KeyPath, entry: dict[str, Any]) -> Entry:
-    name = str(entry.get("registry", ""))
+    refuse_unknown(tree, path, entry, _KNOWN_CREDS)
+    name = text(tree, (*path, "registry"), entry.get("registry", ""))
+    if not name or "{{" in name:
+        message = "is a template" if name else "is missing"
+        raise tree.error(message, (*path, "registry"), hint="write registry: HOST")
+    is_own = normalise_host(str(entry.get("hostname", name))) == normalise_host(name)
+    remarks = _remarks({key: entry[key] for key in entry if key != "hostname" or not is_own}, CREDS)
     settings: dict[str, Any] = {}
-    remarks = []
-    for key, value in entry.items():
-        if key == "tls" and value in _TLS:
-            settings |= _TLS[value]
-        elif key in ("user", "pass"):
-            try:
-                settings[{"user": "username", "pass": "password"}[key]] = _text(value)
-            except _Left as reason:
-                remarks.append(f"{key}: {reason}")
-        elif key in ("reqPerSec", "reqConcurrent"):
-            settings[{"reqPerSec": "rate_limit", "reqConcurrent": "concurrency"}[key]] = value
-        elif key != "registry" and not (key == "hostname" and value == name):
-            remarks.append(_without(key))
+    tls = text(tree, (*path, "tls"), entry.get("tls", "")).lower()
+    if tls not in _TLS:
+        hint = "write enabled, insecure or disabled"
+        raise tree.error(f"{tls!r} is no way of TLS", (*path, "tls"), hint=hint)
+    settings |= _TLS[tls]
+    for key, ours in (("user", "username"), ("pass", "password")):
+        if not entry.get(key):
+            continue
+        value = text(tree, (*path, key), entry[key])
+        try:
+            settings[ours] = expand_template(value)
+        except TemplateError:
+            variable = re.sub(r"[^A-Z0-9]+", "_", f"{name}_{ours}".upper())
+            variable = f"REGISTRY_{variable}" if variable[0].isdigit() else variable
+            settings[ours] = f"${{{variable}}}"
+            remarks.append(f"{key} comes from {only_file(value)}: set {variable} to it")
     if ("username" in settings) != ("password" in settings):
         remarks.append("give both username and password, or neither")
         settings.pop("username", None)
         settings.pop("password", None)
+    for key, ours in (("reqPerSec", "rate_limit"), ("reqConcurrent", "concurrency")):
+        if key in entry and number(tree, (*path, key), entry[key]):
+            settings[ours] = entry[key]
     return Entry(name, settings, path, tree.line(path), tuple(remarks))
 
 
-def _image(tree: Tree, path: KeyPath, entry: dict[str, Any]) -> Entry:
-    source, target = _text(entry.get("source", "")), _text(entry.get("target", ""))
-    source, target = (each.replace("ocidir://", "oci:") for each in (source, target))
-    remarks = [_without(key) for key in entry if key not in _KNOWN]
-    settings: dict[str, Any] = {}
-    kind = entry.get("type", "image")
-    if kind == "image":
-        source, settings["destination"] = _single(source, target)
-    elif kind == "repository":
+class _Rule:
+    """Translates one entry of `sync`."""
+
+    def __init__(self, tree: Tree, path: KeyPath, entry: dict[str, Any]) -> None:
+        self.tree, self.path, self.entry = tree, path, entry
+        self.remarks = _remarks(entry, SHARED)
+
+    def images(self) -> Iterator[Entry]:
+        """Give the rules that it becomes, all of them or none."""
+        kind = self.entry.get("type", "")
+        if kind not in _TYPES:
+            message = f"{kind!r} is none of {', '.join(_TYPES)}" if kind else "is missing"
+            raise self._error("type", message, f"write type: {', '.join(_TYPES)}")
+        source, target = self._ends()
+        settings: dict[str, Any] = {}
+        sources: list[tuple[str, dict[str, Any]]] = [(source, {})]
+        if kind == "image":
+            source, target = _single(source, target)
+            sources = [(source, {})]
+            ignored = [key for key in ("tags", "tagSets", "repos") if said(self.entry.get(key, ""))]
+            if ignored:
+                self.remarks.append(f"{', '.join(ignored)} means nothing for an image")
+        elif kind == "repository":
+            self._refuse_target(source, "source", "a repository has no tag: type: image has")
+            self._refuse_target(target, "target", "every tag keeps its name")
+        else:
+            sources = list(self._repositories(source))
+            if "/" in target:  # else a colon is that of a port
+                self._refuse_target(target, "target", "every tag keeps its name")
+            target = f"{target}/{{repository}}"
         settings["destination"] = target
-        tags = _tags(entry.get("tags", {}))
-        if tags:
+        if kind != "image" and (tags := self._tags()):
             settings["tags"] = tags
-    elif kind == "registry":
-        if "repos" in entry:
-            raise _Left("repositories selected by regexes cannot be said")
-        source, settings["destination"] = f"{source}/**", f"{target}/{{repository}}"
-        tags = _tags(entry.get("tags", {}))
-        if tags:
-            settings["tags"] = tags
-    else:
-        raise tree.error(f"{kind!r} is none of image, repository, registry", (*path, "type"))
-    platforms = entry.get("platforms") or entry.get("platform")
-    if platforms:
-        settings["platforms"] = platforms if isinstance(platforms, list) else [platforms]
-    return Entry(source, settings, path, tree.line(path), tuple(remarks))
+        settings |= self._platforms()
+        line = self.tree.line(self.path)
+        for name, more in sources:
+            is_spelled_out = kind == "registry" and not has_wildcard(name)
+            remarks = (*self.remarks, *([SPELLED_OUT] if is_spelled_out else []))
+            yield Entry(name, {**settings, **more}, self.path, line, remarks)
+
+    def _ends(self) -> tuple[str, str]:
+        """Both ends, expanded in regsync's order: the target may name the source."""
+        known = {"Sync.Type": str(self.entry.get("type", ""))}
+        found = []
+        for key, name in (("source", "Sync.Source"), ("target", "Sync.Target")):
+            written = text(self.tree, (*self.path, key), self.entry.get(key, ""))
+            if not written:
+                raise self._error(key, "is missing", f"write {key}: REFERENCE")
+            found.append(expand_template(written, known).replace("ocidir://", "oci:").rstrip("/"))
+            known[name] = found[-1]
+        return found[0], found[1]
+
+    def _repositories(self, source: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The sources of a whole registry, each with the repositories that it leaves out."""
+        if "/" in source:
+            hint = f"write source: {source.partition('/')[0]}, and repos: {{allow: [...]}}"
+            raise self._error("source", "a registry is host[:port] alone", hint)
+        if not (set(".:$") & set(source) or source == "localhost"):
+            message = f"{source!r} would be a name at Docker Hub here"
+            raise self._error("source", message, "write host.domain or host:port")
+        repos = mapping(self.tree, (*self.path, "repos"), self.entry.get("repos", {}))
+        refuse_unknown(self.tree, (*self.path, "repos"), repos, ("allow", "deny"))
+        allow, deny = (
+            texts(self.tree, (*self.path, "repos", key), repos.get(key, []))
+            for key in ("allow", "deny")
+        )
+        left_out = [self._exclusion(source, each) for each in deny]
+        for each in self._globs(allow) if allow else ["**"]:
+            name = f"{source}/{each}"
+            if has_wildcard(each):
+                yield name, {"exclude_repositories": left_out} if left_out else {}
+            elif not any(compile_regex(regex).search(name) for regex in left_out):
+                yield name, {}
+
+    def _exclusion(self, source: str, expression: str) -> str:
+        found = None if "$" in source else exclusion_of(normalise_host(source), expression)
+        if found is None:
+            msg = f"repositories denied by {expression!r} cannot be said"
+            raise _Left(msg)
+        try:
+            compile_regex(found)
+        except ValueError as error:
+            raise self._error("repos", str(error), "write a regex of Go's syntax") from None
+        return found
+
+    def _globs(self, expressions: list[str]) -> list[str]:
+        found: list[str] = []
+        for expression in expressions:
+            globs = globs_of(expression)
+            if globs is None:
+                msg = f"repositories selected by the regex {expression!r} cannot be said by a glob"
+                raise _Left(msg)
+            found += globs
+        return list(dict.fromkeys(found))
+
+    def _tags(self) -> dict[str, Any] | list[str]:
+        """What some set lets through is copied; a set that says nothing lets all through."""
+        filters: list[dict[str, Any]] = []
+        sets = list(mappings(self.tree, (*self.path, "tagSets"), self.entry.get("tagSets", [])))
+        at: KeyPath = (*self.path, "tags")
+        own = mapping(self.tree, at, self.entry.get("tags", {}))
+        for path, each in [*sets, *([(at, own)] if any(own.values()) else [])]:
+            found = self._filters(path, each)
+            if not found:
+                return {}
+            filters += found
+        if len(filters) == 1:
+            only = filters[0]
+            return list(only["include"]) if set(only) == {"include"} else only
+        return {"any": filters} if filters else {}
+
+    def _filters(self, path: KeyPath, tags: dict[str, Any]) -> list[dict[str, Any]]:
+        """Its regexes are anchored at both ends, as regsync compiles them."""
+        tree = self.tree
+        refuse_unknown(tree, path, tags, ("allow", "deny", "semverRange"))
+        allow, deny = (
+            [f"/^{each}$/" for each in texts(tree, (*path, key), tags.get(key, []))]
+            for key in ("allow", "deny")
+        )
+        shared: dict[str, Any] = {"include": allow} if allow else {}
+        shared |= {"exclude": deny} if deny else {}
+        at: KeyPath = (*path, "semverRange")
+        ranges = [each for each in texts(tree, at, tags.get("semverRange", [])) if each]
+        try:
+            sides = [side for each in ranges for side in translate(each, Dialect.REGSYNC)]
+        except ValueError as error:
+            raise tree.error(str(error), at) from None
+        if sides:
+            shared["semver"] = " || ".join(each.semver for each in sides)
+            self.remarks += [NARROWER] if NARROWER not in self.remarks else []
+        return [shared] if shared else []
+
+    def _platforms(self) -> dict[str, Any]:
+        several, single = self.entry.get("platforms", []), self.entry.get("platform", "")
+        names = texts(self.tree, (*self.path, "platforms"), several)
+        one = text(self.tree, (*self.path, "platform"), single)
+        if one:
+            self.remarks.append(SINGLE)
+            return {"platforms": [one]}
+        if names:
+            self.remarks.append(SPARSE)
+        return {"platforms": names} if names else {}
+
+    def _refuse_target(self, name: str, key: str, hint: str) -> None:
+        if split_target(name)[1]:
+            raise self._error(key, "names a tag or a digest", hint)
+
+    def _error(self, key: str, message: str, hint: str) -> Exception:
+        return self.tree.error(message, (*self.path, key), hint=hint)
 
 
 def _single(source: str, target: str) -> tuple[str, str]:
@@ -137,36 +307,3 @@ def _single(source: str, target: str) -> tuple[str, str]:
     elif separator == "@":
         source = f"{split_target(name)[0]}@{wanted}"
     return source, target if split_target(target)[1] else f"{target}:latest"
-
-
-def _tags(tags: dict[str, Any]) -> dict[str, Any] | list[str]:
-    """Its regexes are anchored at both ends, as `regsync` compiles them."""
-    left = [key for key in tags if key not in ("allow", "deny", "semverRange")]
-    if left:
-        raise _Left(f"tags.{left[0]} has no equivalent here")
-    allow, deny = ([f"/^{each}$/" for each in tags.get(key, [])] for key in ("allow", "deny"))
-    ranges = tags.get("semverRange", [])
-    if not deny and not ranges:
-        return allow
-    found: dict[str, Any] = {"include": allow} if allow else {}
-    if deny:
-        found["exclude"] = deny
-    if ranges:
-        found["semver"] = " || ".join(ranges)
-    return found
-
-
-def _text(value: object) -> str:
-    """Translate a text: `{{env "X"}}` is a variable, any other template cannot be said."""
-    text = str(value)
-    if "{{" in _ENV.sub("", text):
-        raise _Left("a template other than {{env}} has no equivalent here")
-    pieces, position = "", 0
-    for found in _ENV.finditer(text):
-        pieces += as_literal(text[position : found.start()]) + f"${{{found[1]}}}"
-        position = found.end()
-    return pieces + as_literal(text[position:])
-
-
-def _without(key: str) -> str:
-    return f"{key} has no equivalent here: {_INSTEAD.get(key, 'it is left out')}"

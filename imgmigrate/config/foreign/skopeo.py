@@ -1,89 +1,170 @@
 """Read the YAML file of `skopeo sync --src yaml`, as far as ours can say it. Pure.
 
-Where images go is not in that file but on skopeo's command line, and so it is on ours.
+Where images go is not in that file but on skopeo's command line, and so it is on ours. The rules
+are those of its manual (skopeo-sync(1)) and of `cmd/skopeo/sync.go`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imgmigrate.config.foreign.document import Document, Entry
 from imgmigrate.config.foreign.dollars import as_literal
+from imgmigrate.config.foreign.ranges import Dialect, Wanted, translate
+from imgmigrate.config.foreign.values import boolean, mapping, merged, refuse_unknown, text, texts
+from imgmigrate.oci.reference import parse_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from imgmigrate.config.tree import KeyPath, Tree
+    from imgmigrate.oci.reference import Repository
 
 __all__ = ["read_skopeo"]
 
-_RULES = ("images", "images-by-tag-regex", "images-by-semver")
+_IMAGES, _REGEX, _SEMVER = "images", "images-by-tag-regex", "images-by-semver"
+_KEYS = (_IMAGES, _REGEX, _SEMVER, "credentials", "tls-verify", "cert-dir")
+_LOGIN = ("username", "password")
 ONE_PLATFORM = (
     "skopeo sync without --all copies one platform of an image; here every one is copied, "
     "unless platforms says which"
 )
+CERTIFICATES = (
+    "cert-dir has no equivalent here: name its *.crt in tls.ca_file, its *.cert in "
+    "tls.client_cert and its *.key in tls.client_key"
+)
+SUFFIXES = (
+    "where a range names a pre-release skopeo takes every tag behind a hyphen (1.2.0-alpine) for "
+    "one; here only those of the usual names are, such as 1.2.0-rc.1"
+)
 
 
-def read_skopeo(tree: Tree, to: str, *, scoped: bool = False) -> Document:
-    """Read a whole file, for images that go below `to`; `scoped` keeps their whole names."""
-    document = Document(tree.file, defaults={"overwrite": "always"}, remarks=[ONE_PLATFORM])
-    to = to.removeprefix("docker://").rstrip("/")
-    for host, settings in tree.plain().items():
-        if not isinstance(settings, dict):
-            hint = "this is not a file of skopeo sync: a registry's entry holds images"
-            raise tree.error("must be a mapping", (host,), hint=hint)
-        registry = _registry(tree, host, settings)
-        if registry.settings or registry.remarks:
-            document.registries.append(registry)
-        for kind in _RULES:
-            for repo, wanted in _repositories(tree, (host, kind), settings.get(kind, {})):
-                name = f"{host}/{repo}"
-                below = name if scoped else repo.rpartition("/")[2]
-                place: KeyPath = (host, kind, repo)
-                line = tree.line(place)
-                for source, tags in _selected(tree, place, kind, name, wanted):
-                    rule = {"destination": f"{to}/{below}", **({"tags": tags} if tags else {})}
-                    document.images.append(Entry(source, rule, place, line))
-    return document
+class _Chosen(NamedTuple):
+    """A source, and what is selected of it: None for all tags, or for its digest."""
+
+    source: str
+    tags: Any = None
+    remarks: tuple[str, ...] = ()
 
 
-def _repositories(tree: Tree, path: KeyPath, value: object) -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        raise tree.error("must be a mapping of repositories", path)
-    yield from value.items()
+def read_skopeo(tree: Tree, to: str, *, scoped: bool = False, suffix: str = "") -> Document:
+    """Read a whole file, for images that go below `to`.
+
+    `scoped` keeps their whole names, as skopeo's option of that name, and `suffix` is appended
+    to every tag, as its --append-suffix.
+    """
+    return _Reader(tree, to.removeprefix("docker://").rstrip("/"), scoped, suffix).read()
 
 
-def _selected(
-    tree: Tree, path: KeyPath, kind: str, name: str, wanted: Any
-) -> Iterator[tuple[str, Any]]:
-    """Yield each source with its tags: all of them for none."""
-    if kind == "images-by-tag-regex":
-        yield name, [f"/{wanted}/"]
-    elif kind == "images-by-semver":
-        yield name, {"semver": str(wanted)}
-    elif not isinstance(wanted, list):
-        raise tree.error("must be a list of tags", path, hint="[] is all tags")
-    else:
-        tags = [each for each in wanted if ":" not in each]
-        yield from ((f"{name}@{each}", None) for each in wanted if ":" in each)
-        if tags or not wanted:
-            yield name, tags
+class _Reader:
+    """Translates one file."""
 
+    def __init__(self, tree: Tree, to: str, scoped: bool, suffix: str) -> None:
+        self.tree, self.to, self.scoped = tree, to, scoped
+        self.tag = f":{{tag}}{as_literal(suffix)}" if suffix else ""
+        # Which source went to a place first, and in which line.
+        self.places: dict[str, tuple[Repository, int]] = {}
 
-def _registry(tree: Tree, host: str, settings: dict[str, Any]) -> Entry:
-    found: dict[str, Any] = {}
-    remarks = []
-    for key, value in settings.items():
-        if key == "credentials" and isinstance(value, dict):
-            for each in ("username", "password"):
-                if value.get(each):
-                    found[each] = as_literal(value[each])
-        elif key == "tls-verify":
-            if value == "false":
-                # skopeo also tries plain HTTP then.
+    def read(self) -> Document:
+        document = Document(
+            self.tree.file, defaults={"overwrite": "always"}, remarks=[ONE_PLATFORM]
+        )
+        hint = "this is not a file of skopeo sync: a registry's entry holds images"
+        for host, value in merged(self.tree).items():
+            settings = mapping(self.tree, (host,), value, hint)
+            refuse_unknown(self.tree, (host,), settings, _KEYS)
+            document.registries += self._registries(host, settings)
+            for kind in (_IMAGES, _REGEX, _SEMVER):
+                path: KeyPath = (host, kind)
+                found = mapping(self.tree, path, settings.get(kind, {}))
+                for repo, wanted in found.items():
+                    document.images += self._images((*path, repo), host, kind, repo, wanted)
+        return document
+
+    def _images(
+        self, path: KeyPath, host: str, kind: str, repo: str, wanted: Any
+    ) -> Iterator[Entry]:
+        name, line = f"{host}/{repo}", self.tree.line(path)
+        try:
+            source = parse_endpoint(name)
+        except ValueError as error:
+            raise self.tree.error(str(error), path) from None
+        if source.tag is not None or source.digest is not None:
+            hint = "list what is wanted of it: " + repo.partition(":")[0] + ": [TAG]"
+            raise self.tree.error("names a tag or a digest", path, hint=hint)
+        destination = f"{self.to}/{self._below(source.repository, path)}"
+        first, first_line = self.places.setdefault(destination, (source.repository, line))
+        clash = []
+        if first != source.repository:
+            clash.append(
+                f"it goes where {first} goes too (line {first_line}), and skopeo lets the last "
+                "one win; here a tag of both is an error: convert with --scoped, or change one"
+            )
+        for each in _chosen(self.tree, path, kind, name, wanted):
+            is_digest = each.tags is None and "@" in each.source
+            rule = {"destination": destination + ("" if is_digest else self.tag)}
+            if each.tags is not None:
+                rule["tags"] = each.tags
+            yield Entry(each.source, rule, path, line, (*clash, *each.remarks))
+
+    def _below(self, source: Repository, path: KeyPath) -> str:
+        """The last part of a name, or all of it with its registry."""
+        if not self.scoped:
+            return source.path.rpartition("/")[2]
+        if ":" in source.store:
+            message = f"{source.store} cannot be a part of a repository's name, for its colon"
+            raise self.tree.error(message, path, hint="convert without --scoped")
+        return str(source)
+
+    def _registries(self, host: str, settings: dict[str, Any]) -> Iterator[Entry]:
+        tree, line = self.tree, self.tree.line((host,))
+        found: dict[str, Any] = {}
+        remarks = []
+        login = mapping(tree, (host, "credentials"), settings.get("credentials", {}))
+        refuse_unknown(tree, (host, "credentials"), login, (*_LOGIN, "identitytoken"))
+        for key, value in login.items():
+            if key in _LOGIN and value:
+                found[key] = as_literal(text(tree, (host, "credentials", key), value))
+            elif value:
+                remarks.append(f"credentials.{key} has no equivalent here: use credential_command")
+        if settings.get("cert-dir"):
+            remarks.append(CERTIFICATES)
+        verify = settings.get("tls-verify")
+        if verify is not None and not boolean(tree, (host, "tls-verify"), verify):
+            # skopeo also tries plain HTTP then. A connection belongs to the whole host.
+            bare = host.partition("/")[0]
+            if bare != host:
+                yield Entry(bare, {"insecure": True}, (host,), line)
+            else:
                 found["insecure"] = True
-        elif key == "cert-dir":
-            remarks.append("cert-dir has no equivalent here: name its files in tls")
-        elif key not in _RULES:
-            remarks.append(f"{key} has no equivalent here: it is left out")
-    return Entry(host, found, (host,), tree.line((host,)), tuple(remarks))
+        if found or remarks:
+            yield Entry(host, found, (host,), line, tuple(remarks))
+
+
+def _chosen(tree: Tree, path: KeyPath, kind: str, name: str, wanted: Any) -> Iterator[_Chosen]:
+    if kind == _REGEX:
+        regex = text(tree, path, wanted)
+        yield _Chosen(name, [f"/{regex}/"] if regex else None)
+    elif kind == _SEMVER:
+        try:
+            sides = translate(text(tree, path, wanted), Dialect.SKOPEO)
+        except ValueError as error:
+            raise tree.error(str(error), path) from None
+        remarks = (SUFFIXES,) if any(each.is_narrower for each in sides) else ()
+        yield _Chosen(name, _selection(sides), remarks)
+    else:
+        references = texts(tree, path, wanted, "write a list of tags; [] is all of them")
+        tags = [each for each in references if ":" not in each]
+        yield from (_Chosen(f"{name}@{each}") for each in references if ":" in each)
+        if tags or not references:
+            yield _Chosen(name, tags or None)
+
+
+def _selection(sides: list[Wanted]) -> dict[str, Any]:
+    if not any(each.exclude for each in sides):
+        return {"semver": " || ".join(each.semver for each in sides)}
+    filters = [
+        {**({"exclude": list(each.exclude)} if each.exclude else {}), "semver": each.semver}
+        for each in sides
+    ]
+    return filters[0] if len(filters) == 1 else {"any": filters}

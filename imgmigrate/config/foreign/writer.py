@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.config.foreign.document import Document, Entry
+    from imgmigrate.config.tree import KeyPath
 
 __all__ = ["Written", "env_text", "reading", "write"]
 
+# Of a comment's text: what is before it fills up a line of 80 columns.
+WIDTH = 74
 _SECRET = "password"
 _PART = re.compile(r"(\$\$\{|\$\{[^}]*\})")
 
@@ -49,8 +53,12 @@ def write(document: Document, *, title: str, state: str | None = None) -> Writte
     if document.defaults:
         lines += ["", *_lines({"defaults": document.defaults})]
     lines += ["", "images:"]
+    said: tuple[KeyPath, tuple[str, ...]] = ((), ())
     for entry in document.images:
-        lines += _indented(_comments(entry.remarks))
+        # An entry that became several rules says the same of each.
+        told = said[1] if said[0] == entry.path else ()
+        lines += _indented(_comments(each for each in entry.remarks if each not in told))
+        said = (entry.path, (*told, *entry.remarks))
         first, *rest = _lines({"source": entry.name, **_single(entry.settings)})
         lines += [f"  - {first}", *(f"    {line}" for line in rest)]
     return Written("\n".join(lines) + "\n", vault.secrets)
@@ -138,8 +146,14 @@ def _single(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _comments(texts: Iterable[str]) -> list[str]:
-    """A comment must not end before its line does."""
-    return [f"# {printable(each)}" for each in texts]
+    """A comment must not end before its line does; a long one goes on in the next."""
+    return [
+        f"#   {line}" if number else f"# {line}"
+        for each in texts
+        for number, line in enumerate(
+            textwrap.wrap(printable(each), WIDTH, break_long_words=False, break_on_hyphens=False)
+        )
+    ]
 
 
 def _lines(mapping: dict[str, Any]) -> list[str]:

@@ -151,7 +151,8 @@ defaults:
 images:
   - source: "q.io/a:1"
     destination: "x.io/a"
-  # q.io/b:1@{DIGEST} is copied by its digest; its tag is not looked at
+  # q.io/b:1@{DIGEST}
+  #   is copied by its digest; its tag is not looked at
   - source: "q.io/b@{DIGEST}"
     destination:
       - "x.io/b:1"

@@ -1,0 +1,54 @@
+"""Translate the plain ones among Go's templates, as regsync has them, into our variables. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from imgmigrate.config.foreign.dollars import as_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["TemplateError", "expand_template", "only_file"]
+
+_ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
+_ENV = re.compile(r'env\s+["`]([A-Za-z_][A-Za-z0-9_]*)["`]')
+_FILE = re.compile(r'file\s+["`]([^"`]+)["`](\s*\|\s*\w+)*')
+
+
+class TemplateError(ValueError):
+    """A template has no equivalent here."""
+
+
+def expand_template(text: str, known: Mapping[str, str] | None = None) -> str:
+    """Translate a text: `{{env "X"}}` is a variable, `{{.NAME}}` is what is `known` of it.
+
+    TemplateError for any other template.
+    """
+    pieces, position = "", 0
+    for found in _ACTION.finditer(text):
+        pieces += as_literal(text[position : found.start()]) + _value(found, known or {})
+        position = found.end()
+    rest = text[position:]
+    if "{{" in rest:
+        msg = f"the template {rest!r} is not closed"
+        raise TemplateError(msg)
+    return pieces + as_literal(rest)
+
+
+def only_file(text: str) -> str:
+    """Say where a text comes from that is a template: a file, if it reads one."""
+    action = _ACTION.fullmatch(text)
+    found = _FILE.fullmatch(action[1]) if action else None
+    return f"the file {found[1]}" if found else "a template"
+
+
+def _value(found: re.Match[str], known: Mapping[str, str]) -> str:
+    variable = _ENV.fullmatch(found[1])
+    if variable:
+        return f"${{{variable[1]}}}"
+    if found[1].startswith(".") and found[1][1:] in known:
+        return known[found[1][1:]]
+    msg = f"the template {found[0]} has no equivalent here"
+    raise TemplateError(msg)
