@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tests.support.images import Image, image, index
+from tests.support.images import MANIFEST_TYPES, Image, image, index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.support.registries import Remote
 
-__all__ = ["CORPORA", "Corpus", "Entry"]
+__all__ = ["CORPORA", "MIB", "Corpus", "Entry", "is_all_at", "push"]
 
 MIB = 1024 * 1024
 
@@ -39,10 +39,15 @@ class Corpus:
     """What a corpus holds, known without making it again."""
 
     name: str
-    repositories: tuple[str, ...]
-    tags: int
+    # repository -> tag -> digest
+    repositories: dict[str, dict[str, str]]
+    # digest -> size
     blobs: dict[str, int]
-    manifests: int
+
+    @property
+    def tags(self) -> int:
+        """How many tags there are."""
+        return sum(map(len, self.repositories.values()))
 
     @property
     def unique_bytes(self) -> int:
@@ -50,13 +55,27 @@ class Corpus:
         return sum(self.blobs.values())
 
 
-def shared(mib: int = 425) -> Iterator[Entry]:
-    """Forty images in ten repositories on five bases; about `mib` unique MiB."""
-    bases = [_layer(f"base {number}", mib * MIB // 10) for number in range(5)]
-    own = mib * MIB // 2 // 40
-    for number in range(40):
-        layers = [bases[number % 5], _layer(f"app {number}", own)]
-        yield Entry(f"shared/r{number % 10}", f"t{number}", image(f"s{number}", layers=layers))
+# The layers of a base in MiB and those that a service adds in parts of its own size: as many as a
+# language's image on a distribution and a Dockerfile of a few COPY and RUN lines make.
+BASE_LAYERS = (28, 15, 10, 6, 3, 2, 1)
+OWN_LAYERS = (0.6, 0.25, 0.1, 0.04, 0.01)
+
+
+def shared(bases: int = 4, images: int = 40, mib: int = 425) -> Iterator[Entry]:
+    """Services built on few bases: 40 repositories of one image, 2.7 GiB of which 425 MiB differ.
+
+    Every ten images share a base of 65 MiB in seven layers and add some 4 MiB in five: who copies
+    repository by repository moves each base ten times, unless it mounts.
+    """
+    made = [
+        [_layer(f"base {number} {layer}", size * MIB) for layer, size in enumerate(BASE_LAYERS)]
+        for number in range(bases)
+    ]
+    own = (mib - bases * sum(BASE_LAYERS)) * MIB // images
+    for number in range(images):
+        layers = [_layer(f"app {number} {part}", int(own * part)) for part in OWN_LAYERS]
+        made_of = image(f"s{number}", layers=[*made[number % bases], *layers])
+        yield Entry(f"shared/r{number}", f"t{number}", made_of)
 
 
 def small(repositories: int = 50, tags: int = 20) -> Iterator[Entry]:
@@ -100,35 +119,55 @@ CORPORA: dict[str, Callable[[], Iterator[Entry]]] = {
 
 def push(remote: Remote, name: str, entries: Iterator[Entry]) -> Corpus:
     """Push a corpus and describe it."""
-    connection = _connect(remote)
+    connection = connect(remote)
+    homes: dict[str, str] = {}
     pushed: set[tuple[str, str]] = set()
     blobs: dict[str, int] = {}
-    repositories: dict[str, None] = {}
-    tags = manifests = 0
+    repositories: dict[str, dict[str, str]] = {}
     for entry in entries:
-        repositories[entry.repo] = None
-        tags += 1
+        repositories.setdefault(entry.repo, {})[entry.tag] = entry.image.top
         for digest, data in entry.image.blobs.items():
             blobs[digest] = len(data)
             if (entry.repo, digest) not in pushed:
-                _put_blob(connection, entry.repo, digest, data)
+                _put_blob(connection, entry.repo, digest, data, homes.get(digest))
                 pushed.add((entry.repo, digest))
+                homes.setdefault(digest, entry.repo)
         for digest, (media_type, raw) in entry.image.manifests.items():
-            manifests += 1
             ref = entry.tag if digest == entry.image.top else digest
             headers = {"Content-Type": media_type}
             _ask(connection, "PUT", f"/v2/{entry.repo}/manifests/{ref}", raw, headers)
     connection.close()
-    return Corpus(name, tuple(repositories), tags, blobs, manifests)
+    return Corpus(name, repositories, blobs)
 
 
-def _connect(remote: Remote) -> http.client.HTTPConnection:
+def is_all_at(remote: Remote, corpus: Corpus) -> bool:
+    """Tell whether a registry has every tag, each with the digest that it should have."""
+    connection = connect(remote)
+    found = True
+    for repo, tags in corpus.repositories.items():
+        for tag, digest in tags.items():
+            headers = {"Accept": ", ".join(sorted(MANIFEST_TYPES))}
+            connection.request("HEAD", f"/v2/{repo}/manifests/{tag}", headers=headers)
+            answer = connection.getresponse()
+            answer.read()
+            found = found and answer.headers.get("Docker-Content-Digest") == digest
+    connection.close()
+    return found
+
+
+def connect(remote: Remote) -> http.client.HTTPConnection:
+    """Keep one connection to a registry, whose certificate is trusted."""
     if remote.tls:
         return http.client.HTTPSConnection(remote.host, context=remote.tls)
     return http.client.HTTPConnection(remote.host)
 
 
-def _put_blob(connection: http.client.HTTPConnection, repo: str, digest: str, data: bytes) -> None:
+def _put_blob(
+    connection: http.client.HTTPConnection, repo: str, digest: str, data: bytes, home: str | None
+) -> None:
+    if home:
+        _ask(connection, "POST", f"/v2/{repo}/blobs/uploads/?mount={digest}&from={home}", b"")
+        return
     location = urlsplit(_ask(connection, "POST", f"/v2/{repo}/blobs/uploads/", b""))
     path = f"{location.path}?{location.query}&digest={digest}"
     _ask(connection, "PUT", path, data, {"Content-Type": "application/octet-stream"})

@@ -2,16 +2,18 @@
 
 Runs as a process of its own: `python -m tests.benchmarks.relay --to HOST:PORT` prints its port.
 Every piece that arrives is forwarded `latency` seconds later, and no connection carries more
-than `rate` bytes a second in one direction.
+than `rate` bytes a second in one direction. It counts what it carries; a signal asks for it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,36 +24,67 @@ PIECE = 64 * 1024
 ROOT = Path(__file__).parents[2]
 
 
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """A relay that runs; `host` is its host:port."""
+
+    host: str
+    _process: subprocess.Popen[str] = field(repr=False)
+
+    def carried(self) -> tuple[int, int]:
+        """Tell how many bytes it carried so far: to the target, and from it."""
+        self._process.send_signal(signal.SIGUSR1)
+        there, back = _line(self._process).split()
+        return int(there), int(back)
+
+
 @contextmanager
-def relayed(target: str, *, latency: float = 0.0, mbit: float = 0.0) -> Iterator[str]:
-    """Relay to `target` with `latency` seconds each way; yield the relay's host:port."""
+def relayed(target: str, *, latency: float = 0.0, mbit: float = 0.0) -> Iterator[Relay]:
+    """Relay to `target` with `latency` seconds each way."""
     command = [sys.executable, "-m", "tests.benchmarks.relay", "--to", target]
     command += ["--latency", str(latency), "--mbit", str(mbit)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:
-            assert process.stdout is not None
-            yield f"127.0.0.1:{process.stdout.readline().strip()}"
+            yield Relay(f"127.0.0.1:{_line(process)}", process)
         finally:
             process.kill()
 
 
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+@dataclass(slots=True)
+class _Count:
+    carried: int = 0
+
+
 async def _serve(target: str, latency: float, rate: float) -> None:
     host, _, port = target.rpartition(":")
+    there, back = _Count(), _Count()
 
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(host, int(port))
         async with asyncio.TaskGroup() as group:
-            group.create_task(_carry(reader, far_writer, latency, rate))
-            group.create_task(_carry(far_reader, writer, latency, rate))
+            group.create_task(_carry(reader, far_writer, latency, rate, there))
+            group.create_task(_carry(far_reader, writer, latency, rate, back))
 
     server = await asyncio.start_server(meet, "127.0.0.1", 0, limit=4 * PIECE)
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGUSR1, lambda: print(there.carried, back.carried, flush=True)
+    )
     print(server.sockets[0].getsockname()[1], flush=True)
     async with server:
         await server.serve_forever()
 
 
 async def _carry(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, latency: float, rate: float
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    latency: float,
+    rate: float,
+    count: _Count,
 ) -> None:
     """Forward one direction; pieces wait in a queue for their time, so that latency is no rate."""
     loop = asyncio.get_running_loop()
@@ -73,6 +106,7 @@ async def _carry(
     async def collect() -> None:
         free = 0.0
         while piece := await reader.read(PIECE):
+            count.carried += len(piece)
             now = loop.time()
             free = max(free, now) + (len(piece) / rate if rate else 0.0)
             await waiting.put((free + latency, piece))

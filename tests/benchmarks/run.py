@@ -1,154 +1,175 @@
 """Measure imgmigrate, the floor and the peers on PATH, in turn, on real servers.
 
 `python -m tests.benchmarks.run [--rounds N] [--work NAME ...]` prints a Markdown table of
-medians and ratios. Each run copies to an empty destination; a peer that leaves some tag
-behind is reported as failed, not as fast. Nothing here is a test: figures depend on the
-machine, ratios of one run are what to quote.
+medians while they come, then the ratios beside what is aimed at. Bytes and requests are those of
+the servers' logs; `wire` is all that the relay carried, headers included. Each run copies to an
+empty destination whose server starts and ends with it; a peer that leaves some tag behind is
+reported as failed, not as fast. Nothing here is a test: figures depend on the machine, ratios of
+one run are what to quote.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import platform
-import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.corpus import CORPORA, push
+from tests.benchmarks.corpus import CORPORA, is_all_at, push
+from tests.benchmarks.many import COMMANDS
+from tests.benchmarks.measure import Ends, Results, Run, measure
 from tests.benchmarks.relay import relayed
+from tests.benchmarks.summary import print_peers, print_targets
 from tests.benchmarks.tools import TOOLS, Tool, Work
-from tests.support import registries
 from tests.support.docker_registry import serve
 
 if TYPE_CHECKING:
     from tests.benchmarks.corpus import Corpus
     from tests.support.docker_registry import DockerRegistry
 
-ROOT = Path(__file__).parents[2]
-# One measured command may take this long, in seconds, before it counts as failed.
-LONGEST = 900
+# Ahead of whatever else the machine does, where one may ask for it.
+NICENESS = -10
+STATE = "state"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One work: a corpus, and how far away the servers are."""
+    """One work: a corpus, how many destinations, and how far away the servers are.
+
+    The seconds of `latency` are each way; a connection carries `mbit`, the source's `source_mbit`.
+    """
 
     corpus: str
     about: str
     latency: float = 0.0
     mbit: float = 0.0
     source_mbit: float = 0.0
+    destinations: int = 1
     tls: bool = False
     skopeo: bool = True
+    details: bool = False
 
 
 SETTINGS = {
     "shared": Setting("shared", "40 images, 425 MiB, shared bases"),
     "shared-far": Setting(
-        "shared", "the same, 25 ms each way, 400 Mbit/s a connection", 0.025, 400, skopeo=False
+        "shared", "40 images, 25 ms each way, 400 Mbit/s a connection", 0.025, 400, skopeo=False
     ),
-    "small": Setting("small", "1,000 small images in 50 repositories", skopeo=False),
-    "small-far": Setting("small", "the same, 25 ms each way", 0.025, skopeo=False),
+    "three": Setting("shared", "40 images to three destinations at once", destinations=3),
+    "small": Setting(
+        "small", "1,000 small images in 50 repositories", skopeo=False, details=True
+    ),
+    "small-far": Setting("small", "1,000 small images, 25 ms each way", 0.025, skopeo=False),
     "multi": Setting("multi", "20 indexes of two platforms"),
     "sixteen": Setting("sixteen", "16 layers of 256 MiB, TLS on both sides", tls=True),
     "huge": Setting("huge", "3 GiB in four layers", skopeo=False),
-    "one": Setting("one", "one layer of 512 MiB, source at 200 Mbit/s", source_mbit=200),
-}
-
-
-@dataclass(slots=True)
-class Figures:
-    """What one run of one tool took; seconds, MiB, counts."""
-
-    wall: list[float] = field(default_factory=list)
-    cpu: float = 0.0
-    peak: float = 0.0
-    source: int = 0
-    destination: int = 0
-    sent: float = 0.0
-    read: float = 0.0
-    failed: bool = False
-
-    @property
-    def total(self) -> float:
-        """Wall seconds of all commands."""
-        return sum(self.wall)
+    "one": Setting(
+        "one", "one layer of 512 MiB, source at 200 Mbit/s a connection", source_mbit=200
+    ),
+}  # fmt: skip
 
 
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--work", nargs="*", choices=[*SETTINGS], default=[*SETTINGS])
+    parser.add_argument("--work", nargs="*", choices=[*SETTINGS, STATE], default=[*SETTINGS, STATE])
     parser.add_argument("--all", action="store_true", help="every peer at every work")
     options = parser.parse_args()
-    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print("\n| work | tool | wall s | plan + apply s | CPU s | peak MiB | source requests "
-          "| destination requests | sent / unique | read / unique |")  # fmt: skip
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    _introduce()
+    results = Results()
     for name in options.work:
-        _measure(SETTINGS[name], options.rounds, every_peer=options.all)
+        if name == STATE:
+            _measure_state(options.rounds, results)
+        else:
+            _measure(name, options.rounds, results, every_peer=options.all)
+    names = {name: setting.about for name, setting in SETTINGS.items() if name in options.work}
+    print_peers(results, names, [tool.name for tool in TOOLS if tool.binary])
+    print_targets(results)
     return 0
 
 
-def _measure(setting: Setting, rounds: int, *, every_peer: bool) -> None:
-    tools = [
-        tool
-        for tool in TOOLS
-        if tool.is_here
-        and (tool.binary is None or setting.skopeo or every_peer)
-        and (tool.speaks_tls or not setting.tls)
-    ]
+def _introduce() -> None:
+    """Say where and of what; then the head of the table."""
+    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    for tool in TOOLS:
+        if tool.binary and tool.is_here:
+            asked = [tool.binary, "--version" if tool.binary == "skopeo" else "version"]
+            done = subprocess.run(asked, capture_output=True, text=True, check=False)
+            print(f"{tool.binary}: {' '.join((done.stdout or done.stderr).split())[:100]}")
+    print(
+        "\n| work | tool | wall s | of which | CPU s | peak MiB | source requests "
+        "| destination requests | sent / unique | read / unique |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+
+
+def _measure(name: str, rounds: int, results: Results, *, every_peer: bool) -> None:
+    setting = SETTINGS[name]
+    tools = [tool for tool in TOOLS if _takes_part(tool, setting, every_peer=every_peer)]
     with tempfile.TemporaryDirectory() as text, ExitStack() as stack:
         folder = Path(text)
         old = stack.enter_context(serve(folder / "old", tls=setting.tls))
         corpus = push(old.remote, setting.corpus, CORPORA[setting.corpus]())
-        source_rate = setting.source_mbit or setting.mbit
-        source = old.host
-        if setting.latency or source_rate:
-            far = relayed(old.host, latency=setting.latency, mbit=source_rate)
-            source = stack.enter_context(far)
-        for tool in tools:
-            runs = [_first(tool, setting, folder, old, source, corpus) for _ in range(rounds)]
-            _print(setting.about, tool.name, [first for first, _ in runs])
-            again = [second for _, second in runs if second is not None]
-            if again:
-                _print(f"no-op run: {setting.about}", tool.name, again)
+        source, rate = old.host, setting.source_mbit or setting.mbit
+        if setting.latency or rate:
+            far = relayed(old.host, latency=setting.latency, mbit=rate)
+            source = stack.enter_context(far).host
+        for number in range(rounds):
+            for tool in tools:
+                runs = _once(tool, setting, folder / "run", old, source, corpus)
+                for label, run in runs.items():
+                    results.add(name, label, run)
+                    if number == rounds - 1:
+                        _print(setting.about, label, results.of(name, label))
 
 
-def _first(
-    tool: Tool, setting: Setting, folder: Path, old: DockerRegistry, source: str, corpus: Corpus
-) -> tuple[Figures, Figures | None]:
-    """Run a tool to an empty destination, and again where nothing is left to do."""
-    place = folder / "run"
-    shutil.rmtree(place, ignore_errors=True)
+def _takes_part(tool: Tool, setting: Setting, *, every_peer: bool) -> bool:
+    return (
+        tool.is_here
+        and (tool.binary != "skopeo" or setting.skopeo or every_peer)
+        and (tool.speaks_tls or not setting.tls)
+        and (tool.fans_out or setting.destinations == 1)
+        and (setting.details or not tool.is_detail)
+    )
+
+
+def _once(
+    tool: Tool, setting: Setting, place: Path, old: DockerRegistry, source: str, corpus: Corpus
+) -> dict[str, Run]:
+    """Run a tool to empty destinations, and again where nothing is left to do."""
     place.mkdir()
     with ExitStack() as stack:
-        # The same certificate serves both sides.
-        new = stack.enter_context(serve(place / "new", tls=setting.tls))
-        destination = new.host
+        new = [
+            stack.enter_context(serve(place / f"new{number}", tls=setting.tls))
+            for number in range(setting.destinations)
+        ]
+        hosts, relay = [each.host for each in new], None
         if setting.latency or setting.mbit:
-            far = relayed(new.host, latency=setting.latency, mbit=setting.mbit)
-            destination = stack.enter_context(far)
-        ca = _bundle(place, old, new) if setting.tls else None
-        work = Work(place, source, destination, corpus, ca)
-        first = _run(tool.first(work), place, old, new, corpus)
-        tags = sum(len(registries.list_tags(new.remote, r)) for r in corpus.repositories)
-        first.failed = first.failed or tags != corpus.tags
-        again = None
-        if tool.again is not None and not first.failed:
-            again = _run(tool.again(work), place, old, new, corpus)
-    shutil.rmtree(place, ignore_errors=True)
-    return first, again
+            far = relayed(new[0].host, latency=setting.latency, mbit=setting.mbit)
+            relay = stack.enter_context(far)
+            hosts = [relay.host]
+        ca = _bundle(place, old, *new) if setting.tls else None
+        work, ends = Work(place, source, tuple(hosts), corpus, ca), Ends(old, new, corpus, relay)
+        first = measure(tool.first(work), place, ends)
+        first.failed = first.failed or not all(is_all_at(each.remote, corpus) for each in new)
+        runs = {tool.name: first}
+        if not first.failed:
+            for label, call in [*tool.again.items()][: None if setting.details else 1]:
+                runs[f"{tool.name}, {label}"] = measure(call(work), place, ends)
+    shutil.rmtree(place)
+    return runs
 
 
 def _bundle(place: Path, *servers: DockerRegistry) -> Path:
@@ -157,60 +178,35 @@ def _bundle(place: Path, *servers: DockerRegistry) -> Path:
     return path
 
 
-def _run(
-    commands: list[list[str]],
-    folder: Path,
-    old: DockerRegistry,
-    new: DockerRegistry,
-    corpus: Corpus,
-) -> Figures:
-    """Run commands one after the other, and read the servers' own logs."""
-    figures = Figures()
-    before_old, before_new = len(old.access_log()), len(new.access_log())
-    for each in commands:
-        report = folder / "time"
-        timed = ["time", "--format", "%e %U %S %M", "--output", str(report), *each]
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        try:
-            done = subprocess.run(
-                timed, cwd=folder, env=env, capture_output=True, timeout=LONGEST, check=False
-            )
-        except subprocess.TimeoutExpired:
-            figures.failed = True
-            break
-        wall, user, system, peak = report.read_text().split()[-4:]
-        figures.wall.append(float(wall))
-        figures.cpu += float(user) + float(system)
-        figures.peak = max(figures.peak, int(peak) / 1024)
-        if done.returncode != 0:
-            print(done.stderr.decode()[-2000:], file=sys.stderr)
-            figures.failed = True
-    source, destination = old.access_log()[before_old:], new.access_log()[before_new:]
-    figures.source, figures.destination = len(source), len(destination)
-    uploads: Counter[str] = Counter()
-    for line in destination:
-        found = re.search(r"digest=(sha256(?:%3A|:)[0-9a-f]{64})", line.target)
-        if found and line.method == "PUT" and line.status == 201:
-            uploads[found[1].replace("%3A", ":")] += 1
-    sent = sum(corpus.blobs[digest] * count for digest, count in uploads.items())
-    reads = sum(1 for line in source if line.method == "GET" and "/blobs/" in line.path)
-    figures.sent = sent / corpus.unique_bytes
-    figures.read = reads / len(corpus.blobs)
-    return figures
+def _measure_state(rounds: int, results: Results) -> None:
+    for number in range(rounds):
+        with tempfile.TemporaryDirectory() as text:
+            for label, call in COMMANDS.items():
+                results.add(STATE, label, measure([call(Path(text))], Path(text), Ends()))
+                if number == rounds - 1:
+                    _print("100,000 images of 5,000 rules", label, results.of(STATE, label))
 
 
-def _print(about: str, name: str, runs: list[Figures]) -> None:
-    if any(run.failed for run in runs):
-        print(f"| {about} | {name} | failed | | | | | | | |", flush=True)
+def _print(about: str, label: str, runs: list[Run]) -> None:
+    if not runs:
+        print(f"| {about} | {label} | failed | | | | | | | |", flush=True)
         return
-    best = sorted(runs, key=lambda run: run.total)[len(runs) // 2]
-    wall = statistics.median(run.total for run in runs)
-    parts = " + ".join(f"{seconds:.2f}" for seconds in best.wall) if len(best.wall) == 2 else ""
-    print(
-        f"| {about} | {name} | {wall:.2f} | {parts} | {best.cpu:.2f} | {best.peak:.0f} "
-        f"| {best.source} | {best.destination} | {best.sent:.2f} | {best.read:.2f} |",
-        flush=True,
-    )
+    middle = sorted(runs, key=lambda run: run.wall)[len(runs) // 2]
+    wall = statistics.median(run.wall for run in runs)
+    parts = [f"{step.wall:.2f}" for step in middle.steps]
+    cells = [
+        about,
+        label,
+        f"{wall:.2f}",
+        " + ".join(parts) if len(parts) == 2 else "",
+        f"{middle.cpu:.2f}",
+        f"{middle.peak:.0f}",
+        str(middle.source),
+        str(middle.destination),
+        f"{middle.sent:.2f}" + (f" (wire {middle.wire:.2f})" if middle.wire else ""),
+        f"{middle.read:.2f}",
+    ]
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
