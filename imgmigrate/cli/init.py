@@ -87,7 +87,8 @@ With --online: 1 if a registry does not do what the rules need.""",
 @click.option(
     "--online",
     is_flag=True,
-    help="Try each registry: reach, log in, pull, push (an upload is opened and cancelled).",
+    help="Try each registry: reach, log in, list what wildcards match, pull, push (an upload is "
+    "opened and cancelled).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON Lines to stdout.")
 @foreign_options

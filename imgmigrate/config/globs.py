@@ -18,7 +18,7 @@ from imgmigrate.oci.reference import (
     relative_layout,
 )
 
-__all__ = ["parse_exclusion", "parse_glob", "stand_in"]
+__all__ = ["any_path", "parse_exclusion", "parse_glob", "stand_in"]
 
 _WILDCARDS = re.compile(r"[*?]+")
 
@@ -59,7 +59,12 @@ def parse_exclusion(text: str, source: Repository) -> Pattern:
 
 def stand_in(glob: Repository) -> Repository:
     """A repository that a glob might match, for what is said of all of them."""
-    return Repository(glob.store, _WILDCARDS.sub("any", glob.path))
+    return Repository(glob.store, any_path(glob.path))
+
+
+def any_path(glob: str) -> str:
+    """The path of a repository that a glob of paths might match."""
+    return _WILDCARDS.sub("any", glob)
 
 
 def _layouts(name: str, base: str | None) -> Repository:

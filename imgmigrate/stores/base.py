@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor, Manifest
     from imgmigrate.oci.reference import Digest
 
-__all__ = ["Budget", "Mounted", "NoRanges", "OtherForm", "Slots", "Store", "Upload", "hold"]
+__all__ = [
+    "Budget",
+    "Mounted",
+    "NoDeletes",
+    "NoRanges",
+    "OtherForm",
+    "Slots",
+    "Store",
+    "Upload",
+    "hold",
+]
 
 
 class OtherForm(TransientError):
@@ -31,6 +41,10 @@ class OtherForm(TransientError):
 
 class NoRanges(Rejected):
     """The store gives no part of this blob apart: read it from an offset to its end."""
+
+
+class NoDeletes(Rejected):
+    """The store deletes nothing of this kind, whatever its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +131,10 @@ class Store(Protocol):
         """Whether only blobs of committed manifests can be mounted (ECR)."""
 
     @property
+    def deletes_tags(self) -> bool:
+        """Whether it is known to delete a tag by its name and to leave all other tags alone."""
+
+    @property
     def is_metered(self) -> bool:
         """Whether a manifest read costs the user something scarce (Docker Hub pulls)."""
 
@@ -163,3 +181,10 @@ class Store(Protocol):
 
     async def put_manifest(self, repo: str, ref: str, manifest: Manifest) -> None:
         """Write `manifest.raw` under a tag or its digest; on return it is proved to be there."""
+
+    async def delete(self, repo: str, ref: str) -> None:
+        """Delete a tag, or a manifest by its digest with every tag that names it.
+
+        A tag is only to be named where `deletes_tags`: elsewhere its manifest may go, and other
+        tags with it. NotFound if it is not there, NoDeletes if the store never does this.
+        """

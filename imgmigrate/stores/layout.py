@@ -20,7 +20,7 @@ from imgmigrate.files import in_thread, sync_data, write_all
 from imgmigrate.matching import literal_segments, parse_pattern
 from imgmigrate.oci.manifest import Manifest
 from imgmigrate.oci.reference import LAYOUTS, Digest, Repository
-from imgmigrate.stores.base import Budget, Mounted
+from imgmigrate.stores.base import Budget, Mounted, NoDeletes
 from imgmigrate.stores.layout_folder import PIECE, LayoutFolder
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class LayoutStore:
 
     identity = LAYOUTS
     mounts_need_manifest = False
+    deletes_tags = True
     is_metered = False
 
     def __init__(self, base: Path) -> None:
@@ -154,6 +155,19 @@ class LayoutStore:
         if not _is_digest(ref):
             async with self._tagging.setdefault(folder.name, asyncio.Lock()):
                 await _write(subject, folder, lambda: folder.tag(ref, manifest.descriptor))
+
+    async def delete(self, repo: str, ref: str) -> None:
+        """Take a tag out of `index.json`, durably; a manifest by its digest is not deleted."""
+        folder, subject = self._folder(repo), _subject(repo, ref)
+        if _is_digest(ref):
+            raise NoDeletes(subject, "only names are taken out of a layout", hint="use umoci gc")
+
+        def remove() -> bool:
+            return folder.exists() and folder.untag(ref)
+
+        async with self._tagging.setdefault(folder.name, asyncio.Lock()):
+            if not await _write(subject, folder, remove):
+                raise NotFound(subject, "there is no such name in this layout")
 
     def _folder(self, repo: str) -> LayoutFolder:
         if repo not in self._folders:

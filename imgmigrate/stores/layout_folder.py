@@ -137,6 +137,15 @@ class LayoutFolder:
             if not index.shows(tag, descriptor):
                 self._replace("index.json", index.tagged(tag, descriptor), self._mode())
 
+    def untag(self, tag: str) -> bool:
+        """Take a tag out of the index, atomically; False if it is not there."""
+        with self._locked():
+            index = self.index()
+            if tag not in index.tags:
+                return False
+            self._replace("index.json", index.untagged(tag), self._mode())
+            return True
+
     def read_blob(self, digest: Digest) -> bytes | None:
         """Read a whole blob that is a manifest; None if it is not there."""
         descriptor = self.open_blob(digest)

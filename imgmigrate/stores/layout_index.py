@@ -96,6 +96,19 @@ class Index:
         document = {**self._document, "manifests": entries}
         return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
+    def untagged(self, tag: str) -> bytes:
+        """Print the file without the entries that the tag names; all else stays as it is.
+
+        The blobs stay: `umoci gc` and the like collect what nothing names any more.
+        """
+        entries = [
+            entry
+            for entry in self._entries
+            if not isinstance(entry, dict) or _ref_name(entry) != tag
+        ]
+        document = {**self._document, "manifests": entries}
+        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
 
 def _ref_name(entry: dict[str, Any]) -> str | None:
     annotations = entry.get("annotations")

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fakes.registry import FakeRegistry, User, in_thread
+from tests.fakes.registry.profiles import Ghcr
 from tests.support.images import image
+from tests.support.quirks import give_quirks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +47,42 @@ def test_all_that_works_exits_0(cli: Cli, registry: FakeRegistry) -> None:
     assert "  push       ok           copy/a" in lines
     assert lines[-1] == "1 registry tried: all that is needed works."
     assert all(len(line) <= 80 for line in lines)
+
+
+def test_wildcards_are_tried_too(cli: Cli, registry: FakeRegistry) -> None:
+    """A rule that names no repository still needs its registry, and the registry's list."""
+    entry = f"{{plain_http: true, username: {ME.name}, password: {ME.password}}}"
+    rule = f'{{source: "{registry.host}/team/**", destination: "oci:out/{{match}}"}}'
+    (cli.folder / "imgmigrate.yaml").write_text(
+        f'version: 1\nregistries: {{"{registry.host}": {entry}}}\nimages: [{rule}]\n'
+    )
+    assert cli("validate", "--online") == 0
+    assert "  list       ok           1 repository matches team/**" in cli.out.splitlines()
+    registry.fail("GET", "/v2/_catalog", status=404)
+    assert cli("validate", "--online") == 1
+    assert "  list       failed" in cli.out
+    assert all(len(line) <= 80 for line in cli.out.splitlines())
+
+
+def test_a_list_that_needs_another_right_says_which(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GitHub's token may pull and yet not list; what it lacks is in the report."""
+    registry = Ghcr()
+    registry.list_refusal = (403, "You need at least read:packages scope to list packages.")
+    user = registry.user
+    with in_thread(registry):
+        give_quirks(registry, monkeypatch)
+        entry = f"{{plain_http: true, username: {user.name}, password: {user.password}}}"
+        rule = f'{{source: "{registry.host}/team/**", destination: "oci:out/{{match}}"}}'
+        (cli.folder / "imgmigrate.yaml").write_text(
+            f'version: 1\nregistries: {{"{registry.host}": {entry}}}\nimages: [{rule}]\n'
+        )
+        assert cli("validate", "--online") == 1
+    text = " ".join(cli.out.split())
+    assert "list failed denied (403): You need at least read:packages scope" in text
+    assert "fix: its password must be a personal access token (classic)" in text
+    assert user.password not in cli.out + cli.err
 
 
 def test_what_does_not_work_exits_1(cli: Cli, registry: FakeRegistry) -> None:

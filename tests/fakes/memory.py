@@ -52,7 +52,10 @@ class MemoryStore:
     identity: str
     mounts_need_manifest: bool = False
     is_metered: bool = False
+    deletes_tags: bool = False
     refuses_mounts: bool = False
+    # What deleting answers where it is refused.
+    refuses_deletes: StoreError | None = None
     refuses_ranges: bool = False
     piece: int = 4
     streams: int = 16
@@ -168,6 +171,28 @@ class MemoryStore:
         self.manifests[repo, manifest.digest] = manifest
         if ref != manifest.digest:
             self.tags[repo, ref] = manifest.digest
+
+    async def delete(self, repo: str, ref: str) -> None:
+        await self._call("delete", repo, ref)
+        if self.refuses_deletes is not None:
+            raise self.refuses_deletes
+        if (repo, ref) in self.tags:
+            # By its name a tag goes alone only where that is said to be so.
+            gone = self.tags.pop((repo, ref))
+            if not self.deletes_tags:
+                self._delete_manifest(repo, gone)
+        elif (repo, Digest(ref)) in self.manifests:
+            self._delete_manifest(repo, Digest(ref))
+        else:
+            raise NotFound(f"{self.identity}/{repo}@{ref}", "not found (404)")
+
+    def _delete_manifest(self, repo: str, digest: Digest) -> None:
+        del self.manifests[repo, digest]
+        self.tags = {
+            (name, tag): found
+            for (name, tag), found in self.tags.items()
+            if (name, found) != (repo, digest)
+        }
 
 
 @dataclass

@@ -11,6 +11,7 @@ __all__ = ["Access", "Grant"]
 class Access:
     """What a request needs: to read or to write `repo`, and to mount from a second one.
 
+    `delete` asks for that right too, which is not part of `push`.
     Without a `repo`: to be somebody, or to read the `catalog`.
     """
 
@@ -18,6 +19,7 @@ class Access:
     push: bool = False
     mount_from: str | None = None
     catalog: bool = False
+    delete: bool = False
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -26,7 +28,8 @@ class Access:
             return ("registry:catalog:*",)
         if self.repo is None:
             return ()
-        own = f"repository:{self.repo}:{'pull,push' if self.push else 'pull'}"
+        rights = "pull,push,delete" if self.delete else "pull,push" if self.push else "pull"
+        own = f"repository:{self.repo}:{rights}"
         return (own, f"repository:{self.mount_from}:pull") if self.mount_from else (own,)
 
 

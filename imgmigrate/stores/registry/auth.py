@@ -160,7 +160,7 @@ class Authenticator:
             reason = f"those of {credential.found} have expired"
             return self._standing.unauthenticated(error, reason)
         if self._standing.is_accepted(credential) or await self._proves(credential):
-            right = "push" if access.push else "pull"
+            right = "delete" if access.delete else "push" if access.push else "pull"
             hint = f"the credentials of {credential.found} lack {right} there, or it does not exist"
             return AccessDenied(
                 error.subject, error.cause, hint=hint, status=error.status, code=error.code

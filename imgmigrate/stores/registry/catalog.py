@@ -15,10 +15,19 @@ from imgmigrate.errors import AccessDenied, AuthenticationError, NotFound, Rejec
 from imgmigrate.matching import literal_segments, parse_pattern
 from imgmigrate.oci.reference import Reference, Repository, is_repository_path
 from imgmigrate.stores.registry.access import Access
-from imgmigrate.stores.registry.challenges import parse_challenges
 from imgmigrate.stores.registry.listing import Listing, list_names
 from imgmigrate.stores.registry.quirks import SERVICES
-from imgmigrate.stores.registry.vendors import docker_hub, gitlab, google, harbor, quay
+from imgmigrate.stores.registry.vendors import (
+    alibaba,
+    docker_hub,
+    ecr,
+    github,
+    gitlab,
+    google,
+    harbor,
+    quay,
+)
+from imgmigrate.stores.registry.vendors.api import challenge_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -91,16 +100,17 @@ class Catalog:
     async def _choose(self) -> _Way:
         kind, realm = self._remote.quirks.listing, ""
         if kind is None:
-            pong = await self._remote.auth.greet()
-            for challenge in parse_challenges(pong.headers("WWW-Authenticate")):
-                kind = kind or SERVICES.get(challenge.get("service") or "")
-                realm = realm or challenge.get("realm") or ""
-            realm = self._remote.resolve(self._remote.host, pong.url, realm) if realm else ""
+            service, realm = await challenge_of(self._remote)
+            kind = SERVICES.get(service)
         ways = {
             "docker-hub": _Way(docker_hub.list_below, 1),
             "quay": _Way(quay.list_below, 1),
             "harbor": _Way(harbor.list_below, 1),
             "google": _Way(google.list_below),
+            "github": _Way(github.list_below, 1),
+            "ecr": _Way(ecr.list_below, 0),
+            "ecr-public": _Way(ecr.refuse_public, 0),
+            "alibaba": _Way(alibaba.list_below, 1),
             "gitlab": _Way(lambda remote, segments: gitlab.list_below(remote, segments, realm)),
             "acr": _Way(lambda remote, _: _list_all(remote, "/acr/v1/_catalog"), 0),
         }

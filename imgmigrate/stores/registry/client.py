@@ -65,6 +65,11 @@ class RegistryStore:
         return self._remote.quirks.mounts_need_manifest
 
     @property
+    def deletes_tags(self) -> bool:
+        """Whether a tag is deleted by its name, and nothing else with it."""
+        return self._remote.quirks.deletes_tags
+
+    @property
     def is_metered(self) -> bool:
         """Whether manifest reads are counted against the user."""
         return self._remote.quirks.is_metered
@@ -104,3 +109,7 @@ class RegistryStore:
     async def put_manifest(self, repo: str, ref: str, manifest: Manifest) -> None:
         """Write a manifest and prove it."""
         await manifests.put_manifest(self._remote, repo, ref, manifest)
+
+    async def delete(self, repo: str, ref: str) -> None:
+        """Delete a tag, or a manifest with all its tags."""
+        await manifests.delete(self._remote, repo, ref)

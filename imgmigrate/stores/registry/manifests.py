@@ -1,4 +1,4 @@
-"""Describe, read and write manifests: bytes as they are, digests never taken on trust.
+"""Describe, read, write and delete manifests: bytes as they are, digests never taken on trust.
 
 Source: distribution-spec "Pulling manifests" and "Pushing manifests"; protocol 2.1 and 3.5.
 """
@@ -6,9 +6,12 @@ Source: distribution-spec "Pulling manifests" and "Pushing manifests"; protocol 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import (
+    AccessDenied,
+    AuthenticationError,
     IntegrityError,
     NotFound,
     ProtocolError,
@@ -24,6 +27,7 @@ from imgmigrate.oci.manifest import (
     Manifest,
 )
 from imgmigrate.oci.reference import Digest
+from imgmigrate.stores.base import NoDeletes
 from imgmigrate.stores.registry.auth import Access
 from imgmigrate.stores.registry.http.failures import is_immutable
 from imgmigrate.stores.registry.refusals import explained
@@ -33,10 +37,16 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.http.session import Answer
     from imgmigrate.stores.registry.remote import Remote
 
-__all__ = ["head", "put_manifest", "read_manifest"]
+__all__ = ["delete", "head", "put_manifest", "read_manifest"]
 
 # Where HEAD is not offered, or says nothing of why it failed, GET may know more (protocol 2.1).
 _ASK_WITH_GET = frozenset({400, 403, 405, 501})
+# How a registry says that it deletes nothing (distribution-spec "Deleting manifests").
+_NO_DELETES = frozenset({405, 501})
+_ENABLE = (
+    "the registry deletes nothing as it is configured: allow it there (docker-registry: "
+    "REGISTRY_STORAGE_DELETE_ENABLED=true), or plan without --allow-delete"
+)
 
 
 async def head(remote: Remote, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
@@ -126,6 +136,33 @@ async def put_manifest(remote: Remote, repo: str, ref: str, manifest: Manifest) 
         raise explained(error, manifest) from None
     if answer is not None:
         await _prove(remote, repo, ref, manifest, answer)
+
+
+async def delete(remote: Remote, repo: str, ref: str) -> None:
+    """Delete a tag, or a manifest with all its tags; NotFound if it is not there.
+
+    The right to delete is asked for only when the right to push is too little: Quay, where it
+    is enough, gives no good token to who asks for more (containers/image).
+    """
+    subject = _subject(remote, repo, ref)
+    call = Call(
+        "DELETE",
+        f"/v2/{repo}/manifests/{ref}",
+        subject,
+        Access(repo, push=True),
+        accepts=frozenset({200, 202, 204}),
+    )
+    try:
+        try:
+            await remote.call(call)
+        except (AccessDenied, AuthenticationError):
+            await remote.call(replace(call, access=Access(repo, push=True, delete=True)))
+    except Rejected as error:
+        if error.status not in _NO_DELETES and error.code != "UNSUPPORTED":
+            raise
+        raise NoDeletes(
+            subject, error.cause, hint=_ENABLE, status=error.status, code=error.code
+        ) from None
 
 
 async def _holds(remote: Remote, repo: str, ref: str, manifest: Manifest) -> bool:

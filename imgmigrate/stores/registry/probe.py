@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from imgmigrate.config.globs import any_path, stand_in
+from imgmigrate.config.templates import concrete_rule
 from imgmigrate.errors import (
     AccessDenied,
     AuthenticationError,
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
     from imgmigrate.config.model import Config, RegistryConfig
     from imgmigrate.events import Sink
-    from imgmigrate.stores.registry.remote import Remote
 
 __all__ = ["Check", "Needs", "Report", "Verdict", "needs_of", "probe", "probe_all"]
 
@@ -77,7 +78,9 @@ class Needs:
     """What the rules want of one registry with one set of settings.
 
     `lists` is a source whose tags are listed, `reads` one of which a tag or digest is read, and
-    `writes` a destination: the first of each kind. `trouble` is why the settings cannot be used.
+    `writes` a destination: the first of each kind. `finds` is a source's glob, and `fills` stands
+    for a destination whose name depends on what a glob finds. `trouble` is why the settings
+    cannot be used.
     """
 
     host: str
@@ -85,17 +88,26 @@ class Needs:
     reads: tuple[str, str] | None = None
     writes: str | None = None
     trouble: ConfigError | None = None
+    finds: str | None = None
+    fills: str | None = None
+
+    @property
+    def known(self) -> str | None:
+        """The repository that it is first about, if a rule names one."""
+        return self.lists or (self.reads[0] if self.reads else None) or self.writes
 
     @property
     def sample(self) -> str | None:
-        """The repository that it is first about."""
-        return self.lists or (self.reads[0] if self.reads else None) or self.writes
+        """What the settings are looked up by: a repository, even one that stands for others."""
+        glob = any_path(self.finds) if self.finds else None
+        return self.known or glob or self.fills
 
     @property
     def roles(self) -> tuple[str, ...]:
         """What the registry is to the rules."""
-        is_source = self.lists or self.reads
-        return (*(("source",) if is_source else ()), *(("destination",) if self.writes else ()))
+        is_source = self.lists or self.reads or self.finds
+        is_destination = self.writes or self.fills
+        return (*(("source",) if is_source else ()), *(("destination",) if is_destination else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +140,14 @@ async def probe_all(config: Config, *, sink: Sink) -> tuple[Report, ...]:
             if not isinstance(store, RegistryStore):
                 msg = f"{needs.host} is no registry"
                 raise TypeError(msg)
-            return await probe(store.remote, needs)
+            return await probe(store, needs)
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(needs)) for needs in wanted]
     reports = [task.result() for task in tasks]
     hosts = [report.host for report in reports]
     return tuple(
-        Report(report.host, report.roles, report.checks, needs.sample)
+        replace(report, about=needs.known or needs.finds or needs.fills)
         if hosts.count(report.host) > 1
         else report
         for report, needs in zip(reports, wanted, strict=True)
@@ -146,30 +158,28 @@ def needs_of(config: Config) -> tuple[Needs, ...]:
     """Gather what the rules want, by host and settings, in the order of hosts."""
     found: dict[tuple[str, object], Needs] = {}
 
-    def note(repository: Repository, kind: str, ref: str | None = None) -> None:
+    def note(repository: Repository, kind: str, what: Any) -> None:
         if repository.is_layout:
             return
-        settings = _settings(config, repository)
+        settings = _settings(config, stand_in(repository))
         trouble = settings if isinstance(settings, ConfigError) else None
         key = (repository.store, str(trouble) if trouble else settings)
         old = found.get(key) or Needs(repository.store, trouble=trouble)
-        lists, reads, writes = old.lists, old.reads, old.writes
-        if kind == "lists":
-            lists = lists or repository.path
-        elif kind == "reads" and ref is not None:
-            reads = reads or (repository.path, ref)
-        elif kind == "writes":
-            writes = writes or repository.path
-        found[key] = Needs(repository.store, lists, reads, writes, trouble)
+        found[key] = old if getattr(old, kind) else replace(old, **{kind: what})
 
     for rule in config.rules:
         if rule.has_patterns:
-            note(rule.source, "lists")
+            note(rule.source, "lists", rule.source.path)
         exact = rule.digest or next(iter(rule.explicit_tags), None)
         if exact is not None:
-            note(rule.source, "reads", exact)
+            note(rule.source, "reads", (rule.source.path, exact))
         for destination in rule.destinations:
-            note(destination.repository, "writes")
+            note(destination.repository, "writes", destination.repository.path)
+    for glob in config.globs:
+        source = glob.rule.source
+        note(source, "finds", source.path)
+        for destination in concrete_rule(glob, stand_in(source), str(config.base)).destinations:
+            note(destination.repository, "fills", destination.repository.path)
     return tuple(sorted(found.values(), key=lambda needs: (needs.host, needs.sample or "")))
 
 
@@ -180,9 +190,9 @@ def _settings(config: Config, repository: Repository) -> RegistryConfig | Config
         return error
 
 
-async def probe(remote: Remote, needs: Needs) -> Report:
+async def probe(store: RegistryStore, needs: Needs) -> Report:
     """Probe one registry; what cannot work after a failure is not tried."""
-    probing = _Probing(remote, needs)
+    probing = _Probing(store, needs)
     checks = [await _guarded("reach", probing.reach)]
     if checks[0].verdict is Verdict.OK:
         checks.append(await _guarded("log in", probing.log_in))
@@ -190,7 +200,7 @@ async def probe(remote: Remote, needs: Needs) -> Report:
     for name, check in probing.rest():
         if can_go_on:
             checks.append(await _guarded(name, check))
-        elif name in ("pull", "push"):
+        elif name in ("list", "pull", "push"):
             checks.append(Check(name, Verdict.UNTRIED))
     return Report(needs.host, needs.roles, tuple(checks))
 
@@ -205,19 +215,23 @@ async def _guarded(name: str, check: Callable[[], Awaitable[Check]]) -> Check:
 class _Probing:
     """The checks of one registry, each by itself; they share what is learnt on the way."""
 
-    def __init__(self, remote: Remote, needs: Needs) -> None:
-        self._remote, self._needs = remote, needs
+    def __init__(self, store: RegistryStore, needs: Needs) -> None:
+        self._store, self._remote, self._needs = store, store.remote, needs
         self._asks = False
         self._subject: Digest | None = None
 
     def rest(self) -> Iterator[tuple[str, Callable[[], Awaitable[Check]]]]:
         """What is tried once we are logged in."""
+        if self._needs.finds:
+            yield "list", self.find
         if self._needs.lists or self._needs.reads:
             yield "pull", self.pull
-        if self._needs.writes:
+        if self._needs.writes or self._needs.fills:
             yield "push", self.push
-        yield "catalog", self.catalog
-        yield "referrers", self.referrers
+        if not self._needs.finds:
+            yield "catalog", self.catalog
+        if self._needs.known:
+            yield "referrers", self.referrers
 
     async def reach(self) -> Check:
         """Names, routes, certificates, and that a registry answers."""
@@ -244,6 +258,16 @@ class _Probing:
             await self._remote.call(call, attempts=ATTEMPTS)
         return Check("log in", Verdict.OK, f"with the credentials of {credential.found}")
 
+    async def find(self) -> Check:
+        """List the repositories that a glob matches, as planning will; that is all of the list."""
+        glob = self._needs.finds or ""
+        found = await self._store.list_repositories(glob)
+        if not found:
+            cause = f"no repository matches {glob}"
+            return Check("list", Verdict.FAILED, cause, "check the rule's source")
+        noun = "repository matches" if len(found) == 1 else "repositories match"
+        return Check("list", Verdict.OK, f"{len(found):,} {noun} {glob}")
+
     async def pull(self) -> Check:
         """List one source and read one image, as far as the rules will."""
         done = []
@@ -262,6 +286,9 @@ class _Probing:
 
     async def push(self) -> Check:
         """Open an upload and cancel it: nothing stays."""
+        if self._needs.writes is None:
+            detail = "the repositories are known once the sources are listed"
+            return Check("push", Verdict.UNTRIED, detail, is_needed=False)
         repo, access = self._needs.writes or "", Access(self._needs.writes, push=True)
         subject = f"{self._remote.host}/{repo}"
         target = f"/v2/{repo}/blobs/uploads/"

@@ -7,9 +7,13 @@ learnt from the answers instead.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from imgmigrate.stores.registry.quotas import ALL, READS, USUAL, WRITES, Kind, Quota
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["SERVICES", "Quirks", "quirks_of"]
 
@@ -25,7 +29,11 @@ class Quirks:
     repository that does not exist ends with a cut connection, not with an answer. `quotas`
     are the requests that it counts together; each kind is in exactly one of them. `listing`
     is how its repositories are listed (`catalog.py`), and `listing_host` where; None: learnt.
-    A repository's name has at most `most_segments` there.
+    `region` and `account` are what a cloud's registry tells in its name; in a row,
+    `listing_host` may hold what the pattern names, in braces.
+    A repository's name has at most `most_segments` there. `deletes_tags`: a tag is deleted by
+    its name and nothing goes with it; elsewhere a placeholder is deleted by its digest, which
+    is right wherever deleting is offered at all.
     """
 
     api_host: str | None = None
@@ -38,8 +46,11 @@ class Quirks:
     most_tags: int | None = None
     listing: str | None = None
     listing_host: str | None = None
+    region: str | None = None
+    account: str | None = None
     most_segments: int | None = None
     cuts_absent: bool = False
+    deletes_tags: bool = False
     quotas: tuple[Quota, ...] = USUAL
 
 
@@ -64,6 +75,22 @@ _QUAY = (
     Quota(frozenset({Kind.OTHER}), rate=60),
 )
 
+_ECR_ROW = Quirks(
+    # A blob can be mounted only once a manifest in its repository names it.
+    mounts_need_manifest=True,
+    # A repository must exist: dotnet/sdk-container-builds#279.
+    cuts_absent=True,
+    quotas=_ECR,
+    # docs.aws.amazon.com/general/latest/gr/ecr.html
+    listing="ecr",
+    listing_host="api.ecr.{region}.amazonaws.com{cn}",
+)
+_ALIBABA_ROW = Quirks(
+    # alibabacloud.com/help/en/acr/developer-reference/api-cr-2018-12-01-endpoint
+    listing="alibaba",
+    listing_host="cr.{region}.aliyuncs.com",
+)
+
 _ROWS: tuple[tuple[re.Pattern[str], Quirks], ...] = (
     (
         # A manifest GET is a pull, and pulls are counted per six hours (docs.docker.com/usage).
@@ -80,10 +107,36 @@ _ROWS: tuple[tuple[re.Pattern[str], Quirks], ...] = (
         ),
     ),
     (
-        # A blob can be mounted only once a manifest in its repository names it. A repository
-        # must exist: dotnet/sdk-container-builds#279.
-        re.compile(r"[0-9]+\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?"),
-        Quirks(mounts_need_manifest=True, cuts_absent=True, quotas=_ECR),
+        re.compile(
+            r"(?P<account>[0-9]+)\.dkr\.ecr\."
+            r"(?P<region>[a-z0-9-]+)\.amazonaws\.com(?P<cn>\.cn)?"
+        ),
+        _ECR_ROW,
+    ),
+    (
+        re.compile(
+            r"(?P<account>[0-9]+)\.dkr\.ecr-fips\."
+            r"(?P<region>[a-z0-9-]+)\.amazonaws\.com(?P<cn>\.cn)?"
+        ),
+        replace(_ECR_ROW, listing_host="ecr-fips.{region}.amazonaws.com{cn}"),
+    ),
+    (
+        # Only their owners list public repositories (API of ECR Public: DescribeRepositories).
+        re.compile(r"public\.ecr\.aws"),
+        Quirks(listing="ecr-public"),
+    ),
+    (
+        # The Personal Edition's hosts, of old and of today.
+        re.compile(
+            r"(registry(-vpc|-internal)?|crpi-[a-z0-9]+(-vpc)?)"
+            r"\.(?P<region>[a-z0-9-]+)(\.personal\.cr)?\.aliyuncs\.com"
+        ),
+        _ALIBABA_ROW,
+    ),
+    (
+        # The Enterprise Edition's hosts begin with the instance's name.
+        re.compile(r"[a-z0-9-]+-registry(-vpc)?\.(?P<region>[a-z0-9-]+)\.cr\.aliyuncs\.com"),
+        _ALIBABA_ROW,
     ),
     (
         # Bodies above some 20 MB are answered 413 or cut (goharbor/harbor#23015).
@@ -93,13 +146,25 @@ _ROWS: tuple[tuple[re.Pattern[str], Quirks], ...] = (
     (
         # Of several PATCHes only the last is kept (swift-container-plugin#44).
         re.compile(r"ghcr\.io"),
-        Quirks(takes_chunks=False, quotas=_TOGETHER),
+        Quirks(
+            takes_chunks=False,
+            listing="github",
+            listing_host="api.github.com",
+            quotas=_TOGETHER,
+        ),
     ),
     (
         # Neither chunked uploads nor whole listings of more than 10,000 tags
-        # (cloud.google.com/artifact-registry/docs/docker: "limitations").
+        # (cloud.google.com/artifact-registry/docs/docker: "limitations"). No manifest is deleted
+        # while a tag names it, tags are by their names (GoogleCloudPlatform/gcr-cleaner).
         re.compile(r"[a-z0-9-]+-docker\.pkg\.dev|([a-z]+\.)?gcr\.io"),
-        Quirks(takes_chunks=False, most_tags=10_000, listing="google", quotas=_TOGETHER),
+        Quirks(
+            takes_chunks=False,
+            most_tags=10_000,
+            listing="google",
+            deletes_tags=True,
+            quotas=_TOGETHER,
+        ),
     ),
     (
         # Many requests a second end in 429 (quay/quay's nginx configuration).
@@ -115,4 +180,16 @@ SERVICES = {"harbor-registry": "harbor", "container_registry": "gitlab"}
 
 def quirks_of(host: str) -> Quirks:
     """Look up a registry by the host[:port] that users write."""
-    return next((row for pattern, row in _ROWS if pattern.fullmatch(host)), _NONE)
+    for pattern, row in _ROWS:
+        if (found := pattern.fullmatch(host)) is not None:
+            return _located(row, found.groupdict(""))
+    return _NONE
+
+
+def _located(row: Quirks, told: Mapping[str, str]) -> Quirks:
+    """Fill in what the name itself tells of where a registry is, and whose."""
+    if "region" not in told:
+        return row
+    place = row.listing_host.format(**told) if row.listing_host else None
+    account = told.get("account") or None
+    return replace(row, listing_host=place, region=told["region"], account=account)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -47,7 +48,6 @@ from imgmigrate.stores.registry.scheme import Scheme
 from imgmigrate.stores.registry.tokens import TokenServer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from imgmigrate.config.model import RegistryConfig
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.metering import OnRateLimit
     from imgmigrate.stores.registry.pacing import Clock
 
-__all__ = ["Admission", "Call", "Remote"]
+__all__ = ["Admission", "Call", "Remote", "Signing"]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # First without anything, then with a token, then with a renewed or a wider one.
@@ -66,6 +66,8 @@ _MOST_ROUNDS = 3
 MOST_WARNINGS = 20
 _WARNING = re.compile(r'\s*299 \S+ "((?:[^"\\]|\\.){1,4096})"')
 T = TypeVar("T")
+# Gives the headers that sign one attempt.
+Signing = Callable[[], Awaitable[Mapping[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +161,13 @@ class Remote:
 
         return await retrying(once, self._sink, self.timeouts, attempts=attempts)
 
-    async def ask(self, call: Call, authorization: str | None) -> Answer:
+    async def ask(
+        self, call: Call, authorization: str | None, *, sign: Signing | None = None
+    ) -> Answer:
         """Send with exactly this authorization to the host of a vendor's own API; read it whole.
 
         No challenge is answered and no redirect followed: whoever calls knows whom it asks.
+        What `sign` gives is sent too, anew with every attempt: a signature holds once.
         """
 
         async def once() -> Answer:
@@ -171,16 +176,17 @@ class Remote:
             if authorization is not None:
                 headers["Authorization"] = authorization
             body = Body.of(call.data) if call.data is not None else None
-            url = self._url(call)
-            request = Request(call.method, url, call.subject, self._trust, headers, body)
-            async with (
-                self.limits.request(Kind.LISTING) as passage,
-                await self._http.send(request) as answer,
-            ):
-                if answer.status in call.accepts:
-                    await answer.load(call.limit)
-                else:
-                    await answer.settle()
+            async with self.limits.request(Kind.LISTING) as passage:
+                # Not before it may be sent: a signature holds for minutes only.
+                if sign is not None:
+                    headers |= await sign()
+                url = self._url(call)
+                request = Request(call.method, url, call.subject, self._trust, headers, body)
+                async with await self._http.send(request) as answer:
+                    if answer.status in call.accepts:
+                        await answer.load(call.limit)
+                    else:
+                        await answer.settle()
             self._note(passage, answer)
             if answer.status not in call.accepts:
                 after = retry_after(answer.header("Retry-After"), self.timeouts.longest_pause)

@@ -34,6 +34,12 @@ class Pushes(Uploads):
     deletes: bool = True
     deletes_tags: bool = True
     tag_delete_refused: tuple[int, str] = (405, "UNSUPPORTED")
+    # The right that deleting needs.
+    delete_right: str = "delete"
+    # A tag takes its manifest along, and with that all its other tags.
+    tag_takes_manifest: bool = False
+    # A manifest is not deleted while a tag names it; the code that says so.
+    tagged_stay: str | None = None
 
     async def put_manifest(self, call: Call, repo: str, ref: str) -> web.StreamResponse:
         """Take a manifest if its digest, its type and all that it names are right."""
@@ -62,7 +68,7 @@ class Pushes(Uploads):
 
     async def delete_manifest(self, call: Call, repo: str, ref: str) -> web.StreamResponse:
         """Delete a tag, or a manifest with all its tags."""
-        self.authorise(call, (repo, "delete"))
+        self.authorise(call, (repo, self.delete_right))
         if not self.deletes:
             raise Refusal(405, "UNSUPPORTED", "The operation is unsupported.")
         found = self.storage.repositories.get(repo)
@@ -73,7 +79,9 @@ class Pushes(Uploads):
         digest = self.resolve(found, ref)
         if digest is None:
             raise self.unknown_manifest(repo, ref)
-        if ":" in ref:
+        if ":" in ref and self.tagged_stay and digest in found.tags.values():
+            raise Refusal(400, self.tagged_stay, "the manifest is still tagged")
+        if ":" in ref or self.tag_takes_manifest:
             del found.manifests[digest]
             found.tags = {tag: one for tag, one in found.tags.items() if one != digest}
         else:

@@ -242,6 +242,76 @@ def test_needs_are_the_first_of_each_kind(tmp_path: Path) -> None:
     assert (found["x.io"].writes, found["x.io"].roles) == ("a", ("destination",))
 
 
+async def test_globs_are_listed_and_where_they_lead_is_logged_in_to(tmp_path: Path) -> None:
+    """Nothing is pushed under a name that nobody knows yet; the list is what planning needs."""
+    async with seeded() as source, seeded() as target:
+        registries = entries((source, ME, ME.password), (target, ME, ME.password))
+        rule = f"{{source: '{source.host}/team/**', destination: '{target.host}/{{repository}}'}}"
+        reports = await probe_all(config_of(tmp_path, rule, registries=registries), sink=NoSink())
+        found = {report.host: report for report in reports}
+        assert verdicts(found[source.host]) == {"reach": "ok", "log in": "ok", "list": "ok"}
+        assert "1 repository matches team/**" in detail(found[source.host], "list")
+        assert found[source.host].roles == ("source",)
+        assert verdicts(found[target.host]) == {
+            "reach": "ok",
+            "log in": "ok",
+            "push": "not tried",
+            "catalog": "ok",
+        }
+        assert found[target.host].roles == ("destination",)
+        assert all(report.works for report in reports)
+        assert target.count("POST", "") == 0
+
+
+@pytest.mark.parametrize(
+    ("glob", "status", "reason"),
+    [
+        ("team/**", 404, "not found (404)"),
+        ("team/**", 403, "name its repositories one by one"),
+        ("none/**", None, "no repository matches none/**"),
+    ],
+)
+async def test_glob_that_finds_nothing_breaks_a_report(
+    tmp_path: Path, glob: str, status: int | None, reason: str
+) -> None:
+    """What cannot be listed cannot be planned."""
+    async with seeded() as registry:
+        if status is not None:
+            registry.fail("GET", "_catalog", status=status)
+        rule = f"{{source: '{registry.host}/{glob}', destination: 'oci:out/{{repository}}'}}"
+        config = config_of(tmp_path, rule, registries=entries((registry, ME, ME.password)))
+        report = await one(config)
+        assert verdicts(report) == {"reach": "ok", "log in": "ok", "list": "failed"}
+        assert reason in detail(report, "list")
+        assert not report.works
+
+
+async def test_glob_is_not_listed_with_a_wrong_password(tmp_path: Path) -> None:
+    """What cannot work after a failure is not tried."""
+    async with seeded() as registry:
+        rule = f"{{source: '{registry.host}/**', destination: 'oci:out/{{repository}}'}}"
+        config = config_of(tmp_path, rule, registries=entries((registry, ME, "wrong")))
+        assert verdicts(await one(config)) == {
+            "reach": "ok",
+            "log in": "failed",
+            "list": "not tried",
+        }
+        assert registry.count("GET", "_catalog") == 0
+
+
+def test_needs_of_globs_stand_beside_those_of_named_repositories(tmp_path: Path) -> None:
+    """One registry is one report, whatever the rules name there."""
+    config = config_of(
+        tmp_path,
+        "{source: 'q.io/team/*', destination: 'x.io/{name}'}",
+        "{source: q.io/b, destination: x.io/b}",
+    )
+    found = {needs.host: needs for needs in needs_of(config)}
+    assert (found["q.io"].finds, found["q.io"].lists) == ("team/*", "b")
+    assert (found["x.io"].fills, found["x.io"].writes) == ("any", "b")
+    assert found["q.io"].sample == "b"
+
+
 def test_only_what_is_needed_can_break_a_report() -> None:
     """A catalog that fails is told, and is nobody's trouble."""
     failed = probe.Check("catalog", Verdict.FAILED, is_needed=False)

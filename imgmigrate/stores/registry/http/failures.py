@@ -65,6 +65,20 @@ _HINTS: Mapping[str, str] = {
 
 
 _NO_TLS = "does not speak TLS"
+# Alibaba Cloud, to what aiohttp sends again where a connection broke: it needs a new signature.
+_NONCE_USED = "SignatureNonceUsed"
+# Registries, then the APIs of AWS and of Alibaba Cloud, which answer 400.
+_THROTTLED = frozenset(
+    {
+        "TOOMANYREQUESTS",
+        "TOO_MANY_REQUEST",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "Throttling",
+        "Throttling.Api",
+        "Throttling.User",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +102,12 @@ def diagnose(body: bytes) -> Diagnosis:
     first = next(telling, entries[0])
     if not isinstance(first, dict):
         return Diagnosis()
-    message = (
-        _text(first, "message") or _text(first, "details") or _text(first, "error_description")
-    )
-    return Diagnosis(_text(first, "code") or _text(first, "error"), message)
+    keys = ("message", "details", "error_description", "Message")
+    message = next((text for key in keys if (text := _text(first, key))), None)
+    # AWS names a type, perhaps in a namespace; Alibaba Cloud writes its keys in capitals.
+    kind = (_text(first, "__type") or "").rpartition("#")[2]
+    code = _text(first, "code") or _text(first, "error") or kind or _text(first, "Code")
+    return Diagnosis(code, message)
 
 
 def failure(
@@ -222,9 +238,9 @@ def _is_header_too_large(body: bytes) -> bool:
 
 
 def _kind(status: int, found: Diagnosis) -> type[StoreError]:
-    if status == 429 or found.code in ("TOOMANYREQUESTS", "TOO_MANY_REQUEST"):
+    if status == 429 or found.code in _THROTTLED:
         return RateLimited
-    if status in TRANSIENT:
+    if status in TRANSIENT or found.code == _NONCE_USED:
         return TransientError
     if status == 401:
         return AuthenticationError

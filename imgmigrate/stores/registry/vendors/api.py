@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.errors import ProtocolError
 from imgmigrate.oci.bounds import refuse_bomb
 from imgmigrate.stores.registry.access import Access
+from imgmigrate.stores.registry.challenges import parse_challenges
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
 from imgmigrate.stores.registry.http.urls import next_link, same_origin
 from imgmigrate.stores.registry.remote import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from imgmigrate.stores.registry.http.session import Answer
     from imgmigrate.stores.registry.remote import Remote
 
-__all__ = ["PAGE", "Api", "after_link", "entries"]
+__all__ = ["PAGE", "Api", "after_link", "api_root", "challenge_of", "entries"]
 
-# The most that Harbor, GitLab and Docker Hub give at once.
+# The most that Harbor, GitLab, GitHub, Docker Hub, ECR and ACR give at once.
 PAGE = 100
 # A million repositories; a server that goes on and on is an attack.
 MOST_PAGES = 10_000
@@ -36,11 +38,16 @@ MOST_ELEMENTS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The API at `root`, `scheme://host[:port]`, asked on behalf of a registry."""
+    """The API at `root`, `scheme://host[:port]`, asked on behalf of a registry.
+
+    `sign` makes the headers that sign a request, of its method, URL and body, where that is
+    what the API wants instead of an authorization.
+    """
 
     remote: Remote
     root: str
     authorization: str | None = None
+    sign: Callable[[str, str, bytes], Awaitable[Mapping[str, str]]] | None = None
 
     @property
     def subject(self) -> str:
@@ -51,12 +58,22 @@ class Api:
         self, target: str, *, data: Mapping[str, str] | None = None
     ) -> tuple[Any, Answer]:
         """Ask for one document; `data` is posted as JSON."""
-        body, headers = None, {"Accept": "application/json", "X-Is-Resource-Name": "true"}
-        if data is not None:
-            body = json.dumps(data).encode()
-            headers["Content-Type"] = "application/json"
+        if data is None:
+            return await self.send("GET", target)
+        body = json.dumps(data).encode()
+        return await self.send("POST", target, body, {"Content-Type": "application/json"})
+
+    async def send(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        extra: Mapping[str, str] | None = None,
+    ) -> tuple[Any, Answer]:
+        """Send one request, with `extra` headers, and read the document that it is answered."""
+        headers = {"Accept": "application/json", "X-Is-Resource-Name": "true", **(extra or {})}
         url = f"{self.root}{target}" if target.startswith("/") else target
-        method = "GET" if body is None else "POST"
+        sign = partial(self.sign, method, url, body or b"") if self.sign else None
         call = Call(
             method,
             url,
@@ -67,7 +84,7 @@ class Api:
             limit=TAGS_BODY,
             document=True,
         )
-        answer = await self.remote.ask(call, self.authorization)
+        answer = await self.remote.ask(call, self.authorization, sign=sign)
         try:
             refuse_bomb(answer.body, MOST_ELEMENTS)
             return json.loads(answer.body), answer
@@ -80,23 +97,39 @@ class Api:
         names: Callable[[Any], Iterable[str]],
         following: Callable[[Any, Answer], str | None],
     ) -> list[str]:
-        """Collect the names of every page; ProtocolError if the pages do not end."""
+        """Collect the names of every page; ProtocolError if the pages do not end.
+
+        What is `following` a page is a target at the API's origin.
+        """
+
+        def followed(document: Any, answer: Answer) -> str | None:
+            return self._followed(answer, following(document, answer))
+
+        return await self.collect(target, self.get, names, followed)
+
+    async def collect(
+        self,
+        first: str,
+        ask: Callable[[str], Awaitable[tuple[Any, Answer]]],
+        names: Callable[[Any], Iterable[str]],
+        following: Callable[[Any, Answer], str | None],
+    ) -> list[str]:
+        """Collect the names of every page as `walk` does; `ask` gets a page by what names it."""
         found: dict[str, None] = {}
         visited: set[str] = set()
-        following_target: str | None = target
-        while following_target is not None:
-            if following_target in visited or len(visited) >= MOST_PAGES:
+        page: str | None = first
+        while page is not None:
+            if page in visited or len(visited) >= MOST_PAGES:
                 raise ProtocolError(self.subject, "its pages do not end")
-            visited.add(following_target)
-            document, answer = await self.get(following_target)
+            visited.add(page)
+            document, answer = await ask(page)
             try:
                 found |= dict.fromkeys(names(document))
-                link = following(document, answer)
-            except (LookupError, TypeError, AttributeError):
+                page = following(document, answer)
+            except (LookupError, TypeError, ValueError, AttributeError):
                 raise ProtocolError(self.subject, "its answer is not a list of them") from None
             if len(found) > MOST_NAMES:
                 raise ProtocolError(self.subject, "its pages do not end")
-            following_target = self._followed(answer, link)
         return list(found)
 
     def _followed(self, answer: Answer, link: str | None) -> str | None:
@@ -112,6 +145,22 @@ class Api:
         if isinstance(stated, int) and found < stated:
             cause = f"it lists {found} of {stated} repositories"
             raise ProtocolError(self.subject, cause, hint="run the same command again")
+
+
+def api_root(remote: Remote) -> str:
+    """Where a vendor's own API is: at a host of its own, with TLS always, or at the registry."""
+    place = remote.quirks.listing_host
+    return f"https://{place}" if place else remote.origin
+
+
+async def challenge_of(remote: Remote) -> tuple[str, str]:
+    """The service and the realm that the registry's challenges name; empty where none does."""
+    pong = await remote.auth.greet()
+    service = realm = ""
+    for challenge in parse_challenges(pong.headers("WWW-Authenticate")):
+        service = service or challenge.get("service") or ""
+        realm = realm or challenge.get("realm") or ""
+    return service, remote.resolve(remote.host, pong.url, realm) if realm else ""
 
 
 def after_link(_: Any, answer: Answer) -> str | None:

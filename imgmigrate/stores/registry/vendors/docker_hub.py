@@ -6,10 +6,10 @@ Private ones are listed for who logs in there, which gives a token for this API 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from imgmigrate.errors import ProtocolError, Rejected, hide
-from imgmigrate.stores.registry.vendors.api import PAGE, Api, entries
+from imgmigrate.stores.registry.vendors.api import PAGE, Api, api_root, entries
 
 if TYPE_CHECKING:
     from imgmigrate.stores.registry.http.session import Answer
@@ -20,7 +20,7 @@ __all__ = ["list_below"]
 
 async def list_below(remote: Remote, segments: tuple[str, ...]) -> list[str]:
     """List the repositories of a namespace."""
-    api = Api(remote, _root(remote))
+    api = Api(remote, api_root(remote))
     if not segments:
         hint = f"name the namespace: {remote.host}/NAMESPACE/*"
         raise Rejected(api.subject, "it lists no more than one namespace", hint=hint)
@@ -40,11 +40,6 @@ async def list_below(remote: Remote, segments: tuple[str, ...]) -> list[str]:
     found = await api.walk(target, names, following)
     api.check_count(stated[-1], len(found))
     return found
-
-
-def _root(remote: Remote) -> str:
-    parts = urlsplit(remote.origin)
-    return f"{parts.scheme}://{remote.quirks.listing_host or parts.netloc}"
 
 
 async def _authorization(api: Api, namespace: str) -> str | None:

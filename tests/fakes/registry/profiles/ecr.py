@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from typing import TYPE_CHECKING
+
+from aiohttp import web
 
 from tests.fakes.registry.access import User
 from tests.fakes.registry.calls import Call, HungUp, Refusal
 from tests.fakes.registry.pushes import entries_of
 from tests.fakes.registry.server import FakeRegistry
+from tests.fakes.registry.signatures import is_signed_for_aws
 from tests.support.images import parse
 
 if TYPE_CHECKING:
     from tests.fakes.registry.storage import Session
 
 ACCOUNT = "123456789012"
+REGION = "eu-west-1"
+TARGET = "AmazonEC2ContainerRegistry_V20150921.DescribeRepositories"
 
 
 class Ecr(FakeRegistry):
     """A private registry of Amazon ECR."""
 
-    vendor_host = f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com"
+    vendor_host = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
     scheme = "basic"
     user = User("AWS", "Secret-of-Amazon-1")
     default_page = 100
@@ -36,6 +42,34 @@ class Ecr(FakeRegistry):
     referrers_api = True
     # Uploads to a repository that is not there are cut, not answered (sdk-container-builds#279).
     cuts_absent: bool = False
+    # What signs requests to its API.
+    access_key = ("AKIAFAKEFAKEFAKE", "Secret-of-the-Key-1")
+    # What the API answers to everything: a status, a type and a message; None: what it should.
+    api_refusal: tuple[int, str, str] | None = None
+
+    async def answer(self, call: Call) -> web.StreamResponse:
+        """Answer ECR's API too, which is at api.ecr.REGION.amazonaws.com."""
+        if call.path != "/" or "X-Amz-Target" not in call.request.headers:
+            return await super().answer(call)
+        body = b"".join([piece async for piece in self.read_body(call)])
+        if not is_signed_for_aws(call, body, self.access_key, REGION, "ecr"):
+            return _refusal(400, "InvalidSignatureException", "The signature does not match")
+        if self.api_refusal is not None:
+            return _refusal(*self.api_refusal)
+        wanted = json.loads(body)
+        if call.request.headers["X-Amz-Target"] != TARGET or wanted["registryId"] != ACCOUNT:
+            return _refusal(400, "InvalidParameterException", "another registry")
+        names = sorted(self.storage.repositories)
+        start = self.storage.cursors[wanted["nextToken"]] if "nextToken" in wanted else 0
+        end = start + min(wanted.get("maxResults", 100), 100)
+        page = [
+            {"repositoryName": name, "registryId": ACCOUNT, "repositoryUri": f"{self.host}/{name}"}
+            for name in names[start:end]
+        ]
+        document: dict[str, object] = {"repositories": page}
+        if end < len(names):
+            document["nextToken"] = self.cursor(names, end)
+        return web.json_response(document, content_type="application/x-amz-json-1.1")
 
     def check_place(self, call: Call, repo: str) -> None:
         """Refuse a push to a repository that nobody has created (protocol 3.6)."""
@@ -80,3 +114,9 @@ class Ecr(FakeRegistry):
         """Say that a tag may not be put again (protocol 3.6)."""
         message = f"The image tag '{tag}' already exists in the '{repo}' repository and cannot be"
         return Refusal(400, "TAG_INVALID", f"{message} overwritten because it is immutable.")
+
+
+def _refusal(status: int, kind: str, message: str) -> web.Response:
+    """Say no as AWS's JSON APIs do."""
+    document = {"__type": kind, "message": message}
+    return web.json_response(document, status=status, content_type="application/x-amz-json-1.1")

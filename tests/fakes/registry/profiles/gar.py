@@ -27,6 +27,8 @@ class Gar(FakeRegistry):
     location_padding = 6 * 1024
     # Mounts are seldom fulfilled (ggcr#1846): the upload session that comes instead is to be used.
     mount_status = 202
+    # Tags go first (GoogleCloudPlatform/gcr-cleaner).
+    tagged_stay = "GOOGLE_MANIFEST_DANGLING_TAG"
     # So many manifest reads that fail are answered 200 with a page (gardener/cc-utils#1557).
     lying_pages: int = 0
 

@@ -56,6 +56,9 @@ class Quay(FakeRegistry):
             document["next_page"] = str(start + 100)
         return web.json_response(document)
 
+    # quay/quay: endpoints/v2/manifest.py.
+    delete_right = "push"
+
     def granted(self, user: User | None, repo: str, asked: frozenset[str]) -> set[str]:
         """Asking for `delete` makes the token worthless (containers/image)."""
         if "delete" in asked or not self.has_namespace(repo):
