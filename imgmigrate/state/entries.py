@@ -9,14 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-# Pydantic needs it at run time.
-from imgmigrate.oci.reference import Digest  # noqa: TC001
+# Pydantic needs them at run time.
+from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
 from imgmigrate.state.record import RECORDS, ImageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Begin", "Claims", "Conflict", "End", "Entry", "Intent", "Remove", "decode", "encode"]
+__all__ = [
+    "Begin",
+    "Claims",
+    "Conflict",
+    "End",
+    "Entry",
+    "Intent",
+    "Move",
+    "Protect",
+    "Remove",
+    "Unprotect",
+    "decode",
+    "encode",
+]
 
 
 class _Frozen(BaseModel):
@@ -35,6 +48,7 @@ class Begin(_Frozen):
     pid: int
     host: str
     lineage: str | None = None
+    rows: int | None = None
 
 
 class Intent(_Frozen):
@@ -65,6 +79,25 @@ class Remove(_Frozen):
     address: str
 
 
+class Move(_Frozen):
+    """The record got another address by `state mv`, and every claim with it."""
+
+    address: str
+    to: Reference
+
+
+class Protect(_Frozen):
+    """The config protected the address while its record was there."""
+
+    address: str
+
+
+class Unprotect(_Frozen):
+    """The record's protection was lifted by `state unprotect`."""
+
+    address: str
+
+
 class End(_Frozen):
     """A run ends."""
 
@@ -73,7 +106,7 @@ class End(_Frozen):
     counts: dict[str, int]
 
 
-Entry = Begin | Claims | ImageRecord | Conflict | Remove | End
+Entry = Begin | Claims | ImageRecord | Conflict | Remove | Move | Protect | Unprotect | End
 
 _KINDS: Mapping[str, type[Entry]] = {
     "begin": Begin,
@@ -81,6 +114,9 @@ _KINDS: Mapping[str, type[Entry]] = {
     "record": ImageRecord,
     "conflict": Conflict,
     "remove": Remove,
+    "move": Move,
+    "protect": Protect,
+    "unprotect": Unprotect,
     "end": End,
 }
 _NAMES = {model: kind for kind, model in _KINDS.items()}

@@ -155,10 +155,10 @@ def _restore(places: Places) -> str:
     if snapshots:
         newest = f"the newest backup is {snapshots[-1]}"
     elif journals:
-        newest = f"what it was made from is {journals[-1]}"
+        newest = f"what it was made of is {journals[-1]}"
     else:
         return "there is no backup of it; restore the folder from your own"
-    return f"{newest}; journals that followed it are beside it: restore both, or your own backup"
+    return f"{newest}; imgmigrate state repair --dry-run shows what it gives back"
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

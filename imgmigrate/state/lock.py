@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import getpass
 import os
 import socket
@@ -30,6 +31,8 @@ __all__ = ["Holder", "StateLock", "now", "timestamp"]
 
 # How often a waiter looks again, in seconds: a lock is held for minutes.
 POLL = 0.1
+# Seconds after which a refused lock is tried once more: `is_held` may have been looking.
+SECOND_LOOK = 0.01
 
 
 def now() -> datetime:
@@ -100,6 +103,26 @@ class StateLock:
                 self._info.unlink()
             self._lock.release()
 
+    def is_held(self) -> bool:
+        """Tell whether some process holds the lock, without a writer being refused for it.
+
+        It is shared with other lookers for microseconds; whoever wants it tries twice.
+        """
+        try:
+            descriptor = os.open(self._folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            # A file system without such locks: then only the file says something.
+            return self.holder() is not None
+        finally:
+            os.close(descriptor)
+        return False
+
     def holder(self) -> Holder | None:
         """Read who holds, or last held, the lock; None if nobody said so."""
         try:
@@ -109,7 +132,7 @@ class StateLock:
 
     async def _acquire(self, timeout: float) -> None:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
+        deadline = loop.time() + max(timeout, SECOND_LOOK)
         while not self._try():
             left = deadline - loop.time()
             if left <= 0:

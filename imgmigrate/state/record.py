@@ -73,11 +73,23 @@ class ImageRecord:
     run: _Word
     plan_id: _Word
     status: Status = Status.LIVE
+    # What the run did, as its plan's rows say it; None in records of earlier versions.
+    action: _Word | None = None
+    # Set by apply where the config protects the address; lifted by `state unprotect` alone.
+    protected: bool = False
 
     @property
     def is_live(self) -> bool:
         """Tell a live record from a tombstone."""
         return self.status is Status.LIVE
+
+    @property
+    def keeps_previous(self) -> bool:
+        """Tell whether it is what `keep_previous` made: a tag of its own repository's digest.
+
+        No rule asks for such a tag, and none lets it go.
+        """
+        return self.source.reference.repository == self.address.repository
 
 
 # Reads and writes records as JSON.
@@ -93,7 +105,11 @@ class Claim(_Frozen):
 
 
 class Run(_Frozen):
-    """One apply: which plan, when, and how the history looked when it began and ended."""
+    """One apply: which plan, when, and how the history looked when it began and ended.
+
+    `rows` is how many rows it set out to do, `done` and `conflicts` how many of them have been
+    journaled, the last of them at `last_at`. `counts` are its own words at its end.
+    """
 
     run: str
     plan_id: str
@@ -104,6 +120,18 @@ class Run(_Frozen):
     end_sequence: int | None = None
     end_head: str | None = None
     counts: dict[str, int] = {}
+    command: str = ""
+    pid: int | None = None
+    host: str = ""
+    rows: int | None = None
+    done: int = 0
+    conflicts: int = 0
+    last_at: str | None = None
+
+    @property
+    def left(self) -> int | None:
+        """How many rows are neither done nor conflicts; None if that was never said."""
+        return None if self.rows is None else max(0, self.rows - self.done - self.conflicts)
 
 
 @dataclass(frozen=True, slots=True)

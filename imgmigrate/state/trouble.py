@@ -52,8 +52,8 @@ def damaged_journal(path: Path, damage: Damage) -> StateError:
     return damaged(
         path,
         f"damaged at line {damage.line}, byte {damage.offset}: {damage.cause}",
-        "restore the file from your own backup; if there is none, keep a copy, cut the file at"
-        " this byte, and plan again: images recorded after it will show as adopt or conflict",
+        "restore the file from your own backup; or imgmigrate state repair --dry-run shows what"
+        " a cut at this byte would lose",
     )
 
 

@@ -5,10 +5,20 @@ Pure. A line costs O(1), however many records there are; `state()` copies nothin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.state.entries import Begin, Claims, Conflict, End, Intent, Remove
+from imgmigrate.state.entries import (
+    Begin,
+    Claims,
+    Conflict,
+    End,
+    Intent,
+    Move,
+    Protect,
+    Remove,
+    Unprotect,
+)
 from imgmigrate.state.record import ImageRecord, Run, State, Status
 
 if TYPE_CHECKING:
@@ -52,14 +62,24 @@ class View:
                 # A forget writes nothing, so it settles no claim (DESIGN section 5).
                 if entry.status is not Status.FORGOTTEN:
                     self._settle(address)
+                self._count(entry.run, at=entry.at, done=1)
             case Claims(run=run, claims=claims):
                 for intent in claims:
                     self.claim(run, intent)
             case Conflict(run=run, address=address):
                 self._settle(address, run)
+                self._count(run, conflicts=1)
             case Remove(address=address):
                 self.records.pop(address, None)
                 self._settle(address)
+            case Move(address=address, to=to):
+                self._move(address, to, sequence)
+            case Protect(address=address):
+                if address in self.records:
+                    self.records[address] = replace(self.records[address], protected=True)
+            case Unprotect(address=address):
+                if address in self.records:
+                    self.records[address] = replace(self.records[address], protected=False)
             case Begin():
                 self._begin(entry)
             case End():
@@ -93,6 +113,10 @@ class View:
                 began_at=entry.at,
                 sequence=self.sequence,
                 head=self.head,
+                command=entry.command,
+                pid=entry.pid,
+                host=entry.host,
+                rows=entry.rows,
             )
         )
         del self.runs[:-KEPT_RUNS]
@@ -102,6 +126,28 @@ class View:
         for index, run in enumerate(self.runs):
             if run.run == entry.run:
                 self.runs[index] = run.model_copy(update={**ended, "counts": entry.counts})
+
+    def _count(self, name: str, at: str | None = None, done: int = 0, conflicts: int = 0) -> None:
+        """Note the progress of the run that is going on; the lock allows only one."""
+        run = self.runs[-1] if self.runs else None
+        if run is None or run.run != name or run.ended_at is not None:
+            return
+        counted: dict[str, Any] = {
+            "done": run.done + done,
+            "conflicts": run.conflicts + conflicts,
+            "last_at": at or run.last_at,
+        }
+        self.runs[-1] = run.model_copy(update=counted)
+
+    def _move(self, address: str, to: Reference, sequence: int) -> None:
+        if address == str(to):
+            return
+        record = self.records.pop(address, None)
+        if record is not None:
+            self.records[str(to)] = replace(record, address=to, sequence=sequence)
+        for run, intent in self._open.get(address, {}).items():
+            self.claim(run, intent.model_copy(update={"address": str(to)}))
+        self._settle(address)
 
     def _settle(self, address: str, run: str | None = None) -> None:
         claims = self._open.get(address)

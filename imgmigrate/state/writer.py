@@ -14,8 +14,20 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from imgmigrate.errors import redact
 from imgmigrate.state.compaction import compact
-from imgmigrate.state.entries import Begin, Claims, Conflict, End, Intent, Remove, encode
+from imgmigrate.state.entries import (
+    Begin,
+    Claims,
+    Conflict,
+    End,
+    Intent,
+    Move,
+    Protect,
+    Remove,
+    Unprotect,
+    encode,
+)
 from imgmigrate.state.lock import now, timestamp
 from imgmigrate.state.trouble import explain
 
@@ -61,10 +73,12 @@ class Writer:
         """The state with every line written so far; its records and claims stay live."""
         return self._view.state()
 
-    async def begin(self, run: str, plan_id: str, claims: Sequence[Claim]) -> None:
+    async def begin(
+        self, run: str, plan_id: str, claims: Sequence[Claim], *, rows: int | None = None
+    ) -> None:
         """Begin a run; on return its claims are durable, so its first tag may be written.
 
-        The first run of a state gives it its lineage.
+        `rows` is how many it sets out to do. The first run of a state gives it its lineage.
         """
         if self._journal.size > LONGEST_JOURNAL:
             await self._compact()
@@ -72,10 +86,11 @@ class Writer:
             run=run,
             plan_id=plan_id,
             at=timestamp(self._clock()),
-            command=self._command,
+            command=redact(self._command),
             pid=os.getpid(),
             host=socket.gethostname(),
             lineage=None if self._view.lineage else str(uuid.uuid4()),
+            rows=rows,
         )
         await self._append(self._run)
         for batch in _batches(claims):
@@ -109,6 +124,32 @@ class Writer:
         for address in addresses:
             if self._view.knows(address):
                 await self._append(Remove(address=str(address)))
+        await self._journal.flush()
+
+    async def move(self, pairs: Sequence[tuple[Reference, Reference]]) -> None:
+        """Give records other addresses, with the claims on them; unknown ones are ignored.
+
+        What was recorded at a new address is replaced: the caller has looked.
+        """
+        for old, new in pairs:
+            if self._view.knows(old):
+                await self._append(Move(address=str(old), to=new))
+        await self._journal.flush()
+
+    async def protect(self, addresses: Sequence[Reference]) -> None:
+        """Note that records are protected; those that are already are left as they are."""
+        for address in addresses:
+            record = self.state.record(address)
+            if record is not None and not record.protected:
+                await self._append(Protect(address=str(address)))
+        await self._journal.flush()
+
+    async def unprotect(self, addresses: Sequence[Reference]) -> None:
+        """Lift the protection of records; those without one are left as they are."""
+        for address in addresses:
+            record = self.state.record(address)
+            if record is not None and record.protected:
+                await self._append(Unprotect(address=str(address)))
         await self._journal.flush()
 
     async def end(self, counts: Mapping[str, int]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -121,3 +123,42 @@ async def test_a_killed_holder_leaves_the_lock_free(tmp_path: Path) -> None:
         holder = lock(tmp_path).holder()
     assert holder
     assert holder.command == "another"
+
+
+async def test_looking_does_not_disturb(tmp_path: Path) -> None:
+    """Whether it is held can be asked without taking it, also where there is no lock yet."""
+    assert not lock(tmp_path).is_held()
+    async with lock(tmp_path).held("apply"):
+        assert lock(tmp_path).is_held()
+        assert lock(tmp_path).holder()
+    assert not lock(tmp_path).is_held()
+
+
+async def test_a_looker_costs_nobody_the_lock(tmp_path: Path) -> None:
+    """Whoever wants the lock at the moment of a look tries again and gets it."""
+    (tmp_path / "lock").touch()
+    looking = os.open(tmp_path / "lock", os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    asyncio.get_running_loop().call_soon(os.close, looking)
+    async with lock(tmp_path).held("apply"):
+        assert lock(tmp_path).is_held()
+
+
+@pytest.mark.parametrize(
+    ("environment", "page"),
+    [
+        ({"CI_JOB_URL": "https://gitlab/j/1"}, "https://gitlab/j/1"),
+        ({"BUILD_URL": "https://jenkins/1/"}, "https://jenkins/1/"),
+        ({"GITHUB_SERVER_URL": "https://git", "GITHUB_REPOSITORY": "a/b"}, None),
+        ({}, None),
+    ],
+)
+def test_each_ci_system_names_its_job(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], page: str | None
+) -> None:
+    """GitLab and Jenkins say it; a part of GitHub's is not enough."""
+    for name in ("CI_JOB_URL", "BUILD_URL", "GITHUB_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert Holder.me("apply", NOON).job == page

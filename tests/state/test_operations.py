@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
@@ -20,6 +21,8 @@ OPERATIONS = st.lists(
         st.tuples(st.just("record"), NAMES, CONTENTS, st.sampled_from(Status)),
         st.tuples(st.just("conflict"), NAMES),
         st.tuples(st.just("remove"), st.lists(NAMES, max_size=2)),
+        st.tuples(st.just("move"), NAMES, NAMES),
+        st.tuples(st.just("unprotect"), st.lists(NAMES, max_size=2)),
         st.tuples(st.just("end")),
         st.tuples(st.just("reopen")),
     ),
@@ -46,11 +49,16 @@ async def carry_out(folder: Path, operations: list[tuple[object, ...]]) -> None:
                     case "begin", [list(claims)]:
                         await writer.begin(f"run-{number}", PLAN, [claim(*each) for each in claims])
                     case "record", [str(name), str(content), Status() as status]:
-                        await writer.record(draft(name, content, status))
+                        record = draft(name, content, status)
+                        await writer.record(replace(record, protected=content == "1"))
                     case "conflict", [str(name)]:
                         await writer.conflict(address(name))
                     case "remove", [list(names)]:
                         await writer.remove([address(name) for name in names])
+                    case "move", [str(old), str(new)]:
+                        await writer.move([(address(old), address(new))])
+                    case "unprotect", [list(names)]:
+                        await writer.unprotect([address(name) for name in names])
                     case "end", []:
                         await writer.end({"applied": number})
                     case _:

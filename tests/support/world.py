@@ -10,8 +10,9 @@ from imgmigrate.applying import apply
 from imgmigrate.applying.apply import ApplyOptions, apply_plan
 from imgmigrate.config.load import load_config
 from imgmigrate.plan import Plan, decode_plan
-from imgmigrate.planning import planner
+from imgmigrate.planning import planner, rollback
 from imgmigrate.planning.planner import PlanOptions, make_plan
+from imgmigrate.planning.rollback import RollbackOptions, make_rollback
 from imgmigrate.state.backends.local import LocalState
 from tests.fakes.memory import MemoryStore, MemoryStores, image
 
@@ -50,6 +51,7 @@ class World:
         default_factory=lambda: MemoryStores({OLD: MemoryStore(OLD), NEW: MemoryStore(NEW)})
     )
     rules: str = RULE
+    extra: str = ""
     sink: Recorder = field(default_factory=Recorder)
 
     @property
@@ -63,7 +65,7 @@ class World:
     @property
     def config(self) -> Config:
         path = self.folder / "imgmigrate.yaml"
-        path.write_text(f"version: 1\nimages:\n{self.rules}\n")
+        path.write_text(f"version: 1\nimages:\n{self.rules}\n{self.extra}")
         return load_config(path, environ={})
 
     @property
@@ -79,6 +81,12 @@ class World:
         """Plan, and read the plan back as from its file."""
         plan = await make_plan(self.config, PlanOptions(**options), sink=self.sink)
         assert decode_plan(plan.encode(), "plan.out") == plan
+        return plan
+
+    async def rollback(self, what: str | Plan, **options: Any) -> Plan:
+        """Plan the way back, and read the plan back as from its file."""
+        plan = await make_rollback(self.config, what, RollbackOptions(**options), sink=self.sink)
+        assert decode_plan(plan.encode(), "back.out") == plan
         return plan
 
     async def apply(self, plan: Plan, **options: Any) -> RunFinished:
@@ -99,6 +107,7 @@ def make_world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         yield world.stores
 
     monkeypatch.setattr(planner, "open_stores", open_memory)
+    monkeypatch.setattr(rollback, "open_stores", open_memory)
     monkeypatch.setattr(apply, "open_stores", open_memory)
     return world
 

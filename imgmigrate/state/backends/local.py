@@ -16,6 +16,7 @@ from imgmigrate.state.appender import Appender
 from imgmigrate.state.compaction import Places, retire_journal, save_torn
 from imgmigrate.state.loading import fingerprint, history, load
 from imgmigrate.state.lock import StateLock, now
+from imgmigrate.state.repair import mend, survey
 from imgmigrate.state.trouble import unwritable
 from imgmigrate.state.writer import Writer
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.state.loading import Loaded
+    from imgmigrate.state.lock import Holder
     from imgmigrate.state.record import State
+    from imgmigrate.state.repair import Survey
     from imgmigrate.state.view import View
 
 __all__ = ["LocalState"]
@@ -77,8 +80,7 @@ class LocalState:
             make_folder(self.folder)
         except OSError as error:
             raise unwritable(self.folder, error) from None
-        lock = StateLock(self.folder, clock=self._clock)
-        async with lock.held(command, timeout=lock_timeout):
+        async with self._lock().held(command, timeout=lock_timeout):
             view, journal = await in_thread(self._open)
             writer = Writer(self._places, view, journal, command=command, clock=self._clock)
             try:
@@ -89,6 +91,49 @@ class LocalState:
                     await writer.close()
                 raise
             await writer.close()
+
+    def survey(self) -> Survey:
+        """Say what is wrong with the files and what a repair would make of them, without a lock.
+
+        StateError where nothing can be had back, or only another version may touch them.
+        """
+        for _ in range(READ_ATTEMPTS):
+            before = fingerprint(self._places)
+            found = survey(self._places)
+            if fingerprint(self._places) == before:
+                return found
+        return survey(self._places)
+
+    async def repair(
+        self, seen: Survey, *, command: str, lock_timeout: float = 0
+    ) -> tuple[Path, ...]:
+        """Do what a survey said; return where the bytes that were taken away are kept.
+
+        StateError if the files no longer are as they were when they were surveyed.
+        """
+        async with self._lock().held(command, timeout=lock_timeout):
+            return await in_thread(lambda: self._mend(seen))
+
+    def holder(self) -> Holder | None:
+        """Name who writes this state now; None if nobody does, or nobody said who."""
+        return self._lock().holder() if self.is_locked() else None
+
+    def is_locked(self) -> bool:
+        """Tell whether somebody writes this state now."""
+        return self._lock().is_held()
+
+    def _lock(self) -> StateLock:
+        return StateLock(self.folder, clock=self._clock)
+
+    def _mend(self, seen: Survey) -> tuple[Path, ...]:
+        if survey(self._places) != seen:
+            message = f"state {self.folder}: it has changed since it was looked at"
+            raise StateError(message, hint="run the same command again")
+        try:
+            kept = [path for path in mend(self._places, seen) if path is not None]
+        except OSError as error:
+            raise unwritable(self.folder, error) from None
+        return tuple(kept)
 
     def _open(self) -> tuple[View, Appender]:
         """Mend what a crash left, as the holder of the lock, and open the journal's end."""
