@@ -1,7 +1,17 @@
 """Migrate container images between registries: plan, review, apply, resume.
 
 The public API, loaded when first used: `import imgmigrate` itself costs nothing. Its types are
-in `__init__.pyi`.
+in `__init__.pyi`; `examples/migrate.py` uses all of it.
+
+    config = load_config(Path("imgmigrate.yaml"))
+    plan = await make_plan(config)                      reads both sides, changes nothing
+    plan.write(Path("plan.out"))
+    plan = read_plan(Path("plan.out"))                  verified: not cut, not edited
+    finished = await apply_plan(config, plan, sink=...)  exactly that; again: goes on
+
+`make_plan` and `apply_plan` take what the command line adds as `PlanOptions` (of
+`imgmigrate.planning.planner`) and `ApplyOptions` (of `imgmigrate.applying.apply`), and tell a
+`Sink` (of `imgmigrate.events`) what happens. Whatever goes wrong is an `ImgmigrateError`.
 """
 
 from importlib import import_module

@@ -26,6 +26,7 @@ __all__ = [
     "Observed",
     "Outcome",
     "Receipt",
+    "Refusal",
     "Retrying",
     "RunFinished",
     "RunStarted",
@@ -59,6 +60,15 @@ class Receipt:
     digest: Digest | None = None
     moved: int = 0
     error: ImgmigrateError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A registry, or one repository of it, refused our login; `rows` are not done because of it."""
+
+    name: str
+    error: ImgmigrateError
+    rows: tuple[Reference, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +173,7 @@ class RunFinished:
     """An apply ended. `counts` says how many rows had which outcome; `moved` is in bytes.
 
     `unfinished` holds the receipts of the rows that are not done, by address; `stopped` says
-    why the run ended before it had tried them all.
+    why the run ended before it had tried them all, `refusals` which logins were refused.
     """
 
     run: str
@@ -173,6 +183,7 @@ class RunFinished:
     seconds: float
     unfinished: tuple[Receipt, ...] = ()
     stopped: str | None = None
+    refusals: tuple[Refusal, ...] = ()
 
 
 Event = (

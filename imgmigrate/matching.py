@@ -18,7 +18,7 @@ import re2
 from imgmigrate.oci.reference import LAYOUTS, is_tag, normalise_host, parse_endpoint
 
 if TYPE_CHECKING:
-    from imgmigrate.oci.reference import Reference
+    from imgmigrate.oci.reference import Reference, Repository
 
 __all__ = [
     "Pattern",
@@ -89,6 +89,25 @@ class Pattern:
         if self._digest is not None:
             return reference.digest is not None and self._digest.matches(reference.digest)
         return True
+
+    def may_match(self, repository: Repository) -> bool:
+        """Tell whether, read as that of an address, it may match something of a repository."""
+        if self._reference is not None:
+            return repository == self._reference.repository
+        if self._repository is None:
+            return self._whole.expression is not None
+        return self._repository.matches(str(repository))
+
+    def may_match_in(self, store: str) -> bool:
+        """Tell whether, read as that of an address, it may match something in a store."""
+        if self._reference is not None:
+            return store == self._reference.repository.store
+        if self._repository is None:
+            return self._whole.expression is not None
+        host, slash, _ = self._repository.text.partition("/")
+        if self._repository.text.startswith(LAYOUTS):
+            return store == LAYOUTS
+        return not slash or has_wildcard(host) or host == store
 
     def __str__(self) -> str:
         return self.text

@@ -31,6 +31,12 @@ __all__ = ["Action", "Change", "Header", "Plan", "StateBinding", "Summary", "rea
 FORMAT_VERSION = "1.0"
 KIND: Final = "imgmigrate.plan"
 PLAN_ID_LENGTH = 16
+# The reason of rows that put back what a run has changed.
+ROLLBACK: Final = "rollback"
+# The reason of rows that give what an update or a delete replaces a tag of its own.
+KEEP_PREVIOUS: Final = "keep_previous"
+# Reasons of rows about an image of ours that is no longer where we put it.
+GONE = ("destination_lost", "destination_gone")
 
 
 class Action(StrEnum):
@@ -38,16 +44,28 @@ class Action(StrEnum):
 
     COPY = "copy"
     UPDATE = "update"
+    MOVE = "move"  # to another address in the same store, from where we put it
+    DELETE = "delete"
     ADOPT = "adopt"
     FORGET = "forget"
     KEEP = "keep"
+    BLOCKED = "blocked"  # a delete that a guard stops
     CONFLICT = "conflict"
     ERROR = "error"
+    DRIFT = "drift"
 
     @property
     def writes(self) -> bool:
+        """Tell whether carrying it out puts an image at a destination."""
+        return self in (Action.COPY, Action.UPDATE, Action.MOVE)
+
+    @property
+    def alters(self) -> bool:
         """Tell whether carrying it out changes something at a destination."""
-        return self in (Action.COPY, Action.UPDATE)
+        return self.writes or self is Action.DELETE
+
+
+_DANGEROUS = (Action.ERROR, Action.CONFLICT, Action.DELETE, Action.BLOCKED)
 
 
 class _Frozen(BaseModel):
@@ -62,6 +80,8 @@ class Change(_Frozen):
     `before` is the destination's digest when planned, `recorded` the state's (live or
     tombstone), `after` what will be there. Sizes are bytes; `transfer_bytes` is the most
     that has to move for this row when the rows before it are done; `detail` explains an error.
+    `moved_to` is where the image of a row that is no longer wanted here goes by another row,
+    `kept_as` the tag that its `before` gets first, by a row of its own.
     """
 
     address: Reference
@@ -79,6 +99,8 @@ class Change(_Frozen):
     blobs: int | None = None
     inside: tuple[str, ...] | None = None
     detail: str | None = None
+    moved_to: Reference | None = None
+    kept_as: Reference | None = None
 
     def line(self) -> dict[str, Any]:
         """Lay the row out for the file: the pinned fields always, the rest when known."""
@@ -88,9 +110,21 @@ class Change(_Frozen):
         return head | {key: row.pop(key, None) for key in pinned} | row
 
     @property
+    def is_over_limit(self) -> bool:
+        """Tell whether it is a delete that `max_delete` stops."""
+        return self.action is Action.BLOCKED and self.reason == "max_delete"
+
+    @property
+    def is_near(self) -> bool:
+        """Tell whether it only gives an image of this very repository another tag."""
+        return self.source is not None and (
+            self.source.reference.repository == self.address.repository
+        )
+
+    @property
     def is_dangerous(self) -> bool:
         """Tell whether a reviewer must see this row first."""
-        return self.action in (Action.ERROR, Action.CONFLICT) or self.reason == "destination_lost"
+        return self.action in _DANGEROUS or self.reason in GONE
 
 
 class StateBinding(_Frozen):
@@ -106,11 +140,15 @@ class Summary(_Frozen):
 
     copy_: int = Field(0, alias="copy")
     update: int = 0
+    move: int = 0
+    delete: int = 0
     adopt: int = 0
     forget: int = 0
     keep: int = 0
+    blocked: int = 0
     conflict: int = 0
     error: int = 0
+    drift: int = 0
     unchanged: int = 0
     transfer_bytes: int = 0
     unknown_sizes: int = 0
@@ -138,8 +176,13 @@ class Summary(_Frozen):
 
     @property
     def writes(self) -> int:
-        """How many rows change a destination: what `--detailed-exitcode` reports."""
+        """How many rows put an image at a destination."""
         return sum(self.count(action) for action in Action if action.writes)
+
+    @property
+    def alters(self) -> int:
+        """How many rows change a destination: what `--detailed-exitcode` reports."""
+        return sum(self.count(action) for action in Action if action.alters)
 
 
 class Filters(_Frozen):
@@ -157,9 +200,15 @@ class Header(_Frozen):
     tool_version: str
     created_at: str
     config_sha256: str | None = None
+    # Of the pins that it was planned from, as sha256sum prints it for their file.
+    lock_sha256: str | None = None
     git_commit: str | None = None
     state: StateBinding = StateBinding()
     filters: Filters = Filters()
+    # True: the rows tell who moved since the record, not what the config asks for.
+    refresh_only: bool = False
+    # The run, or the id of the plan, that the rows undo.
+    undoes: str | None = None
     complete: bool = True
     summary: Summary
 
@@ -186,6 +235,21 @@ class Plan(_Frozen):
         """Sort and seal."""
         ordered = tuple(sorted(changes, key=lambda change: str(change.address)))
         return cls(header=header, changes=ordered, sha256=_sealed(_body(header, ordered)))
+
+    def only(
+        self, rows: Iterable[Change], *, target: tuple[str, ...], exclude: tuple[str, ...]
+    ) -> Plan:
+        """Leave only these rows to do; it keeps its id, so what is done of it stays known.
+
+        Not for a file: what is left does not match the hash.
+        """
+        rows = tuple(rows)
+        header = self.header
+        filters = Filters(
+            target=(*header.filters.target, *target), exclude=(*header.filters.exclude, *exclude)
+        )
+        update = {"filters": filters, "complete": False, "summary": Summary.of(rows, 0)}
+        return self.model_copy(update={"header": header.model_copy(update=update), "changes": rows})
 
     def encode(self) -> bytes:
         """The bytes of the plan file."""

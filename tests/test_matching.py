@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgmigrate.matching import parse_pattern, parse_tag_pattern, split_target
-from imgmigrate.oci.reference import Reference
+from imgmigrate.oci.reference import Reference, Repository
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -146,6 +146,35 @@ def test_a_tag_glob_that_no_tag_can_match_is_refused(text: str) -> None:
     """A glob with characters that no tag has would silently select nothing."""
     with pytest.raises(ValueError, match="matches no tag"):
         parse_tag_pattern(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "repository", "store"),
+    [
+        ("quay.io/a/b:v1", True, True),
+        ("quay.io/a/c", False, True),
+        ("quay.io/*/b:v*", True, True),
+        ("quay.io/*:v1", False, True),
+        ("**/b", True, True),
+        ("*", False, True),
+        ("/nothing/", True, True),
+        ("gcr.io/**", False, False),
+        ("gcr.io/a/b", False, False),
+        ("oci:**", False, False),
+        ("oci:a/b", False, False),
+        ("a b", False, False),
+    ],
+)
+def test_a_repository_or_store_may_hold_what_a_pattern_matches(
+    text: str, repository: bool, store: bool
+) -> None:
+    """What only tags can tell is a yes, so that nothing that matches is ever left out."""
+    pattern, quay = parse_pattern(text), Repository("quay.io", "a/b")
+    assert pattern.may_match(quay) is repository
+    assert pattern.may_match_in("quay.io") is store
+    if pattern.matches_reference(quay.at("v1")):
+        assert repository
+        assert store
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,9 @@ def test_the_summary_counts_by_action_and_adds_known_sizes() -> None:
         change("new.io/a:4", Action.ADOPT, transfer_bytes=100),
         change("new.io/a:5", Action.CONFLICT),
         change("new.io/a:6", Action.ERROR),
+        change("new.io/a:7", Action.DELETE),
+        change("new.io/a:8", Action.BLOCKED),
+        change("new.io/a:9", Action.MOVE, transfer_bytes=0),
     ]
     found = Summary.of(rows, unchanged=4)
     counts = {action: found.count(action) for action in Action}
@@ -149,8 +152,10 @@ def test_the_summary_counts_by_action_and_adds_known_sizes() -> None:
         Action.COPY: 2,
         Action.FORGET: 0,
         Action.KEEP: 0,
+        Action.DRIFT: 0,
     }
-    assert (found.writes, found.transfer_bytes, found.unknown_sizes) == (3, 12, 1)
+    assert (found.writes, found.transfer_bytes, found.unknown_sizes) == (4, 12, 1)
+    assert found.alters == 5
     assert found.unchanged == 4
 
 
@@ -161,6 +166,9 @@ def test_the_summary_counts_by_action_and_adds_known_sizes() -> None:
         (Action.COPY, "destination_lost", True),
         (Action.CONFLICT, "foreign", True),
         (Action.ERROR, "unreadable", True),
+        (Action.DELETE, "rule_removed", True),
+        (Action.BLOCKED, "protected", True),
+        (Action.MOVE, "moved", False),
         (Action.KEEP, "source_gone", False),
     ],
 )

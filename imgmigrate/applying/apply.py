@@ -15,26 +15,36 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from imgmigrate.applying.binding import REPLAN, check_age, check_binding, check_unmoved, stale
+from imgmigrate.applying.deleting import placeholder
 from imgmigrate.applying.engine import Engine
+from imgmigrate.applying.policy import FailurePolicy, time_limit
+from imgmigrate.applying.protecting import protect
 from imgmigrate.applying.recovery import save_elsewhere
-from imgmigrate.errors import ImgmigrateError, PlanRefused, StateError, StateUnsaved
+from imgmigrate.applying.undoing import before_it
+from imgmigrate.applying.waiting import open_writer
+from imgmigrate.errors import ImgmigrateError, StateError, StateUnsaved
 from imgmigrate.events import ImageFinished, NoSink, Outcome, Receipt, RunFinished, RunStarted
-from imgmigrate.plan import Action
+from imgmigrate.plan import ROLLBACK, Action
 from imgmigrate.state.backends.local import LocalState
 from imgmigrate.state.record import Claim, ImageRecord, Status
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
+from imgmigrate.stores.registry.pacing import LoopClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable
 
     from imgmigrate.config.model import Config
-    from imgmigrate.events import Sink
+    from imgmigrate.config.shares import Share
+    from imgmigrate.events import Refusal, Sink
+    from imgmigrate.oci.reference import Repository
     from imgmigrate.plan import Change, Plan
     from imgmigrate.state.record import State
     from imgmigrate.state.writer import Writer
     from imgmigrate.stores.pool import Stores
     from imgmigrate.stores.registry.metering import OnRateLimit
+    from imgmigrate.stores.registry.pacing import Clock
 
 __all__ = ["ApplyOptions", "apply_plan"]
 
@@ -44,7 +54,10 @@ class ApplyOptions:
     """What the command line adds: open images, all-or-nothing checks, seconds for the lock.
 
     `on_rate_limit` is for where nothing is left of a metered registry's pulls: wait until
-    there is, or stop the run so that it can go on later.
+    there is, or stop the run so that it can go on later. `fail_fast` and `max_failures` say how
+    many rows may fail before no new one is begun. `max_duration` and `max_plan_age` are
+    seconds; a run that reaches the one ends, a plan beyond the other begins none. `replan` is
+    the command that plans again, for messages.
     """
 
     parallelism: int = 32
@@ -52,49 +65,48 @@ class ApplyOptions:
     lock_timeout: float = 0
     command: str = "imgmigrate apply"
     on_rate_limit: OnRateLimit = "wait"
+    fail_fast: bool = False
+    max_failures: Share | None = None
+    max_duration: float | None = None
+    max_plan_age: float | None = None
+    replan: str = REPLAN
 
 
 async def apply_plan(
-    config: Config, plan: Plan, options: ApplyOptions | None = None, *, sink: Sink | None = None
+    config: Config,
+    plan: Plan,
+    options: ApplyOptions | None = None,
+    *,
+    sink: Sink | None = None,
+    clock: Clock | None = None,
 ) -> RunFinished:
     """Do what the plan says, record every image as it lands, and say what became of each row.
 
     Raises PlanRefused, StateLocked or StateError before anything has changed, StateUnsaved
     when images moved whose records could not be written. Cancelling it leaves a consistent
-    state that the same plan continues.
+    state that the same plan continues. The `clock` of `max_duration` is the event loop's.
     """
-    options, sink = options or ApplyOptions(), sink or NoSink()
+    options, sink, clock = options or ApplyOptions(), sink or NoSink(), clock or LoopClock()
+    began = clock.time()
     backend, cache = LocalState(config.state), ManifestCache(config.state / "cache")
-    opened = backend.writer(command=options.command, lock_timeout=options.lock_timeout)
-    async with opened as writer:
-        _check_binding(plan, writer.state, backend)
-        run = _Run(config, plan, options, writer, cache, sink)
+    patience = options.lock_timeout
+    if options.max_duration is not None:
+        patience = min(patience, options.max_duration)
+    async with open_writer(backend, options.command, patience, sink) as writer:
+        check_binding(plan, writer.state, backend, options.replan)
+        _check_age(config, plan, writer.state, options)
+        run = _Run(config, plan, options, writer, cache, sink, clock, began)
         finished = await run.carry_out()
     await asyncio.to_thread(cache.prune)
     return finished
 
 
-def _check_binding(plan: Plan, state: State, backend: LocalState) -> None:
-    """Refuse a plan that was made from another state than this one's past."""
-    bound = plan.header.state
-    if bound.lineage is None:
-        return
-    if bound.lineage != state.lineage:
-        found = f"its lineage is {state.lineage}" if state.lineage else "there is no state yet"
-        message = f"plan {plan.plan_id}: made from a state of lineage {bound.lineage}; here {found}"
-        raise PlanRefused(message, hint="check --state and the config's state.path, or plan again")
-    if bound.sequence > state.sequence:
-        message = (
-            f"plan {plan.plan_id}: made from a newer state (sequence {bound.sequence}) than the "
-            f"one here (sequence {state.sequence})"
-        )
-        raise PlanRefused(message, hint="restore the newer state, or plan again")
-    if not backend.knows(bound.sequence, bound.head):
-        message = (
-            f"plan {plan.plan_id}: the state's history does not contain the point that the plan "
-            f"was made from (sequence {bound.sequence})"
-        )
-        raise PlanRefused(message, hint="the state was replaced since; plan again")
+def _check_age(config: Config, plan: Plan, state: State, options: ApplyOptions) -> None:
+    """Refuse a plan that is too old to begin; the command line overrules the config."""
+    most, limit = options.max_plan_age, "--max-plan-age"
+    if most is None:
+        most, limit = config.guards.max_plan_age, f"max_plan_age in {config.path.name}"
+    check_age(plan, state, most, datetime.now(UTC), limit=limit, replan=options.replan)
 
 
 @dataclass(slots=True)
@@ -105,12 +117,15 @@ class _Run:
     writer: Writer
     cache: ManifestCache
     sink: Sink
+    clock: Clock
+    began: float
     name: str = field(default_factory=lambda: _run_name(datetime.now(UTC)))
     counts: Counter[Outcome] = field(default_factory=Counter)
     unfinished: list[Receipt] = field(default_factory=list)
     moved: int = 0
     wrote: bool = False
     stopped: str | None = None
+    refusals: tuple[Refusal, ...] = ()
 
     async def carry_out(self) -> RunFinished:
         """Sort the rows, run what is left, record, and sum up."""
@@ -121,6 +136,7 @@ class _Run:
         self.sink.emit(RunStarted(self.name, self.plan.plan_id, len(todo), size))
         for receipt in settled:
             self._count(receipt)
+        await protect(self.writer, self.config.guards)
         if todo:
             opened = open_stores(
                 self.config, sink=self.sink, on_rate_limit=self.options.on_rate_limit
@@ -139,6 +155,7 @@ class _Run:
             time.monotonic() - began,
             tuple(sorted(self.unfinished, key=lambda receipt: str(receipt.address))),
             self.stopped,
+            self.refusals,
         )
         self.sink.emit(finished)
         return finished
@@ -147,7 +164,7 @@ class _Run:
         """Split the plan into rows to do and rows whose receipt is known already."""
         todo, settled = [], []
         for change in self.plan.changes:
-            if change.action is Action.KEEP:
+            if change.action in (Action.KEEP, Action.BLOCKED, Action.DRIFT):
                 continue
             receipt = self._settle(change)
             if receipt is None:
@@ -163,13 +180,15 @@ class _Run:
         if change.action is Action.CONFLICT:
             message = f"destination {change.address}: {_CONFLICTS[change.reason]}"
             hint = "plan again with --allow-overwrite to replace it, or exclude it"
+            if self.plan.header.undoes:
+                hint = "roll back what wrote it last, or exclude it"
             error = ImgmigrateError(message, hint=hint)
             return Receipt(change.address, Outcome.CONFLICT, error=error)
         record = self.writer.state.record(change.address)
         if record is not None and self._is_done(change, record):
             return Receipt(change.address, Outcome.ALREADY, record.digest)
         if self._is_stale(change, record):
-            return _stale(change, record)
+            return stale(change, record)
         return None
 
     def _is_done(self, change: Change, record: ImageRecord) -> bool:
@@ -187,16 +206,13 @@ class _Run:
     def _refuse_if_strict(self, settled: list[Receipt]) -> None:
         """Refuse the whole plan if the state has moved under some row of it."""
         planned = {c.address for c in self.plan.changes if c.action is Action.CONFLICT}
-        stale = [
+        moved = [
             receipt
             for receipt in settled
             if receipt.outcome is Outcome.CONFLICT and receipt.address not in planned
         ]
-        if self.options.strict and stale:
-            first = stale[0].error
-            message = f"plan {self.plan.plan_id}: --strict: {_rows(len(stale))} no longer true"
-            message += f"; first: {first.message if first else stale[0].address}"
-            raise PlanRefused(message, hint="plan again")
+        if self.options.strict:
+            check_unmoved(self.plan, moved, self.options.replan)
 
     async def _begin(self, todo: list[Change]) -> None:
         """Make the run and all that it will write durable, before its first tag."""
@@ -205,7 +221,11 @@ class _Run:
             for change in todo
             if change.action.writes and change.after is not None
         ]
-        await self.writer.begin(self.name, self.plan.plan_id, claims)
+        for change in todo:
+            if change.action is Action.DELETE:
+                stand_in = placeholder(self.plan.plan_id, change.address).digest
+                claims.append(Claim(address=change.address, after=stand_in, before=change.before))
+        await self.writer.begin(self.name, self.plan.plan_id, claims, rows=len(todo))
         for change in todo:
             if change.action is Action.FORGET:
                 await self._finish(change, Receipt(change.address, Outcome.APPLIED))
@@ -222,15 +242,37 @@ class _Run:
                     self.config.registry(repository.store, repository.path)
 
     def _engine(self, stores: Stores) -> Engine:
-        state, parallelism = self.writer.state, self.options.parallelism
-        return Engine(stores, self.cache, state, parallelism=parallelism, sink=self.sink)
+        return Engine(
+            stores,
+            self.cache,
+            self.writer.state,
+            parallelism=self.options.parallelism,
+            sink=self.sink,
+            plan_id=self.plan.plan_id,
+            policy=FailurePolicy(self.options.fail_fast, self.options.max_failures),
+            login=self._login,
+        )
+
+    def _login(self, repository: Repository) -> Hashable:
+        """Which credentials reach a repository: a path of a registry may have its own."""
+        if repository.is_layout:
+            return repository.store
+        entry = self.config.registry(repository.store, repository.path)
+        return (repository.store, entry.username, entry.password, entry.credential_command)
 
     async def _record_all(self, engine: Engine, todo: list[Change]) -> None:
         by_address = {c.address: c for c in todo if c.action is not Action.FORGET}
-        async with engine.run(list(by_address.values())) as receipts:
+        async with (
+            time_limit(engine, self._time_left(), self.clock),
+            engine.run(list(by_address.values())) as receipts,
+        ):
             async for receipt in receipts:
                 await self._finish(by_address[receipt.address], receipt)
-        self.stopped = engine.stopped
+        self.stopped, self.refusals = engine.stopped, engine.refusals
+
+    def _time_left(self) -> float | None:
+        most = self.options.max_duration
+        return None if most is None else most - (self.clock.time() - self.began)
 
     async def _finish(self, change: Change, receipt: Receipt) -> None:
         """Record a receipt, then count it: what is counted is in the state."""
@@ -241,12 +283,12 @@ class _Run:
                 await self.writer.conflict(receipt.address)
         except StateError as error:
             raise self._unsaved(change, receipt, error) from error
-        self.wrote = self.wrote or (change.action.writes and receipt.outcome.is_done)
+        self.wrote = self.wrote or (change.action.alters and receipt.outcome.is_done)
         self._count(receipt)
 
     def _unsaved(self, change: Change, receipt: Receipt, error: StateError) -> StateError:
         """Say that the state can no longer be written, and where the record went instead."""
-        self.wrote = self.wrote or change.action.writes
+        self.wrote = self.wrote or change.action.alters
         if not self.wrote:
             return error
         place = save_elsewhere([self._record(change)], self.name, self.config.base)
@@ -267,16 +309,20 @@ class _Run:
     def _record(self, change: Change) -> ImageRecord:
         record = self.writer.state.record(change.address)
         at = _stamp(datetime.now(UTC))
-        if change.action is Action.FORGET and record is not None:
-            plan_id = self.plan.plan_id
-            return replace(record, status=Status.FORGOTTEN, at=at, plan_id=plan_id)
+        if (status := _TOMBSTONES.get(change.action)) is not None and record is not None:
+            return replace(
+                record, status=status, at=at, plan_id=self.plan.plan_id, action=change.action.value
+            )
         if change.source is None or change.after is None:
             message = f"{change.address}: the plan does not say what was to be written"
             raise ImgmigrateError(message, hint="plan again")
+        origin = self._origin(change)
+        if change.reason == ROLLBACK:
+            origin = before_it(record, change.address, change.after)
         return ImageRecord(
             address=change.address,
-            source=change.source,
-            filter=change.filter,
+            source=origin.source if origin else change.source,
+            filter=origin.filter if origin else change.filter,
             digest=change.after,
             previous=change.before if change.before != change.after else None,
             media_type=change.media_type or "",
@@ -285,13 +331,32 @@ class _Run:
             sequence=0,
             run=self.name,
             plan_id=self.plan.plan_id,
+            action=change.action.value,
+            protected=self._is_protected(change, record, origin),
         )
 
+    def _origin(self, change: Change) -> ImageRecord | None:
+        """The record that a move takes along: where its image once came from."""
+        if change.action is not Action.MOVE or change.source is None:
+            return None
+        record = self.writer.state.record(change.source.reference)
+        if record is None:
+            message = f"{change.address}: the record of {change.source.reference} is gone"
+            raise ImgmigrateError(message, hint="plan again")
+        return record
 
+    def _is_protected(self, change: Change, *records: ImageRecord | None) -> bool:
+        """Protection outlasts the config: only `state unprotect` lifts it."""
+        is_kept = any(record is not None and record.protected for record in records)
+        return is_kept or self.config.guards.protects(change.address)
+
+
+_TOMBSTONES = {Action.FORGET: Status.FORGOTTEN, Action.DELETE: Status.DELETED}
 _CONFLICTS = {
     "foreign": "holds an image that imgmigrate did not write",
     "changed_here": "somebody overwrote what imgmigrate had written",
     "equivalent": "holds an index of the same images in other bytes",
+    "written_since": "another run recorded it since",
 }
 
 
@@ -299,22 +364,9 @@ def _shows(record: ImageRecord, change: Change) -> bool:
     """Tell whether a record shows what the row asks for."""
     if change.action is Action.FORGET:
         return not record.is_live
+    if change.action is Action.DELETE:
+        return record.status is Status.DELETED
     return record.is_live and record.digest == change.after
-
-
-def _rows(count: int) -> str:
-    return "1 row is" if count == 1 else f"{count} rows are"
-
-
-def _stale(change: Change, record: ImageRecord | None) -> Receipt:
-    planned = change.recorded.short if change.recorded else "no record"
-    if record is None:
-        found = "its record is gone"
-    else:
-        found = f"run {record.run} recorded {record.digest.short} at {record.at}"
-    message = f"{change.address}: the state moved since the plan ({planned}): {found}"
-    error = ImgmigrateError(message, hint="plan again for this image")
-    return Receipt(change.address, Outcome.CONFLICT, error=error)
 
 
 def _total(sizes: Iterable[int | None]) -> int | None:

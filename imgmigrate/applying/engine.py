@@ -15,20 +15,22 @@ from typing import TYPE_CHECKING
 from imgmigrate.applying.batches import batches
 from imgmigrate.applying.blobs import BlobBoard, Trust
 from imgmigrate.applying.concurrent import both
+from imgmigrate.applying.deleting import Deleter
 from imgmigrate.applying.known import Known
 from imgmigrate.applying.meeting import Party
+from imgmigrate.applying.policy import FailurePolicy, Watch
 from imgmigrate.applying.stopping import Stop
 from imgmigrate.applying.transfer import Transfer
 from imgmigrate.errors import ImgmigrateError, QuotaExhausted, on_side
 from imgmigrate.events import ImageStarted, Outcome, Receipt
 from imgmigrate.oci.platforms import choose
-from imgmigrate.plan import Action
+from imgmigrate.plan import KEEP_PREVIOUS, Action
 from imgmigrate.stores.place import Place
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 
-    from imgmigrate.events import Sink
+    from imgmigrate.events import Refusal, Sink
     from imgmigrate.oci.manifest import Manifest
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.plan import Change
@@ -45,22 +47,40 @@ EARLY_LOOK_PAYS_FROM = 1024 * 1024
 
 
 class Engine:
-    """Carry out `copy`, `update` and `adopt` rows."""
+    """Carry out the rows of a plan that need a registry, those that delete last."""
 
     def __init__(
-        self, stores: Stores, cache: ManifestCache, state: State, *, parallelism: int, sink: Sink
+        self,
+        stores: Stores,
+        cache: ManifestCache,
+        state: State,
+        *,
+        parallelism: int,
+        sink: Sink,
+        plan_id: str = "",
+        policy: FailurePolicy | None = None,
+        login: Callable[[Repository], Hashable] | None = None,
     ) -> None:
         self._stores = stores
         self._cache = cache
         self._known = Known(state, cache)
+        self._state = state
+        self._deleter = Deleter(plan_id, sink)
+        self._done: set[Reference] = set()
         self._parallelism = parallelism
         self._sink = sink
-        self._stop = Stop()
+        self._stop = Stop(login)
+        self._watch = Watch(policy or FailurePolicy(), self._stop)
 
     @property
     def stopped(self) -> str | None:
         """Why the run ended before it had tried every row; None if it did not."""
         return self._stop.reason
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """What refused our login, and the rows that are not done because of it."""
+        return self._watch.refusals
 
     def stop(self, reason: str, *, hint: str | None = None, now: bool = False) -> None:
         """End the run: no new image begins; with `now`, open ones are cut short as well.
@@ -77,6 +97,7 @@ class Engine:
         more is begun.
         """
         finished: asyncio.Queue[Receipt] = asyncio.Queue(self._parallelism)
+        self._watch.rows = len(changes)
         failure: Exception | None = None
         async with asyncio.TaskGroup() as flights:
             board = BlobBoard(flights, self._sink)
@@ -106,18 +127,22 @@ class Engine:
         async def answer(change: Change, party: Party) -> None:
             try:
                 one = self._one(change, transfer)
-                receipt = await self._stop.guard(change.address, one)
+                receipt = await self._stop.guard(change, one)
             finally:
                 board.meetings.leave(party)
+            self._watch.look(change, receipt)
+            if receipt.outcome.is_done:
+                self._done.add(change.address)
             await finished.put(receipt)
             free.release()
 
-        async with asyncio.TaskGroup() as images:
-            for batch in batches(changes, self._parallelism):
-                for _ in batch:
-                    await free.acquire()
-                for change, party in self._parties(batch, board):
-                    images.create_task(answer(change, party))
+        for part in _in_order(changes):
+            async with asyncio.TaskGroup() as images:
+                for batch in batches(part, self._parallelism):
+                    for _ in batch:
+                        await free.acquire()
+                    for change, party in self._parties(batch, board):
+                        images.create_task(answer(change, party))
 
     def _parties(self, batch: list[Change], board: BlobBoard) -> list[tuple[Change, Party]]:
         """Tell the board which images are opened together, so that their blobs can meet."""
@@ -145,6 +170,10 @@ class Engine:
             return Receipt(change.address, Outcome.FAILED, error=wrapped)
 
     async def _carry_out(self, change: Change, transfer: Transfer) -> Receipt:
+        self._check_kept(change)
+        if change.action is Action.DELETE:
+            self._check_moved(change)
+            return await self._deleter.delete(change, self._place(change.address.repository))
         if change.source is None or change.after is None:
             message = f"{change.address}: the plan does not say what to write"
             raise ImgmigrateError(message, hint="plan again")
@@ -152,6 +181,24 @@ class Engine:
         if change.action is Action.ADOPT:
             return await self._adopt(change, change.after, destination)
         return await self._copy(change, change.source, change.after, destination, transfer)
+
+    def _check_moved(self, change: Change) -> None:
+        """Keep what is to be deleted because it moved until it is at its new place."""
+        if change.moved_to is None or change.moved_to in self._done:
+            return
+        record = self._state.record(change.moved_to)
+        if record is None or not record.is_live or record.digest != change.recorded:
+            message = f"{change.address}: not deleted: it has not been moved to {change.moved_to}"
+            raise ImgmigrateError(message, hint="see that row; then apply the same plan again")
+
+    def _check_kept(self, change: Change) -> None:
+        """Replace only what has its own tag, where the plan says that it gets one."""
+        if change.kept_as is None or change.kept_as in self._done:
+            return
+        record = self._state.record(change.kept_as)
+        if record is None or not record.is_live or record.digest != change.before:
+            message = f"{change.address}: not touched: {change.kept_as} does not keep it yet"
+            raise ImgmigrateError(message, hint="see that row; then apply the same plan again")
 
     async def _adopt(self, change: Change, after: Digest, destination: Place) -> Receipt:
         found = await _look(change.address, destination, to_write=False)
@@ -184,7 +231,9 @@ class Engine:
             manifest = await transfer.read(source, origin.digest)
         manifest = self._chosen(change, after, manifest)
         trust = Trust.BLOBS if change.before == after else Trust.ALL
-        moved = await transfer.bring_parts(manifest, source, destination, trust)
+        moved = 0
+        if source != destination:  # else it is a tag of a manifest that is there
+            moved = await transfer.bring_parts(manifest, source, destination, trust)
         late = _judge(change, after, await _look(change.address, destination), moved=moved)
         if late is not None:
             return late
@@ -216,6 +265,18 @@ class Engine:
 
     def _place(self, repository: Repository) -> Place:
         return Place(self._stores.of(repository), repository.path)
+
+
+def _in_order(changes: Sequence[Change]) -> tuple[list[Change], ...]:
+    """Split changes into parts, each to be done before the next.
+
+    What is to be replaced is kept first, and nothing goes before all is in place that may come
+    in its stead.
+    """
+    deleting = [change for change in changes if change.action is Action.DELETE]
+    others = [change for change in changes if change.action is not Action.DELETE]
+    keeping = [change for change in others if change.reason == KEEP_PREVIOUS]
+    return keeping, [change for change in others if change.reason != KEEP_PREVIOUS], deleting
 
 
 async def _look(address: Reference, destination: Place, *, to_write: bool = True) -> Digest | None:

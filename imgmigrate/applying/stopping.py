@@ -1,4 +1,4 @@
-"""End a run before its end, for one reason that every row it leaves undone then gives.
+"""End a run before its end, or what is left of one registry: every row left says why.
 
 What is done stays done and recorded, and the same plan goes on later. A signal is another
 matter: it cancels the run from outside.
@@ -7,25 +7,40 @@ matter: it cancels the run from outside.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import ImgmigrateError
+from imgmigrate.errors import AuthenticationError, ImgmigrateError
 from imgmigrate.events import Outcome, Receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine, Hashable
 
-    from imgmigrate.oci.reference import Reference
+    from imgmigrate.oci.reference import Reference, Repository
+    from imgmigrate.plan import Change
 
-__all__ = ["Stop"]
+__all__ = ["Barrier", "Stop", "ends"]
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """Why no further row that needs `name`, a registry or a repository, begins."""
+
+    name: str
+    error: AuthenticationError
 
 
 class Stop:
-    """Whether a run is to end, and why; the first reason stands."""
+    """Whether a run is to end, and why; the first reason stands.
 
-    def __init__(self) -> None:
+    `login` tells which repositories are reached with the same credentials.
+    """
+
+    def __init__(self, login: Callable[[Repository], Hashable] | None = None) -> None:
         self.reason: str | None = None
         self._hint: str | None = None
+        self._login = login or (lambda repository: repository.store)
+        self._barred: dict[Hashable, Barrier] = {}
         self._open: set[asyncio.Task[Receipt]] = set()
 
     def order(self, reason: str, *, hint: str | None, now: bool) -> None:
@@ -36,18 +51,48 @@ class Stop:
             for task in self._open:
                 task.cancel()
 
+    def bar(self, repository: Repository, barrier: Barrier, *, alone: bool) -> None:
+        """Begin no further row that needs what refused us: a login, or one repository alone."""
+        key = repository if alone else self._login(repository)
+        self._barred.setdefault(key, barrier)
+
+    def barrier(self, change: Change) -> Barrier | None:
+        """The refusal that keeps a row from beginning."""
+        if not self._barred:
+            return None
+        keys = [key for end in ends(change) for key in (end, self._login(end))]
+        return next((self._barred[key] for key in keys if key in self._barred), None)
+
     def receipt(self, address: Reference) -> Receipt:
         """The receipt of an image that was not reached or not finished."""
         error = ImgmigrateError(f"{address}: not reached: {self.reason}", hint=self._hint)
         return Receipt(address, Outcome.CANCELLED, error=error)
 
-    async def guard(self, address: Reference, work: Coroutine[object, object, Receipt]) -> Receipt:
+    async def guard(self, change: Change, work: Coroutine[object, object, Receipt]) -> Receipt:
         """Work on one image unless the run is to end; being cut short is its receipt then."""
+        address = change.address
         if self.reason is not None:
             work.close()
             return self.receipt(address)
+        barrier = self.barrier(change)
+        if barrier is not None:
+            work.close()
+            return _barred(address, barrier.error)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(work)
             self._open.add(task)
             task.add_done_callback(self._open.discard)
         return self.receipt(address) if task.cancelled() else task.result()
+
+
+def ends(change: Change) -> tuple[Repository, ...]:
+    """The repositories that a row needs: its destination, and what a write reads."""
+    if change.source is None or not change.action.writes:
+        return (change.address.repository,)
+    return (change.address.repository, change.source.reference.repository)
+
+
+def _barred(address: Reference, refusal: AuthenticationError) -> Receipt:
+    cause = f"not begun: {refusal.subject}: {refusal.cause}"
+    error = AuthenticationError(str(address), cause, hint=refusal.hint, status=refusal.status)
+    return Receipt(address, Outcome.CANCELLED, error=error)

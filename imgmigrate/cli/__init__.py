@@ -6,11 +6,13 @@ imports what it needs when it runs.
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import click
 
 from imgmigrate import __version__
+from imgmigrate.cli.adopt import adopt
 from imgmigrate.cli.apply import apply
 from imgmigrate.cli.convert import convert
 from imgmigrate.cli.exit import exit_code
@@ -20,7 +22,11 @@ from imgmigrate.cli.options import Group, Settings, common_options
 from imgmigrate.cli.output import Output, logging_to_stderr, report
 from imgmigrate.cli.pin import pin
 from imgmigrate.cli.plan import plan, show
+from imgmigrate.cli.rollback import rollback
+from imgmigrate.cli.schema import schema
+from imgmigrate.cli.signals import interruptible
 from imgmigrate.cli.state import state
+from imgmigrate.cli.status import status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +43,8 @@ Examples:
 Exit codes:
   0    done
   1    an error; nothing was changed
-  2    only plan --detailed-exitcode: a destination would change;
+  2    only plan --detailed-exitcode: a destination would change, or
+       with --refresh-only has moved, as may its source;
        pin --check: sources have moved
   3    partly done: some images failed, conflict or could not be read
   4    the plan was refused: damaged, edited, mismatched or too old
@@ -60,7 +67,21 @@ def commands() -> None:
     """
 
 
-for _command in (init, validate, plan, show, apply, state, convert, pin, *later_commands()):
+for _command in (
+    init,
+    validate,
+    plan,
+    show,
+    apply,
+    state,
+    convert,
+    pin,
+    schema,
+    adopt,
+    status,
+    rollback,
+    *later_commands(),
+):
     commands.add_command(_command)
 
 
@@ -70,12 +91,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = Settings(output)
     with logging_to_stderr(settings):
         try:
-            outcome = commands.main(
-                args=list(argv) if argv is not None else None,
-                prog_name="imgmigrate",
-                obj=settings,
-                standalone_mode=False,
-            )
+            with interruptible(signals=(signal.SIGTERM,)):
+                outcome = commands.main(
+                    args=list(argv) if argv is not None else None,
+                    prog_name="imgmigrate",
+                    obj=settings,
+                    standalone_mode=False,
+                )
         except BaseException as error:  # noqa: BLE001 - the process ends here, with a code
             report(error, settings)
             outcome = error

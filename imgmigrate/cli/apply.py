@@ -5,25 +5,30 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
 
+from imgmigrate.cli import choosing, limits
+from imgmigrate.cli.choosing import planning_of, planning_options
 from imgmigrate.cli.exit import Applied, Declined
 from imgmigrate.cli.foreign import foreign_options
+from imgmigrate.cli.limits import Limits, limit_options, limits_of
 from imgmigrate.cli.oneshot import load_for_apply, plain_http_option
 from imgmigrate.cli.options import (
     Command,
     Settings,
     common_options,
     file_path,
-    later_option,
+    locked_option,
     on_rate_limit_option,
     parallelism_option,
     pass_settings,
     seconds,
 )
 from imgmigrate.cli.plan import plan_now
+from imgmigrate.cli.signals import interruptible
 from imgmigrate.cli.wiring import command_line, open_config, shown, with_state
 from imgmigrate.errors import Interrupted, UsageError
 
@@ -46,12 +51,16 @@ Examples:
   imgmigrate apply plan.out           do it; again: go on where it ended
   imgmigrate apply                    plan, show, ask for yes, apply
   imgmigrate apply --auto-approve     without asking, as in CI
+  imgmigrate apply plan.out --target 'registry.new/team/**'
+  imgmigrate apply plan.out --max-duration 5h --max-failures 1%
+  imgmigrate apply --locked           the same, planned from the pins
 
 \b
 Exit codes: 0 all done, 1 not approved, 3 some images are not done, 4 the
-plan was refused, 5 the state is locked, 8 images moved but the state could
-not be written, 64 wrong usage or config, 130 or 143 interrupted. After 3,
-130 and 143 the same command goes on.""",
+plan was refused, 5 the state is locked, 6 max_delete kept all deletes from
+being done, 8 images moved but the state could not be written, 64 wrong
+usage or config, 130 or 143 interrupted. After 3, 130 and 143 the same
+command goes on.""",
 )
 @click.argument("plan_file", metavar="[PLAN]", required=False, type=file_path())
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
@@ -69,15 +78,9 @@ not be written, 64 wrong usage or config, 130 or 143 interrupted. After 3,
     help="How long to wait for another run, such as 90s or 5m.  [default: 0]",
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
-@later_option("--target")
-@later_option("--exclude")
-@later_option("--replace")
-@later_option("--allow-overwrite")
-@later_option("--allow-delete", is_flag=True)
-@later_option("--no-refresh", is_flag=True)
-@later_option("--max-duration")
-@later_option("--max-failures")
-@later_option("--fail-fast", is_flag=True)
+@planning_options
+@limit_options
+@locked_option
 @plain_http_option
 @foreign_options
 @common_options
@@ -95,14 +98,20 @@ def apply(
 ) -> Applied | Declined:
     """Carry out a plan, image by image, recording each.
 
-    With PLAN exactly that is done, without asking. Without it, imgmigrate plans, shows the
-    plan and asks for `yes`.
+    With PLAN exactly that is done, without asking; --target and --exclude choose rows of it,
+    the others wait for another apply. Without it, imgmigrate plans, shows the plan and asks
+    for `yes`.
     """
     if as_json:
         settings.output.open_stream()
     if plan_file is None:
         _check_can_ask(auto_approve, as_json, expect_sha256)
-    task = _Task(settings, parallelism, on_rate_limit, strict, lock_timeout)
+    elif settings.locked:
+        message = "--locked is for planning, and PLAN is planned"
+        raise UsageError(message, hint="leave --locked out: PLAN knows what it was made from")
+    else:
+        choosing.refuse_planning(settings)
+    task = _Task(settings, parallelism, on_rate_limit, strict, lock_timeout, limits_of(settings))
     if plan_file is not None:
         return task.from_file(plan_file, expect_sha256)
     return task.from_config(auto_approve)
@@ -133,16 +142,22 @@ class _Task:
     on_rate_limit: OnRateLimit
     strict: bool
     lock_timeout: float
+    limits: Limits
 
     def from_file(self, path: Path, expect_sha256: str | None) -> Applied:
         """Apply exactly the plan in a file."""
         from imgmigrate.plan import read_plan
 
-        plan = read_plan(path, expect_sha256=expect_sha256)
+        whole = read_plan(path, expect_sha256=expect_sha256)
+        plan = choosing.chosen(self.settings, whole)
         config = self._config_of(plan)
         self._warn_of_differences(config, plan)
-        self._announce(plan)
-        return self._apply(config, plan, self._again(str(path)))
+        left = len(whole.changes) - len(plan.changes)
+        self._announce(plan, left)
+        applied = self._apply(config, plan, self._again(str(path)), self.limits.max_duration)
+        if left and not self.settings.output.stream:
+            self.settings.output.line(f"Left for another apply: {left:,} of the plan's rows.")
+        return applied
 
     def _config_of(self, plan: Plan) -> Config:
         """Open the config; a plan without one says so by having no sha256 of it."""
@@ -156,33 +171,62 @@ class _Task:
 
         output = self.settings.output
         config = open_config(self.settings)
-        options = PlanOptions(parallelism=self.parallelism, on_rate_limit=self.on_rate_limit)
+        planning = planning_of(self.settings)
+        options = PlanOptions(
+            target=planning.target,
+            exclude=planning.exclude,
+            replace=planning.replace,
+            allow_overwrite=planning.allow_overwrite,
+            allow_delete=planning.allow_delete,
+            max_delete=planning.max_delete,
+            refresh=not planning.no_refresh,
+            parallelism=self.parallelism,
+            on_rate_limit=self.on_rate_limit,
+        )
+        began = monotonic()
         plan = plan_now(self.settings, config, options)
+        planned_in = monotonic() - began
         self._show(plan)
         from imgmigrate.render.words import has_work
 
         if has_work(plan.summary) and not auto_approve:
-            answer = output.ask("\nDo this? Only yes is accepted: ")
+            with interruptible("nothing was changed"):
+                answer = output.ask("\nDo this? Only yes is accepted: ")
             if answer != "yes":
                 output.note("not applied; nothing was changed")
                 return Declined()
         flags = ("--auto-approve",) if auto_approve else ()
-        return self._apply(config, plan, self._again(*flags))
+        most = self.limits.max_duration
+        left = None if most is None else max(0.0, most - planned_in)
+        return self._apply(config, plan, self._again(*flags), left)
 
     def _again(self, *arguments: str) -> str:
         """The command that goes on in the same way."""
-        flags = ("--on-rate-limit", "stop") if self.on_rate_limit == "stop" else ()
-        return command_line(self.settings, "apply", *arguments, *flags)
+        flags: tuple[str, ...] = ()
+        if self.on_rate_limit == "stop":
+            flags += ("--on-rate-limit", "stop")
+        if self.settings.locked:
+            flags += ("--locked",)
+        chosen, ends = choosing.arguments(self.settings), limits.arguments(self.settings)
+        return command_line(self.settings, "apply", *arguments, *chosen, *ends, *flags)
 
-    def _apply(self, config: Config, plan: Plan, command: str) -> Applied:
+    def _replan(self) -> str:
+        """The command that plans the same again."""
+        chosen = choosing.arguments(self.settings)
+        return command_line(self.settings, "plan", *chosen, "--out", "plan.out")
+
+    def _apply(
+        self, config: Config, plan: Plan, command: str, max_duration: float | None
+    ) -> Applied:
         from imgmigrate.render.words import has_work
 
         if not has_work(plan.summary):
+            self._keep_protection(config, command)
             return Applied(plan, None)
         from imgmigrate.render.tally import Tally
 
         tally = Tally()
-        result = self._run(config, plan, command, tally)
+        result = self._run(config, plan, command, max_duration, tally)
         output = self.settings.output
         if not output.stream:
             from imgmigrate.render.summary import result_text
@@ -192,13 +236,22 @@ class _Task:
                 result,
                 spared=tally.spared,
                 resume=command,
-                replan=command_line(self.settings, "plan", "--out", "plan.out"),
+                replan=self._replan(),
                 style=output.style(),
             )
             output.text(text)
         return Applied(plan, result)
 
-    def _run(self, config: Config, plan: Plan, command: str, tally: Tally) -> RunFinished:
+    def _keep_protection(self, config: Config, command: str) -> None:
+        """Note in the state what the config protects, although nothing else is to be done."""
+        from imgmigrate.applying.protecting import keep_protection
+        from imgmigrate.cli.run import run
+
+        run(lambda: keep_protection(config, command=command, lock_timeout=self.lock_timeout))
+
+    def _run(
+        self, config: Config, plan: Plan, command: str, max_duration: float | None, tally: Tally
+    ) -> RunFinished:
         from imgmigrate.applying.apply import ApplyOptions, apply_plan
         from imgmigrate.cli.run import run, watching
         from imgmigrate.render.summary import interrupted_text
@@ -209,6 +262,11 @@ class _Task:
             lock_timeout=self.lock_timeout,
             command=command,
             on_rate_limit=self.on_rate_limit,
+            fail_fast=self.limits.fail_fast,
+            max_failures=self.limits.max_failures,
+            max_duration=max_duration,
+            max_plan_age=self.limits.max_plan_age,
+            replan=self._replan(),
         )
         try:
             with watching(self.settings.output, tally) as sink:
@@ -218,18 +276,26 @@ class _Task:
             hint = f"to go on: {command}"
             raise Interrupted(error.signal_number, message, hint=hint) from None
 
-    def _announce(self, plan: Plan) -> None:
-        """Say what begins; a plan of conflicts and errors alone is shown, as nothing follows."""
+    def _announce(self, plan: Plan, left: int) -> None:
+        """Say what begins, and how many rows of the plan are left for another apply.
+
+        A plan of conflicts and errors alone is shown, as nothing follows.
+        """
         from imgmigrate.render.words import has_work, headline
 
         output = self.settings.output
         if output.stream:
-            output.stream.plan(plan, rows=())
+            output.stream.plan(plan, rows=(), **({"rows_left": left} if left else {}))
             return
         if not has_work(plan.summary):
             self._show(plan)
             return
-        for line in output.style().wrap(headline(plan.summary), hanging="  "):
+        for line in output.style().wrap(
+            headline(
+                plan.summary, refresh_only=plan.header.refresh_only, undoes=plan.header.undoes
+            ),
+            hanging="  ",
+        ):
             output.line(line)
 
     def _show(self, plan: Plan) -> None:
@@ -245,7 +311,7 @@ class _Task:
 
     def _warn_of_differences(self, config: Config, plan: Plan) -> None:
         """Tell that the config has moved on; the plan alone decides what is written."""
-        from imgmigrate.planning.planner import git_commit
+        from imgmigrate.planning.heading import git_commit
 
         header, warn = plan.header, self.settings.output.warn
         if header.config_sha256 and header.config_sha256 != config.sha256:

@@ -5,13 +5,13 @@
 | 0 | ok |
 | 1 | error, nothing changed; also a damaged state, an answer that was not `yes`, or a registry |
 |   | that does not do what the rules need (`validate --online`) |
-| 2 | only `plan --detailed-exitcode`: something at a destination would change; and `pin --check`: |
-|   | sources have moved |
+| 2 | only `plan --detailed-exitcode`: something at a destination would change, or, with |
+|   | `--refresh-only`, has moved since it was recorded; and `pin --check`: sources have moved |
 | 3 | a plan has error rows; a source to pin was not read; or an apply began and some row is not |
 |   | done |
 | 4 | the plan was refused |
 | 5 | the state is locked |
-| 6 | a guard refused |
+| 6 | a guard refused; also if the rest was planned or done, and `max_delete` kept the deletes |
 | 8 | images moved, but the state could not be written |
 | 64 | usage or config error |
 | 130, 143 | interrupted; the state is consistent |
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgmigrate.errors import ImgmigrateError, Interrupted, UsageError
+from imgmigrate.errors import GuardError, ImgmigrateError, Interrupted, UsageError
 
 if TYPE_CHECKING:
     from imgmigrate.events import RunFinished
@@ -103,19 +103,29 @@ def exit_code(outcome: object) -> int:
 
 def _planned(outcome: Planned) -> int:
     summary = outcome.plan.summary
+    if _is_over_limit(outcome.plan):
+        return GuardError.exit_code
     if summary.error:
         return PARTLY
-    return CHANGES if outcome.detailed and summary.writes else OK
+    moved = outcome.plan.header.refresh_only and bool(outcome.plan.changes)
+    return CHANGES if outcome.detailed and (summary.alters or moved) else OK
 
 
 def _applied(outcome: Applied) -> int:
     summary, result = outcome.plan.summary, outcome.result
+    if _is_over_limit(outcome.plan):
+        return GuardError.exit_code
     if summary.error or summary.conflict:
         return PARTLY
     if result is None:
         return OK
     undone = [number for each, number in result.counts.items() if not each.is_done]
     return PARTLY if result.unfinished or any(undone) else OK
+
+
+def _is_over_limit(plan: Plan) -> bool:
+    """Tell whether `max_delete` stopped deletes: graver than what else is not done."""
+    return any(change.is_over_limit for change in plan.changes)
 
 
 def _raised(error: BaseException) -> int:

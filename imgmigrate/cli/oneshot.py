@@ -98,7 +98,11 @@ def load_for_apply(settings: Settings) -> Config:
 
 def arguments(settings: Settings, command: str) -> list[str]:
     """The options as they must be repeated in a command that is to mean the same."""
-    known = {"plan": ("--from", "--to", "--tags", "--plain-http"), "apply": ("--plain-http",)}
+    known = {
+        "plan": ("--from", "--to", "--tags", "--plain-http"),
+        "apply": ("--plain-http",),
+        "rollback": ("--plain-http",),
+    }
     if command not in known:
         return [] if settings.state else ["--state", str(STATE)]
     repeated = []

@@ -26,7 +26,6 @@ __all__ = [
     "common_options",
     "file_path",
     "kept_option",
-    "later_option",
     "locked_option",
     "on_rate_limit_option",
     "parallelism_option",
@@ -40,7 +39,6 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 PARALLELISM = 32
 # More open images than this only queue for the registries' own limits.
 MOST_PARALLELISM = 1024
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
 
@@ -57,6 +55,10 @@ class Settings:
     foreign: dict[str, Any] = field(default_factory=dict)
     # Options of a plan without a config, by their names.
     oneshot: dict[str, Any] = field(default_factory=dict)
+    # Options that choose addresses and say how to plan, by their names.
+    planning: dict[str, Any] = field(default_factory=dict)
+    # Options that end a run, by their names.
+    limits: dict[str, Any] = field(default_factory=dict)
     # Plan from the pins alone.
     locked: bool = False
 
@@ -143,11 +145,13 @@ def file_path(*, exists: bool = False) -> click.Path:
 
 def seconds(value: str | float) -> float:
     """Read a span of time: `90`, `90s`, `5m`, `1h`; a usage error says how to write one."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value))
-    if not found:
-        message = f"{value!r} is not a duration such as 90, 90s, 5m or 1h"
-        raise click.BadParameter(message)
-    return float(found[1]) * _UNITS[found[2]]
+    from imgmigrate.config.quantities import read_duration
+
+    try:
+        return read_duration(value)
+    except ValueError as error:
+        message = f"{value!r} {error}"
+        raise click.BadParameter(message) from None
 
 
 def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -223,10 +227,17 @@ def refuse_later(what: str) -> click.UsageError:
     return click.UsageError(f"{what} is not supported yet by this version")
 
 
-def kept_option(name: str, group: str, **settings: Any) -> Callable[[_Decorated], _Decorated]:
-    """Add an option whose value goes into the settings' `group` (`foreign` or `oneshot`)."""
+def kept_option(
+    name: str,
+    group: str,
+    *,
+    convert: Callable[[click.Context, click.Parameter, Any], Any] | None = None,
+    **settings: Any,
+) -> Callable[[_Decorated], _Decorated]:
+    """Add an option whose value goes into one of the settings' groups, converted if need be."""
 
-    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        value = convert(ctx, param, value) if convert else value
         found = ctx.find_object(Settings)
         if found is not None and value not in (None, ()):
             getattr(found, group)[name] = value
@@ -253,19 +264,3 @@ on_rate_limit_option = click.option(
     show_default=True,
     help="What to do when no pulls are left at Docker Hub.",
 )
-
-
-def later_option(name: str, *, is_flag: bool = False) -> Callable[[_Decorated], _Decorated]:
-    """Add a hidden option of a later version, which is refused with a clear word."""
-
-    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
-        if value not in (None, False, ()):
-            error = refuse_later(name)
-            error.ctx = ctx
-            raise error
-
-    if is_flag:
-        return click.option(name, is_flag=True, hidden=True, expose_value=False, callback=callback)
-    return click.option(
-        name, multiple=True, hidden=True, expose_value=False, callback=callback, metavar="VALUE"
-    )

@@ -42,7 +42,8 @@ Examples:
 
 \b
 Exit codes: 0 pinned, 2 sources have moved (only with --check), 3 some
-source could not be read: its pins are as they were, 64 wrong usage or config.""",
+source could not be read: its pins are as they were, 6 fewer tags than a
+rule's min, 64 wrong usage or config.""",
 )
 @click.option("--check", is_flag=True, help="Write nothing; show what has moved, and exit 2.")
 @click.option("--upgrade", multiple=True, metavar="GLOB", help="Only these addresses.")
@@ -63,7 +64,8 @@ def pin(
     """Pin every address to the digest that its source shows now.
 
     The file lies beside the config, one line an address, and is meant to be committed:
-    plan --locked plans from it alone. Reads the sources; changes nothing else.
+    plan --locked plans from it alone. Reads the sources, with --upgrade only those of the
+    addresses that it names; changes nothing else.
     """
     if as_json:
         settings.output.open_stream()
@@ -74,7 +76,8 @@ def pin(
     path = pins_path(config)
     options = PlanOptions(parallelism=parallelism, on_rate_limit=on_rate_limit)
     try:
-        old = read_pins(path) if check or path.exists() else {}
+        # Pins of some addresses alone would say that the others are not wanted.
+        old = read_pins(path) if check or upgrade or path.exists() else {}
     except ConfigError as error:
         if check or upgrade:
             raise

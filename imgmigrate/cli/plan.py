@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from imgmigrate.cli.choosing import (
+    arguments,
+    chosen_rows,
+    is_choosing,
+    planning_of,
+    planning_options,
+    target_options,
+)
 from imgmigrate.cli.exit import Planned
 from imgmigrate.cli.explaining import explain_now, explain_option, refuse_with_explain
 from imgmigrate.cli.foreign import foreign_options, say_notes
@@ -18,29 +24,35 @@ from imgmigrate.cli.options import (
     Settings,
     common_options,
     file_path,
-    later_option,
     locked_option,
     on_rate_limit_option,
     parallelism_option,
     pass_settings,
     refuse_later,
 )
-from imgmigrate.cli.wiring import command_line, open_config, pick, read_state, shown, state_folder
+from imgmigrate.cli.refreshing import refresh_only_option, refuse_with_refresh_only
+from imgmigrate.cli.wiring import command_line, open_config, read_state, shown, state_folder
 from imgmigrate.errors import ImgmigrateError, Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
     from imgmigrate.config.model import Config
+    from imgmigrate.events import Sink
     from imgmigrate.plan import Change, Plan
     from imgmigrate.planning.planner import PlanOptions
+    from imgmigrate.render.hints import Commander
     from imgmigrate.stores.registry.metering import OnRateLimit
 
-__all__ = ["plan", "plan_now", "show"]
+__all__ = ["check_place", "plan", "plan_now", "present", "save", "show", "while_planning"]
 
-ACTIONS = ("copy", "update", "adopt", "forget", "keep", "conflict", "error")
-LATER_FORMATS = ("markdown", "md", "html")
+ACTIONS = (
+    *("copy", "update", "move", "delete", "adopt", "forget", "keep", "blocked"),
+    *("conflict", "error", "drift"),
+)
+FORMATS = ("text", "json", "markdown", "md")
+LATER_FORMATS = ("html",)
 
 
 @click.command(
@@ -56,25 +68,17 @@ Examples:
   imgmigrate plan --from quay.io/team/app:v1 --to registry.new/team/app
   imgmigrate plan --allow-overwrite registry.new/team/api:2.1 --out plan.out
   imgmigrate plan --explain registry.new/team/api:2.1
+  imgmigrate plan --refresh-only                      who has moved
 
 \b
 Exit codes: 0 planned, 2 changes (only with --detailed-exitcode), 3 some
-images could not be read, 64 wrong usage or config.""",
+images could not be read, 6 more deletes than max_delete allows or fewer
+tags than a rule's min, 64 wrong usage or config.""",
 )
 @click.option("--out", type=file_path(), metavar="FILE", help="Save the plan, to apply exactly it.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 if a destination would change.")
-@click.option("--target", multiple=True, metavar="GLOB", help="Only these addresses.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Not these addresses.")
-@click.option("--replace", multiple=True, metavar="GLOB", help="Write these again.")
-@click.option(
-    "--allow-overwrite",
-    multiple=True,
-    metavar="GLOB",
-    help="Overwrite these although they are not ours.",
-)
-@click.option(
-    "--no-refresh", is_flag=True, help="Take recorded images as recorded; read only the others."
-)
+@planning_options
+@refresh_only_option
 @click.option(
     "--sizes",
     type=click.Choice(("auto", "always", "never")),
@@ -87,7 +91,6 @@ images could not be read, 64 wrong usage or config.""",
 @click.option("--verbose", is_flag=True, help="List every row of long lists.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
 @explain_option
-@later_option("--allow-delete", is_flag=True)
 @locked_option
 @oneshot_options
 @foreign_options
@@ -97,11 +100,7 @@ def plan(
     settings: Settings,
     out: Path | None,
     detailed_exitcode: bool,
-    target: tuple[str, ...],
-    exclude: tuple[str, ...],
-    replace: tuple[str, ...],
-    allow_overwrite: tuple[str, ...],
-    no_refresh: bool,
+    refresh_only: bool,
     sizes: Literal["auto", "always", "never"],
     parallelism: int,
     on_rate_limit: OnRateLimit,
@@ -113,15 +112,26 @@ def plan(
 
     Reads both sides and the state; changes nothing and takes no lock.
     """
-    output = settings.output
+    output, planning = settings.output, planning_of(settings)
     if explain is not None:
         refuse_with_explain(
             out=out,
             detailed_exitcode=detailed_exitcode,
-            target=target,
-            exclude=exclude,
-            replace=replace,
-            allow_overwrite=allow_overwrite,
+            target=planning.target,
+            exclude=planning.exclude,
+            replace=planning.replace,
+            allow_overwrite=planning.allow_overwrite,
+            allow_delete=planning.allow_delete,
+        )
+    if refresh_only:
+        refuse_with_refresh_only(
+            explain=explain,
+            replace=planning.replace,
+            allow_overwrite=planning.allow_overwrite,
+            allow_delete=planning.allow_delete,
+            max_delete=planning.max_delete,
+            no_refresh=planning.no_refresh,
+            locked=settings.locked,
         )
     if as_json:
         output.open_stream()
@@ -137,26 +147,31 @@ def plan(
         )
         return None
     if out is not None:
-        _check_place(out, config)
+        check_place(out, config)
     from imgmigrate.planning.planner import PlanOptions
 
     options = PlanOptions(
-        target=target,
-        exclude=exclude,
-        replace=replace,
-        allow_overwrite=allow_overwrite,
-        refresh=not no_refresh,
+        target=planning.target,
+        exclude=planning.exclude,
+        replace=planning.replace,
+        allow_overwrite=planning.allow_overwrite,
+        allow_delete=planning.allow_delete,
+        max_delete=planning.max_delete,
+        refresh=not planning.no_refresh,
+        refresh_only=refresh_only,
         sizes=sizes,
         parallelism=parallelism,
         on_rate_limit=on_rate_limit,
     )
     made = plan_now(settings, config, options)
-    sha256 = _save(made, out) if out else None
-    _present(settings, made, out, sha256, verbose=verbose)
+    sha256 = save(made, out) if out else None
+    command = partial(command_line, settings)
+    again = partial(_same_again, settings)
+    present(settings, made, out, sha256, verbose=verbose, command=command, again=again)
     return Planned(made, detailed=detailed_exitcode)
 
 
-def _check_place(out: Path, config: Config) -> None:
+def check_place(out: Path, config: Config) -> None:
     """Refuse before planning a place where the plan cannot or must not be saved."""
     if not out.parent.is_dir():
         message = f"--out {out}: there is no folder {out.parent}"
@@ -168,20 +183,29 @@ def _check_place(out: Path, config: Config) -> None:
 
 def plan_now(settings: Settings, config: Config, options: PlanOptions) -> Plan:
     """Plan while showing progress; an interruption says that nothing was changed."""
-    from imgmigrate.cli.run import run, watching
     from imgmigrate.planning.planner import make_plan
+
+    return while_planning(settings, config, lambda sink: make_plan(config, options, sink=sink))
+
+
+def while_planning(
+    settings: Settings, config: Config, work: Callable[[Sink], Coroutine[Any, Any, Plan]]
+) -> Plan:
+    """Do the `work` of planning while showing its progress."""
+    from imgmigrate.cli.run import run, watching
     from imgmigrate.render.tally import Tally
 
     say_notes(settings, config)
     try:
         with watching(settings.output, Tally()) as sink:
-            return run(lambda: make_plan(config, options, sink=sink))
+            return run(lambda: work(sink))
     except Interrupted as error:
         message = f"{error.message} while planning; nothing was changed"
         raise Interrupted(error.signal_number, message) from None
 
 
-def _save(made: Plan, out: Path) -> str:
+def save(made: Plan, out: Path) -> str:
+    """Write the plan's file; return its sha256."""
     try:
         return made.write(out)
     except OSError as error:
@@ -189,9 +213,17 @@ def _save(made: Plan, out: Path) -> str:
         raise ImgmigrateError(message, hint="name another place with --out") from None
 
 
-def _present(
-    settings: Settings, made: Plan, out: Path | None, sha256: str | None, *, verbose: bool
+def present(
+    settings: Settings,
+    made: Plan,
+    out: Path | None,
+    sha256: str | None,
+    *,
+    verbose: bool,
+    command: Commander,
+    again: Commander,
 ) -> None:
+    """Show a plan and what to do next; `again` makes commands that plan with the same options."""
     output = settings.output
     if output.stream:
         output.stream.plan(made, saved=str(out) if out else None, file_sha256=sha256)
@@ -199,9 +231,14 @@ def _present(
     from imgmigrate.render.hints import apply_hints, plan_hints
     from imgmigrate.render.text import View, plan_text
 
-    command = partial(command_line, settings)
-    hints = plan_hints(made, command) + apply_hints(made, command, out, sha256)
+    hints = plan_hints(made, command) + apply_hints(made, again, out, sha256)
     output.text(plan_text(made, View(output.style(), verbose=verbose, hints=hints)))
+
+
+def _same_again(settings: Settings, first: str, *rest: str) -> str:
+    """A command line; one that plans does so with the same options."""
+    chosen = arguments(settings) if first == "plan" else ()
+    return command_line(settings, first, *chosen, *rest)
 
 
 def _format(ctx: click.Context, param: click.Parameter, value: str) -> str:
@@ -209,25 +246,10 @@ def _format(ctx: click.Context, param: click.Parameter, value: str) -> str:
         error = refuse_later(f"--format {value}")
         error.ctx = ctx
         raise error
-    if value not in ("text", "json"):
-        message = f"{value!r} is not one of text, json"
+    if value not in FORMATS:
+        message = f"{value!r} is not one of {', '.join(FORMATS)}"
         raise click.BadParameter(message, ctx, param)
     return value
-
-
-@dataclass(frozen=True, slots=True)
-class _Selection:
-    """Which rows of a plan to show."""
-
-    only: tuple[str, ...]
-    target: tuple[str, ...]
-
-    def of(self, made: Plan) -> Sequence[Change] | None:
-        """The rows; None if all are wanted."""
-        if not self.only and not self.target:
-            return None
-        rows = pick(made.changes, self.target, lambda change: change.address, option="--target")
-        return [row for row in rows if not self.only or row.action.value in self.only]
 
 
 @click.command(
@@ -236,7 +258,8 @@ class _Selection:
 Examples:
   imgmigrate show plan.out
   imgmigrate show plan.out --only conflict --only update
-  imgmigrate show plan.out --format json
+  imgmigrate show plan.out --format json       JSON Lines, for programs
+  imgmigrate show plan.out --format markdown   a comment on a pull request
   imgmigrate show                     what the state holds
 
 \b
@@ -247,15 +270,19 @@ Exit codes: 0 shown, 4 the plan is damaged or edited, 64 wrong usage.""",
     "--format",
     "form",
     default="text",
-    metavar="[text|json]",
+    metavar="[text|json|markdown]",
     callback=_format,
     help="How to show it.  [default: text]",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
-    "--only", multiple=True, type=click.Choice(ACTIONS), help="Only rows with this action."
+    "--only",
+    multiple=True,
+    type=click.Choice(ACTIONS),
+    metavar="ACTION",
+    help=f"Only rows with it: {', '.join(ACTIONS)}.",
 )
-@click.option("--target", multiple=True, metavar="GLOB", help="Only these addresses.")
+@target_options
 @click.option("--verbose", is_flag=True, help="List every row of long lists.")
 @common_options
 @pass_settings
@@ -265,52 +292,67 @@ def show(
     form: str,
     as_json: bool,
     only: tuple[str, ...],
-    target: tuple[str, ...],
     verbose: bool,
 ) -> None:
     """Show a saved plan, or without PLAN what the state holds.
 
     A plan needs neither config nor network.
     """
-    as_json = as_json or form == "json"
+    form = "json" if as_json else form
     if plan_file is not None:
-        _show_plan(settings, plan_file, _Selection(only, target), as_json, verbose)
+        _show_plan(settings, plan_file, only, form, verbose)
         return
-    if only or target:
-        message = "--only and --target select rows of a plan: name its file"
+    if only or is_choosing(settings):
+        message = "--only, --target and --exclude select rows of a plan: name its file"
         raise UsageError(message, hint="for the state: imgmigrate state list GLOB")
-    _show_state(settings, as_json)
+    if form in ("markdown", "md"):
+        message = f"--format {form} shows a plan: name its file"
+        raise UsageError(message, hint=f"imgmigrate show plan.out --format {form}")
+    _show_state(settings, form == "json")
 
 
 def _show_plan(
-    settings: Settings, path: Path, selection: _Selection, as_json: bool, verbose: bool
+    settings: Settings, path: Path, only: tuple[str, ...], form: str, verbose: bool
 ) -> None:
     from imgmigrate.plan import read_plan
 
     made = read_plan(path)
-    rows = selection.of(made)
+    rows = _rows(settings, made, only)
     output = settings.output
-    if as_json:
-        from imgmigrate.render.json import plan_document
+    if form == "json":
+        from imgmigrate.render.json import document_line, plan_documents
 
-        output.line(json.dumps(plan_document(made, rows), ensure_ascii=False, indent=2))
+        for document in plan_documents(made, rows):
+            output.line(document_line(document))
         return
     from imgmigrate.render.hints import apply_hints, plan_hints
     from imgmigrate.render.text import View, plan_text
 
     command = partial(command_line, settings)
     hints = plan_hints(made, command) + apply_hints(made, command, path)
+    if form in ("markdown", "md"):
+        from imgmigrate.render.markdown import plan_markdown
+
+        output.text(plan_markdown(made, rows, hints))
+        return
     view = View(output.style(), verbose=verbose, rows=rows, hints=hints)
     output.text(plan_text(made, view))
+
+
+def _rows(settings: Settings, made: Plan, only: tuple[str, ...]) -> Sequence[Change] | None:
+    """The rows to show; None if all are wanted."""
+    if not only and not is_choosing(settings):
+        return None
+    rows = chosen_rows(settings, made)
+    return [row for row in rows if not only or row.action.value in only]
 
 
 def _show_state(settings: Settings, as_json: bool) -> None:
     state = read_state(settings)
     if as_json:
-        from imgmigrate.render.json import state_document
+        from imgmigrate.render.json import document_line, state_document
 
-        document = state_document(state)
-        settings.output.line(json.dumps(document, ensure_ascii=False, indent=2))
+        settings.output.line(document_line(state_document(state)))
         return
     from imgmigrate.render.state import state_lines
 

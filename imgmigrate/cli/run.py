@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
+from imgmigrate.cli.signals import SIGNALS
 from imgmigrate.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ __all__ = ["is_live", "run", "watching"]
 # The work ends itself within 5 s. This catches a thread that hangs, for example in name
 # resolution; GitHub Actions kills after 7.5 s.
 LAST_RESORT_SECONDS = 6.0
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SHOW_CURSOR = b"\x1b[?25h"
 
 _T = TypeVar("_T")

@@ -47,10 +47,9 @@ def open_config(settings: Settings) -> Config:
     else:
         config = load_config(settings.config or DEFAULT_CONFIG)
     if settings.locked:
-        from imgmigrate.planning.pins import lock_config, pins_path, read_pins
+        from imgmigrate.planning.pins import locked
 
-        path = pins_path(config)
-        config = lock_config(config, read_pins(path), path)
+        config = locked(config)
     return with_state(settings, config)
 
 

@@ -29,7 +29,10 @@ __all__ = ["Part", "read_includes"]
 MOST_FILES = 1000
 # Nobody finds a rule that is deeper.
 DEEPEST = 20
-_MAIN_ONLY = ("state", "registries", "defaults")
+_MAIN_ONLY = (
+    *("state", "registries", "defaults", "protect", "max_delete", "max_plan_age"),
+    *("moved", "keep_previous"),
+)
 
 
 @dataclass(frozen=True, slots=True)

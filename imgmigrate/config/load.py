@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.foreign.text import is_image_syncer, parse_config_text
+from imgmigrate.config.guards import build_guards
 from imgmigrate.config.includes import read_includes
 from imgmigrate.config.model import Config
 from imgmigrate.config.paths import resolve_path
@@ -85,6 +86,7 @@ def build_config(
         sha256=hashlib.sha256(data + more).hexdigest(),
         registries=registries,
         notes=notes,
+        guards=build_guards(tree, model),
     )
 
 

@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from imgmigrate.config.guards import Guards
 from imgmigrate.config.platforms import read_platforms
 from imgmigrate.config.quantities import read_bandwidth, read_proxy, read_rate
+
+# Pydantic needs these at run time.
+from imgmigrate.config.tags import DefaultTags, PatternTexts  # noqa: TC001
 
 if TYPE_CHECKING:
     from imgmigrate.config.registries import Registries
@@ -115,6 +119,9 @@ class Defaults(_Settings):
 
     overwrite: Overwrite = Overwrite.OWNED
     platforms: Annotated[tuple[str, ...], BeforeValidator(read_platforms)] = ()
+    # For rules that name neither tags nor a digest.
+    tags: DefaultTags | None = None
+    immutable_tags: PatternTexts = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +259,9 @@ class Config:
     # What whoever plans must know of how the file was read.
     notes: tuple[str, ...] = ()
     globs: tuple[GlobRule, ...] = ()
+    # Of the bytes of the pins that the rules were made of; empty where they were not.
+    lock_sha256: str = ""
+    guards: Guards = field(default_factory=Guards)
 
     @property
     def is_oneshot(self) -> bool:

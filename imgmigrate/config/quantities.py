@@ -1,4 +1,4 @@
-"""Read the limits of a registry as people write them: `50/s`, `200MiB/s`, a proxy's URL.
+"""Read limits as people write them: `50/s`, `200MiB/s`, `24h`, a proxy's URL.
 
 Pure. A ValueError says what is wrong and shows an example; never the value of a proxy, which
 may hold a password.
@@ -10,13 +10,15 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["read_bandwidth", "read_proxy", "read_rate"]
+__all__ = ["read_bandwidth", "read_duration", "read_proxy", "read_rate"]
 
 _NUMBER = r"\s*([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*"
 _RATE = re.compile(_NUMBER + r"(?:/\s*s)?\s*")
 # "MB" and "MiB" differ; "Mb" and "Mbit" are bits, and asking is better than guessing.
 _BANDWIDTH = re.compile(_NUMBER + r"([kKMGT]?i?B?)\s*(?:/\s*s)?\s*")
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smh]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 # Beyond any network, and before floats lose bytes.
 MOST_BANDWIDTH = 1e15
 MOST_RATE = 1e6
@@ -49,6 +51,15 @@ def read_bandwidth(value: Any) -> float | None:
         msg = "must be bytes per second, such as 200MiB/s, 1.5GB/s or 1000000"
         raise ValueError(msg)
     return rate
+
+
+def read_duration(value: object) -> float:
+    """Seconds: `90`, `90s`, `5m` or `1h`."""
+    found = _DURATION.fullmatch(str(value))
+    if found is None:
+        msg = "is not a duration such as 90, 90s, 5m or 1h"
+        raise ValueError(msg)
+    return float(found[1]) * _SECONDS[found[2]]
 
 
 def read_proxy(value: Any) -> str | None:

@@ -68,6 +68,7 @@ class _Builder:
         self.mapper = Mapper(tree, path, base)
 
     def build(self, number: int, image: ImageModel, defaults: Defaults) -> Rule | GlobRule:
+        image = _with_defaults(image, defaults)
         source, digest, tags = self._source(image)
         is_glob = has_wildcard(source.path)
         self.mapper.learn(image, source, digest)
@@ -235,6 +236,16 @@ class _Builder:
 
     def _error(self, message: str, path: KeyPath, hint: str | None = None) -> ConfigError:
         return self.tree.error(message, path, hint=hint)
+
+
+def _with_defaults(image: ImageModel, defaults: Defaults) -> ImageModel:
+    """Fill in the tags that an entry says nothing of; those behind its source say it too."""
+    found: dict[str, object] = {}
+    if image.tags is None and defaults.tags is not None and not split_target(image.source)[1]:
+        found["tags"] = defaults.tags
+    if "immutable_tags" not in image.model_fields_set:
+        found["immutable_tags"] = defaults.immutable_tags
+    return image.model_copy(update=found)
 
 
 def _place(first: Rule, seen_from: Rule) -> str:

@@ -71,6 +71,13 @@ class ImageModel(_Part):
     flatten: str | None = None
 
 
+class MovedModel(_Part):
+    """One entry of `moved:`."""
+
+    old: str = Field(alias="from")
+    new: str = Field(alias="to")
+
+
 class FileModel(_Part):
     """A whole file; entries of `registries` are checked when their variables are known."""
 
@@ -79,6 +86,11 @@ class FileModel(_Part):
     registries: dict[str, dict[str, Any]] = {}
     defaults: Defaults = Defaults()
     include: _Texts = []
+    protect: _Texts = []
+    max_delete: str | None = None
+    max_plan_age: str | None = None
+    keep_previous: str | None = None
+    moved: list[MovedModel] = []
     images: Annotated[list[ImageModel], Field(min_length=1)]
 
 
@@ -101,13 +113,16 @@ class IncludedModel(_Part):
 _LEVELS: dict[tuple[str, ...], tuple[type[BaseModel], frozenset[str]]] = {
     (): (
         FileModel,
-        frozenset({"protect", "moved", "keep_previous", "policies", "max_delete"}),
+        frozenset({"policies"}),
     ),
+    ("moved", "*"): (MovedModel, frozenset()),
     ("state",): (StateModel, frozenset({"backend"})),
     ("defaults",): (
         Defaults,
-        frozenset({"immutable_tags", "keep_previous", "protect", "tags", "rename"}),
+        frozenset({"keep_previous", "protect", "rename"}),
     ),
+    ("defaults", "tags"): (TagsModel, frozenset()),
+    ("defaults", "tags", "any", "*"): (TagsModel, frozenset()),
     ("registries", "*"): (
         RegistryConfig,
         frozenset(),
@@ -200,7 +215,7 @@ def _unknown(where: KeyPath) -> tuple[str, str]:
         return NOT_YET, "remove it, or wait for a version that has it"
     if model is ImageModel and key in MAPPING_KEYS:
         return "is not a known key", f"it selects tags: write tags: {{{key}: ...}}"
-    known = list(model.model_fields)
+    known = [field.alias or name for name, field in model.model_fields.items()]
     near = difflib.get_close_matches(str(key), [*known, *later], 1)
     meant = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
     return "is not a known key", meant

@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from imgmigrate.matching import Pattern
     from imgmigrate.versions import VersionRange
 
-__all__ = ["MAPPING_KEYS", "Tags", "TagsModel", "build_selection"]
+__all__ = [
+    "MAPPING_KEYS",
+    "DefaultTags",
+    "PatternTexts",
+    "Tags",
+    "TagsModel",
+    "build_selection",
+]
 
 _COUNT = re.compile(r"\s*([0-9]{1,9})\s*")
 _DURATION = re.compile(r"\s*([0-9]{1,6})\s*([mhdw])\s*")
@@ -131,6 +138,22 @@ def _either(value: Any) -> list[str] | TagsModel:
 
 
 Tags = Annotated[list[str] | TagsModel, PlainValidator(_either)]
+
+
+def _pattern_texts(value: Any) -> list[str]:
+    texts = _TEXTS.validate_python(_one_or_many(value))
+    _CHECKED.validate_python(texts)
+    return texts
+
+
+def _default_tags(value: Any) -> list[str] | TagsModel:
+    return _either(value) if isinstance(value, dict) else _pattern_texts(value)
+
+
+_CHECKED: TypeAdapter[list[Any]] = TypeAdapter(_Patterns)
+# For `defaults`: what is wrong with them is told there, and not at every rule that has them.
+PatternTexts = Annotated[list[str], PlainValidator(_pattern_texts)]
+DefaultTags = Annotated[list[str] | TagsModel, PlainValidator(_default_tags)]
 
 
 def build_selection(model: TagsModel) -> Selection:

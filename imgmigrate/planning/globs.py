@@ -12,7 +12,7 @@ from imgmigrate.matching import parse_pattern
 
 if TYPE_CHECKING:
     from imgmigrate.matching import Pattern
-    from imgmigrate.oci.reference import Reference
+    from imgmigrate.oci.reference import Reference, Repository
 
 __all__ = ["Globs"]
 
@@ -39,6 +39,19 @@ class Globs:
         hits = [text for text, pattern in self._patterns if pattern.matches_reference(address)]
         self._unmatched.difference_update(hits)
         return bool(hits)
+
+    def may_match(self, repository: Repository) -> bool:
+        """Tell whether some glob may match an address of a repository; notes nothing."""
+        return any(pattern.may_match(repository) for _, pattern in self._patterns)
+
+    def may_match_in(self, store: str) -> bool:
+        """Tell whether some glob may match an address in a store; notes nothing."""
+        return any(pattern.may_match_in(store) for _, pattern in self._patterns)
+
+    def excuse(self, repository: Repository) -> None:
+        """Take a glob that may match an address of an unreadable repository as no typing error."""
+        hits = (text for text, pattern in self._patterns if pattern.may_match(repository))
+        self._unmatched.difference_update(hits)
 
     def check(self) -> None:
         """Refuse a glob that matched nothing: it is a typing error."""

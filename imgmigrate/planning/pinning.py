@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -76,9 +76,11 @@ async def pin_sources(
 ) -> Pinning:
     """Resolve what the rules ask for; with globs in `upgrade` only what they match moves.
 
+    Only the sources of what may move are asked. The `target` of the options is not heeded.
     UsageError for a glob that matches nothing; GuardError where a rule's `min` is missed.
     """
     globs = Globs("upgrade", upgrade, of="the pins")
+    options = replace(options, target=upgrade)
     made = compare(pins, await resolve(config, options, sink=sink), globs)
     globs.check()
     return made

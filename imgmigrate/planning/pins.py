@@ -1,11 +1,12 @@
 """Pins: which digest each address gets, in a file that people review line by line.
 
-`encode_pins` and `decode_pins` are the file, `lock_config` makes a config of it that asks a
-source only for pinned digests. The file lies beside the config and is committed with it.
+`encode_pins` and `decode_pins` are the file, `locked` makes a config of it that asks a source
+only for pinned digests. The file lies beside the config and is committed with it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,7 @@ __all__ = [
     "decode_pins",
     "encode_pins",
     "lock_config",
+    "locked",
     "pins_path",
     "read_pins",
     "write_pins",
@@ -101,9 +103,18 @@ def write_pins(path: Path, pins: Pins) -> bool:
 def read_pins(path: Path) -> Pins:
     """Read the file; ConfigError with its line for what nobody but a person can have written."""
     if not path.exists():
-        message = "there is no such file"
-        raise ConfigError(message, file=str(path), hint="write it first: imgmigrate pin")
+        raise _missing(path)
     return decode_pins(decode(read_file(path), str(path)), str(path))
+
+
+def locked(config: Config) -> Config:
+    """Make a config that asks for what the pins beside it say, and remembers which they were."""
+    path = pins_path(config)
+    if not path.exists():
+        raise _missing(path)
+    data = read_file(path)
+    made = lock_config(config, decode_pins(decode(data, str(path)), str(path)), path)
+    return replace(made, lock_sha256=hashlib.sha256(data).hexdigest())
 
 
 def decode_pins(text: str, file: str) -> Pins:
@@ -135,6 +146,11 @@ def decode_pins(text: str, file: str) -> Pins:
             errors.append(error)
     raise_all(errors)
     return pins
+
+
+def _missing(path: Path) -> ConfigError:
+    hint = "write it first: imgmigrate pin"
+    return ConfigError("there is no such file", file=str(path), hint=hint)
 
 
 def _pin(tree: Tree, key: str) -> Pin:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from imgmigrate import __version__
 from imgmigrate.config.templates import check_names
 from imgmigrate.errors import ConfigError, NotFound, StoreError
 from imgmigrate.events import NoSink, Warned
 from imgmigrate.oci.manifest import INDEXES, SCHEMA1, Descriptor
 from imgmigrate.oci.reference import Digest, Reference, Repository
-from imgmigrate.plan import Action, Change, Filters, Header, Plan, StateBinding, Summary
+from imgmigrate.plan import Action, Change, Filters, Plan
 from imgmigrate.planning.choosing import Chooser
+from imgmigrate.planning.deleting import Deleting
 from imgmigrate.planning.diff import Exceptions, Wish, decide, decide_unwanted, failed
+from imgmigrate.planning.drift import find_drift
 from imgmigrate.planning.expand import Expansion, expand_rules
 from imgmigrate.planning.explain import explain
 from imgmigrate.planning.filtering import Filtering, chosen, filter_of
 from imgmigrate.planning.globs import Globs
+from imgmigrate.planning.heading import heading
+from imgmigrate.planning.keeping import Keeping
+from imgmigrate.planning.moving import Moving
+from imgmigrate.planning.narrowing import narrow
 from imgmigrate.planning.observe import Observer
 from imgmigrate.planning.problems import Problems, merged
 from imgmigrate.planning.sizes import Sizes, measure
@@ -33,9 +37,9 @@ from imgmigrate.stores.pool import open_stores
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
-    from pathlib import Path
 
     from imgmigrate.config.model import Config, Rule
+    from imgmigrate.config.shares import Share
     from imgmigrate.events import Sink
     from imgmigrate.planning.select import Choice
     from imgmigrate.state.record import ImageRecord, State
@@ -48,17 +52,22 @@ __all__ = ["PlanOptions", "Resolved", "make_plan", "resolve"]
 class PlanOptions:
     """What the command line adds to the config: globs over addresses, sizes, concurrency.
 
-    With `refresh=False` an address that the state records is taken to be as recorded.
-    `on_rate_limit` is for where nothing is left of a metered registry's pulls: wait until
-    there is, or make error rows of what would need one.
+    With `refresh=False` an address that the state records is taken to be as recorded; with
+    `refresh_only` the plan tells who moved since the record, and nothing else.
+    With `allow_delete` what is no longer wanted is deleted instead of let go, unless that is
+    more than `max_delete`, or than the config's. `on_rate_limit` is for where nothing is left of
+    a metered registry's pulls: wait until there is, or make error rows of what would need one.
     """
 
     target: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     replace: tuple[str, ...] = ()
     allow_overwrite: tuple[str, ...] = ()
+    allow_delete: bool = False
+    max_delete: Share | None = None
     sizes: Sizes = "auto"
     refresh: bool = True
+    refresh_only: bool = False
     parallelism: int = 32
     on_rate_limit: OnRateLimit = "wait"
 
@@ -72,21 +81,28 @@ async def make_plan(
     UsageError or ConfigError where the rules or options contradict what is there.
     """
     options, sink = options or PlanOptions(), sink or NoSink()
-    async with _open_planner(config, options, sink) as planner:
-        changes, unchanged = await planner.plan()
-    state = planner.state
+    if options.refresh_only:
+        state, changes, unchanged = await _refresh(config, options, sink)
+    else:
+        async with _open_planner(config, options, sink) as planner:
+            changes, unchanged = await planner.plan()
+        state = planner.state
     filters = Filters(target=options.target, exclude=options.exclude)
-    header = Header(
-        tool_version=__version__,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        config_sha256=config.sha256 or None,
-        git_commit=await asyncio.to_thread(git_commit, config.base),
-        state=StateBinding(lineage=state.lineage, sequence=state.sequence, head=state.head),
-        filters=filters,
-        complete=filters == Filters() and all(c.action is not Action.ERROR for c in changes),
-        summary=Summary.of(changes, unchanged),
+    header = await heading(
+        config, state, changes, unchanged, filters=filters, refresh_only=options.refresh_only
     )
     return Plan.of(header, changes)
+
+
+async def _refresh(
+    config: Config, options: PlanOptions, sink: Sink
+) -> tuple[State, list[Change], int]:
+    """Compare the records with both sides, whatever the rules ask for."""
+    state = await asyncio.to_thread(LocalState(config.state).read)
+    opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
+    async with opened as stores:
+        observer = Observer(stores, state, sink, options.parallelism)
+        return state, *await find_drift(observer, state, options.target, options.exclude)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +116,13 @@ class Resolved:
 async def resolve(
     config: Config, options: PlanOptions | None = None, *, sink: Sink | None = None
 ) -> Resolved:
-    """Ask the sources alone what the rules ask for; what cannot be read is an error row."""
+    """Ask the sources alone what the rules ask for; what cannot be read is an error row.
+
+    With `target` globs only the sources of addresses that they match are asked.
+    """
     options, sink = options or PlanOptions(), sink or NoSink()
-    async with _open_planner(config, options, sink) as planner:
+    narrowed = narrow(config, Globs("target", options.target))
+    async with _open_planner(narrowed, options, sink) as planner:
         return await planner.resolve()
 
 
@@ -121,21 +141,6 @@ async def _open_planner(
         planner = _Planner(expanded, options, state, cache, observer, sink, expansion=expansion)
         planner.unlisted |= {(rule.number, rule.source) for rule in expansion.lost}
         yield planner
-
-
-def git_commit(folder: Path) -> str | None:
-    """Name the commit that a folder is checked out at; None outside of git."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +198,14 @@ class _Planner:
                 unchanged += 1
             else:
                 changes.append(change)
-        changes += self._unwanted(asked)
+        changes = await self._guarded([*changes, *self._unwanted(asked)], asked)
         for globs in (self.target, self.exclude, self.replace, self.allow_overwrite):
             globs.check()
         return await self._measure(changes), unchanged
 
     async def resolve(self) -> Resolved:
         """Look at the sources alone."""
+        self.config = narrow(self.config, self.target)
         asked, rows = await self._ask()
         heads = await self.observer.head_sources({each.source for each in asked.values()})
         images: dict[Reference, tuple[Reference, Digest]] = {}
@@ -229,6 +235,8 @@ class _Planner:
                 for destination in rule.destinations:
                     address = Reference(destination.repository)
                     problems.append(self._unlistable(address, rule, choice))
+                    for globs in (self.target, self.exclude, self.replace, self.allow_overwrite):
+                        globs.excuse(destination.repository)
                 continue
             for source, addresses, explicit in _expand(rule, choice):
                 check_names(rule, source, addresses)
@@ -354,6 +362,19 @@ class _Planner:
         ours = sorted(child.digest for child in source.children)
         return ours == sorted(child.digest for child in destination.children)
 
+    async def _guarded(self, changes: list[Change], asked: dict[Reference, _Asked]) -> list[Change]:
+        """Move what only gets another address; delete what nobody wants, as far as that may be."""
+        guards = self.config.guards
+        if guards.moved and not self.config.is_oneshot:
+            changes = await Moving(self.observer, self.state, guards.moved).settle(changes, asked)
+        if self.options.allow_delete:
+            most = self.options.max_delete or guards.max_delete
+            changes = await Deleting(self.observer, self.state, guards, most).settle(changes)
+        if guards.keep_previous is not None:
+            keeping = Keeping(self.observer, self.state, guards.keep_previous, datetime.now(UTC))
+            changes = await keeping.settle(changes, asked)
+        return changes
+
     def _unwanted(self, asked: dict[Reference, _Asked]) -> list[Change]:
         """Decide the live records that no rule asks for, as the sources are listed now."""
         if self.config.is_oneshot:  # another one-shot plan asked for them
@@ -364,6 +385,8 @@ class _Planner:
         changes = []
         for record in self._live():
             if record.address in asked or not self._is_wanted(record.address):
+                continue
+            if record.keeps_previous:
                 continue
             rules = by_source[record.source.reference.repository]
             wanting = [rule for rule in rules if self.chooser.still_selects(rule, record)]

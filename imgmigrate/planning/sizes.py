@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from imgmigrate.errors import StoreError
 from imgmigrate.oci.bounds import Graph
+from imgmigrate.plan import Action
 from imgmigrate.planning.filtering import chosen
 from imgmigrate.stores.place import read_manifest
 
@@ -146,11 +147,13 @@ def _share(
         known = there.setdefault(change.address.repository.store, set())
         fresh = {digest: size for digest, size in contents.blobs.items() if digest not in known}
         known.update(fresh)
+        # Its blobs are mounted, or where they have to be.
+        is_near = change.action is Action.MOVE or change.is_near
         measured.append(
             change.model_copy(
                 update={
                     "size": sum(contents.blobs.values()) + sum(contents.manifests.values()),
-                    "transfer_bytes": sum(fresh.values()),
+                    "transfer_bytes": 0 if is_near else sum(fresh.values()),
                     "platforms": contents.platforms or None,
                     "blobs": len(contents.blobs),
                 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from imgmigrate.plan import Action
+from imgmigrate.render.units import count
 from imgmigrate.render.words import has_work
 
 if TYPE_CHECKING:
@@ -53,6 +54,12 @@ def apply_hints(
     if has_work(plan.summary):
         if saved is not None:
             hints.append(Hint("To apply exactly this:", command("apply", str(saved))))
+        elif plan.header.refresh_only:
+            text = "Nothing was changed. To bring the records up to date, save this and apply it:"
+            hints.append(Hint(text, command("plan", "--refresh-only", "--out", "plan.out")))
+        elif plan.header.undoes:
+            text = "Nothing was changed. To undo exactly this, save it and apply it:"
+            hints.append(Hint(text, command("rollback", plan.header.undoes, "--out", "back.out")))
         else:
             text = (
                 "This plan was not saved, so it is only a preview: an apply plans again. "
@@ -64,6 +71,13 @@ def apply_hints(
 
 def _problems(plan: Plan, command: Commander) -> Iterator[Hint]:
     conflicts = [change for change in plan.changes if change.action is Action.CONFLICT]
+    if plan.header.undoes:
+        if conflicts:
+            yield Hint(
+                "Conflicts are left as they are: somebody has changed them since. What another "
+                "run has written is undone by the rollback of that run."
+            )
+        conflicts = []
     if conflicts:
         yield Hint(
             "Conflicts are never overwritten by themselves. To take the source's image once, "
@@ -75,8 +89,34 @@ def _problems(plan: Plan, command: Commander) -> Iterator[Hint]:
             "An equivalent index holds the same images in other bytes; "
             "overwrite: equivalent in the rule replaces only those."
         )
-    if plan.summary.error:
+    yield from _blocked(plan, command)
+    if any(change.reason == "previous_gone" for change in plan.changes):
+        yield Hint(
+            "An image that no tag names is soon deleted by many registries. "
+            "keep_previous in the config gives what is replaced a tag of its own."
+        )
+    elif plan.summary.error:
         yield Hint(
             "Errors leave their images out: mend the cause and plan again. "
             "The other rows can be applied; that ends with exit code 3."
+        )
+
+
+def _blocked(plan: Plan, command: Commander) -> Iterator[Hint]:
+    over = sum(change.is_over_limit for change in plan.changes)
+    first: tuple[str, ...] = ("plan",)
+    out = "plan.out"
+    if plan.header.undoes:  # whose own plan may be plan.out
+        first, out = ("rollback", plan.header.undoes), "back.out"
+    if over:
+        yield Hint(
+            f"{count(over, 'delete')} would be more than max_delete allows, so none is done "
+            "(exit code 6). When they are all meant, allow as many:",
+            command(*first, "--allow-delete", "--max-delete", str(over), "--out", out),
+        )
+    kept = [change for change in plan.changes if change.reason == "protected"]
+    if kept:
+        yield Hint(
+            "What is protected stays protected without its line in the config, too. To lift that:",
+            command("state", "unprotect", str(kept[0].address)),
         )

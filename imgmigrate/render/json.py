@@ -1,8 +1,10 @@
-"""Say everything as data: a versioned stream of JSON Lines, and one document per plan or state.
+"""Say everything as data: a versioned stream of JSON Lines, and what is shown of plans and states.
 
 Every line of the stream has `type`, `@level`, `@message` and `@timestamp`; a reader ignores
 types it does not know. The first line is `version`; its `ui` changes its major only when a
-field goes away. The shape follows Terraform's machine-readable UI.
+field goes away. The shape follows Terraform's machine-readable UI. What `show` writes is JSON
+Lines too, each with `type`; its first line has `kind` and `format_version`. `imgmigrate.schemas`
+describes every line.
 """
 
 from __future__ import annotations
@@ -33,13 +35,13 @@ from imgmigrate.render.words import OUTCOMES, headline, reason
 from imgmigrate.state.record import RECORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from imgmigrate.events import Event, Receipt
     from imgmigrate.plan import Change, Plan
     from imgmigrate.state.record import ImageRecord, State
 
-__all__ = ["UI_VERSION", "JsonStream", "plan_document", "state_document"]
+__all__ = ["UI_VERSION", "JsonStream", "document_line", "plan_documents", "state_document"]
 
 UI_VERSION = "1.0"
 DOCUMENT_VERSION = "1.0"
@@ -78,7 +80,7 @@ class JsonStream:
             "@timestamp": self._now(),
             **fields,
         }
-        self._write(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
+        self._write(document_line(document))
 
     def emit(self, event: Event) -> None:
         """Write what an event says; byte counts are gathered into one line a second."""
@@ -134,8 +136,10 @@ class JsonStream:
             self.line("planned_change", message, level, change=change.line())
         self.line(
             "change_summary",
-            headline(plan.summary),
-            operation="plan",
+            headline(
+                plan.summary, refresh_only=plan.header.refresh_only, undoes=plan.header.undoes
+            ),
+            operation=_operation(plan),
             plan_id=plan.plan_id,
             complete=plan.header.complete,
             changes=_summary(plan),
@@ -220,6 +224,10 @@ class JsonStream:
             moved=event.moved,
             seconds=round(event.seconds, 3),
             stopped=event.stopped and printable(event.stopped),
+            refusals=[
+                {"name": printable(each.name), "rows": len(each.rows), **_error(each.error)}
+                for each in event.refusals
+            ],
             unfinished=[
                 {"address": str(each.address), "outcome": each.outcome.value, **_error(each.error)}
                 for each in event.unfinished
@@ -227,22 +235,33 @@ class JsonStream:
         )
 
 
-def plan_document(plan: Plan, rows: Sequence[Change] | None = None) -> dict[str, Any]:
-    """Lay out a plan as one document: its header, id, and the rows that were asked for."""
-    header = plan.header.model_dump(mode="json", by_alias=True)
+def document_line(document: dict[str, Any]) -> str:
+    """Print a document as one line, without its newline."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def plan_documents(plan: Plan, rows: Sequence[Change] | None = None) -> Iterator[dict[str, Any]]:
+    """Lay out a plan as lines: its header and id, the rows that were asked for, their number.
+
+    A reader that has not seen the `end` has not read all.
+    """
     changes = plan.changes if rows is None else rows
-    return {
-        **header,
+    yield {
+        "type": "plan",
+        **plan.header.model_dump(mode="json", by_alias=True),
         "plan_id": plan.plan_id,
         "sha256": plan.sha256,
         "errored": plan.summary.count(Action.ERROR) > 0,
-        "changes": [change.line() for change in changes],
     }
+    for change in changes:
+        yield {"type": "change", **change.line()}
+    yield {"type": "end", "changes": len(changes), "of": len(plan.changes)}
 
 
 def state_document(state: State) -> dict[str, Any]:
-    """Lay out what a state holds, without its records (`state list --json` has those)."""
+    """Lay out in one line what a state holds, without its records (`state list --json`)."""
     return {
+        "type": "state",
         "format_version": DOCUMENT_VERSION,
         "kind": "imgmigrate.state_summary",
         "lineage": state.lineage,
@@ -253,6 +272,12 @@ def state_document(state: State) -> dict[str, Any]:
         "claims": len(state.claims),
         "runs": [run.model_dump(mode="json") for run in state.runs],
     }
+
+
+def _operation(plan: Plan) -> str:
+    if plan.header.undoes:
+        return "rollback"
+    return "refresh" if plan.header.refresh_only else "plan"
 
 
 def _summary(plan: Plan) -> dict[str, Any]:

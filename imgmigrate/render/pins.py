@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgmigrate.errors import printable
 from imgmigrate.planning.pinning import Kind
-from imgmigrate.render.style import PLAIN, Style
+from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count
 
 if TYPE_CHECKING:
@@ -31,10 +31,8 @@ _NAME = 500
 def pins_lines(pinning: Pinning, style: Style = PLAIN) -> Iterator[str]:
     """Show every difference, then the sentence."""
     for each in pinning.differences:
-        kind = style.paint(each.kind.value, _COLOURS[each.kind])
-        padding = " " * (_KIND - len(each.kind.value))
-        yield f"{kind}{padding}{printable(difference_text(each), _NAME * 2)}"
-    yield pins_headline(pinning)
+        yield from _row(each, style)
+    yield from style.wrap(pins_headline(pinning), hanging="  ")
 
 
 def pins_headline(pinning: Pinning) -> str:
@@ -49,15 +47,32 @@ def pins_headline(pinning: Pinning) -> str:
 
 def difference_text(each: Difference) -> str:
     """Say what an address got and gets."""
+    return f"{each.address}  {_detail(each)}"
+
+
+def _row(each: Difference, style: Style) -> Iterator[str]:
+    """Put what an address gets beside it where that fits, else below."""
+    word = each.kind.value
+    head = f"{style.paint(word, _COLOURS[each.kind])}{' ' * (_KIND - len(word))}"
+    address, detail = printable(str(each.address), _NAME), printable(_detail(each), _NAME * 2)
+    if _KIND + len(address) + 2 + len(detail) <= style.columns:
+        yield f"{head}{address}  {detail}"
+        return
+    first, *others = fold(address, style.columns - _KIND)
+    indent = " " * _KIND
+    yield f"{head}{first}"
+    yield from (f"{indent}{piece}" for piece in others)
+    yield from style.wrap(detail, indent=f"{indent}  ", hanging=f"{indent}    ")
+
+
+def _detail(each: Difference) -> str:
     before, after = each.before, each.after
     if before is None or after is None:
-        return f"{each.address}  {_short(before or after)}"
+        return _short(before or after)
     if before.digest == after.digest:
-        return f"{each.address}  {before.source} -> {after.source}, the same image"
-    origin = f"  {before.source} ->" if before.source.repository != after.source.repository else ""
-    return (
-        f"{each.address}{origin}  {before.digest.short} -> {after.digest.short}  ({after.source})"
-    )
+        return f"{before.source} -> {after.source}, the same image"
+    origin = f"{before.source} ->  " if before.source.repository != after.source.repository else ""
+    return f"{origin}{before.digest.short} -> {after.digest.short}  ({after.source})"
 
 
 def difference_document(each: Difference) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from imgmigrate.state.record import Status
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from imgmigrate.oci.reference import Reference
     from imgmigrate.state.record import ImageRecord, Run, State
 
-__all__ = ["record_lines", "records_lines", "state_lines"]
+__all__ = ["move_lines", "record_lines", "records_lines", "state_lines"]
 
 # Enough to see what happened lately; the rest is in the state itself.
 MOST_RUNS = 5
@@ -55,10 +56,23 @@ def state_lines(state: State, place: str, style: Style = PLAIN) -> Iterator[str]
 
 
 def records_lines(records: Iterable[ImageRecord]) -> Iterator[str]:
-    """List records: one line each, made for grep; tombstones say so."""
+    """List records: one line each, made for grep; tombstones and protected ones say so."""
     for record in records:
         mark = "" if record.is_live else f"  ({record.status.value})"
+        if record.protected:
+            mark += "  (protected)"
         yield f"{printable(str(record.address), 500)}  {record.digest.short}{mark}"
+
+
+def move_lines(pairs: Iterable[tuple[Reference, Reference]]) -> Iterator[str]:
+    """List which address becomes which; the new one stands below where the line is too long."""
+    for old, new in pairs:
+        before, after = printable(str(old), 500), printable(str(new), 500)
+        if len(before) + len(after) + 4 <= PLAIN.columns:
+            yield f"{before} -> {after}"
+        else:
+            yield before
+            yield f"  -> {after}"
 
 
 def record_lines(record: ImageRecord) -> Iterator[str]:
@@ -66,6 +80,7 @@ def record_lines(record: ImageRecord) -> Iterator[str]:
     rows = [
         ("address", printable(str(record.address), 500)),
         ("status", record.status.value),
+        ("protected", "yes" if record.protected else "no"),
         ("digest", record.digest),
         ("previous", record.previous or "none"),
         ("source", printable(str(record.source.reference), 500)),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import printable
 from imgmigrate.events import Outcome
 from imgmigrate.plan import Action
-from imgmigrate.render.errors import cause_at, hint_of
+from imgmigrate.render.errors import cause_at, hint_of, message_of
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count, duration, rate, size
 from imgmigrate.render.words import reason
@@ -18,7 +18,7 @@ from imgmigrate.render.words import reason
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imgmigrate.events import Receipt, RunFinished
+    from imgmigrate.events import Receipt, Refusal, RunFinished
     from imgmigrate.plan import Change, Plan
     from imgmigrate.render.style import Colour
 
@@ -37,12 +37,13 @@ _COUNTED = (
 
 
 def unplanned(plan: Plan, result: RunFinished | None) -> tuple[Change, ...]:
-    """The plan's own conflicts and errors, as far as the run did not report on them."""
+    """The plan's own conflicts, errors and deletes over the limit that the run did not report."""
     reported = {receipt.address for receipt in result.unfinished} if result else set()
     return tuple(
         change
         for change in plan.changes
-        if change.action in (Action.CONFLICT, Action.ERROR) and change.address not in reported
+        if (change.action in (Action.CONFLICT, Action.ERROR) or change.is_over_limit)
+        and change.address not in reported
     )
 
 
@@ -75,19 +76,23 @@ def result_lines(
     `spared` bytes of blobs needed no transfer.
     """
     left = unplanned(plan, result)
-    tried = [each for each in result.unfinished if each.outcome is not Outcome.CANCELLED]
+    refused = {address for each in result.refusals for address in each.rows}
+    others = [each for each in result.unfinished if each.address not in refused]
+    tried = [each for each in others if each.outcome is not Outcome.CANCELLED]
     if tried:
         yield style.paint(f"! not done ({len(tried):,})", "bold")
         for receipt in tried:
             yield from _unfinished(receipt, style)
         yield ""
-    yield from _unreached(result, style)
+    yield from _unreached(others, result.stopped, style)
     if left:
         title = f"! left out by the plan ({len(left):,})"
         yield style.paint(title, "bold")
         for change in left:
             yield from _row(str(change.address), change.detail or reason(change), None, style)
         yield ""
+    for refusal in result.refusals:
+        yield from _refusal(refusal, style)
     complete = not result.unfinished and not left
     colour: Colour = "green" if complete else "red"
     for line in style.wrap(_headline(result, complete, spared), hanging="  "):
@@ -144,21 +149,37 @@ def _unfinished(receipt: Receipt, style: Style) -> Iterator[str]:
         yield from _row(address, word, None, style)
 
 
-def _unreached(result: RunFinished, style: Style) -> Iterator[str]:
+def _refusal(refusal: Refusal, style: Style) -> Iterator[str]:
+    """A registry that refused our login: once, with as many of its addresses as help."""
+    title = f"! {printable(refusal.name)}: no access, {count(len(refusal.rows), 'row')} not done"
+    yield from (style.paint(line, "bold", "red") for line in style.wrap(title, hanging="  "))
+    cause = message_of(refusal.error).removeprefix(f"{refusal.name}: ")
+    yield from style.wrap(printable(cause, 500), indent="  ")
+    hint = hint_of(refusal.error)
+    if hint:
+        yield from style.wrap(hint, indent="  hint: ", hanging="    ")
+    yield from _some([str(address) for address in refusal.rows], style)
+
+
+def _unreached(receipts: list[Receipt], stopped: str | None, style: Style) -> Iterator[str]:
     """The rows that a stopped run left: why once, and as many addresses as help."""
-    left = [each for each in result.unfinished if each.outcome is Outcome.CANCELLED]
+    left = [each for each in receipts if each.outcome is Outcome.CANCELLED]
     if not left:
         return
     yield style.paint(f"! not reached ({len(left):,})", "bold")
-    if result.stopped:
-        yield from style.wrap(printable(result.stopped, 500), indent="  ")
+    if stopped:
+        yield from style.wrap(printable(stopped, 500), indent="  ")
     hint = next((hint for each in left if each.error and (hint := hint_of(each.error))), None)
     if hint:
         yield from style.wrap(hint, indent="  hint: ", hanging="    ")
-    for each in left[:MOST_UNREACHED]:
-        yield f"  {style.paint('!', 'red')} {printable(str(each.address), 500)}"
-    if len(left) > MOST_UNREACHED:
-        yield f"  and {len(left) - MOST_UNREACHED:,} more"
+    yield from _some([str(each.address) for each in left], style)
+
+
+def _some(addresses: list[str], style: Style) -> Iterator[str]:
+    for each in addresses[:MOST_UNREACHED]:
+        yield f"  {style.paint('!', 'red')} {printable(each, 500)}"
+    if len(addresses) > MOST_UNREACHED:
+        yield f"  and {len(addresses) - MOST_UNREACHED:,} more"
     yield ""
 
 

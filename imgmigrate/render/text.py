@@ -29,6 +29,8 @@ __all__ = ["View", "plan_lines", "plan_text"]
 MOST_ROWS = 50
 # An update of a big image can differ in hundreds of places.
 MOST_INSIDE = 8
+# A file of targets may hold thousands.
+MOST_FILTERS = 10
 # A server's explanation may be long; it is wrapped, and cut here.
 LONGEST_NAME = 500
 
@@ -52,7 +54,7 @@ def plan_lines(plan: Plan, view: View | None = None) -> Iterator[str]:
     """Show a plan line by line."""
     view = view or View()
     rows = plan.changes if view.rows is None else view.rows
-    top = view.style.wrap(headline(plan.summary), hanging="  ")
+    top = view.style.wrap(_headline(plan), hanging="  ")
     bold = [view.style.paint(line, "bold") for line in top]
     yield from bold
     yield from _identity(plan, view.style)
@@ -74,6 +76,11 @@ def plan_lines(plan: Plan, view: View | None = None) -> Iterator[str]:
         yield from bold
 
 
+def _headline(plan: Plan) -> str:
+    header = plan.header
+    return headline(plan.summary, refresh_only=header.refresh_only, undoes=header.undoes)
+
+
 def _identity(plan: Plan, style: Style) -> Iterator[str]:
     header = plan.header
     parts = [f"plan {plan.plan_id}", f"made {moment(header.created_at)}"]
@@ -82,6 +89,13 @@ def _identity(plan: Plan, style: Style) -> Iterator[str]:
     if header.git_commit:
         parts.append(f"commit {printable(header.git_commit)[:12]}")
     yield from (style.paint(line, "dim") for line in style.wrap(", ".join(parts), indent="  "))
+    if header.undoes:
+        text = f"undoes {printable(header.undoes)}"
+        yield from (style.paint(line, "dim") for line in style.wrap(text, indent="  "))
+    if header.lock_sha256:
+        pins = printable(header.lock_sha256)[:12]
+        text = f"locked: from the pins {pins}, whatever the sources show now"
+        yield from (style.paint(line, "dim") for line in style.wrap(text, indent="  "))
     filters = [
         f"--{name} {printable(pattern)}"
         for name, patterns in (
@@ -91,7 +105,9 @@ def _identity(plan: Plan, style: Style) -> Iterator[str]:
         for pattern in patterns
     ]
     if filters:
-        text = f"not the whole: limited by {', '.join(filters)}"
+        more = len(filters) - MOST_FILTERS
+        named = filters[:MOST_FILTERS] + ([f"and {more:,} more"] if more > 0 else [])
+        text = f"not the whole: limited by {', '.join(named)}"
         yield from (style.paint(line, "yellow") for line in style.wrap(text, indent="  "))
 
 
@@ -137,7 +153,7 @@ def _folded(section: Section, changes: list[Change], view: View) -> Iterator[str
 def _listed(section: Section, changes: list[Change], view: View) -> Iterator[str]:
     for source, group in groupby(changes, key=_source_repository):
         members = list(group)
-        if source and section.key in ("copy", "lost", "update"):
+        if source and section.key in ("copy", "lost", "update", "move"):
             pieces = fold(source, view.style.columns - len("  from "))
             yield view.style.paint(f"  from {pieces[0]}", "dim")
             yield from (view.style.paint(f"       {piece}", "dim") for piece in pieces[1:])
@@ -185,12 +201,20 @@ def _detail(change: Change) -> str:
         wanted = change.source.digest.short if change.source else UNKNOWN
         part = "some platforms of " if change.filter else ""
         facts.append(f"holds {_short(change.before)}, wanted {part}{wanted}")
+    elif change.action is Action.DRIFT and change.before != change.recorded:
+        facts.append(f"holds {_short(change.before)}, recorded {_short(change.recorded)}")
     elif change.action is Action.KEEP and change.reason == "overwrite_never" and change.source:
         facts.append(f"holds {_short(change.before)}, source {change.source.digest.short}")
     if change.action.writes:
         facts.append(size(change.transfer_bytes))
     if change.action is Action.ADOPT:
         facts.append(_short(change.after))
+    if change.action in (Action.DELETE, Action.BLOCKED):
+        facts.append(_short(change.before))
+    if change.moved_to is not None:
+        facts.append(f"moved to {printable(str(change.moved_to), LONGEST_NAME)}")
+    if change.kept_as is not None and change.kept_as.tag:
+        facts.append(f"kept as {printable(change.kept_as.tag, LONGEST_NAME)}")
     if change.reason not in OBVIOUS:
         facts.append(reason(change))
     renamed = change.source and change.action.writes and _renamed(change)

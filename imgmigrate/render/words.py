@@ -69,6 +69,37 @@ SECTIONS = (
         ("red",),
         foldable=False,
     ),
+    Section(
+        "gone",
+        ".",
+        "!",
+        "gone",
+        "written by us, gone from the destination; the record is let go",
+        ("red",),
+        foldable=False,
+    ),
+    Section(
+        "drift", "*", "*", "drift", "moved since it was recorded; only shown here", ("yellow",)
+    ),
+    Section(
+        "delete",
+        "-",
+        "-",
+        "delete",
+        "the tag goes from the destination; its manifest stays",
+        ("red",),
+        foldable=False,
+    ),
+    Section(
+        "blocked",
+        "!",
+        "!",
+        "blocked",
+        "not deleted: a guard keeps them",
+        ("red",),
+        foldable=False,
+    ),
+    Section("move", ">", ">", "move", "to another address, from where we put it", ("cyan",)),
     Section("update", "~", "~", "update", "an existing tag gets another image", ("yellow",)),
     Section("copy", "+", "+", "copy", "new at the destination", ("green",)),
     Section("adopt", "=", "=", "adopt", "already there; only recorded", ("cyan",)),
@@ -80,6 +111,8 @@ _BY_KEY = {section.key: section for section in SECTIONS}
 _REASONS = {
     "new": "new",
     "destination_lost": "we wrote it, now it is gone",
+    "destination_gone": "we wrote it, now it is gone",
+    "both_moved": "source and destination moved",
     "replace": "asked for with --replace",
     "already_there": "already there",
     "source_moved": "source moved",
@@ -91,17 +124,29 @@ _REASONS = {
     "overwrite_always": "overwrite: always",
     "overwrite_allowed": "asked for with --allow-overwrite",
     "overwrite_never": "differs; overwrite: never",
+    "take_ownership": "taken over although it differs",
     "source_gone": "the source tag is gone",
     "source_missing": "the source has no such image",
+    "moved": "moved",
+    "protected": "protected",
+    "max_delete": "more deletes than max_delete allows",
     "rule_removed": "no rule names it any more",
     "deselected": "its rule no longer selects the tag",
     "unreadable": "cannot be read",
     "unsupported": "of a type that cannot be copied",
     "no_such_platform": "has none of the wanted platforms",
+    "rollback": "as it was before",
+    "stays": "stays; deleted with --allow-delete",
+    "written_since": "written again since",
+    "previous_gone": "the former image is gone",
+    "keep_previous": "keeps what is replaced",
+    "not_kept": "what it shows cannot be kept",
 }
 
 # Reasons that the section's own title says already.
-OBVIOUS = frozenset({"new", "destination_lost", "already_there", "unreadable"})
+OBVIOUS = frozenset(
+    {"new", "destination_lost", "destination_gone", "already_there", "unreadable", "moved"}
+)
 
 OUTCOMES = {
     Outcome.APPLIED: "done",
@@ -114,11 +159,15 @@ OUTCOMES = {
 _COUNTED = (
     (Action.COPY, "{} to copy", "{} to copy"),
     (Action.UPDATE, "{} to update", "{} to update"),
+    (Action.MOVE, "{} to move", "{} to move"),
+    (Action.DELETE, "{} to delete", "{} to delete"),
     (Action.ADOPT, "{} to adopt", "{} to adopt"),
     (Action.FORGET, "{} to forget", "{} to forget"),
     (Action.KEEP, "{} kept", "{} kept"),
+    (Action.BLOCKED, "{} blocked", "{} blocked"),
     (Action.CONFLICT, "{} conflict", "{} conflicts"),
     (Action.ERROR, "{} error", "{} errors"),
+    (Action.DRIFT, "{} drifted", "{} drifted"),
 )
 
 
@@ -126,6 +175,8 @@ def section_of(change: Change) -> Section:
     """Find the section of a row."""
     if change.action is Action.COPY and change.is_dangerous:
         return _BY_KEY["lost"]
+    if change.action is Action.FORGET and change.is_dangerous:
+        return _BY_KEY["gone"]
     return _BY_KEY[change.action.value]
 
 
@@ -138,17 +189,20 @@ def has_work(summary: Summary) -> bool:
     """Tell whether an apply would do anything, be it only to the state."""
     return any(
         summary.count(action)
-        for action in (Action.COPY, Action.UPDATE, Action.ADOPT, Action.FORGET)
+        for action in Action
+        if action.alters or action in (Action.ADOPT, Action.FORGET)
     )
 
 
-def headline(summary: Summary) -> str:
+def headline(summary: Summary, *, refresh_only: bool = False, undoes: str | None = None) -> str:
     """Say a plan in one sentence; it stands first and last."""
-    parts = [
-        (one if summary.count(action) == 1 else many).format(f"{summary.count(action):,}")
-        for action, one, many in _COUNTED
-        if summary.count(action)
-    ]
+    if refresh_only:
+        return _refreshed(summary)
+    parts = _parts(summary)
+    if undoes and not parts:
+        return "Nothing to undo: all is as it was before."
+    if undoes:
+        return f"Rollback: {', '.join(parts)}. {_transfer(summary)}"
     if not parts:
         if not summary.unchanged:
             return "Nothing to do: the rules select no images."
@@ -158,6 +212,23 @@ def headline(summary: Summary) -> str:
     if summary.unchanged:
         parts.append(f"{summary.unchanged:,} unchanged")
     return f"Plan: {', '.join(parts)}. {_transfer(summary)}"
+
+
+def _refreshed(summary: Summary) -> str:
+    parts = _parts(summary)
+    if parts:
+        return f"Refresh: {', '.join(parts)}, {summary.unchanged:,} as recorded. Nothing is copied."
+    if not summary.unchanged:
+        return "Nothing to refresh: no images are recorded."
+    return f"Nothing has moved: {count(summary.unchanged, 'image')} as recorded."
+
+
+def _parts(summary: Summary) -> list[str]:
+    return [
+        (one if summary.count(action) == 1 else many).format(f"{summary.count(action):,}")
+        for action, one, many in _COUNTED
+        if summary.count(action)
+    ]
 
 
 def _transfer(summary: Summary) -> str:

@@ -296,7 +296,7 @@ async def test_state_that_cannot_be_written_stops_before_the_first_tag(
     world.seed("1.0")
     plan = await world.plan()
 
-    async def full(self: Writer, *_: object) -> None:
+    async def full(self: Writer, *_: object, **__: object) -> None:
         raise StateError("state journal.jsonl: no space left on device")
 
     monkeypatch.setattr(Writer, "begin", full)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from imgmigrate.planning.planner import PlanOptions
 
 T = TypeVar("T")
-DOABLE = (Action.COPY, Action.UPDATE, Action.ADOPT, Action.FORGET)
+DOABLE = (*(each for each in Action if each.alters), Action.ADOPT, Action.FORGET)
 
 CONFIG = """\
 version: 1

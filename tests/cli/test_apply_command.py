@@ -88,7 +88,7 @@ def test_another_commit_is_warned_of(
     cli: Cli, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A plan from another commit is applied, with a warning that names both."""
-    monkeypatch.setattr("imgmigrate.planning.planner.git_commit", lambda _: "b" * 40)
+    monkeypatch.setattr("imgmigrate.planning.heading.git_commit", lambda _: "b" * 40)
     plan = here(cli, COPY)
     header = plan.header.model_copy(update={"git_commit": "a" * 40})
     save(cli, plan.of(header, plan.changes))

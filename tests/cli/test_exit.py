@@ -22,6 +22,10 @@ ADOPT = change("a.b/c:2", "adopt", "already_there")
 KEEP = change("a.b/c:3", "keep", "source_gone")
 CONFLICT = change("a.b/c:4", "conflict", "foreign")
 ERROR = change("a.b/c:5", "error", "unreadable")
+MOVE = change("a.b/c:6", "move", "moved")
+DELETE = change("a.b/c:7", "delete", "rule_removed")
+PROTECTED = change("a.b/c:8", "blocked", "protected")
+OVER_LIMIT = change("a.b/c:9", "blocked", "max_delete")
 
 
 @pytest.mark.parametrize(
@@ -33,11 +37,19 @@ ERROR = change("a.b/c:5", "error", "unreadable")
         (plan(CONFLICT), 0, 0),
         (plan(COPY, CONFLICT), 0, 2),
         (plan(COPY, ERROR), 3, 3),
+        (plan(DELETE), 0, 2),
+        (plan(MOVE), 0, 2),
+        (plan(PROTECTED), 0, 0),
+        (plan(COPY, OVER_LIMIT), 6, 6),
+        (plan(ERROR, OVER_LIMIT), 6, 6),
     ],
-    ids=["nothing", "writes", "bookkeeping", "conflict", "conflict-writes", "error"],
+    ids=[
+        *("nothing", "writes", "bookkeeping", "conflict", "conflict-writes", "error"),
+        *("delete", "move", "protected", "over-the-limit", "over-the-limit-and-error"),
+    ],
 )
 def test_a_plan_exits_by_its_rows(made: Plan, code: int, detailed: int) -> None:
-    """2 only if a destination would change and only when asked; error rows win with 3."""
+    """2 only if a destination would change and only when asked; 3 and 6 win over it."""
     assert exit_code(Planned(made)) == code
     assert exit_code(Planned(made, detailed=True)) == detailed
 
@@ -54,6 +66,10 @@ def ended(*unfinished: Outcome, **counts: int) -> RunFinished:
         (plan(), None, 0),
         (plan(KEEP), None, 0),
         (plan(COPY), ended(applied=1), 0),
+        (plan(PROTECTED), None, 0),
+        (plan(OVER_LIMIT), None, 6),
+        (plan(COPY, OVER_LIMIT), ended(applied=1), 6),
+        (plan(COPY, OVER_LIMIT), ended(Outcome.FAILED, failed=1), 6),
         (plan(COPY), ended(already=1), 0),
         (plan(COPY), ended(applied=1, failed=0), 0),
         (plan(COPY), ended(Outcome.FAILED, failed=1), 3),

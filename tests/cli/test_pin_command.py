@@ -28,6 +28,7 @@ class Sources:
     """Stands for what the sources show."""
 
     def __init__(self) -> None:
+        self.source = SOURCE
         self.digest: Digest | None = OLD
         self.problems: tuple[Change, ...] = ()
         self.asked: list[PlanOptions] = []
@@ -38,7 +39,7 @@ class Sources:
         self.asked.append(options)
         if self.error is not None:
             raise self.error
-        images = {ADDRESS: (SOURCE, self.digest)} if self.digest else {}
+        images = {ADDRESS: (self.source, self.digest)} if self.digest else {}
         return Resolved(images, self.problems)
 
 
@@ -115,9 +116,12 @@ def test_pins_are_data_with_json(cli: Cli, sources: Sources) -> None:
 
 def test_a_glob_that_matches_nothing_exits_64(cli: Cli, sources: Sources) -> None:
     """--upgrade with a typing error writes nothing."""
+    cli("pin")
+    before = (cli.folder / LOCK).read_bytes()
+    sources.digest = NEW
     assert cli("pin", "--upgrade", "oci:nowhere:*") == 64
     assert "--upgrade oci:nowhere:*: matches no address of the pins" in cli.err
-    assert not (cli.folder / LOCK).exists()
+    assert (cli.folder / LOCK).read_bytes() == before
 
 
 def test_a_broken_file_is_written_anew_only_by_a_whole_pin(cli: Cli, sources: Sources) -> None:
@@ -131,10 +135,16 @@ def test_a_broken_file_is_written_anew_only_by_a_whole_pin(cli: Cli, sources: So
     assert cli("pin", "--check") == 0
 
 
-def test_check_needs_pins(cli: Cli, sources: Sources) -> None:
-    """Without a file there is nothing to compare with: an error that says how to make it."""
-    assert cli("pin", "--check") == 64
+@pytest.mark.parametrize("arguments", [["--check"], ["--upgrade", str(ADDRESS)]])
+def test_there_must_be_pins_to_compare_or_upgrade(
+    cli: Cli, sources: Sources, arguments: list[str]
+) -> None:
+    """Without a file nothing is asked, nor are some addresses pinned as if they were all."""
+    assert cli("pin", *arguments) == 64
+    assert f"{LOCK}: there is no such file" in cli.err
     assert "imgmigrate pin" in cli.err
+    assert not sources.asked
+    assert not (cli.folder / LOCK).exists()
 
 
 def test_an_interrupted_pin_says_that_nothing_changed(cli: Cli, sources: Sources) -> None:
@@ -156,6 +166,49 @@ def test_a_locked_plan_is_planned_from_the_pins(cli: Cli, sources: Sources, engi
     assert (rule.digest, rule.digest_addresses()) == (OLD, (ADDRESS,))
     assert cli("plan", "--locked", "--out", "plan.out") == 0
     assert "imgmigrate apply plan.out" in cli.out
+
+
+def test_long_names_are_folded_and_stay_whole(cli: Cli, sources: Sources) -> None:
+    """In 80 columns a check names the address, the pinned digest and the one that is there."""
+    cli("pin")
+    sources.digest = NEW
+    long = "oci:" + "/".join(["a-folder-with-a-long-name"] * 6) + ":12"
+    sources.source = Reference.parse(long)
+    assert cli("pin", "--check") == 2
+    assert all(len(line) <= 80 for line in cli.out.splitlines())
+    assert cli.out.startswith(f"moved    {ADDRESS}\n")
+    told = "".join(cli.out.split())
+    for part in (OLD.short, NEW.short, SOURCE, long):
+        assert str(part) in told
+
+
+def test_apply_can_plan_from_the_pins(cli: Cli, sources: Sources, engine: Engine) -> None:
+    """`apply --locked` plans what is pinned; the command that goes on does so too."""
+    cli("pin")
+    engine.plan = samples.plan(samples.change("harbor.new/a:1", "copy", "new"))
+    assert cli("apply", "--locked", "--auto-approve") == 0
+    ((config, _),) = engine.planned
+    assert [rule.digest for rule in config.rules] == [OLD]
+    ((_, _, options),) = engine.applied
+    assert options.command == "imgmigrate apply --auto-approve --locked"
+
+
+def test_a_plan_file_is_not_planned_from_pins_again(
+    cli: Cli, sources: Sources, engine: Engine
+) -> None:
+    """`apply PLAN --locked` contradicts itself; PLAN alone needs no pins, locked or not."""
+    cli("pin")
+    made = samples.plan(samples.change("harbor.new/a:1", "copy", "new"), lock_sha256="ab" * 32)
+    made.write(cli.folder / "plan.out")
+    assert cli("apply", "plan.out", "--locked") == 64
+    assert "--locked is for planning, and PLAN is planned" in cli.err
+    assert not engine.applied
+    (cli.folder / LOCK).unlink()
+    assert cli("apply", "plan.out") == 0
+    assert cli("show", "plan.out") == 0
+    assert "from the pins abababababab" in cli.out
+    assert cli("show", "plan.out", "--json") == 0
+    assert f"{'ab' * 32}" in cli.out
 
 
 def test_a_locked_plan_without_pins_is_refused(cli: Cli, engine: Engine) -> None:

@@ -197,12 +197,14 @@ def test_show_selects_rows(cli: Cli) -> None:
 
 @pytest.mark.usefixtures("plan_file")
 @pytest.mark.parametrize("option", [["--format", "json"], ["-json"], ["-format=json"]])
-def test_show_gives_one_document(cli: Cli, option: list[str]) -> None:
-    """`--format json` is one document, and rows can be picked there too."""
+def test_show_gives_json_lines(cli: Cli, option: list[str]) -> None:
+    """`--format json` is a header, one row a line and an end; rows can be picked there too."""
     assert cli("show", *option, "plan.out", "--only", "conflict") == 0
-    document = json.loads(cli.out)
-    assert document["plan_id"] == samples.every_action().plan_id
-    assert [row["action"] for row in document["changes"]] == ["conflict", "conflict"]
+    header, *rows, end = (json.loads(line) for line in cli.out.splitlines())
+    assert (header["type"], header["kind"]) == ("plan", "imgmigrate.plan")
+    assert header["plan_id"] == samples.every_action().plan_id
+    assert [row["action"] for row in rows] == ["conflict", "conflict"]
+    assert (end["type"], end["changes"], end["of"]) == ("end", 2, 12)
 
 
 def test_show_refuses_a_damaged_plan(cli: Cli, plan_file: Path) -> None:

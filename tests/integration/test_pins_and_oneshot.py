@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from imgmigrate.plan import read_plan
 from tests.support import images, registries
 from tests.support.cli import imgmigrate, write_config
 
@@ -45,11 +47,16 @@ def test_a_pull_request_moves_pins_and_the_plan_follows(
         registries.push(old.remote, "team/api", tag, image)
     ran = imgmigrate(tmp_path, "pin", "--check", code=2)
     for tag, image in moved.items():
-        assert f"{new.host}/api:{tag}  {first[tag].top[7:19]} -> {image.top[7:19]}" in ran.out
+        told = f"{new.host}/api:{tag} {first[tag].top[7:19]} -> {image.top[7:19]}"
+        assert told in " ".join(ran.out.split())
+    assert all(len(line) <= 80 for line in ran.out.splitlines())
     assert lock.read_text() == before
 
     seen = len(old.access_log())
-    imgmigrate(tmp_path, "plan", "--locked", "--out", "plan.out")
+    ran = imgmigrate(tmp_path, "plan", "--locked", "--out", "plan.out")
+    sha256 = hashlib.sha256(lock.read_bytes()).hexdigest()
+    assert f"from the pins {sha256[:12]}" in " ".join(ran.out.split())
+    assert read_plan(tmp_path / "plan.out").header.lock_sha256 == sha256
     assert sources(tmp_path / "plan.out") == {
         f"{new.host}/api:{tag}": image.top for tag, image in first.items()
     }
@@ -60,7 +67,10 @@ def test_a_pull_request_moves_pins_and_the_plan_follows(
     for tag, image in first.items():
         registries.assert_holds(new.remote, "api", tag, image)
 
+    seen = len(old.access_log())
     imgmigrate(tmp_path, "pin", "--upgrade", f"{new.host}/api:1.*")
+    heads = [line.path for line in old.access_log()[seen:] if "/manifests/" in line.path]
+    assert sorted(heads) == ["/v2/team/api/manifests/1.0", "/v2/team/api/manifests/1.1"]
     diff = [
         line
         for line in difflib.ndiff(before.splitlines(), lock.read_text().splitlines())
@@ -74,6 +84,10 @@ def test_a_pull_request_moves_pins_and_the_plan_follows(
     assert sources(tmp_path / "plan.out") == {f"{new.host}/api:1.0": moved["1.0"].top}
     imgmigrate(tmp_path, "apply", "plan.out")
     imgmigrate(tmp_path, "plan", "--locked", "--detailed-exitcode", code=0)
+
+    imgmigrate(tmp_path, "pin")
+    imgmigrate(tmp_path, "apply", "--locked", "--auto-approve")
+    registries.assert_holds(new.remote, "api", "2.0", moved["2.0"])
 
 
 def test_one_shot_needs_no_config_from_plan_to_state(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.planning.dated import dated
-from tests.support import registries
+from tests.support import images, registries
 from tests.support.cli import imgmigrate, write_config
 
 if TYPE_CHECKING:
@@ -49,3 +49,22 @@ def test_the_newest_by_version_and_by_date_are_planned(
     done = imgmigrate(tmp_path, "plan", "--explain", f"{registry.host}/b:v1.10")
     told = " ".join(done.out.split())
     assert "tag v1.10 drops out at newest: not among the newest 2 (2026-05-03)" in told
+
+
+def test_too_few_tags_end_a_plan_and_a_pin_with_6(
+    tmp_path: Path, docker_registry: StartRegistry
+) -> None:
+    """Below `min` nothing is planned and no pin moves; at `min` both go on."""
+    registry = docker_registry()
+    for tag in ("v1", "v2", "main"):
+        registries.push(registry.remote, "old/api", tag, images.image(tag))
+    rule = "  - {{source: {0}/old/api, destination: {0}/a, tags: {{include: ['v*'], min: {1}}}}}"
+    write_config(tmp_path, rule.format(registry.host, 3), registry.host)
+    for command in (["plan", "--out", "plan.out"], ["pin"], ["apply", "--auto-approve"]):
+        ran = imgmigrate(tmp_path, *command, code=6)
+        assert "imgmigrate.yaml:5: " in ran.err
+        assert "2 selected, and min is 3" in ran.err
+    assert {path.name for path in tmp_path.glob("*.*")} == {"imgmigrate.yaml"}
+    write_config(tmp_path, rule.format(registry.host, 2), registry.host)
+    imgmigrate(tmp_path, "pin")
+    imgmigrate(tmp_path, "plan", "--locked", "--detailed-exitcode", code=2)

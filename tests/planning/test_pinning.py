@@ -89,6 +89,60 @@ async def test_upgrade_moves_only_what_its_globs_match(world: World) -> None:
     }
 
 
+async def test_upgrade_asks_only_the_sources_of_what_may_move(world: World) -> None:
+    """No other repository is listed, and no other tag of a listed one is looked at."""
+    world.rules = f"{TWO_RULES}\n- {{source: '{OLD}/c:1,2', destination: '{NEW}/c'}}"
+    for repo in ("a", "b", "c"):
+        world.seed("1", repo=repo)
+        world.seed("2", repo=repo)
+    old = (await pinned(world)).pins
+    for glob, asked in {
+        f"{NEW}/copy/a:1": {("list_tags", "a", ""), ("head", "a", "1")},
+        f"{NEW}/c:2": {("head", "c", "2")},
+        f"{NEW}/*:2": {
+            ("list_tags", "a", ""), ("list_tags", "b", ""),
+            ("head", "a", "2"), ("head", "b", "2"), ("head", "c", "2"),
+        },
+    }.items():  # fmt: skip
+        world.old.log.clear()
+        assert (await pinned(world, old, glob)).pins == old
+        assert set(world.old.log) == asked
+
+
+async def test_upgrade_within_a_glob_lists_the_catalog_and_what_matches(world: World) -> None:
+    """Of many repositories only those are asked whose addresses match; no other registry is."""
+    world.rules = f"- {{source: '{OLD}/team/**', destination: '{NEW}/{{match}}', tags: ['*']}}"
+    for repo in ("team/a", "team/b"):
+        world.seed("1", repo=repo)
+    old = (await pinned(world)).pins
+    moved = world.seed("1", b"moved", repo="team/b")
+    world.old.log.clear()
+    made = await pinned(world, old, f"{NEW}/b")
+    assert [each.digest for each in made.pins.values() if each.digest == moved]
+    assert said(made) == {f"{NEW}/b:1": "moved"}
+    assert world.old.log == [
+        ("list_repositories", "team/**", ""), ("list_tags", "team/b", ""), ("head", "team/b", "1"),
+    ]  # fmt: skip
+    world.old.log.clear()
+    with pytest.raises(UsageError):
+        await pinned(world, old, "elsewhere.example/**")
+    assert world.old.log == []
+
+
+async def test_a_named_repository_beats_a_glob_in_an_upgrade_too(world: World) -> None:
+    """A tag that the rule for the repository leaves out is not pinned by the glob's."""
+    world.rules = (
+        f"- {{source: '{OLD}/team/a:1', destination: '{NEW}/a'}}\n"
+        f"- {{source: '{OLD}/team/**', destination: '{NEW}/{{match}}', tags: ['*']}}"
+    )
+    for tag in ("1", "2"):
+        world.seed(tag, repo="team/a")
+    old = (await pinned(world)).pins
+    assert [str(address) for address in old] == [f"{NEW}/a:1"]
+    with pytest.raises(UsageError, match="matches no address"):
+        await pinned(world, old, f"{NEW}/a:2")
+
+
 async def test_a_glob_that_matches_nothing_is_refused(world: World) -> None:
     """A typing error in --upgrade is never "nothing to do"."""
     world.seed("1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from imgmigrate.planning.pins import (
     decode_pins,
     encode_pins,
     lock_config,
+    locked,
     pins_path,
     read_pins,
     write_pins,
@@ -144,15 +146,28 @@ ASKED = (
 )
 
 
+def test_a_locked_config_remembers_which_pins_it_was_made_of(tmp_path: Path) -> None:
+    """It carries what sha256sum prints for the file, comments included; no other config does."""
+    made = config(tmp_path, *RULES)
+    write_pins(pins_path(made), {each.address: each for each in ASKED})
+    with pins_path(made).open("a") as file:
+        file.write("# reviewed\n")
+    found = locked(made)
+    assert found.lock_sha256 == hashlib.sha256(pins_path(made).read_bytes()).hexdigest()
+    assert found.sha256 == made.sha256
+    assert made.lock_sha256 == ""
+    assert found.rules == lock_config(made, read_pins(pins_path(made)), pins_path(made)).rules
+
+
 def test_a_locked_config_asks_for_exactly_the_pins(tmp_path: Path) -> None:
     """Each pin becomes a rule of its digest and address; patterns and globs are settled."""
     made = config(tmp_path, *RULES)
-    locked = lock_config(made, {each.address: each for each in ASKED}, tmp_path / FILE)
-    assert locked.globs == ()
-    assert not any(rule.has_patterns for rule in locked.rules)
+    found = lock_config(made, {each.address: each for each in ASKED}, tmp_path / FILE)
+    assert found.globs == ()
+    assert not any(rule.has_patterns for rule in found.rules)
     asked = {
         address: (rule.source, rule.pinned_tag, rule.digest)
-        for rule in locked.rules
+        for rule in found.rules
         for address in rule.digest_addresses()
     }
     assert asked == {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,9 @@ from imgmigrate.oci.reference import Digest, Repository
 from imgmigrate.planning.select import choose, dates_needed, would_select
 from imgmigrate.state.record import ImageRecord, Source, Status
 from imgmigrate.versions import parse_range
+
+if TYPE_CHECKING:
+    from random import Random
 
 SOURCE, TARGET = Repository("old.example", "team/api"), Repository("new.example", "team/api")
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -286,3 +290,39 @@ def test_dates_that_are_not_needed_change_nothing(
     wanted = rule(each)
     needed = {tag: dates.get(tag) for tag in dates_needed(wanted, listing)}
     assert choose(wanted, listing, needed, NOW).tags == choose(wanted, listing, dates, NOW).tags
+
+
+@given(FILTERS, LISTINGS, DATED, st.integers(1, 6))
+def test_min_is_missed_exactly_when_fewer_are_selected(
+    each: TagFilter, listing: list[str], dates: dict[str, datetime | None], least: int
+) -> None:
+    """Neither another order of the listing nor a tag that is only named changes that."""
+    wanted = rule(replace(each, min=least))
+    found = choose(wanted, listing, dates, NOW)
+    selected = set(choose(rule(each), listing, dates, NOW).tags) & set(listing)
+    assert bool(found.shortages) is (len(selected) < least)
+    assert found.shortages == choose(wanted, listing[::-1], dates, NOW).shortages
+
+
+@given(FILTERS, LISTINGS, DATED, st.integers(1, 5))
+def test_more_of_the_newest_are_the_same_and_more(
+    each: TagFilter, listing: list[str], dates: dict[str, datetime | None], most: int
+) -> None:
+    """The newest N are among the newest N + 1, and as many as there are, up to N."""
+    every = replace(each, newest=len(listing) + 1)
+    few, more, ranked = (
+        choose(rule(replace(each, newest=number)), listing, dates, NOW).tags
+        for number in (most, most + 1, every.newest or 0)
+    )
+    assert set(few) <= set(more) <= set(ranked)
+    assert len(few) == min(most, len(ranked))
+
+
+@given(LISTINGS, st.randoms(use_true_random=False), st.sampled_from(By), st.integers(1, 5))
+def test_the_order_of_a_listing_decides_nothing(
+    listing: list[str], random: Random, by: By, most: int
+) -> None:
+    """Registries sort by bytes, by date or not at all; the newest are the same."""
+    wanted = rule(TagFilter(newest=most, by=by))
+    shuffled = random.sample(listing, len(listing))
+    assert choose(wanted, shuffled).tags == choose(wanted, listing).tags

@@ -26,7 +26,7 @@ from imgmigrate.events import (
 )
 from imgmigrate.oci.reference import Repository
 from imgmigrate.plan import Action
-from imgmigrate.render.json import JsonStream, plan_document, state_document
+from imgmigrate.render.json import JsonStream, plan_documents, state_document
 from tests.render import samples
 from tests.render.test_tally import Clock
 
@@ -156,13 +156,13 @@ def test_records_are_lines(written: Written) -> None:
     assert "previous" not in lines[0]["record"]
 
 
-def test_a_plan_is_one_document(snapshot: SnapshotAssertion) -> None:
+def test_a_plan_is_a_header_its_rows_and_an_end(snapshot: SnapshotAssertion) -> None:
     """`show --format json` has the header's fields, the plan's name and the chosen rows."""
     plan = samples.every_action()
     rows = [change for change in plan.changes if change.action is Action.CONFLICT]
-    document = plan_document(plan, rows)
-    assert document == snapshot
-    assert len(plan_document(plan)["changes"]) == len(plan.changes)
+    assert list(plan_documents(plan, rows)) == snapshot
+    *whole, end = plan_documents(plan)
+    assert (len(whole), end["changes"]) == (1 + len(plan.changes), len(plan.changes))
 
 
 def test_a_state_is_one_document(snapshot: SnapshotAssertion) -> None:

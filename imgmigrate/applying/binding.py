@@ -1,0 +1,124 @@
+"""Whether a plan may be applied to a state: its lineage, its age, and rows that have moved.
+
+Pure but for the history that it is told to look at. Each refusal says what differs, who moved
+it and when, and the next command.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from imgmigrate.errors import ImgmigrateError, PlanRefused
+from imgmigrate.events import Outcome, Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imgmigrate.plan import Change, Plan
+    from imgmigrate.state.record import ImageRecord, State
+
+__all__ = ["REPLAN", "check_age", "check_binding", "check_unmoved", "stale"]
+
+# Who does not know how we were called is told the plain command.
+REPLAN = "imgmigrate plan --out plan.out"
+# Addresses that a refusal names; all of them would bury why.
+MOST_NAMED = 10
+
+
+class History(Protocol):
+    """The past of a state, as far as it is remembered."""
+
+    def knows(self, sequence: int, head: str) -> bool:
+        """Tell whether a line is in it."""
+
+
+def check_binding(plan: Plan, state: State, history: History, replan: str = REPLAN) -> None:
+    """Refuse a plan that was made from another state than this one's past."""
+    bound = plan.header.state
+    if bound.lineage is None:
+        return
+    name = f"plan {plan.plan_id}"
+    if bound.lineage != state.lineage:
+        found = f"its lineage is {state.lineage}" if state.lineage else "there is no state yet"
+        message = f"{name}: made from a state of lineage {bound.lineage}; here {found}"
+        message += _last_run(state)
+        raise PlanRefused(message, hint=f"check --state and state.path, or plan again: {replan}")
+    if bound.sequence > state.sequence:
+        message = (
+            f"{name}: made from a newer state (sequence {bound.sequence}) than the one here "
+            f"(sequence {state.sequence})" + _last_run(state)
+        )
+        raise PlanRefused(message, hint=f"restore the newer state, or plan again: {replan}")
+    if not history.knows(bound.sequence, bound.head):
+        message = (
+            f"{name}: the state's history does not contain the point that the plan was made "
+            f"from (sequence {bound.sequence})" + _last_run(state)
+        )
+        raise PlanRefused(message, hint=f"the state was replaced since; plan again: {replan}")
+
+
+def check_age(
+    plan: Plan,
+    state: State,
+    most: float | None,
+    now: datetime,
+    *,
+    limit: str = "--max-plan-age",
+    replan: str = REPLAN,
+) -> None:
+    """Refuse a plan older than `most` seconds, unless a run of it has begun: that one goes on.
+
+    `limit` is who says so.
+    """
+    if most is None or any(run.plan_id == plan.plan_id for run in state.runs):
+        return
+    made = datetime.fromisoformat(plan.header.created_at)
+    age = (now - made).total_seconds()
+    if age > most:
+        message = (
+            f"plan {plan.plan_id}: made at {plan.header.created_at}, {_span(age)} ago; "
+            f"{limit} allows {_span(most)}"
+        )
+        raise PlanRefused(message, hint=f"plan again: {replan}")
+
+
+def check_unmoved(plan: Plan, stale: Sequence[Receipt], replan: str = REPLAN) -> None:
+    """Refuse the whole plan if the state has moved under some row of it."""
+    if not stale:
+        return
+    rows = "1 row is" if len(stale) == 1 else f"{len(stale)} rows are"
+    lines = [f"plan {plan.plan_id}: --strict: {rows} no longer true"]
+    lines += [_line(receipt) for receipt in stale[:MOST_NAMED]]
+    if len(stale) > MOST_NAMED:
+        lines.append(f"and {len(stale) - MOST_NAMED} more")
+    raise PlanRefused("\n".join(lines), hint=f"plan again: {replan}")
+
+
+def stale(change: Change, record: ImageRecord | None) -> Receipt:
+    """The receipt of a row that the state has overtaken: what was planned from, what is there."""
+    planned = change.recorded.short if change.recorded else "no record"
+    if record is None:
+        found = "its record is gone"
+    else:
+        found = f"run {record.run} recorded {record.digest.short} at {record.at}"
+        if record.plan_id:
+            found += f" (plan {record.plan_id})"
+    message = f"{change.address}: the state moved since the plan ({planned}): {found}"
+    error = ImgmigrateError(message, hint="plan again for this image")
+    return Receipt(change.address, Outcome.CONFLICT, error=error)
+
+
+def _line(receipt: Receipt) -> str:
+    return receipt.error.message if receipt.error else str(receipt.address)
+
+
+def _last_run(state: State) -> str:
+    if not state.runs:
+        return ""
+    run = state.runs[-1]
+    return f"; the last run here is {run.run} of plan {run.plan_id}, begun at {run.began_at}"
+
+
+def _span(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,193 @@
+"""Delete one tag, and nothing but that tag.
+
+Where a registry deletes only by digest, all tags of that digest would go: so a placeholder, a
+tiny manifest that no other tag can name, is put on the tag first and is what is deleted. The
+old manifest stays in its repository, for other tags and for a rollback. The run's claim names
+the placeholder's digest, so what a crash leaves on the tag is known to be ours, and the same
+plan goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from imgmigrate.applying.retrying import attempts
+from imgmigrate.errors import (
+    ImgmigrateError,
+    NotFound,
+    ProtocolError,
+    Rejected,
+    StoreError,
+    on_side,
+)
+from imgmigrate.events import Outcome, Receipt
+from imgmigrate.oci.manifest import OCI_MANIFEST, Descriptor, Manifest
+from imgmigrate.oci.reference import Digest
+from imgmigrate.stores.base import Mounted, NoDeletes, OtherForm, hold
+
+if TYPE_CHECKING:
+    from imgmigrate.events import Sink
+    from imgmigrate.oci.reference import Reference
+    from imgmigrate.plan import Change
+    from imgmigrate.stores.place import Place
+
+__all__ = ["Deleter", "placeholder"]
+
+_CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+# All that image-spec config.md requires: some registries read the configs of images.
+_CONFIG = b'{"architecture":"unknown","os":"unknown","rootfs":{"type":"layers","diff_ids":[]}}'
+_ANNOTATION = "com.imgmigrate.placeholder"
+# A blob that is asked for in yet another form has been sent in all that exist.
+MOST_FORMS = 4
+
+
+def placeholder(plan_id: str, address: Reference) -> Manifest:
+    """Make the manifest that stands on a tag while it is deleted: one for each plan and address."""
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": {
+            "mediaType": _CONFIG_TYPE,
+            "digest": Digest.of(_CONFIG),
+            "size": len(_CONFIG),
+        },
+        "layers": [],
+        "annotations": {_ANNOTATION: f"{plan_id} {address}: being deleted"},
+    }
+    return Manifest.parse(json.dumps(document, separators=(",", ":")).encode())
+
+
+class Deleter:
+    """Carry out the `delete` rows of a plan; shares what it knows of each repository."""
+
+    def __init__(self, plan_id: str, sink: Sink) -> None:
+        self._plan_id, self._sink = plan_id, sink
+        self._configs: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._has_config: set[tuple[str, str]] = set()
+
+    async def delete(self, change: Change, destination: Place) -> Receipt:
+        """Delete the tag if it still shows what the plan saw there, or our own placeholder."""
+        tag = change.address.tag
+        if tag is None or change.before is None:
+            message = f"{change.address}: the plan does not say what to delete"
+            raise ImgmigrateError(message, hint="plan again")
+        stand_in = placeholder(self._plan_id, change.address)
+        with on_side("destination"):
+            found = await self._look(destination, tag)
+            if found is None:
+                return Receipt(change.address, Outcome.ALREADY)
+            if found not in (change.before, stand_in.digest):
+                return _conflict(change, found)
+            if destination.store.deletes_tags:
+                await _delete(destination, tag)
+            else:
+                await self._replace(change.before, found, stand_in, destination, tag)
+            left = await self._look(destination, tag)
+        if left is not None:
+            subject, cause = str(change.address), f"it was deleted and still shows {left.short}"
+            raise ProtocolError(subject, cause, hint="apply the same plan again")
+        return Receipt(change.address, Outcome.APPLIED)
+
+    async def _replace(
+        self, before: Digest, found: Digest, stand_in: Manifest, destination: Place, tag: str
+    ) -> None:
+        """Put the placeholder on the tag and delete that; on refusal put the old one back."""
+        store, repo = destination.store, destination.repo
+        # Mostly it is not there yet: this asks whether deleting is offered before anything is
+        # touched. After a crash it is there, and then this is all there is to do.
+        refusal = await _try(destination, stand_in.digest)
+        if found != stand_in.digest:
+            if isinstance(refusal, NoDeletes) or not isinstance(refusal, Rejected | None):
+                raise refusal
+            # Read now: who cannot have the old manifest back does not begin.
+            old = await store.manifest(repo, before)
+            await self._bring_config(destination)
+            await store.put_manifest(repo, tag, stand_in)
+            refusal = await _try(destination, stand_in.digest)
+        else:
+            old = None
+        if refusal is not None:
+            await self._put_back(before, old, stand_in, destination, tag)
+            raise refusal
+
+    async def _put_back(
+        self,
+        before: Digest,
+        old: Manifest | None,
+        stand_in: Manifest,
+        destination: Place,
+        tag: str,
+    ) -> None:
+        """Put the old manifest on the tag again, unless somebody else has moved it since."""
+        store, repo = destination.store, destination.repo
+        try:
+            if await self._look(destination, tag) == stand_in.digest:
+                await store.put_manifest(repo, tag, old or await store.manifest(repo, before))
+        except StoreError as error:
+            error.hint = (
+                f"the tag shows the placeholder {stand_in.digest.short} of its deletion, it was "
+                f"{before}; apply the same plan again"
+            )
+            raise
+
+    async def _look(self, destination: Place, tag: str) -> Digest | None:
+        found = await destination.store.head(destination.repo, tag, to_write=True)
+        return found.digest if found else None
+
+    async def _bring_config(self, destination: Place) -> None:
+        """Upload the placeholder's config, once a repository."""
+        key = (destination.store.identity, destination.repo)
+        async with self._configs[key]:
+            if key in self._has_config:
+                return
+            blob = Descriptor(_CONFIG_TYPE, Digest.of(_CONFIG), len(_CONFIG))
+            if not await destination.store.blob_exists(destination.repo, blob.digest):
+                async for attempt in attempts(self._sink, "destination"):
+                    with attempt, on_side("destination"):
+                        await _upload(destination, blob)
+            self._has_config.add(key)
+
+
+async def _try(destination: Place, digest: Digest) -> StoreError | None:
+    """Delete a manifest and return why it was refused; what is not there is deleted."""
+    try:
+        await _delete(destination, digest)
+    except StoreError as error:
+        return error
+    return None
+
+
+async def _delete(destination: Place, ref: str) -> None:
+    with suppress(NotFound):
+        await destination.store.delete(destination.repo, ref)
+
+
+async def _upload(destination: Place, blob: Descriptor) -> None:
+    async with hold(destination.store.budget.write):
+        for form in range(MOST_FORMS):
+            session = await destination.store.start_upload(destination.repo, blob)
+            if isinstance(session, Mounted):
+                return
+            try:
+                await session.write(_CONFIG)
+                await session.commit()
+            except OtherForm:
+                await session.abort()
+                if form + 1 == MOST_FORMS:
+                    raise
+            except BaseException:
+                await session.abort()
+                raise
+            else:
+                return
+
+
+def _conflict(change: Change, found: Digest) -> Receipt:
+    planned = change.before.short if change.before else "nothing"
+    message = f"destination {change.address}: shows {found.short}, planned to delete {planned}"
+    error = ImgmigrateError(message, hint="somebody changed it since the plan; plan again")
+    return Receipt(change.address, Outcome.CONFLICT, error=error)

@@ -1,0 +1,174 @@
+"""`adopt`: record what is already at the destinations, without moving a byte."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from imgmigrate.cli.asking import approved, changing_options, check_can_ask
+from imgmigrate.cli.exit import Applied, Declined
+from imgmigrate.cli.foreign import foreign_options
+from imgmigrate.cli.options import (
+    Command,
+    Settings,
+    common_options,
+    on_rate_limit_option,
+    parallelism_option,
+    pass_settings,
+)
+from imgmigrate.cli.plan import plan_now
+from imgmigrate.cli.wiring import command_line, open_config, shown
+from imgmigrate.errors import Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from imgmigrate.config.model import Config
+    from imgmigrate.events import RunFinished
+    from imgmigrate.plan import Plan
+    from imgmigrate.planning.adopting import Adoption
+    from imgmigrate.stores.registry.metering import OnRateLimit
+
+__all__ = ["adopt"]
+
+# How the planner names its own option, which nobody gave here.
+_TARGET = "--target "
+
+
+@click.command(
+    cls=Command,
+    epilog="""\b
+Examples:
+  imgmigrate adopt '**' --dry-run     what is there, what differs
+  imgmigrate adopt '**'               record all; also after a lost state
+  imgmigrate adopt 'registry.new/team/**' --take-ownership
+
+\b
+Exit codes: 0 adopted, 1 not approved, 3 some images could not be read or
+have changed meanwhile, 5 the state is locked, 64 a glob matches nothing.""",
+)
+@click.argument("globs", metavar="GLOB...", nargs=-1, required=True)
+@click.option(
+    "--take-ownership",
+    is_flag=True,
+    help="Also what differs from its source: a later apply overwrites it.",
+)
+@changing_options
+@parallelism_option("How many images to look at at once.")
+@on_rate_limit_option
+@foreign_options
+@common_options
+@pass_settings
+def adopt(
+    settings: Settings,
+    globs: tuple[str, ...],
+    take_ownership: bool,
+    dry_run: bool,
+    auto_approve: bool,
+    lock_timeout: float,
+    as_json: bool,
+    parallelism: int,
+    on_rate_limit: OnRateLimit,
+) -> Applied | Declined:
+    """Record the images that the config asks for and that are there already.
+
+    Nothing is written to a registry. Without a record an image is not ours; adopting '**'
+    rebuilds a lost state. Asks only before it takes ownership of what differs.
+    """
+    if as_json:
+        settings.output.open_stream()
+    if take_ownership:
+        check_can_ask(dry_run=dry_run, auto_approve=auto_approve, as_json=as_json)
+    from imgmigrate.planning.adopting import sort_for_adoption
+
+    config = open_config(settings)
+    task = _Task(settings, globs, take_ownership, lock_timeout, parallelism, on_rate_limit)
+    adoption = sort_for_adoption(task.plan(config), take_ownership=take_ownership)
+    task.show(adoption)
+    if dry_run or not adoption.has_work:
+        return Applied(adoption.plan, None)
+    if take_ownership and adoption.differing:
+        question = f"Take over {len(adoption.differing):,} that differ?"
+        if not approved(settings.output, question, auto_approve=auto_approve):
+            return Declined()
+    return Applied(adoption.plan, task.apply(config, adoption.plan))
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One adoption, as the command line asks for it."""
+
+    settings: Settings
+    globs: tuple[str, ...]
+    take_ownership: bool
+    lock_timeout: float
+    parallelism: int
+    on_rate_limit: OnRateLimit
+
+    def plan(self, config: Config) -> Plan:
+        """Compare what the config asks for with what is there; sizes would cost requests."""
+        from imgmigrate.planning.planner import PlanOptions
+
+        options = PlanOptions(
+            target=self.globs,
+            sizes="never",
+            parallelism=self.parallelism,
+            on_rate_limit=self.on_rate_limit,
+        )
+        try:
+            return plan_now(self.settings, config, options)
+        except UsageError as error:
+            if not error.message.startswith(_TARGET):
+                raise
+            message = error.message.removeprefix(_TARGET)
+            raise UsageError(message, hint=error.hint) from None
+
+    def show(self, adoption: Adoption) -> None:
+        """Show what was found."""
+        from imgmigrate.render.adopt import adoption_lines, adoption_text
+
+        output = self.settings.output
+        if output.stream:
+            output.stream.plan(adoption.plan)
+            output.stream.line(
+                "adoption",
+                adoption_text(adoption),
+                same=len(adoption.same),
+                differing=len(adoption.differing),
+                missing=len(adoption.missing),
+                errors=len(adoption.errors),
+                take_ownership=adoption.taken,
+            )
+            return
+        for line in adoption_lines(adoption, output.style()):
+            output.line(line)
+
+    def apply(self, config: Config, plan: Plan) -> RunFinished:
+        """Record it as a run of its own; each destination is looked at again just before."""
+        from imgmigrate.applying.apply import ApplyOptions, apply_plan
+        from imgmigrate.cli.run import run, watching
+        from imgmigrate.render.summary import interrupted_text, result_text
+        from imgmigrate.render.tally import Tally
+
+        command, tally, output = self._command(), Tally(), self.settings.output
+        options = ApplyOptions(
+            parallelism=self.parallelism,
+            lock_timeout=self.lock_timeout,
+            command=command,
+            on_rate_limit=self.on_rate_limit,
+        )
+        try:
+            with watching(output, tally) as sink:
+                result = run(lambda: apply_plan(config, plan, options, sink=sink))
+        except Interrupted as error:
+            message = interrupted_text(tally.done, tally.images, shown(config.state))
+            hint = f"to go on: {command}"
+            raise Interrupted(error.signal_number, message, hint=hint) from None
+        if not output.stream:
+            style = output.style()
+            output.text(result_text(plan, result, resume=command, replan=command, style=style))
+        return result
+
+    def _command(self) -> str:
+        flags = ("--take-ownership",) if self.take_ownership else ()
+        return command_line(self.settings, "adopt", *self.globs, *flags)

@@ -1,0 +1,228 @@
+"""What the command line chooses: `--target` and its kin, and how to plan what they leave.
+
+`plan`, `show` and `apply` share these options; what is given is kept in the settings, so that
+a command that goes on can repeat it.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from imgmigrate.cli.limits import share
+from imgmigrate.cli.options import Settings, kept_option
+from imgmigrate.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from imgmigrate.config.shares import Share
+    from imgmigrate.oci.reference import Reference
+    from imgmigrate.plan import Change, Plan
+
+__all__ = [
+    "Planning",
+    "arguments",
+    "chosen",
+    "chosen_rows",
+    "is_choosing",
+    "planning_of",
+    "planning_options",
+    "refuse_planning",
+    "rollback_options",
+    "target_options",
+]
+
+STDIN = "-"
+_TARGETS = ("--target", "--target-file", "--exclude")
+
+_Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
+_option = partial(kept_option, group="planning")
+
+
+@dataclass(frozen=True, slots=True)
+class _TargetFile:
+    """A file of globs, read once: its name as typed, and what it holds."""
+
+    name: str
+    globs: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _read_file(ctx: click.Context, param: click.Parameter, value: str | None) -> _TargetFile | None:
+    """Read one glob a line; `#` begins a comment line, `-` is stdin."""
+    if value is None:
+        return None
+    try:
+        text = sys.stdin.read() if value == STDIN else Path(value).read_text("utf-8-sig")
+    except (OSError, ValueError) as error:
+        message = f"{value}: cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise click.BadParameter(message, ctx, param) from None
+    lines = (line.strip() for line in text.splitlines())
+    globs = tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+    if not globs:
+        message = f"{value}: holds no glob; write one a line, such as registry.new/team/**"
+        raise click.BadParameter(message, ctx, param)
+    return _TargetFile(value, globs)
+
+
+def target_options(function: _Decorated) -> _Decorated:
+    """Add the options that choose addresses to a command."""
+    options = (
+        _option("--target", multiple=True, metavar="GLOB", help="Only these addresses."),
+        _option(
+            "--target-file",
+            metavar="FILE",
+            convert=_read_file,
+            help="Only those of its globs, one a line; - is stdin.",
+        ),
+        _option("--exclude", multiple=True, metavar="GLOB", help="Not these addresses."),
+    )
+    return _added(options, function)
+
+
+_max_delete_option = _option(
+    "--max-delete",
+    metavar="N|N%",
+    convert=share,
+    help="Delete none if it were more than so many of all.",
+)
+
+
+def rollback_options(function: _Decorated) -> _Decorated:
+    """Add the options that say what to undo to a command."""
+    options = (
+        target_options,
+        _option("--allow-delete", is_flag=True, help="Delete what was new, instead of keeping it."),
+        _max_delete_option,
+    )
+    return _added(options, function)
+
+
+def planning_options(function: _Decorated) -> _Decorated:
+    """Add the options that say how to plan to a command; `--target` and its kin are among them."""
+    options = (
+        target_options,
+        _option("--replace", multiple=True, metavar="GLOB", help="Write these again."),
+        _option(
+            "--allow-overwrite",
+            multiple=True,
+            metavar="GLOB",
+            help="Overwrite these although they are not ours.",
+        ),
+        _option(
+            "--allow-delete",
+            is_flag=True,
+            help="Delete our images that nothing asks for any more.",
+        ),
+        _max_delete_option,
+        _option(
+            "--no-refresh",
+            is_flag=True,
+            help="Take recorded images as recorded; read only the others.",
+        ),
+    )
+    return _added(options, function)
+
+
+def _added(options: Sequence[Callable[[Any], Any]], function: _Decorated) -> _Decorated:
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """How to plan, as the options say."""
+
+    target: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    replace: tuple[str, ...] = ()
+    allow_overwrite: tuple[str, ...] = ()
+    allow_delete: bool = False
+    max_delete: Share | None = None
+    no_refresh: bool = False
+
+
+def planning_of(settings: Settings) -> Planning:
+    """Sum the options up; the globs of a file are targets like any."""
+    given = settings.planning
+    file = given.get("--target-file")
+    allow_delete, max_delete = given.get("--allow-delete", False), given.get("--max-delete")
+    if max_delete is not None and not allow_delete:
+        message = "--max-delete limits what --allow-delete allows"
+        raise UsageError(message, hint="add --allow-delete, or leave it out")
+    return Planning(
+        target=given.get("--target", ()) + (file.globs if file else ()),
+        exclude=given.get("--exclude", ()),
+        replace=given.get("--replace", ()),
+        allow_overwrite=given.get("--allow-overwrite", ()),
+        allow_delete=allow_delete,
+        max_delete=max_delete,
+        no_refresh=given.get("--no-refresh", False),
+    )
+
+
+def refuse_planning(settings: Settings) -> None:
+    """Refuse options that say how to plan, beside a PLAN; those that choose rows are welcome."""
+    for name, value in settings.planning.items():
+        if value and name not in _TARGETS:
+            message = f"{name} is for planning, and PLAN is planned"
+            raise UsageError(message, hint=f"plan again with {name}, or leave it out")
+
+
+def arguments(settings: Settings) -> list[str]:
+    """The options as they must be repeated in a command that is to mean the same."""
+    repeated: list[str] = []
+    for name, value in settings.planning.items():
+        if value is True:
+            repeated.append(name)
+        elif value:
+            for each in value if isinstance(value, tuple) else (value,):
+                repeated += [name, str(each)]
+    return repeated
+
+
+def is_choosing(settings: Settings) -> bool:
+    """Tell whether the options choose addresses."""
+    return any(settings.planning.get(name) for name in _TARGETS)
+
+
+def chosen(settings: Settings, plan: Plan) -> Plan:
+    """Leave of a plan the rows that the options choose; it stays the same plan."""
+    if not is_choosing(settings):
+        return plan
+    planning, rows = planning_of(settings), chosen_rows(settings, plan)
+    if not rows:
+        message = "--exclude leaves no row of the plan to do"
+        raise UsageError(message, hint="exclude less")
+    return plan.only(rows, target=planning.target, exclude=planning.exclude)
+
+
+def chosen_rows(settings: Settings, plan: Plan) -> list[Change]:
+    """The rows of a plan that the options choose; UsageError for a glob that matches none.
+
+    A row that replaces something brings the one along that keeps it.
+    """
+    from imgmigrate.cli.wiring import pick
+
+    planning = planning_of(settings)
+    rows = pick(plan.changes, planning.target, _address, option="--target")
+    if planning.exclude:
+        left_out = pick(plan.changes, planning.exclude, _address, option="--exclude")
+        addresses = {str(change.address) for change in left_out}
+        rows = [change for change in rows if str(change.address) not in addresses]
+    wanted = {str(change.address) for change in rows}
+    wanted |= {str(change.kept_as) for change in rows if change.kept_as is not None}
+    return [change for change in plan.changes if str(change.address) in wanted]
+
+
+def _address(change: Change) -> Reference:
+    return change.address

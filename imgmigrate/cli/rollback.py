@@ -1,0 +1,131 @@
+"""`rollback`: plan the way back from a run or a plan; `apply` goes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imgmigrate.cli.choosing import arguments, planning_of, rollback_options
+from imgmigrate.cli.exit import Planned
+from imgmigrate.cli.foreign import foreign_options
+from imgmigrate.cli.oneshot import load_for_apply, plain_http_option
+from imgmigrate.cli.options import (
+    Command,
+    Settings,
+    common_options,
+    file_path,
+    on_rate_limit_option,
+    parallelism_option,
+    pass_settings,
+)
+from imgmigrate.cli.plan import check_place, present, save, while_planning
+from imgmigrate.cli.wiring import command_line, open_config, with_state
+
+if TYPE_CHECKING:
+    from imgmigrate.config.model import Config
+    from imgmigrate.plan import Plan
+    from imgmigrate.stores.registry.metering import OnRateLimit
+
+__all__ = ["rollback"]
+
+
+@click.command(
+    cls=Command,
+    epilog="""\b
+Examples:
+  imgmigrate state log                        runs, and their plans
+  imgmigrate rollback 20261124T075602Z-9f3a --out back.out
+  imgmigrate rollback plan.out --out back.out
+  imgmigrate rollback plan.out --allow-delete --out back.out
+  imgmigrate apply back.out                   do exactly that
+
+\b
+Exit codes: 0 planned, 3 some images could not be read or are not at the
+destination any more, 4 the plan is damaged or edited, 6 more deletes than
+max_delete allows, 64 wrong usage or config, or no such run.""",
+)
+@click.argument("what", metavar="RUN|PLAN")
+@click.option("--out", type=file_path(), metavar="FILE", help="Save the plan, to apply it.")
+@rollback_options
+@parallelism_option("How many images to look at at once.")
+@on_rate_limit_option
+@click.option("--verbose", is_flag=True, help="List every row of long lists.")
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+@plain_http_option
+@foreign_options
+@common_options
+@pass_settings
+def rollback(
+    settings: Settings,
+    what: str,
+    out: Path | None,
+    parallelism: int,
+    on_rate_limit: OnRateLimit,
+    verbose: bool,
+    as_json: bool,
+) -> Planned:
+    """Plan how to undo a run, or all runs of a plan; changes nothing.
+
+    What was overwritten or deleted gets its former image back, as far as the destination still
+    has it by its digest; nothing is transferred. What was new stays, unless --allow-delete.
+    PLAN is a file, or a plan's id.
+    """
+    if as_json:
+        settings.output.open_stream()
+    from imgmigrate.planning.rollback import RollbackOptions, make_rollback
+
+    undone = _named(what)
+    config = _config(settings, undone)
+    if out is not None:
+        check_place(out, config)
+    planning = planning_of(settings)
+    options = RollbackOptions(
+        target=planning.target,
+        exclude=planning.exclude,
+        allow_delete=planning.allow_delete,
+        max_delete=planning.max_delete,
+        parallelism=parallelism,
+        on_rate_limit=on_rate_limit,
+    )
+    made = while_planning(
+        settings, config, lambda sink: make_rollback(config, undone, options, sink=sink)
+    )
+    sha256 = save(made, out) if out else None
+    command = _Commands(settings, what)
+    again = _Commands(settings, what, tuple(arguments(settings)))
+    present(settings, made, out, sha256, verbose=verbose, command=command, again=again)
+    return Planned(made)
+
+
+def _named(what: str) -> str | Plan:
+    """Read the plan's file, if there is one of that name; a run's name is no likely file."""
+    from imgmigrate.plan import read_plan
+
+    path = Path(what)
+    return read_plan(path) if path.is_file() else what
+
+
+def _config(settings: Settings, undone: str | Plan) -> Config:
+    """Open the config; what was planned without one is undone without one."""
+    if isinstance(undone, str) or undone.header.config_sha256 is not None:
+        return open_config(settings)
+    return with_state(settings, load_for_apply(settings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Commands:
+    """Makes commands; one that undoes the same names it as the user did, with `options`."""
+
+    settings: Settings
+    what: str
+    options: tuple[str, ...] = ()
+
+    def __call__(self, *arguments: str) -> str:
+        """Quote and join."""
+        first, *rest = arguments
+        if first == "rollback":
+            rest = [self.what, *self.options, *rest[1:]]
+        return command_line(self.settings, first, *rest)

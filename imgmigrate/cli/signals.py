@@ -1,0 +1,45 @@
+"""What a signal does while no work runs that it could cancel: it ends the command, with its code.
+
+While work runs, `run.py` has handlers of its own.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from imgmigrate.errors import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
+
+__all__ = ["SIGNALS", "interruptible"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def interruptible(
+    consequence: str | None = None, signals: Sequence[signal.Signals] = SIGNALS
+) -> Iterator[None]:
+    """Turn a signal into Interrupted, which may say what it has changed.
+
+    Only the main thread gets signals: in any other this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        message = f"interrupted by {signal.Signals(number).name}"
+        raise Interrupted(number, f"{message}; {consequence}" if consequence else message)
+
+    previous = {each: signal.signal(each, on_signal) for each in signals}
+    try:
+        yield
+    finally:
+        for each, handler in previous.items():
+            signal.signal(each, handler)

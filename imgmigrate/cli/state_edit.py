@@ -1,0 +1,261 @@
+"""`state rm`, `mv` and `unprotect`: change what is recorded; no registry is touched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from imgmigrate.cli.asking import approved, changing_options, check_can_ask
+from imgmigrate.cli.exit import Declined
+from imgmigrate.cli.options import Command, Settings, common_options, pass_settings
+from imgmigrate.cli.wiring import command_line, pick, read_state, state_folder
+from imgmigrate.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import TypeAlias
+
+    from imgmigrate.oci.reference import Reference
+    from imgmigrate.state.record import ImageRecord, State
+    from imgmigrate.state.writer import Writer
+
+    Pair: TypeAlias = tuple[ImageRecord, Reference]
+
+__all__ = ["all_records", "move_records", "remove_records", "unprotect_records"]
+
+
+@click.command(
+    "rm",
+    cls=Command,
+    epilog="""\b
+Examples:
+  imgmigrate state rm 'registry.new/old-team/**' --dry-run
+  imgmigrate state rm registry.new/team/api:2.1
+
+\b
+Exit codes: 0 removed, 1 not approved, 5 the state is locked, 64 a glob
+matches nothing.""",
+)
+@click.argument("globs", metavar="GLOB...", nargs=-1, required=True)
+@changing_options
+@common_options
+@pass_settings
+def remove_records(
+    settings: Settings,
+    globs: tuple[str, ...],
+    dry_run: bool,
+    auto_approve: bool,
+    lock_timeout: float,
+    as_json: bool,
+) -> Declined | None:
+    """Erase records; the images stay where they are.
+
+    An erased image is no longer ours: the next plan adopts it if it is what the config asks
+    for, and reports a conflict if it is not.
+    """
+    from imgmigrate.render.units import count
+
+    _open(settings, dry_run, auto_approve, as_json)
+    chosen = pick(all_records(read_state(settings)), globs, lambda record: record.address)
+    _show(settings, chosen)
+    records = count(len(chosen), "record")
+    if dry_run:
+        _tell(settings, "rm", f"{records} would be removed; nothing was changed", 0)
+        return None
+    if not approved(settings.output, f"Erase {records}?", auto_approve=auto_approve):
+        return Declined()
+    addresses = [record.address for record in chosen]
+    command = command_line(settings, "state", "rm", *globs)
+    _write(settings, command, lock_timeout, lambda writer: writer.remove(addresses))
+    _tell(settings, "rm", f"{records} removed; no registry was touched", len(chosen))
+    return None
+
+
+@click.command(
+    "mv",
+    cls=Command,
+    epilog="""\b
+Examples:
+  imgmigrate state mv registry.new/team/api:2 registry.new/crew/api:2
+  imgmigrate state mv registry.new/team/api registry.new/crew/api
+  imgmigrate state mv 'old.corp/**' 'new.corp/**' --dry-run
+
+\b
+Exit codes: 0 moved, 1 not approved, 5 the state is locked, 64 FROM matches
+nothing, or TO has a live record.""",
+)
+@click.argument("old", metavar="FROM")
+@click.argument("new", metavar="TO")
+@changing_options
+@common_options
+@pass_settings
+def move_records(
+    settings: Settings,
+    old: str,
+    new: str,
+    dry_run: bool,
+    auto_approve: bool,
+    lock_timeout: float,
+    as_json: bool,
+) -> Declined | None:
+    """Give records another address; the images stay where they are.
+
+    For images that somebody moved, or a registry with a new name. FROM and TO are addresses,
+    repositories (every tag), or globs with the same wildcards in the same order.
+    """
+    from imgmigrate.render.state import move_lines
+    from imgmigrate.render.units import count
+
+    output = settings.output
+    _open(settings, dry_run, auto_approve, as_json)
+    pairs = _pairs(read_state(settings), old, new)
+    if output.stream:
+        for record, address in pairs:
+            text, before = f"{record.address} -> {address}", str(record.address)
+            output.stream.line("state_move", text, address=before, to=str(address))
+    else:
+        for line in move_lines([(record.address, address) for record, address in pairs]):
+            output.line(line)
+    records = count(len(pairs), "record")
+    if dry_run:
+        _tell(settings, "mv", f"{records} would be moved; nothing was changed", 0)
+        return None
+    if not approved(output, f"Move {records}?", auto_approve=auto_approve):
+        return Declined()
+
+    async def move(writer: Writer) -> None:
+        # Again under the lock: what was looked at may have changed.
+        found = _pairs(writer.state, old, new)
+        await writer.move([(record.address, address) for record, address in found])
+
+    _write(settings, command_line(settings, "state", "mv", old, new), lock_timeout, move)
+    _tell(settings, "mv", f"{records} moved; no registry was touched", len(pairs))
+    return None
+
+
+@click.command(
+    "unprotect",
+    cls=Command,
+    epilog="""\b
+Examples:
+  imgmigrate state unprotect 'registry.new/team/**' --dry-run
+  imgmigrate state unprotect registry.new/team/api:2.1
+
+\b
+Exit codes: 0 lifted, 1 not approved, 5 the state is locked, 64 a glob
+matches no protected record.""",
+)
+@click.argument("globs", metavar="GLOB...", nargs=-1, required=True)
+@changing_options
+@common_options
+@pass_settings
+def unprotect_records(
+    settings: Settings,
+    globs: tuple[str, ...],
+    dry_run: bool,
+    auto_approve: bool,
+    lock_timeout: float,
+    as_json: bool,
+) -> Declined | None:
+    """Lift the protection that the state keeps for images.
+
+    A protection outlasts the line of the config that set it; while the line is there, the
+    next apply sets it again.
+    """
+    from imgmigrate.render.units import count
+
+    _open(settings, dry_run, auto_approve, as_json)
+    protected = [record for record in all_records(read_state(settings)) if record.protected]
+    chosen = pick(protected, globs, lambda record: record.address)
+    _show(settings, chosen)
+    records = count(len(chosen), "record")
+    if dry_run:
+        _tell(settings, "unprotect", f"{records} would lose protection; nothing was changed", 0)
+        return None
+    question = f"Lift the protection of {records}?"
+    if not approved(settings.output, question, auto_approve=auto_approve):
+        return Declined()
+    addresses = [record.address for record in chosen]
+    command = command_line(settings, "state", "unprotect", *globs)
+    _write(settings, command, lock_timeout, lambda writer: writer.unprotect(addresses))
+    _tell(settings, "unprotect", f"{records} no longer protected", len(chosen))
+    return None
+
+
+def all_records(found: State) -> list[ImageRecord]:
+    """Every record, live or tombstone, by address."""
+    return [found.records[key] for key in sorted(found.records)]
+
+
+def _pairs(found: State, old: str, new: str) -> list[Pair]:
+    """What `mv` has to do; UsageError where it cannot be done as a whole."""
+    from imgmigrate.config.moves import parse_move
+
+    try:
+        move = parse_move(old, new)
+        pairs = [
+            (record, target)
+            for record in all_records(found)
+            if (target := move.apply(record.address)) is not None
+        ]
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if not pairs:
+        message = f"{old}: matches no address"
+        raise UsageError(message, hint="imgmigrate state list --all shows what there is")
+    leaving = {str(record.address) for record, _ in pairs}
+    taken: set[str] = set()
+    for record, target in pairs:
+        there = found.record(target)
+        if str(target) in taken:
+            message = f"{target}: several records would get this address"
+            raise UsageError(message, hint="move them one by one")
+        if (there is not None and there.is_live) or str(target) in leaving:
+            message = f"{record.address}: cannot be moved to {target}, which is recorded itself"
+            hint = "imgmigrate state rm lets go of a record; move what is in the way first"
+            raise UsageError(message, hint=hint)
+        taken.add(str(target))
+    return pairs
+
+
+def _open(settings: Settings, dry_run: bool, auto_approve: bool, as_json: bool) -> None:
+    if as_json:
+        settings.output.open_stream()
+    check_can_ask(dry_run=dry_run, auto_approve=auto_approve, as_json=as_json)
+
+
+def _show(settings: Settings, chosen: Sequence[ImageRecord]) -> None:
+    from imgmigrate.render.state import records_lines
+
+    output = settings.output
+    if output.stream:
+        output.stream.records(chosen)
+    else:
+        output.text("".join(f"{line}\n" for line in records_lines(chosen)))
+
+
+def _tell(settings: Settings, operation: str, message: str, changed: int) -> None:
+    output = settings.output
+    if output.stream:
+        output.stream.line("state_change", message, operation=operation, changed=changed)
+    else:
+        output.line(message)
+
+
+def _write(
+    settings: Settings,
+    command: str,
+    lock_timeout: float,
+    work: Callable[[Writer], Awaitable[None]],
+) -> None:
+    from imgmigrate.cli.run import run
+    from imgmigrate.state.backends.local import LocalState
+
+    state = LocalState(state_folder(settings))
+
+    async def write() -> None:
+        async with state.writer(command=command, lock_timeout=lock_timeout) as writer:
+            await work(writer)
+
+    run(write)

@@ -1,0 +1,85 @@
+"""`state repair`: make a damaged state whole again, and keep what was damaged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from imgmigrate.cli.asking import approved, changing_options, check_can_ask
+from imgmigrate.cli.exit import Declined
+from imgmigrate.cli.options import Command, Settings, common_options, pass_settings
+from imgmigrate.cli.wiring import command_line, shown, state_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imgmigrate.state.repair import Survey
+
+__all__ = ["repair_state"]
+
+
+@click.command(
+    "repair",
+    cls=Command,
+    epilog="""\b
+Examples:
+  imgmigrate state repair --dry-run   what is wrong, what would be lost
+  imgmigrate state repair             show it, ask for yes, repair
+
+\b
+Exit codes: 0 repaired, or nothing to repair, 1 not approved, or nothing can
+be had back, 5 the state is locked, 64 wrong usage.""",
+)
+@changing_options
+@common_options
+@pass_settings
+def repair_state(
+    settings: Settings, dry_run: bool, auto_approve: bool, lock_timeout: float, as_json: bool
+) -> Declined | None:
+    """Cut what is damaged off the journal; rebuild a lost snapshot.
+
+    A damaged or missing snapshot is rebuilt from the backups and the journals that followed
+    them. Shows first which records would be lost. Every byte that is taken away is kept in
+    the folder backups. No registry is touched.
+    """
+    from imgmigrate.state.backends.local import LocalState
+
+    output = settings.output
+    if as_json:
+        output.open_stream()
+    folder = state_folder(settings)
+    state = LocalState(folder)
+    found = state.survey()
+    _show(settings, found, folder)
+    if found.is_whole or dry_run:
+        if dry_run and not output.stream and not found.is_whole:
+            output.line("Nothing was changed.")
+        return None
+    check_can_ask(dry_run=dry_run, auto_approve=auto_approve, as_json=as_json)
+    if not approved(output, "Repair it so?", auto_approve=auto_approve):
+        return Declined()
+    from imgmigrate.cli.run import run
+
+    command = command_line(settings, "state", "repair")
+    kept = run(lambda: state.repair(found, command=command, lock_timeout=lock_timeout))
+    if output.stream:
+        places = [shown(path) for path in kept]
+        output.stream.line("state_repaired", f"state {folder}: repaired", kept=places)
+        return None
+    for path in kept:
+        output.line(f"What was damaged is kept in {shown(path)}")
+    output.line("Repaired; no registry was touched.")
+    return None
+
+
+def _show(settings: Settings, found: Survey, folder: Path) -> None:
+    from imgmigrate.render.repair import survey_document, survey_lines
+
+    output, place = settings.output, shown(folder)
+    if output.stream:
+        message = f"state {place}: {'whole' if found.is_whole else 'damaged'}"
+        output.stream.line("state_survey", message, **survey_document(found, place))
+        return
+    for line in survey_lines(found, place, shown, output.style()):
+        output.line(line)

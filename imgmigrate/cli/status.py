@@ -1,0 +1,153 @@
+"""`status`, `state log` and `state lock`: who writes a state, and how far its runs are.
+
+They read the files of a run that may be going on elsewhere, and never make it wait.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imgmigrate.cli.options import Command, Settings, common_options, pass_settings
+from imgmigrate.cli.wiring import shown, state_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imgmigrate.render.status import Seen
+
+__all__ = ["show_lock", "show_log", "status"]
+
+# As `git log` would be read: the last few are what is asked for.
+DEFAULT_RUNS = 10
+
+
+@click.command(
+    cls=Command,
+    epilog="""\b
+Examples:
+  imgmigrate status                   from another terminal, during an apply
+  imgmigrate status --json
+
+\b
+Exit codes: 0 shown, 1 the state is damaged, 64 wrong usage or config.""",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+@common_options
+@pass_settings
+def status(settings: Settings, as_json: bool) -> None:
+    """Tell how far a run is, and how the last one ended.
+
+    Reads the state without a lock, so it works beside a run and never slows it down. For an
+    interrupted run it names the command that goes on.
+    """
+    from imgmigrate.render.status import status_document, status_lines
+
+    output, folder = settings.output, state_folder(settings)
+    if as_json:
+        output.open_stream()
+    seen, place = _look(folder), shown(folder)
+    if output.stream:
+        document = status_document(seen, place)
+        message = "a run is going on" if document["running"] else "no run is going on"
+        output.stream.line("status", f"state {place}: {message}", **document)
+        return
+    for line in status_lines(seen, place, output.style()):
+        output.line(line)
+
+
+@click.command(
+    "log",
+    cls=Command,
+    epilog="""\b
+Examples:
+  imgmigrate state log
+  imgmigrate state log -n 1 --json
+
+\b
+Exit codes: 0 shown, 1 the state is damaged, 64 wrong usage or config.""",
+)
+@click.option(
+    "-n",
+    "most",
+    type=click.IntRange(1),
+    default=DEFAULT_RUNS,
+    show_default=True,
+    metavar="N",
+    help="How many; the state remembers the last 50.",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout, one a run.")
+@common_options
+@pass_settings
+def show_log(settings: Settings, most: int, as_json: bool) -> None:
+    """List the runs: when, which plan, how long, what came of it.
+
+    The newest comes first. A run that was cut off says so, and how far it was.
+    """
+    from imgmigrate.render.status import log_lines, run_document
+
+    output, folder = settings.output, state_folder(settings)
+    if as_json:
+        output.open_stream()
+    views = _look(folder).runs()[:most]
+    if output.stream:
+        for view in views:
+            message = f"{view.run.run}: {view.phase.value}"
+            output.stream.line("run", message, **run_document(view))
+        return
+    if not views:
+        output.line(f"No run yet in {shown(folder)}: nothing has been applied.")
+    for line in log_lines(views, output.style()):
+        output.line(line)
+
+
+@click.command(
+    "lock",
+    cls=Command,
+    epilog="""\b
+Example:
+  imgmigrate state lock
+
+\b
+Exit codes: 0 shown, whether it is locked or not, 64 wrong usage or config.""",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+@common_options
+@pass_settings
+def show_lock(settings: Settings, as_json: bool) -> None:
+    """Tell who writes the state now, since when, and in which CI job.
+
+    The lock ends with its process, however that ends: there is none to break.
+    """
+    from imgmigrate.errors import printable
+    from imgmigrate.render.status import holder_document
+    from imgmigrate.state.backends.local import LocalState
+    from imgmigrate.state.lock import now
+
+    output, folder = settings.output, state_folder(settings)
+    if as_json:
+        output.open_stream()
+    state = LocalState(folder)
+    locked = state.is_locked()
+    holder = state.holder() if locked else None
+    who = holder.describe(now()) if holder else "another process"
+    text = f"locked by {who}" if locked else "not locked"
+    if output.stream:
+        document: dict[str, Any] = {"locked": locked, "holder": holder_document(holder)}
+        output.stream.line("lock", f"state {shown(folder)}: {text}", **document)
+        return
+    line = printable(f"State {shown(folder)}: {text}", 4000)
+    output.text("".join(f"{each}\n" for each in output.style().wrap(line, hanging="  ")))
+
+
+def _look(folder: Path) -> Seen:
+    """Look at the lock before the journal: a run that ends in between is seen as ended."""
+    from imgmigrate.render.status import Seen
+    from imgmigrate.state.backends.local import LocalState
+    from imgmigrate.state.lock import now
+
+    state = LocalState(folder)
+    locked = state.is_locked()
+    holder = state.holder() if locked else None
+    return Seen(state.read(), locked, holder, now())

@@ -1,0 +1,115 @@
+"""What a config guards: images from being deleted, moved or lost, and runs from old plans.
+
+Pure. Patterns are over addresses, as everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imgmigrate.config.kept import parse_kept_name
+from imgmigrate.config.moves import parse_move
+from imgmigrate.config.quantities import read_duration
+from imgmigrate.config.shares import read_share
+from imgmigrate.matching import has_wildcard, parse_pattern
+from imgmigrate.oci.reference import LAYOUTS, normalise_host
+
+if TYPE_CHECKING:
+    from imgmigrate.config.kept import KeptName
+    from imgmigrate.config.moves import Move
+    from imgmigrate.config.schema import FileModel
+    from imgmigrate.config.shares import Share
+    from imgmigrate.config.tree import KeyPath, Tree
+    from imgmigrate.matching import Pattern
+    from imgmigrate.oci.reference import Reference
+
+__all__ = ["Guards", "build_guards"]
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """`protect`, `max_delete`, a share of the recorded images, `moved`, `max_plan_age` in s.
+
+    `keep_previous` names the tag of what an update or a delete replaces.
+    """
+
+    protect: tuple[Pattern, ...] = ()
+    max_delete: Share | None = None
+    moved: tuple[Move, ...] = ()
+    max_plan_age: float | None = None
+    keep_previous: KeptName | None = None
+
+    def protects(self, address: Reference) -> bool:
+        """Tell whether an image may not be deleted while the config says so."""
+        return any(pattern.matches_reference(address) for pattern in self.protect)
+
+
+def build_guards(tree: Tree, model: FileModel) -> Guards:
+    """Read the keys; ConfigError with their place if one is wrong."""
+    return Guards(
+        protect=tuple(
+            _pattern(tree, text, ("protect", index)) for index, text in enumerate(model.protect)
+        ),
+        max_delete=_share(tree, model.max_delete) if model.max_delete is not None else None,
+        moved=tuple(
+            _move(tree, each.old, each.new, ("moved", index))
+            for index, each in enumerate(model.moved)
+        ),
+        max_plan_age=_duration(tree, model.max_plan_age) if model.max_plan_age else None,
+        keep_previous=_kept(tree, model.keep_previous) if model.keep_previous is not None else None,
+    )
+
+
+def _pattern(tree: Tree, text: str, path: KeyPath) -> Pattern:
+    hint = "name addresses or globs, such as registry.new/team/**:v1.*"
+    try:
+        pattern = parse_pattern(text)
+    except ValueError as error:
+        raise tree.error(str(error), path, hint=hint) from None
+    if not text.startswith(("/", LAYOUTS, "**")) and "/" not in text:
+        message = f"{text!r} names no registry, so it protects nothing"
+        raise tree.error(message, path, hint=hint)
+    return pattern
+
+
+def _share(tree: Tree, text: str) -> Share:
+    try:
+        return read_share(text)
+    except ValueError as error:
+        raise tree.error(str(error), ("max_delete",)) from None
+
+
+def _duration(tree: Tree, text: str) -> float:
+    try:
+        return read_duration(text)
+    except ValueError as error:
+        message = f"{text!r} {error}"
+        raise tree.error(message, ("max_plan_age",)) from None
+
+
+def _kept(tree: Tree, text: str) -> KeptName:
+    try:
+        return parse_kept_name(text)
+    except ValueError as error:
+        hint = 'write keep_previous: "{tag}-before-{date}"'
+        raise tree.error(str(error), ("keep_previous",), hint=hint) from None
+
+
+def _move(tree: Tree, old: str, new: str, path: KeyPath) -> Move:
+    try:
+        move = parse_move(old, new)
+    except ValueError as error:
+        raise tree.error(str(error), path) from None
+    stores = [_store(text) for text in (move.old, move.new)]
+    if stores[0] != stores[1]:
+        message = f"{old} and {new} are in two registries, and an image moves within one"
+        raise tree.error(message, path, hint="leave it out: the image is copied there anyway")
+    return move
+
+
+def _store(text: str) -> str:
+    if text.startswith(LAYOUTS):
+        return LAYOUTS
+    host = text.partition("/")[0]
+    return host if has_wildcard(host) else normalise_host(host)

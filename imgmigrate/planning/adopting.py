@@ -1,0 +1,94 @@
+"""Sort a plan for `adopt`: what is recorded as it is, what is not ours, what is not there.
+
+Pure. An adoption moves no byte and writes no tag, so it never takes a row that does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imgmigrate.plan import Action, Change, Plan, Summary
+from imgmigrate.state.record import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Adoption", "sort_for_adoption"]
+
+# Reasons of rows whose destination shows something else than the source, and is not ours.
+_FOREIGN = frozenset(
+    {
+        "foreign",
+        "changed_here",
+        "equivalent",
+        "overwrite_never",
+        "overwrite_always",
+        "overwrite_equivalent",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """What an adoption finds. `plan` is what it does, with the rows that could not be read.
+
+    `same` are recorded as they are; `differing` show something else than the source, and are
+    recorded too if they are `taken`; `missing` are not at their destination.
+    """
+
+    plan: Plan
+    same: tuple[Change, ...]
+    differing: tuple[Change, ...]
+    missing: tuple[Change, ...]
+    errors: tuple[Change, ...]
+    taken: bool
+
+    @property
+    def has_work(self) -> bool:
+        """Tell whether there is anything to record."""
+        return bool(self.same or (self.taken and self.differing))
+
+
+def sort_for_adoption(made: Plan, *, take_ownership: bool) -> Adoption:
+    """Choose the rows to adopt; with `take_ownership` also those that differ from the source."""
+    same = tuple(row for row in made.changes if row.action is Action.ADOPT)
+    differing = tuple(row for row in made.changes if _differs(row))
+    errors = tuple(row for row in made.changes if row.action is Action.ERROR)
+    taken = tuple(_taken(row) for row in differing) if take_ownership else ()
+    return Adoption(
+        plan=_reduced(made, (*same, *taken, *errors)),
+        same=same,
+        differing=differing,
+        missing=tuple(row for row in made.changes if row.action is Action.COPY),
+        errors=errors,
+        taken=take_ownership,
+    )
+
+
+def _differs(row: Change) -> bool:
+    return row.reason in _FOREIGN and row.source is not None and row.before is not None
+
+
+def _taken(row: Change) -> Change:
+    """Record what is there as something that the source once showed: the next plan updates it.
+
+    Its platforms and its media type are not known.
+    """
+    if row.source is None or row.before is None:
+        return row
+    return Change(
+        address=row.address,
+        action=Action.ADOPT,
+        reason="take_ownership",
+        source=Source(reference=row.source.reference, digest=row.before),
+        before=row.before,
+        after=row.before,
+        recorded=row.recorded,
+    )
+
+
+def _reduced(made: Plan, rows: Iterable[Change]) -> Plan:
+    rows = tuple(rows)
+    update = {"summary": Summary.of(rows, 0), "complete": False}
+    return Plan.of(made.header.model_copy(update=update), rows)

@@ -1,0 +1,132 @@
+"""Find out who has moved since the record: the source, the destination, or both.
+
+Looks at what the state records, not at what the rules ask for. What has moved becomes a `drift`
+row, which an apply skips. Only two kinds of row touch the state, and neither makes a digest ours
+that is not: a record whose image is gone becomes a tombstone (`forget`), and one whose
+destination holds exactly what its source shows now is brought up to date (`adopt`, DESIGN
+section 5: only where D = S).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imgmigrate.errors import StoreError
+from imgmigrate.plan import Action, Change
+from imgmigrate.planning.globs import Globs
+from imgmigrate.planning.problems import Problems, merged
+from imgmigrate.state.record import Source
+
+if TYPE_CHECKING:
+    from imgmigrate.oci.manifest import Descriptor
+    from imgmigrate.oci.reference import Digest, Reference, Repository
+    from imgmigrate.planning.observe import Observer
+    from imgmigrate.state.record import ImageRecord, State
+
+__all__ = ["decide_drift", "find_drift"]
+
+
+async def find_drift(
+    observer: Observer, state: State, target: tuple[str, ...], exclude: tuple[str, ...]
+) -> tuple[list[Change], int]:
+    """Compare every live record with both sides; return what moved and how many did not."""
+    targets, excludes = (
+        Globs(option, texts, of="the state")
+        for option, texts in (("target", target), ("exclude", exclude))
+    )
+
+    def is_wanted(address: Reference) -> bool:
+        targeted = targets.match(address) or not targets  # both are asked: each notes its hits
+        return not excludes.match(address) and targeted
+
+    records = [record for record in state.live() if is_wanted(record.address)]
+    targets.check()
+    excludes.check()
+    sources = await observer.head_sources({record.source.reference for record in records})
+    there = await observer.look_at_destinations(record.address for record in records)
+    vanished = await _vanished(observer, records, sources)
+    problems, changes, unchanged = Problems(state), [], 0
+    for record in records:
+        reference = record.source.reference
+        found = vanished.get(reference.repository) or sources[reference]
+        seen = there[record.address]
+        if isinstance(found, StoreError):
+            problems.add(record.address, found)
+        elif isinstance(seen, StoreError):
+            problems.add(record.address, seen)
+        else:
+            change = decide_drift(
+                record, found.digest if found else None, seen.digest if seen else None
+            )
+            if change is None:
+                unchanged += 1
+            else:
+                changes.append(_described(change, found))
+    return merged([*changes, *problems.changes()]), unchanged
+
+
+def decide_drift(
+    record: ImageRecord, source: Digest | None, destination: Digest | None
+) -> Change | None:
+    """Decide one live record, pure; None where both sides are as recorded.
+
+    `source` and `destination` are what the two sides show now, None where there is nothing.
+    """
+    source_moved = source != record.source.digest
+    if destination == record.digest and not source_moved:
+        return None
+    now = Source(reference=record.source.reference, digest=source or record.source.digest)
+
+    def change(action: Action, reason: str) -> Change:
+        return Change(
+            address=record.address,
+            action=action,
+            reason=reason,
+            source=now,
+            before=destination,
+            after=destination if action is Action.ADOPT else None,
+            recorded=record.digest,
+            media_type=record.media_type,
+            filter=record.filter,
+            detail=_told(record, source) if source_moved else None,
+        )
+
+    if destination is None:
+        return change(Action.FORGET, "destination_gone")
+    # What a filter leaves of the source is not known without reading it: then it stays drift.
+    if destination != record.digest and destination == source and record.filter is None:
+        return change(Action.ADOPT, "already_there")
+    if destination == record.digest:
+        return change(Action.DRIFT, "source_moved" if source else "source_gone")
+    return change(Action.DRIFT, "both_moved" if source_moved else "changed_here")
+
+
+def _told(record: ImageRecord, source: Digest | None) -> str:
+    """Say how the source moved: its recorded digest stands in no other field of the row."""
+    now = source.short if source else "gone"
+    return f"source {record.source.reference}: recorded {record.source.digest.short}, now {now}"
+
+
+def _described(change: Change, found: Descriptor | None) -> Change:
+    """Name the type of what is adopted, which may be another than the recorded image's."""
+    if change.action is not Action.ADOPT or found is None:
+        return change
+    return change.model_copy(update={"media_type": found.media_type})
+
+
+async def _vanished(
+    observer: Observer,
+    records: list[ImageRecord],
+    sources: dict[Reference, Descriptor | StoreError | None],
+) -> dict[Repository, StoreError]:
+    """Find source repositories that cannot even be listed: their images are unreadable, not gone.
+
+    A HEAD that answers 404 does not tell a tag that is gone from a repository that is.
+    """
+    doubtful = {
+        record.source.reference.repository
+        for record in records
+        if sources[record.source.reference] is None
+    }
+    listings = await observer.list_sources(doubtful)
+    return {repo: found for repo, found in listings.items() if isinstance(found, StoreError)}

@@ -1,0 +1,223 @@
+"""Describe what programs read as JSON Schema: plan files, `show`, the `--json` stream, pins.
+
+What has a model is described by it; the lines of the stream, which are laid out where they are
+written, by the tables of `describe_lines`. `python -m imgmigrate.render.describe` writes the
+files of `imgmigrate.schemas`; a test says when they are out of date.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgmigrate import schemas
+from imgmigrate.oci.reference import Reference
+from imgmigrate.plan import FORMAT_VERSION, Action, Change, Header
+from imgmigrate.render.describe_lines import (
+    COUNT,
+    DIGEST,
+    FLAG,
+    LINES,
+    PLAN_ID,
+    SHA256,
+    TEXT,
+    TIME,
+    Schema,
+    a_list,
+    an_object,
+    maybe,
+    ref,
+)
+from imgmigrate.state.record import RECORDS, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic import BaseModel
+
+__all__ = ["describe", "write"]
+
+
+def describe() -> dict[str, Schema]:
+    """Give every schema by its name, as `imgmigrate.schemas` ships them."""
+    return {"lock": _lock(), "plan": _plan(), "show": _show(), "stream": _stream()}
+
+
+def write() -> None:
+    """Write the files of `imgmigrate.schemas`."""
+    folder = Path(schemas.__file__).parent
+    for name, schema in describe().items():
+        (folder / f"{name}.schema.json").write_text(text_of(schema))
+
+
+def text_of(schema: Schema) -> str:
+    """Print a schema as its file is."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _plan() -> Schema:
+    closing = an_object({"sha256": SHA256, "changes": COUNT})
+    return _whole(
+        "plan",
+        "One line of a plan file: the header, a change, or the closing line.",
+        {
+            "type": "object",
+            "if": {"required": ["kind"]},
+            "then": ref("header"),
+            "else": {
+                "if": {"required": ["address"]},
+                "then": ref("change"),
+                "else": ref("closing"),
+            },
+        },
+        {**_models(), "closing": closing},
+    )
+
+
+def _show() -> Schema:
+    more = {"type": {"const": "plan"}, "plan_id": PLAN_ID, "sha256": SHA256, "errored": FLAG}
+    state = an_object(
+        {
+            "format_version": _version(),
+            "kind": {"const": "imgmigrate.state_summary"},
+            "lineage": maybe(TEXT),
+            "sequence": COUNT,
+            "head": TEXT,
+            "images": COUNT,
+            "records": COUNT,
+            "claims": COUNT,
+            "runs": a_list(ref("run")),
+        }
+    )
+    lines = {
+        "plan": {"allOf": [ref("header"), an_object(more)]},
+        "change": ref("row"),
+        "end": an_object({"changes": COUNT, "of": COUNT}),
+        "state": state,
+    }
+    models = {**_models(), "run": _model(Run)}
+    models["row"] = models.pop("change")
+    return _whole(
+        "show",
+        "One line of `show --format json`: a plan as `plan`, `change`s and `end`, or one `state`.",
+        {"type": "object", "required": ["type"], "properties": {"type": TEXT}, **_by_type(lines)},
+        {**models, **lines},
+    )
+
+
+def _stream() -> Schema:
+    lines = {
+        name: {"description": about, **an_object(fields, optional)}
+        for name, (about, fields, optional) in LINES.items()
+    }
+    return _whole(
+        "stream",
+        "One line of a command's `--json` output. A reader skips types that it does not know; "
+        "`@message` says each of them in words.",
+        {
+            **an_object(
+                {
+                    "type": TEXT,
+                    "@level": {"enum": ["info", "warn", "error"]},
+                    "@message": TEXT,
+                    "@timestamp": TIME,
+                }
+            ),
+            **_by_type(lines),
+        },
+        {**_models(), "image_record": _tidy(RECORDS.json_schema(mode="serialization")), **lines},
+    )
+
+
+def _lock() -> Schema:
+    pin = {"type": "string", "pattern": "^.+@[a-z0-9]+:[0-9a-f]{32,}$"}
+    return _whole(
+        "lock",
+        "The pins of `imgmigrate.lock.yaml`: an address, and `repository:tag@digest` for it.",
+        an_object(
+            {
+                "version": {"enum": ["1", 1]},
+                "pins": {"type": "object", "additionalProperties": pin},
+            }
+        ),
+        {},
+    )
+
+
+def _whole(name: str, about: str, schema: Schema, definitions: Schema) -> Schema:
+    """Put a schema and what it refers to into one that stands alone."""
+    found: Schema = {}
+    for key, each in definitions.items():
+        inner = dict(each)
+        found |= inner.pop("$defs", {})
+        found[key] = inner
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:imgmigrate:schema:{name}:{FORMAT_VERSION.partition('.')[0]}",
+        "title": f"imgmigrate {name}",
+        "description": about,
+        **schema,
+    }
+    return {**document, "$defs": dict(sorted(found.items()))} if found else document
+
+
+def _by_type(lines: Iterable[str]) -> Schema:
+    """Let a line's `type` say which definition it has to meet; others meet none."""
+    return {
+        "allOf": [
+            {"if": {"properties": {"type": {"const": name}}}, "then": ref(name)} for name in lines
+        ]
+    }
+
+
+def _models() -> Schema:
+    """Describe what plan files, `show` and the stream share."""
+    change = _tidy(Change.model_json_schema(mode="serialization"))
+    # What every row has, null where it is not known (DESIGN section 6).
+    row = Change(address=Reference.parse("host/a:1"), action=Action.KEEP, reason="")
+    change["required"] = list(row.line())
+    for key in ("before", "after", "recorded"):
+        change["properties"][key] = maybe(ref("digest"))
+    header = _model(Header)
+    header["properties"]["format_version"] = _version()
+    summary = header["$defs"].pop("Summary")
+    header["properties"]["summary"] = ref("summary")
+    return {"digest": DIGEST, "change": change, "header": header, "summary": summary}
+
+
+def _version() -> Schema:
+    major = FORMAT_VERSION.partition(".")[0]
+    return {"type": "string", "pattern": rf"^{major}\.[0-9]+$"}
+
+
+def _model(model: type[BaseModel]) -> Schema:
+    """Describe a model that is written with all its fields."""
+    schema = _tidy(model.model_json_schema(mode="serialization", by_alias=True))
+    for each in (schema, *schema.get("$defs", {}).values()):
+        if "properties" in each:
+            each["required"] = list(each["properties"])
+    return schema
+
+
+def _tidy(schema: Schema) -> Schema:
+    """Leave out what only matters inside: generated titles, defaults, remarks on the code."""
+    kept: Schema = {}
+    for key, value in schema.items():
+        if key in ("title", "default"):
+            continue
+        if key in ("properties", "$defs"):
+            kept[key] = {name: _tidy(each) for name, each in value.items()}
+        elif key == "description":
+            kept[key] = " ".join(value.partition("\n\n")[0].split())
+        elif isinstance(value, dict):
+            kept[key] = _tidy(value)
+        elif isinstance(value, list):
+            kept[key] = [_tidy(each) if isinstance(each, dict) else each for each in value]
+        else:
+            kept[key] = value
+    return kept
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,270 @@
+"""What the lines of the `--json` stream tell, as tables: type -> meaning, fields, further fields.
+
+A line is laid out where it is written; whoever adds a type or a field adds it here, and writes
+the schemas anew (`render/describe.py`). Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from imgmigrate.events import Outcome
+
+__all__ = [
+    "COUNT",
+    "DIGEST",
+    "FLAG",
+    "LINES",
+    "PLAN_ID",
+    "SHA256",
+    "TEXT",
+    "TIME",
+    "Schema",
+    "a_list",
+    "an_object",
+    "maybe",
+    "ref",
+]
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+FLAG: Schema = {"type": "boolean"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+SECONDS: Schema = {"type": "number", "minimum": 0}
+TEXTS: Schema = {"type": "array", "items": TEXT}
+COUNTS: Schema = {"type": "object", "additionalProperties": COUNT}
+OBJECT: Schema = {"type": "object"}
+SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+PLAN_ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
+# Another algorithm may come (OCI image-spec, "Descriptors": registered algorithms).
+DIGEST: Schema = {"type": "string", "pattern": "^[a-z0-9]+:[0-9a-f]{32,}$"}
+TIME: Schema = {"type": "string", "format": "date-time"}
+
+
+def maybe(schema: Schema) -> Schema:
+    """Allow null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def a_list(items: Schema) -> Schema:
+    """Describe an array."""
+    return {"type": "array", "items": items}
+
+
+def an_object(required: Schema, optional: Schema | None = None) -> Schema:
+    """Describe an object by its fields; it may always have further ones."""
+    return {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+    }
+
+
+def ref(name: str) -> Schema:
+    """Refer to a definition."""
+    return {"$ref": f"#/$defs/{name}"}
+
+
+_OUTCOME: Schema = {"enum": [each.value for each in Outcome]}
+# What a row that is not done says about why.
+_FAILURE = {"error": maybe(TEXT), "hint": maybe(TEXT)}
+_RECEIPT = {
+    "address": TEXT,
+    "outcome": _OUTCOME,
+    "digest": maybe(ref("digest")),
+    "moved": COUNT,
+}
+_WAITING = {"subject": TEXT, "cause": TEXT, "delay": SECONDS}
+_CHECK = an_object(
+    {"name": TEXT, "verdict": TEXT, "needed": FLAG, "detail": TEXT, "fix": maybe(TEXT)}
+)
+_PINNED = maybe(an_object({"source": TEXT, "digest": ref("digest")}))
+
+_HOLDER = an_object(
+    {"pid": COUNT, "host": TEXT, "user": TEXT, "command": TEXT, "since": TIME, "job": maybe(TEXT)}
+)
+_CUT = an_object({"line": COUNT, "offset": COUNT, "lines": COUNT, "size": COUNT, "cause": TEXT})
+
+# type -> what it tells, the fields that it always has, and those that it may have.
+LINES: dict[str, tuple[str, Schema, Schema]] = {
+    "version": (
+        "The first line: who writes, and which version.",
+        {"imgmigrate": TEXT, "ui": TEXT},
+        {},
+    ),
+    "diagnostic": (
+        "An error or a warning; `code` is stable.",
+        {
+            "severity": {"enum": ["error", "warning"]},
+            "code": TEXT,
+            "summary": TEXT,
+            "detail": maybe(TEXT),
+        },
+        {},
+    ),
+    "listed": ("A repository's tags were listed.", {"repository": TEXT, "tags": COUNT}, {}),
+    "plan_progress": ("How many images were looked at.", {"done": COUNT, "total": COUNT}, {}),
+    "planned_change": ("One row of the plan.", {"change": ref("change")}, {}),
+    "change_summary": (
+        "The plan as a whole; `changes` counts its rows by their actions.",
+        {
+            "operation": {"enum": ["plan", "refresh", "rollback"]},
+            "plan_id": PLAN_ID,
+            "complete": FLAG,
+            "changes": ref("summary"),
+        },
+        {"saved": maybe(TEXT), "file_sha256": maybe(SHA256)},
+    ),
+    "run_start": (
+        "An apply began; `size` is at most so many bytes, null if unknown.",
+        {"run": TEXT, "plan_id": PLAN_ID, "images": COUNT, "size": maybe(COUNT)},
+        {},
+    ),
+    "apply_start": ("Work on one image began.", {"address": TEXT}, {}),
+    "apply_progress": (
+        "How far an apply is, at most once a second.",
+        {
+            "images": COUNT,
+            "done": COUNT,
+            "undone": COUNT,
+            "moved": COUNT,
+            "size": maybe(COUNT),
+            "blobs_in_flight": COUNT,
+        },
+        {},
+    ),
+    "apply_complete": ("A row is done and recorded; `moved` is in bytes.", _RECEIPT, {}),
+    "apply_errored": ("A row is not done.", {**_RECEIPT, **_FAILURE}, {"code": TEXT}),
+    "retry": ("Something is tried again after `delay` seconds.", _WAITING, {}),
+    "wait": ("Requests are held back for at most `delay` seconds.", _WAITING, {}),
+    "run_summary": (
+        "An apply ended; `stopped` says why it ended before it had tried every row.",
+        {
+            "run": TEXT,
+            "plan_id": PLAN_ID,
+            "counts": COUNTS,
+            "moved": COUNT,
+            "seconds": SECONDS,
+            "stopped": maybe(TEXT),
+            "refusals": a_list(
+                an_object({"name": TEXT, "rows": COUNT, **_FAILURE}, {"code": TEXT})
+            ),
+            "unfinished": a_list(
+                an_object({"address": TEXT, "outcome": _OUTCOME, **_FAILURE}, {"code": TEXT})
+            ),
+        },
+        {},
+    ),
+    "record": ("A record of the state.", {"record": ref("image_record")}, {}),
+    "run": (
+        "An apply that the state remembers; `resume` is the command that goes on with it.",
+        {
+            "run": TEXT,
+            "plan_id": TEXT,
+            "phase": {"enum": ["running", "interrupted", "finished"]},
+            "command": maybe(TEXT),
+            "pid": maybe(COUNT),
+            "host": maybe(TEXT),
+            "began_at": TIME,
+            "ended_at": maybe(TIME),
+            "last_at": maybe(TIME),
+            "seconds": maybe(SECONDS),
+            "rows": maybe(COUNT),
+            "done": COUNT,
+            "conflicts": COUNT,
+            "left": maybe(COUNT),
+            "counts": COUNTS,
+            "per_minute": maybe(SECONDS),
+            "seconds_left": maybe(COUNT),
+            "resume": maybe(TEXT),
+        },
+        {},
+    ),
+    "status": (
+        "How things stand: who holds the lock, the run that goes on, the last that does not.",
+        {
+            "state": TEXT,
+            "locked": FLAG,
+            "holder": maybe(_HOLDER),
+            "running": maybe(ref("run")),
+            "last": maybe(ref("run")),
+        },
+        {},
+    ),
+    "lock": ("Who may write the state now.", {"locked": FLAG, "holder": maybe(_HOLDER)}, {}),
+    "adoption": (
+        "How many images are at their destinations already, and could be recorded.",
+        {
+            "same": COUNT,
+            "differing": COUNT,
+            "missing": COUNT,
+            "errors": COUNT,
+            "take_ownership": FLAG,
+        },
+        {},
+    ),
+    "state_move": ("A record that gets another address.", {"address": TEXT, "to": TEXT}, {}),
+    "state_change": ("What a command did to records.", {"operation": TEXT, "changed": COUNT}, {}),
+    "state_survey": (
+        "What is damaged, and what mending it would cut and lose.",
+        {
+            "state": TEXT,
+            "whole": FLAG,
+            "snapshot": maybe(TEXT),
+            "rebuilt_from": TEXTS,
+            "cut": maybe(_CUT),
+            "lost": a_list(ref("image_record")),
+            "illegible": COUNT,
+            "images": COUNT,
+            "sequence": COUNT,
+        },
+        {},
+    ),
+    "state_repaired": ("A state was mended; what was damaged is kept.", {"kept": TEXTS}, {}),
+    "valid": (
+        "The config is valid.",
+        {"config": TEXT, "rules": COUNT, "registries": TEXTS, "layouts": COUNT, "state": TEXT},
+        {},
+    ),
+    "registry": (
+        "What was found out about a registry.",
+        {
+            "host": TEXT,
+            "about": maybe(TEXT),
+            "roles": TEXTS,
+            "works": FLAG,
+            "checks": a_list(_CHECK),
+        },
+        {},
+    ),
+    "validate_summary": ("Whether the registries do what the rules need.", {"works": FLAG}, {}),
+    "pin": (
+        "A pin that is new, moved or gone.",
+        {"address": TEXT, "change": TEXT, "before": _PINNED, "after": _PINNED},
+        {},
+    ),
+    "pin_error": (
+        "A source that could not be read.",
+        {"address": TEXT, "reason": TEXT, "detail": TEXT},
+        {},
+    ),
+    "pin_summary": (
+        "How many pins had what happen.",
+        {"counts": COUNTS, "saved": maybe(TEXT)},
+        {},
+    ),
+    "selection": (
+        "Which tags a rule selects, and why the others drop out.",
+        {"rule": COUNT, "file": TEXT, "line": COUNT, "source": TEXT},
+        {
+            "address": TEXT,
+            "fates": a_list(OBJECT),
+            "listed": COUNT,
+            "filters": a_list(a_list(OBJECT)),
+            "selected": TEXTS,
+            "shortages": TEXTS,
+            "error": TEXT,
+        },
+    ),
+}

@@ -1,0 +1,243 @@
+"""Show a plan as a comment on a pull request: headline first and last, danger before routine.
+
+Pure: a Plan in, GitHub-flavoured Markdown out. Names, reasons and explanations come from
+registries, that is from others: all of them stand in code, where nothing is a mention, a link,
+an image or a tag. What does not fit is cut by section, harmless ones first, and said so.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from imgmigrate.errors import printable
+from imgmigrate.plan import Action
+from imgmigrate.render.units import UNKNOWN, count, moment, size
+from imgmigrate.render.words import OBVIOUS, SECTIONS, headline, reason, section_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from imgmigrate.plan import Change, Plan
+    from imgmigrate.render.hints import Hint
+    from imgmigrate.render.words import Section
+
+__all__ = ["LIMIT", "plan_markdown"]
+
+# Bytes; GitHub refuses a comment of more than 65,536 characters, and others add a footer.
+LIMIT = 60_000
+# A longer list is folded into <details>, unless it is one that must be seen.
+MOST_OPEN = 12
+# What a section's heading, table head and cut notice take at most, in bytes.
+FRAME = 600
+# An explanation of a server may be long.
+LONGEST = 300
+# An update of a big image can differ in hundreds of places.
+MOST_INSIDE = 4
+
+_CODE_BREAKERS = re.compile(r"[`|\\]")
+_PLAIN_WORDS = re.compile(r"[A-Za-z ,:;-]+")
+_SOURCED = frozenset({"lost", "conflict", "update", "copy", "drift", "move"})
+
+
+def plan_markdown(
+    plan: Plan,
+    rows: Sequence[Change] | None = None,
+    hints: Iterable[Hint] = (),
+    *,
+    limit: int = LIMIT,
+) -> str:
+    """Show a plan, or `rows` of it, as Markdown of at most `limit` bytes that ends with a newline.
+
+    `limit` is for the whole; headline, advice and what was cut are always there.
+    """
+    chosen = plan.changes if rows is None else tuple(rows)
+    title = headline(plan.summary, refresh_only=plan.header.refresh_only, undoes=plan.header.undoes)
+    top = [f"<!-- imgmigrate plan={plan.plan_id} -->", f"### {title}", *_identity(plan)]
+    if rows is not None:
+        top.append(f"Shown: {len(chosen):,} of {count(len(plan.changes), 'row')}.")
+    bottom = [*_advice(hints), f"**{title}**"]
+    page = _Page(limit - _length([*top, *bottom]) - FRAME)
+    for section in SECTIONS:
+        changes = [change for change in chosen if section_of(change) is section]
+        if changes:
+            page.sections.append((section, changes))
+    body = page.render()
+    cut = [page.notice(len(chosen))] if page.left_out else []
+    return "\n\n".join([*top, *cut, *body, *cut, *bottom]) + "\n"
+
+
+@dataclass(slots=True)
+class _Page:
+    """What is left of the budget, and what did not fit into it."""
+
+    left: int
+    sections: list[tuple[Section, list[Change]]] = field(default_factory=list)
+    left_out: int = 0
+
+    def render(self) -> list[str]:
+        """Lay out the sections in their order; each leaves room for the frames of the others."""
+        blocks = []
+        for number, (section, changes) in enumerate(self.sections):
+            reserve = FRAME * (len(self.sections) - number)
+            block = self._section(section, changes, self.left - reserve)
+            self.left -= _length([block])
+            blocks.append(block)
+        return blocks
+
+    def notice(self, rows: int) -> str:
+        """Say that something was cut, and where it is."""
+        return (
+            f"**Cut to fit a comment: {rows - self.left_out:,} of {count(rows, 'row')} are listed "
+            "here. All of them are in the plan file: `imgmigrate show --verbose PLAN`.**"
+        )
+
+    def _section(self, section: Section, changes: list[Change], room: int) -> str:
+        title = f"{section.title} ({len(changes):,}): {section.meaning}"
+        lines = [_row(section, change) for change in changes]
+        head = _head(section)
+        fitting = _fitting(lines, room)
+        note = ""
+        if fitting < len(lines) and section.foldable:
+            # A line a repository says more than the first rows of many.
+            head, lines = _REPOSITORIES, list(_by_repository(changes))
+            fitting = _fitting(lines, room)
+            self.left_out += len(changes)
+            note = "One line a repository: too many rows for a comment."
+            if fitting < len(lines):
+                gone = count(len(lines) - fitting, "repository", "repositories")
+                note += f" {gone} more not shown."
+        elif fitting < len(lines):
+            self.left_out += len(lines) - fitting
+            note = f"**{len(lines) - fitting:,} more not shown: too large to review here.**"
+        table = "\n".join([head, *lines[:fitting]]) if fitting else ""
+        body = "\n\n".join(part for part in (table, note) if part)
+        if section.foldable and fitting > MOST_OPEN:
+            summary = f"<summary><b>{section.mark} {title}</b></summary>"
+            return f"<details>{summary}\n\n{body}\n\n</details>"
+        return f"#### {_mark(section)} {title}\n\n{body}"
+
+
+_REPOSITORIES = "| repository | images | to transfer |\n| --- | ---: | ---: |"
+
+
+def _mark(section: Section) -> str:
+    """The section's mark; one that Markdown could take for something else stands in code."""
+    return section.mark if section.mark.isalnum() else _code(section.mark)
+
+
+def _head(section: Section) -> str:
+    names = ["address", "source", "details"] if section.key in _SOURCED else ["address", "details"]
+    return f"| {' | '.join(names)} |\n|{' --- |' * len(names)}"
+
+
+def _row(section: Section, change: Change) -> str:
+    cells = [_code(str(change.address))]
+    if section.key in _SOURCED:
+        cells.append(_code(str(change.source.reference)) if change.source else "")
+    cells.append("<br>".join(_details(change)))
+    return f"| {' | '.join(cells)} |"
+
+
+def _details(change: Change) -> Iterator[str]:
+    facts = []
+    if change.action is Action.UPDATE:
+        facts.append(f"{_short(change.before)} -> {_short(change.after)}")
+    elif change.action in (Action.CONFLICT, Action.KEEP) and change.before and change.source:
+        facts.append(f"holds {_short(change.before)}, source {_short(change.source.digest)}")
+    elif change.action is Action.DRIFT and change.before != change.recorded:
+        facts.append(f"holds {_short(change.before)}, recorded {_short(change.recorded)}")
+    elif change.before and not change.after:
+        facts.append(f"holds {_short(change.before)}")
+    elif change.after:
+        facts.append(_short(change.after))
+    if change.action.writes:
+        facts.append(size(change.transfer_bytes))
+    if change.moved_to is not None:
+        facts.append(f"moved to {_code(str(change.moved_to))}")
+    if change.kept_as is not None:
+        facts.append(f"kept as {_code(str(change.kept_as.tag))}")
+    if change.reason not in OBVIOUS:
+        said = reason(change)
+        facts.append(said if _PLAIN_WORDS.fullmatch(said) else _code(said))
+    if facts:
+        yield ", ".join(facts)
+    if change.detail:
+        yield _code(change.detail)
+    if change.filter:
+        yield f"only {_code(', '.join(change.filter.platforms))}"
+    inside = change.inside or ()
+    yield from (_code(line) for line in inside[:MOST_INSIDE])
+    if len(inside) > MOST_INSIDE:
+        yield f"and {count(len(inside) - MOST_INSIDE, 'more difference')}"
+
+
+def _by_repository(changes: list[Change]) -> Iterator[str]:
+    ordered = sorted(changes, key=lambda change: str(change.address.repository))
+    for repository, group in groupby(ordered, key=lambda change: str(change.address.repository)):
+        members = list(group)
+        sizes = [change.transfer_bytes for change in members if change.action.writes]
+        known = [each for each in sizes if each is not None]
+        moved = size(sum(known)) if len(known) == len(sizes) else UNKNOWN
+        yield f"| {_code(repository)} | {len(members):,} | {moved if sizes else ''} |"
+
+
+def _identity(plan: Plan) -> Iterator[str]:
+    header = plan.header
+    parts = [f"plan `{plan.plan_id}`", f"made {_code(moment(header.created_at))}"]
+    if header.state.lineage:
+        parts.append(f"state sequence {header.state.sequence:,}")
+    if header.git_commit:
+        parts.append(f"commit {_code(header.git_commit[:12])}")
+    if header.undoes:
+        parts.append(f"undoes {_code(header.undoes)}")
+    if header.lock_sha256:
+        parts.append(f"locked: from the pins {_code(header.lock_sha256[:12])}")
+    yield ", ".join(parts)
+    if header.lock_sha256:
+        yield f"Locked: from the pins {_code(header.lock_sha256[:12])}."
+    filters = header.filters.model_dump().items()
+    limits = [f"--{name} {glob}" for name, globs in filters for glob in globs or ()]
+    if limits:
+        yield f"Not the whole: limited by {_code(', '.join(limits))}."
+
+
+def _advice(hints: Iterable[Hint]) -> Iterator[str]:
+    for hint in hints:
+        yield hint.text
+        if hint.command:
+            command = printable(hint.command, LONGEST * 10)
+            longest = max((len(run) for run in re.findall("`+", command)), default=0)
+            fence = "`" * max(3, longest + 1)
+            yield f"{fence}sh\n{command}\n{fence}"
+
+
+def _code(text: str) -> str:
+    """Put untrusted text into code, exactly as it is, also where code could be broken out of."""
+    text = printable(text, LONGEST)
+    if not text:
+        return ""
+    if not _CODE_BREAKERS.search(text):
+        return f"`{text}`"
+    # Entities have no meaning to Markdown's grammar (CommonMark 2.5), and <code> none to mentions.
+    return f"<code>{re.sub(r'[^A-Za-z0-9 ]', lambda found: f'&#{ord(found[0])};', text)}</code>"
+
+
+def _short(digest: object) -> str:
+    short = getattr(digest, "short", None)
+    return f"`{short}`" if short else "none"
+
+
+def _fitting(lines: list[str], room: int) -> int:
+    """How many of the lines fit into so many bytes."""
+    for number, line in enumerate(lines):
+        room -= _length([line])
+        if room < 0:
+            return number
+    return len(lines)
+
+
+def _length(parts: Iterable[str]) -> int:
+    return sum(len(part.encode()) + 2 for part in parts)

@@ -1,0 +1,269 @@
+"""Tell how far runs are, and who writes a state: for people and as data.
+
+Pure: a State, who holds its lock, and the time in; lines and documents out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from imgmigrate.errors import printable
+from imgmigrate.events import Outcome
+from imgmigrate.render.style import PLAIN, Style
+from imgmigrate.render.units import count, duration, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from imgmigrate.state.lock import Holder
+    from imgmigrate.state.record import Run, State
+
+__all__ = [
+    "Phase",
+    "RunView",
+    "Seen",
+    "holder_document",
+    "log_lines",
+    "run_document",
+    "status_document",
+    "status_lines",
+]
+
+# A conflict needs another plan.
+_LEFT = (Outcome.FAILED, Outcome.CANCELLED)
+# The longest of the words before the values.
+_LABEL = 9
+
+
+class Phase(StrEnum):
+    """Whether a run goes on, was cut off, or came to its end."""
+
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A state as it was looked at: whether somebody writes it, who says so, and when that was."""
+
+    state: State
+    locked: bool
+    holder: Holder | None
+    now: datetime
+
+    def runs(self) -> list[RunView]:
+        """Every run that the state remembers, the newest first."""
+        return [self._view(run) for run in reversed(self.state.runs)]
+
+    def _view(self, run: Run) -> RunView:
+        if run.ended_at is not None:
+            return RunView(run, Phase.FINISHED, self.now)
+        is_last = run == self.state.runs[-1]
+        running = self.locked and is_last and (self.holder is None or _began(self.holder, run))
+        return RunView(run, Phase.RUNNING if running else Phase.INTERRUPTED, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run, and what follows from its numbers."""
+
+    run: Run
+    phase: Phase
+    now: datetime
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, or has taken so far; until its last record if it was cut off."""
+        if self.phase is Phase.RUNNING:
+            end: datetime | None = self.now
+        else:
+            end = _time(self.run.ended_at or self.run.last_at)
+        began = _time(self.run.began_at)
+        return None if end is None or began is None else max(0.0, (end - began).total_seconds())
+
+    @property
+    def per_minute(self) -> float | None:
+        """Images done a minute; None where that cannot be told."""
+        seconds = self.seconds
+        return self.run.done * 60 / seconds if seconds and self.run.done else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long a running run still takes at this speed; None where nobody knows."""
+        rate, left = self.per_minute, self.run.left
+        if self.phase is not Phase.RUNNING or rate is None or left is None:
+            return None
+        return left * 60 / rate
+
+    @property
+    def undone(self) -> int:
+        """How many rows a finished run left that the same plan may still do."""
+        return sum(self.run.counts.get(each.value, 0) for each in _LEFT)
+
+    @property
+    def resume(self) -> str | None:
+        """The command that goes on with it, if something is left and it is not running."""
+        is_open = self.phase is Phase.INTERRUPTED or self.undone > 0
+        return self.run.command or None if is_open and self.phase is not Phase.RUNNING else None
+
+
+def run_document(view: RunView) -> dict[str, Any]:
+    """Lay out a run."""
+    run, rate, left = view.run, view.per_minute, view.seconds_left
+    return {
+        "run": run.run,
+        "plan_id": run.plan_id,
+        "phase": view.phase.value,
+        "command": run.command or None,
+        "pid": run.pid,
+        "host": run.host or None,
+        "began_at": run.began_at,
+        "ended_at": run.ended_at,
+        "last_at": run.last_at,
+        "seconds": view.seconds,
+        "rows": run.rows,
+        "done": run.done,
+        "conflicts": run.conflicts,
+        "left": run.left,
+        "counts": dict(run.counts),
+        "per_minute": None if rate is None else round(rate, 1),
+        "seconds_left": None if left is None else round(left),
+        "resume": view.resume,
+    }
+
+
+def holder_document(holder: Holder | None) -> dict[str, Any] | None:
+    """Lay out who holds a lock."""
+    return holder.model_dump(mode="json") if holder else None
+
+
+def status_document(seen: Seen, place: str) -> dict[str, Any]:
+    """Lay out how things stand: the lock, the running run, the last one that is not."""
+    running, last = _split(seen)
+    return {
+        "state": place,
+        "locked": seen.locked,
+        "holder": holder_document(seen.holder) if seen.locked else None,
+        "running": run_document(running) if running else None,
+        "last": run_document(last) if last else None,
+    }
+
+
+def status_lines(seen: Seen, place: str, style: Style = PLAIN) -> Iterator[str]:
+    """Tell how things stand; the running run first, then the last one that is not."""
+    running, last = _split(seen)
+    if running:
+        yield from _running(seen, running, style)
+    elif seen.locked:
+        who = seen.holder.describe(seen.now) if seen.holder else "another process"
+        yield from style.wrap(f"Locked by {printable(who, 2000)}; it has begun no run.")
+    elif last:
+        yield style.paint("No run is going on.", "bold")
+    else:
+        yield from style.wrap(f"No run yet in {printable(place, 500)}: nothing has been applied.")
+    if last:
+        if seen.locked:
+            yield ""
+        yield from _last(last, style)
+
+
+def log_lines(views: Iterable[RunView], style: Style = PLAIN) -> Iterator[str]:
+    """List runs: when, how long, which plan, what came of it, and the command."""
+    for number, view in enumerate(views):
+        if number:
+            yield ""
+        run = view.run
+        yield style.paint(f"{_name(run)}", "bold")
+        yield f"  {moment(run.began_at)}, {duration(view.seconds)}"
+        yield from style.wrap(_outcome(view), indent="  ")
+        if run.command:
+            yield f"  {printable(run.command, 2000)}"
+
+
+def _running(seen: Seen, view: RunView, style: Style) -> Iterator[str]:
+    run, holder = view.run, seen.holder
+    yield style.paint(f"Running: {_name(run)}", "bold")
+    user = f" of {holder.user}" if holder else ""
+    rows = [
+        ("since", f"{moment(run.began_at)} ({duration(view.seconds)} ago)"),
+        ("by", f"process {run.pid}{user} on {run.host}"),
+        ("command", run.command),
+        ("job", holder.job if holder else None),
+        ("images", _images(view)),
+        ("speed", _speed(view)),
+    ]
+    for label, value in rows:
+        if value:
+            yield f"  {label:<{_LABEL}}{printable(value, 2000)}"
+
+
+def _last(view: RunView, style: Style) -> Iterator[str]:
+    run = view.run
+    yield f"Last: {_name(run)}"
+    yield f"  {moment(run.began_at)}, {duration(view.seconds)}"
+    yield from style.wrap(_outcome(view), indent="  ")
+    if view.resume:
+        yield "To go on:"
+        yield f"  {printable(view.resume, 2000)}"
+
+
+def _began(holder: Holder, run: Run) -> bool:
+    """Tell whether a run is its whose lock it is: a process may hold it several times."""
+    began = _time(run.began_at)
+    is_later = began is None or holder.since.replace(microsecond=0) <= began
+    who = (holder.pid, holder.host, holder.command)
+    return is_later and who == (run.pid, run.host, run.command)
+
+
+def _split(seen: Seen) -> tuple[RunView | None, RunView | None]:
+    """The running run, and the newest of the others."""
+    views = seen.runs()
+    running = views[0] if views and views[0].phase is Phase.RUNNING else None
+    rest = views[1:] if running else views
+    return running, rest[0] if rest else None
+
+
+def _name(run: Run) -> str:
+    return f"run {printable(run.run)} of plan {printable(run.plan_id) or 'none'}"
+
+
+def _outcome(view: RunView) -> str:
+    run = view.run
+    if view.phase is Phase.FINISHED:
+        said = [f"{number:,} {word}" for word, number in run.counts.items() if number]
+        return f"finished: {printable(', '.join(said)) or 'nothing done'}"
+    return f"{view.phase.value}: {_images(view)}"
+
+
+def _images(view: RunView) -> str:
+    run = view.run
+    if run.rows is None:
+        parts = [f"{count(run.done, 'image')} done"]
+    else:
+        share = f" ({run.done * 100 // run.rows} %)" if run.rows else ""
+        parts = [f"{run.done:,} of {count(run.rows, 'image')} done{share}"]
+    if run.conflicts:
+        parts.append(count(run.conflicts, "conflict"))
+    if run.left:
+        parts.append(f"{run.left:,} left")
+    return ", ".join(parts)
+
+
+def _speed(view: RunView) -> str | None:
+    rate, left = view.per_minute, view.seconds_left
+    if rate is None:
+        return None
+    said = f"{rate:,.0f} images a minute" if rate >= 1 else f"{rate * 60:,.1f} images an hour"
+    return said if left is None else f"{said}, about {duration(left)} left"
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)

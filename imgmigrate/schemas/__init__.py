@@ -1,0 +1,36 @@
+"""The JSON Schemas (2020-12) of what imgmigrate writes for programs, shipped with the package.
+
+| name | what one line of it is |
+| --- | --- |
+| plan | a plan file: its header, one change a line, its closing line |
+| show | `show --format json`: a plan the same way, or what the state holds |
+| stream | `--json` of every command |
+| lock | not a line but all of `imgmigrate.lock.yaml` |
+
+They describe version 1 of each format: a field may join, none goes, so no schema forbids further
+properties, and a stream may hold types that a reader must skip. The files are written by
+`python -m imgmigrate.render.describe`.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+__all__ = ["NAMES", "schema", "schema_text"]
+
+NAMES = ("lock", "plan", "show", "stream")
+
+
+def schema(name: str) -> dict[str, Any]:
+    """Give a schema; KeyError for a name that is not in `NAMES`."""
+    found: dict[str, Any] = json.loads(schema_text(name))
+    return found
+
+
+def schema_text(name: str) -> str:
+    """Give a schema's file as it is; KeyError for a name that is not in `NAMES`."""
+    if name not in NAMES:
+        raise KeyError(name)
+    return files(__name__).joinpath(f"{name}.schema.json").read_text("utf-8")

@@ -1,0 +1,130 @@
+"""Wrong usage is 64, never 2; `--detailed-exitcode` and the headline never disagree."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgmigrate.cli.exit import Applied, Planned, exit_code
+from imgmigrate.plan import Action
+from imgmigrate.render.text import plan_text
+from imgmigrate.render.words import has_work, headline
+from tests.cli.test_options import every_command
+from tests.render import samples
+
+if TYPE_CHECKING:
+    from imgmigrate.plan import Plan
+    from tests.cli.helpers import Cli
+
+# What each action that changes a destination is called in the headline.
+CHANGING = re.compile(r"\d to (copy|update|delete|move)\b")
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """Plans of rows of every action, in any number, with and without unchanged ones."""
+    actions = draw(st.lists(st.sampled_from(list(Action)), max_size=6))
+    rows = [
+        samples.change(f"harbor.new/a:{number}", action.value, "new")
+        for number, action in enumerate(actions)
+    ]
+    return samples.plan(*rows, unchanged=draw(st.integers(0, 3)))
+
+
+@given(plans())
+def test_the_exit_code_says_what_the_headline_says(plan: Plan) -> None:
+    """2 exactly if the headline counts something to change, 3 exactly if it counts errors."""
+    text = headline(plan.summary)
+    assert text in " ".join(plan_text(plan).split())
+    code = exit_code(Planned(plan, detailed=True))
+    if re.search(r"\d errors?\b", text):
+        assert code == 3
+    else:
+        assert code == (2 if CHANGING.search(text) else 0)
+    assert exit_code(Planned(plan)) == (3 if code == 3 else 0)
+
+
+@given(plans())
+def test_a_plan_that_says_nothing_to_do_needs_no_apply(plan: Plan) -> None:
+    """Where the headline says so, there is no work, no code 2, and an apply of it is done."""
+    if headline(plan.summary).startswith("Nothing to do"):
+        assert not has_work(plan.summary)
+        assert exit_code(Planned(plan, detailed=True)) == 0
+        assert exit_code(Applied(plan, None)) == 0
+
+
+WRONG = [
+    ["--no-such-option"],
+    ["--log-level", "loud"],
+    ["--state"],
+    ["--config"],
+    ["-zzz"],
+]
+
+
+def each_command() -> list[tuple[str, list[str]]]:
+    return [(name, wrong) for name in sorted(every_command()) for wrong in WRONG]
+
+
+@pytest.mark.parametrize(("name", "wrong"), each_command())
+def test_every_command_refuses_wrong_options_with_64(cli: Cli, name: str, wrong: list[str]) -> None:
+    """Unknown options, bad values and missing values: a script never takes them for changes."""
+    assert cli(*name.split(), *wrong) == 64
+    assert cli.out == ""
+    assert cli.err
+
+
+def value_options() -> list[tuple[str, str]]:
+    """Every option of every command that takes a value, with the command's name."""
+    found = []
+    for name, command in sorted(every_command().items()):
+        for param in command.params:
+            takes_value = isinstance(param, click.Option) and not (param.is_flag or param.count)
+            if takes_value:
+                found.append((name, max(param.opts, key=len)))
+    return found
+
+
+@pytest.mark.parametrize(("name", "option"), value_options())
+def test_an_option_without_its_value_is_64(cli: Cli, name: str, option: str) -> None:
+    """The option is named, and nothing is done."""
+    assert cli(*name.split(), option) == 64
+    assert option in cli.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["plan", "--detailed-exitcode", "plan.out"],
+        ["plan", "--detailed-exitcode=yes"],
+        ["plan", "--detailed-exitcode", "--target"],
+        ["plan", "--detailed-exitcode", "--config", "absent.yaml"],
+        ["plan", "--detailed-exitcode", "--target", "/(/"],
+        ["plan", "--detailed-exitcode", "--target-file", "absent"],
+        ["plan", "--detailed-exitcode", "--explain", "a/b:1"],
+        ["plan", "--from", "a/b"],
+        ["plan", "--from", "a/b", "--to", "c/d", "--config", "x.yaml"],
+        ["apply", "one.out", "two.out"],
+        ["apply", "--lock-timeout", "-1"],
+        ["apply", "--max-failures", "1.5"],
+        ["apply", "--expect-sha256", "ab"],
+        ["show", "--format", "yaml"],
+        ["pin", "--check", "extra"],
+        ["validate", "absent.yaml"],
+        ["convert"],
+        ["convert", "nonsense", "file"],
+        ["state", "rm"],
+        ["state", "nonsense"],
+        ["nonsense"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_command_lines_are_64(cli: Cli, arguments: list[str]) -> None:
+    """Also beside --detailed-exitcode, where 2 would be taken for changes."""
+    assert cli(*arguments) == 64
+    assert cli.err

@@ -1,0 +1,244 @@
+"""`keep_previous`: what is about to be replaced gets a tag of its own, before it is replaced."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imgmigrate.events import Outcome
+from tests.fakes.memory import image
+from tests.support.world import NEW, OLD, World, make_world, rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imgmigrate.oci.reference import Digest
+
+API = f"{NEW}/team/api"
+KEEP = 'keep_previous: "{tag}-before"\n'
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return make_world(tmp_path, monkeypatch)
+
+
+async def moved(world: World, keep: str = KEEP) -> Digest:
+    """One image is there, and its source has moved since; what is there now."""
+    digest = world.seed("1")
+    await world.migrate()
+    world.seed("1", b"newer")
+    world.extra = keep
+    return digest
+
+
+def tags(world: World) -> dict[str, Digest]:
+    return {tag: digest for (_, tag), digest in world.new.tags.items()}
+
+
+async def test_an_update_keeps_what_it_replaces(world: World) -> None:
+    """The reviewed plan has a row for the kept tag, and it costs nothing."""
+    digest = await moved(world)
+    plan = await world.plan()
+    assert rows(plan) == {
+        f"{API}:1": ("update", "source_moved"),
+        f"{API}:1-before": ("copy", "keep_previous"),
+    }
+    update, kept = plan.changes
+    assert update.kept_as == kept.address
+    assert (kept.before, kept.after, kept.transfer_bytes) == (None, digest, 0)
+    assert str(kept.source.reference if kept.source else None) == f"{API}@{digest}"
+    assert (await world.apply(plan)).counts == {Outcome.APPLIED: 2}
+    assert tags(world)["1-before"] == digest
+    assert tags(world)["1"] != digest
+
+
+async def test_a_delete_keeps_what_it_deletes(world: World) -> None:
+    """A deleted tag leaves its image under the other name."""
+    digest = world.seed("1")
+    world.seed("2")
+    await world.migrate()
+    world.rules = f"- {{source: {OLD}/team/api, destination: {API}, tags: ['2']}}"
+    world.extra = KEEP
+    plan = await world.plan(allow_delete=True)
+    assert rows(plan) == {
+        f"{API}:1": ("delete", "deselected"),
+        f"{API}:1-before": ("copy", "keep_previous"),
+    }
+    await world.apply(plan)
+    assert tags(world)["1-before"] == digest
+    assert "1" not in tags(world)
+
+
+async def test_later_plans_leave_kept_tags_alone(world: World) -> None:
+    """No rule asks for them, and still they are neither forgotten, deleted nor kept again."""
+    await moved(world)
+    await world.migrate()
+    assert world.state.records[f"{API}:1-before"].is_live
+    assert rows(await world.plan(allow_delete=True)) == {}
+    world.rules = f"- {{source: {OLD}/team/web, destination: {NEW}/team/web}}"
+    world.old.seed("team/web", "1", *image(b"web"))
+    unwanted = rows(await world.plan(allow_delete=True))
+    assert unwanted[f"{API}:1"] == ("delete", "rule_removed")
+    assert f"{API}:1-before" not in unwanted
+
+
+async def test_the_kept_tag_is_written_first(world: World) -> None:
+    """What is replaced is never without a tag."""
+    await moved(world)
+    plan = await world.plan()
+    world.new.log.clear()
+    await world.apply(plan, parallelism=1)
+    puts = [ref for verb, _, ref in world.new.log if verb == "put_manifest"]
+    assert puts[0] == "1-before"
+    assert puts[-1] == "1"
+
+
+async def test_what_is_not_kept_is_not_replaced(world: World) -> None:
+    """A kept tag that fails leaves its tag alone; the same plan does both later."""
+    digest = await moved(world)
+    plan = await world.plan()
+
+    def refuse(_: str, ref: str) -> None:
+        if ref == "1-before":
+            message = "not today"
+            raise RuntimeError(message)
+
+    world.new.hooks["put_manifest"] = refuse
+    assert (await world.apply(plan)).counts == {Outcome.FAILED: 2}
+    assert tags(world) == {"1": digest}
+    world.new.hooks.clear()
+    assert (await world.apply(plan)).counts == {Outcome.APPLIED: 2}
+    assert tags(world)["1-before"] == digest
+
+
+async def test_a_second_update_of_a_day_gets_a_number(world: World) -> None:
+    """Neither former image is lost, and a third plan for the same digest keeps it once."""
+    first = await moved(world)
+    await world.migrate()
+    second = tags(world)["1"]
+    world.seed("1", b"newest")
+    plan = await world.plan()
+    assert rows(plan)[f"{API}:1-before-2"] == ("copy", "keep_previous")
+    await world.apply(plan)
+    assert (tags(world)["1-before"], tags(world)["1-before-2"]) == (first, second)
+
+
+async def test_what_is_kept_already_needs_no_row(world: World) -> None:
+    """A plan after one that failed halfway finds the kept tag and names it."""
+    await moved(world)
+    plan = await world.plan()
+    await world.apply(plan.only(plan.changes[1:], target=(), exclude=()))
+    again = await world.plan()
+    assert rows(again) == {f"{API}:1": ("update", "source_moved")}
+    assert str(again.changes[0].kept_as) == f"{API}:1-before"
+    assert (await world.apply(again)).counts == {Outcome.APPLIED: 1}
+
+
+async def test_a_kept_tag_whose_record_was_lost_is_adopted(world: World) -> None:
+    """It shows the digest that is to be kept, so it only has to be recorded."""
+    digest = await moved(world)
+    world.new.tags["team/api", "1-before"] = digest
+    assert rows(await world.plan())[f"{API}:1-before"] == ("adopt", "keep_previous")
+
+
+LONG = "1" * 125
+
+
+@pytest.mark.parametrize(
+    ("tag", "keep", "why"),
+    [
+        ("1", KEEP, "1-before shows something else"),
+        (LONG, KEEP, "too long for a tag"),
+        ("1", 'keep_previous: "{tag}2"\n', f"{API}:12 would be its name"),
+    ],
+    ids=["foreign", "too long", "asked for"],
+)
+async def test_what_cannot_be_kept_is_an_error(world: World, tag: str, keep: str, why: str) -> None:
+    """Its tag is not replaced, and the row says why not."""
+    digest = world.seed(tag)
+    world.seed("12")
+    await world.migrate()
+    world.seed(tag, b"newer")
+    world.new.seed("team/api", "1-before", *image(b"theirs"))
+    world.extra = keep
+    plan = await world.plan()
+    assert rows(plan) == {f"{API}:{tag}": ("error", "not_kept")}
+    assert why in str(plan.changes[0].detail)
+    assert (await world.apply(plan)).counts == {Outcome.FAILED: 1}
+    assert tags(world)[tag] == digest
+
+
+async def test_placeholders_are_filled(world: World) -> None:
+    """The day and the digest of what is kept make its name."""
+    digest = await moved(world, 'keep_previous: "{tag}-before-{date}-{digest}"\n')
+    plan = await world.plan()
+    (kept,) = (each for each in plan.changes if each.reason == "keep_previous")
+    found = re.fullmatch(r"1-before-(\d{8})-([0-9a-f]{12})", str(kept.address.tag))
+    assert found is not None
+    assert found[2] == digest.short
+
+
+async def test_writing_the_same_again_keeps_nothing(world: World) -> None:
+    """--replace leaves the digest where it is."""
+    world.seed("1")
+    await world.migrate()
+    world.extra = KEEP
+    assert rows(await world.plan(replace=(API,))) == {f"{API}:1": ("update", "replace")}
+
+
+async def test_a_rollback_takes_kept_tags_back_if_deleting_is_allowed(world: World) -> None:
+    """They were new; what the rollback itself replaces is kept in turn."""
+    digest = await moved(world)
+    plan = await world.plan()
+    await world.apply(plan)
+    newer = tags(world)["1"]
+    assert rows(await world.rollback(plan)) == {
+        f"{API}:1": ("update", "rollback"),
+        f"{API}:1-before": ("keep", "stays"),
+        f"{API}:1-before-2": ("copy", "keep_previous"),
+    }
+    back = await world.rollback(plan, allow_delete=True)
+    assert rows(back)[f"{API}:1-before"] == ("delete", "rollback")
+    await world.apply(back)
+    assert tags(world)["1"] == digest
+    assert newer in tags(world).values()
+
+
+async def test_a_kept_tag_stays_until_its_image_is_back(world: World) -> None:
+    """It may be the last tag of the former image: a failed way back leaves it."""
+    digest = await moved(world)
+    plan = await world.plan()
+    await world.apply(plan)
+    world.extra = ""
+    back = await world.rollback(plan, allow_delete=True)
+    update, delete = back.changes
+    assert delete.moved_to == update.address
+
+    def refuse(_: str, ref: str) -> None:
+        if ref == "1":
+            message = "not today"
+            raise RuntimeError(message)
+
+    world.new.hooks["put_manifest"] = refuse
+    assert (await world.apply(back)).counts == {Outcome.FAILED: 2}
+    assert tags(world)["1-before"] == digest
+    world.new.hooks.clear()
+    assert (await world.apply(back)).counts == {Outcome.APPLIED: 2}
+    assert tags(world) == {"1": digest}
+
+
+async def test_a_kept_tag_stays_where_its_image_does_not_come_back(world: World) -> None:
+    """Undoing only the kept tag, or beside a conflict, would lose what it keeps."""
+    await moved(world)
+    plan = await world.plan()
+    await world.apply(plan)
+    alone = await world.rollback(plan, allow_delete=True, target=(f"{API}:1-before",))
+    assert rows(alone) == {f"{API}:1-before": ("keep", "stays")}
+    world.new.seed("team/api", "1", *image(b"theirs"))
+    assert rows(await world.rollback(plan, allow_delete=True)) == {
+        f"{API}:1": ("conflict", "changed_here"),
+        f"{API}:1-before": ("keep", "stays"),
+    }

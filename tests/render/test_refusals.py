@@ -1,0 +1,58 @@
+"""How a registry that refused our login is told: once, as text and as data."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from imgmigrate.errors import AuthenticationError
+from imgmigrate.events import Outcome, Receipt, Refusal, RunFinished
+from imgmigrate.render.json import JsonStream
+from imgmigrate.render.style import Style
+from imgmigrate.render.summary import result_text
+from tests.render import samples
+
+HOST = "registry.cn-beijing.aliyuncs.com"
+ERROR = AuthenticationError(
+    HOST,
+    "not authenticated (401): the credentials of the config were refused",
+    hint=f'docker login {HOST}, or set registries."{HOST}" in the config',
+    status=401,
+)
+
+
+def ended(rows: int) -> RunFinished:
+    """A run in which so many rows needed the login, the first of which were begun."""
+    receipts = []
+    for number in range(rows):
+        address = samples.change(f"{HOST}/team/app:v{number:03}", "copy", "new").address
+        outcome = Outcome.FAILED if number < 3 else Outcome.CANCELLED
+        receipts.append(Receipt(address, outcome, error=ERROR))
+    refusal = Refusal(HOST, ERROR, tuple(each.address for each in receipts))
+    counts = {Outcome.FAILED: 3, Outcome.CANCELLED: rows - 3}
+    return RunFinished("run", "plan", counts, 0, 1.0, tuple(receipts), refusals=(refusal,))
+
+
+@pytest.mark.parametrize("rows", [4, 40, 4000])
+def test_a_refused_login_is_told_once(rows: int) -> None:
+    """Cause and fix stand once, however many rows there are, within 80 columns."""
+    text = result_text(samples.plan(), ended(rows), resume="imgmigrate apply", style=Style(80))
+    assert f"! {HOST}: no access, {rows:,} rows not done".split() == text.split()[:8]
+    assert text.count("401") == 1
+    assert text.count("hint: docker login") == 1
+    assert text.count(f"! {HOST}/team/app:") == min(rows, 10)
+    assert (f"and {rows - 10:,} more" in text) == (rows > 10)
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_a_refused_login_is_data() -> None:
+    """The summary names each with cause, fix and how many rows it kept from being done."""
+    lines: list[str] = []
+    JsonStream(lines.append).emit(ended(5))
+    summary = json.loads(lines[-1])
+    (refusal,) = summary["refusals"]
+    assert (refusal["name"], refusal["rows"]) == (HOST, 5)
+    assert refusal["code"] == "AuthenticationError"
+    assert "were refused" in refusal["error"]
+    assert refusal["hint"].startswith("docker login")

@@ -1,0 +1,216 @@
+"""The schemas of what programs read: true, complete, and open to what later versions add."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+import imgmigrate
+from imgmigrate.errors import AccessDenied, ImgmigrateError, PlanRefused
+from imgmigrate.events import (
+    BlobFinished,
+    ImageFinished,
+    ImageStarted,
+    Listed,
+    Observed,
+    Outcome,
+    Receipt,
+    Retrying,
+    RunFinished,
+    RunStarted,
+    Waiting,
+    Warned,
+)
+from imgmigrate.oci.reference import Repository
+from imgmigrate.plan import Plan, StateBinding, decode_plan
+from imgmigrate.planning.pins import Pin, encode_pins
+from imgmigrate.render.describe import describe, text_of
+from imgmigrate.render.describe_lines import LINES
+from imgmigrate.render.json import JsonStream, document_line, plan_documents, state_document
+from imgmigrate.schemas import NAMES, schema, schema_text
+from imgmigrate.state.record import State
+from tests.render import samples
+from tests.support.schemas import assert_valid, errors, read_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imgmigrate.events import Event
+
+HOST = Repository("harbor.new", "team/api")
+FAILED = Receipt(
+    HOST.at("2"), Outcome.FAILED, error=AccessDenied("harbor.new/team/api", "denied", hint="ask")
+)
+UNSAID = Receipt(HOST.at("3"), Outcome.CANCELLED)
+PLAN_ID = "0123456789abcdef"
+EVENTS: dict[str, Event] = {
+    "listed": Listed(HOST, 3),
+    "plan_progress": Observed(1, 9),
+    "run_start": RunStarted("run", PLAN_ID, 3, None),
+    "apply_start": ImageStarted(HOST.at("1")),
+    "apply_progress": BlobFinished(HOST, samples.digest("b"), 5, "mounted"),
+    "apply_complete": ImageFinished(Receipt(HOST.at("1"), Outcome.ALREADY, samples.digest("b"))),
+    "apply_errored": ImageFinished(FAILED),
+    "retry": Retrying("harbor.new", "503", 1.5),
+    "wait": Waiting("harbor.new", "no pulls left", 60),
+    "diagnostic": Warned("some_code", "text"),
+    "run_summary": RunFinished("run", PLAN_ID, {Outcome.FAILED: 1}, 5, 1.0, (FAILED, UNSAID), "so"),
+}
+PLANS = {
+    "every action": samples.every_action(),
+    "limited": samples.limited(),
+    "empty": samples.plan(),
+    "without a state": samples.plan(state=StateBinding()),
+    "refresh only": samples.plan(
+        samples.change("harbor.new/a:1", "drift", "both_moved", before=samples.digest("x")),
+        refresh_only=True,
+    ),
+}
+plans = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_files_say_what_the_models_say(name: str) -> None:
+    """A model or line that has changed is written anew: python -m imgmigrate.render.describe."""
+    assert schema_text(name) == text_of(describe()[name])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_schemas_are_sound_and_closed_to_nothing(name: str) -> None:
+    """Each is JSON Schema 2020-12, and forbids no field that a later version may add."""
+    Draft202012Validator.check_schema(schema(name))
+    assert '"additionalProperties": false' not in schema_text(name)
+    references = set(re.findall(r'"#/\$defs/(\w+)"', schema_text(name)))
+    assert references <= set(schema(name).get("$defs", {}))
+
+
+def test_there_is_no_schema_of_another_name() -> None:
+    """A name is never taken for a path."""
+    with pytest.raises(KeyError):
+        schema("../stream")
+
+
+def test_every_type_of_line_is_described() -> None:
+    """Whoever writes a line of the stream describes it, and nothing else is described."""
+    folder = Path(imgmigrate.__file__).parent
+    code = "\n".join(path.read_text() for path in sorted(folder.rglob("*.py")))
+    written = set(re.findall(r'(?:stream|self)\.line\(\s*"(\w+)"', code))
+    assert written == set(LINES)
+
+
+def lines_of(*events: Event) -> Iterator[dict[str, Any]]:
+    """What a stream writes about events, a minute after each other."""
+    lines: list[str] = []
+    clock = iter(range(0, 6000, 60))
+    stream = JsonStream(lines.append, now=lambda: samples.MADE, clock=lambda: float(next(clock)))
+    for event in events:
+        stream.emit(event)
+    yield from read_lines("stream", "\n".join(lines))
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_every_event_meets_its_schema(kind: str) -> None:
+    """Each event is the line that it should be."""
+    first, second = lines_of(EVENTS[kind])
+    assert (first["type"], second["type"]) == ("version", kind)
+
+
+def test_errors_meet_their_schema() -> None:
+    """So is whatever goes wrong."""
+    lines: list[str] = []
+    stream = JsonStream(lines.append)
+    stream.error(ExceptionGroup("two", [ImgmigrateError("one", hint="try"), ValueError("odd")]))
+    assert [line["type"] for line in read_lines("stream", "\n".join(lines))] == [
+        "version",
+        "diagnostic",
+        "diagnostic",
+    ]
+
+
+@plans
+def test_plans_meet_their_schemas(plan: Plan) -> None:
+    """In their file, in what `show` writes and in the stream."""
+    read_lines("plan", plan.encode().decode())
+    shown = "\n".join(document_line(each) for each in plan_documents(plan))
+    kinds = [line["type"] for line in read_lines("show", shown)]
+    assert kinds == ["plan", *("change" for _ in plan.changes), "end"]
+    lines: list[str] = []
+    JsonStream(lines.append).plan(plan, saved="plan.out", file_sha256="a" * 64)
+    read_lines("stream", "\n".join(lines))
+
+
+@pytest.mark.parametrize("state", [samples.state(), State()], ids=["full", "none"])
+def test_states_meet_their_schemas(state: State) -> None:
+    """As one line of `show`, and record by record in the stream."""
+    assert_valid("show", state_document(state))
+    lines: list[str] = []
+    JsonStream(lines.append).records(state.records.values())
+    read_lines("stream", "\n".join(lines))
+
+
+def test_pins_meet_their_schema() -> None:
+    """The file of the pins, which is YAML, as it is read."""
+    import yaml
+
+    address, source = HOST.at("1"), Repository("harbor.old", "team/api").at("1")
+    text = encode_pins([Pin(address, source, samples.digest("p"))])
+    assert_valid("lock", yaml.safe_load(text))
+    assert errors("lock", {"version": 1, "pins": {"a": "no digest"}})
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("stream", {"type": "listed", "@level": "info", "@message": "", "@timestamp": ""}),
+        ("stream", {"type": "listed"}),
+        ("show", {"type": "end"}),
+        ("show", {"kind": "imgmigrate.plan"}),
+        ("plan", {"kind": "imgmigrate.plan"}),
+        ("plan", {"address": "a", "action": "explode"}),
+        ("plan", {"sha256": "short", "changes": 1}),
+        ("lock", {"pins": []}),
+    ],
+)
+def test_what_is_wrong_is_found(name: str, document: dict[str, Any]) -> None:
+    """A schema that accepts anything proves nothing."""
+    assert errors(name, document)
+
+
+def test_an_unknown_type_of_line_is_accepted() -> None:
+    """A stream may bring types that a reader skips."""
+    common = {"@level": "info", "@message": "later", "@timestamp": samples.MADE}
+    assert_valid("stream", {"type": "of_a_later_version", **common})
+
+
+def edited(plan: Plan, **header: Any) -> bytes:
+    """A plan file of another version: fields that nobody knows yet everywhere, sealed anew."""
+    import hashlib
+
+    first, *rows, _ = [json.loads(line) for line in plan.encode().splitlines()]
+    lines: list[dict[str, Any]] = [{**first, "later": {"a": 1}, **header}]
+    lines += [{**row, "later": [1, {}], "blobs_later": None} for row in rows]
+    body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    closing = {"sha256": hashlib.sha256(body).hexdigest(), "changes": len(rows)}
+    return body + json.dumps(closing).encode() + b"\n"
+
+
+def test_a_later_minor_version_is_read() -> None:
+    """Fields that nobody knows yet are ignored by the reader and allowed by the schema."""
+    plan = samples.every_action()
+    data = edited(plan, format_version="1.99")
+    assert decode_plan(data, "plan.out").changes == plan.changes
+    read_lines("plan", data.decode())
+
+
+@pytest.mark.parametrize("version", ["2.0", "0.9", "x", None])
+def test_another_major_version_is_refused(version: str | None) -> None:
+    """By the reader, which says what to do, and by the schema."""
+    data = edited(samples.every_action(), format_version=version)
+    with pytest.raises(PlanRefused, match="this imgmigrate reads 1"):
+        decode_plan(data, "plan.out")
+    assert errors("plan", json.loads(data.splitlines()[0]))
