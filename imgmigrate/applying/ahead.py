@@ -43,8 +43,11 @@ class Pace:
     chunk: int = 8 * MIB
     # Chunks of one blob at once, tried in this order: 48 MiB at most.
     widths: tuple[int, ...] = (2, 4, 6)
-    # Chunks of all blobs of a run, 48 MiB: with sixteen streams and TLS a run stays below 150 MiB.
+    # Chunks of all blobs of a run, 48 MiB.
     most: int = 6
+    # Blobs being read at once beyond which none is read ahead: they are many connections already,
+    # and sixteen of them with TLS, without chunks, keep a run below 150 MiB.
+    crowd: int = 8
     # The source is the bottleneck if it is waited for so many times as long as the sinks: far
     # above what a busy machine makes of two that are equal. With several connections its
     # chunks come in bursts.
@@ -66,6 +69,7 @@ class Lanes:
     ) -> None:
         self.tasks, self.clock, self.pace = tasks, clock, pace or Pace()
         self.free = self.pace.most
+        self.readers = 0
         self.without_ranges: set[str] = set()  # stores that gave none
 
 
@@ -73,14 +77,18 @@ async def read_ahead(
     source: Place, blob: Descriptor, sink: Sink, lanes: Lanes
 ) -> AsyncGenerator[bytes, None]:
     """Yield a blob's bytes in order, over as many connections as help."""
-    if blob.size < lanes.pace.trial + lanes.pace.worth:
-        async with aclosing(read_resumed(source, blob, sink)) as stream:
-            async for piece in stream:
+    lanes.readers += 1
+    try:
+        if blob.size < lanes.pace.trial + lanes.pace.worth:
+            async with aclosing(read_resumed(source, blob, sink)) as stream:
+                async for piece in stream:
+                    yield piece
+            return
+        async with aclosing(_Reader(source, blob, sink, lanes)) as reader:
+            while piece := await reader.next():
                 yield piece
-        return
-    async with aclosing(_Reader(source, blob, sink, lanes)) as reader:
-        while piece := await reader.next():
-            yield piece
+    finally:
+        lanes.readers -= 1
 
 
 class _Meter:
@@ -193,8 +201,10 @@ class _Reader:
         meter.restart()
 
     def _may_pay(self, worth: int) -> bool:
-        is_long = self._blob.size - self._offset >= worth
-        return is_long and self._source.store.identity not in self._lanes.without_ranges
+        lanes = self._lanes
+        if self._source.store.identity in lanes.without_ranges:
+            return False
+        return self._blob.size - self._offset >= worth and lanes.readers <= lanes.pace.crowd
 
     async def _widen(self) -> None:
         pace = self._lanes.pace

@@ -6,6 +6,7 @@ imports what it needs when it runs.
 
 from __future__ import annotations
 
+import gc
 import signal
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,10 @@ from imgmigrate.cli.later import later_commands
 from imgmigrate.cli.options import Group, Settings, common_options
 from imgmigrate.cli.output import Output, logging_to_stderr, report
 from imgmigrate.cli.pin import pin
-from imgmigrate.cli.plan import plan, show
+from imgmigrate.cli.plan import plan
 from imgmigrate.cli.rollback import rollback
 from imgmigrate.cli.schema import schema
+from imgmigrate.cli.show import show
 from imgmigrate.cli.signals import interruptible
 from imgmigrate.cli.state import state
 from imgmigrate.cli.status import status
@@ -85,8 +87,14 @@ for _command in (
     commands.add_command(_command)
 
 
+# New objects between two looks for cycles. What a command makes mostly stays until its end, or
+# is freed without: looking every 700 took a quarter of a plan of 100,000 images.
+COLLECT_EVERY = 50_000
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the process's exit code (see `imgmigrate.cli.exit`)."""
+    gc.set_threshold(COLLECT_EVERY)
     output = Output()
     settings = Settings(output)
     with logging_to_stderr(settings):

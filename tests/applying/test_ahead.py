@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +24,7 @@ from tests.applying.support import OLD
 from tests.fakes.memory import MemoryStore, broken, fail_times
 from tests.fakes.registry import FakeRegistry
 from tests.support import images
+from tests.support.blobs import described
 from tests.support.clock import settle
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 PACE = Pace(trial=64, worth=128, chunk=32, widths=(2, 4, 6), most=8)
 DATA = random.Random("a large blob").randbytes(2000)
-BLOB = Descriptor("application/octet-stream", Digest.of(DATA), len(DATA))
+BLOB = described(DATA)
 FIRST = f"{BLOB.digest}+0"
 
 
@@ -133,6 +134,19 @@ async def test_source_that_is_not_waited_for_stays_alone() -> None:
     store = far()
     assert await alone(store, sink_takes=5.0) == DATA
     assert store.opened == [FIRST]
+
+
+@pytest.mark.parametrize(("crowd", "others"), [(2, True), (3, False)])
+async def test_in_a_crowd_everybody_stays_alone(crowd: int, others: bool) -> None:
+    """Where more blobs are read at once than `crowd`, this one gets no second connection."""
+    store = far()
+    async with asyncio.TaskGroup() as tasks:
+        lanes = Lanes(tasks, pace=replace(PACE, crowd=crowd), clock=lambda: store.now)
+        lanes.readers = 2  # two others that do not end
+        assert await read(store, lanes) == DATA
+        await settle()
+    assert (store.most_open == 1) is others
+    assert (lanes.readers, is_settled(store, lanes)) == (2, True)
 
 
 async def test_small_blob_stays_alone() -> None:
@@ -265,7 +279,7 @@ async def test_leaving_early_ends_every_range(taken: int) -> None:
 async def test_over_the_wire_ranges_are_sent_or_dropped(answers: str) -> None:
     """A registry that answers 206 is read in ranges; any other answer ends that for good."""
     data = images.layer("large", 200_000)
-    blob = Descriptor("application/octet-stream", Digest.of(data), len(data))
+    blob = described(data)
     pace = Pace(trial=20_000, worth=50_000, chunk=10_000, slow=0.0, still_slow=0.0, gain=0.0)
     async with FakeRegistry() as registry:
         registry.put_image("r", "t", images.image("one", layers=[data]))

@@ -1,19 +1,19 @@
-"""Run one command of imgmigrate and write down what its journal and its events cost.
+"""Run one command of imgmigrate, and measure what its journal and its events cost.
 
 `python -m tests.benchmarks.bookkeeping apply plan.out` does what `imgmigrate apply plan.out`
-does, and leaves CPU seconds in `bookkeeping.json`: of the state's writer (its tasks and its
-thread, which syncs), of the sinks of events, and of the whole process from its start.
+does, and leaves CPU seconds in `bookkeeping.json`: of the whole process from its start, and of
+its events and records. Those are kept while it runs and done once more when it is over, for a
+clock around each of them would cost more than they do.
 """
 
 from __future__ import annotations
 
-import functools
+import asyncio
 import json
+import os
+import tempfile
 import time
-import types
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -21,23 +21,21 @@ from unittest.mock import patch
 from imgmigrate.cli import main as imgmigrate
 from imgmigrate.render.lines import LineProgress
 from imgmigrate.render.tally import Tally
-from imgmigrate.state import appender
+from imgmigrate.state.backends.local import LocalState
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from imgmigrate.events import Event
+    from imgmigrate.state.record import Claim, ImageRecord
 
 REPORT = "bookkeeping.json"
-# Enough empty calls to know what the measuring itself adds to each, in a few milliseconds.
-TRIALS = 10_000
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Spent:
-    """CPU seconds, and those of the wall for the whole process."""
+    """CPU seconds of all threads, and those of the wall for the whole process."""
 
     journal: float = 0.0
-    syncs: float = 0.0
     events: float = 0.0
     process: float = 0.0
     wall: float = 0.0
@@ -45,92 +43,79 @@ class Spent:
     @property
     def bookkeeping(self) -> float:
         """All that a tool without state and progress would not spend."""
-        return self.journal + self.syncs + self.events
+        return self.journal + self.events
 
 
-class Clock:
-    """Adds up CPU seconds of the thread that it runs in; what runs inside itself counts once."""
+@dataclass(slots=True)
+class Kept:
+    """What the run told and recorded."""
 
-    def __init__(self) -> None:
-        self._depth = self._calls = 0
-        self._seconds = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """What was counted, without what counting costs."""
-        empty = Clock()
-        for _ in range(TRIALS):
-            empty.run(int)
-        return self._seconds - self._calls * empty._seconds / TRIALS
-
-    def call(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Count every call of a function."""
-
-        @functools.wraps(function)
-        def counted(*args: Any, **options: Any) -> Any:
-            return self.run(lambda: function(*args, **options))
-
-        return counted
-
-    def task(self, function: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
-        """Count every step of a coroutine function, and nothing while it waits."""
-
-        @functools.wraps(function)
-        async def counted(*args: Any, **options: Any) -> Any:
-            return await self._steps(function(*args, **options))
-
-        return counted
-
-    @types.coroutine
-    def _steps(self, job: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        step: Callable[[], Any] = functools.partial(job.send, None)
-        while True:
-            try:
-                waiting = self.run(step)
-            except StopIteration as end:
-                return end.value
-            try:
-                step = functools.partial(job.send, (yield waiting))
-            except BaseException as error:  # noqa: BLE001  # handed on to the coroutine
-                step = functools.partial(job.throw, error)
-
-    def run(self, work: Callable[[], Any]) -> Any:
-        """Count one piece of work."""
-        began = time.thread_time()
-        self._depth += 1
-        try:
-            return work()
-        finally:
-            self._depth -= 1
-            if self._depth == 0:
-                self._calls += 1
-                self._seconds += time.thread_time() - began
+    events: list[Event] = field(default_factory=list)
+    claims: tuple[str, str, list[Claim]] = ("", "", [])
+    records: list[ImageRecord] = field(default_factory=list)
 
 
 def main() -> None:
-    """Run the command, whatever becomes of it."""
-    began = time.monotonic()
-    journal, thread, events = Clock(), Clock(), Clock()
+    """Run the command, whatever becomes of it, and repeat its bookkeeping."""
+    began, kept = time.monotonic(), Kept()
+    emit, begin, record = LineProgress.emit, Writer.begin, Writer.record
 
-    class Executor(ThreadPoolExecutor):
-        """The journal's own thread."""
+    def emitting(lines: LineProgress, event: Event) -> None:
+        kept.events.append(event)
+        emit(lines, event)
 
-        def submit(self, work: Any, /, *args: Any, **options: Any) -> Future[Any]:
-            return super().submit(thread.call(work), *args, **options)
+    async def beginning(
+        writer: Writer, run: str, plan_id: str, claims: list[Claim], **options: Any
+    ) -> None:
+        kept.claims = (run, plan_id, claims)
+        await begin(writer, run, plan_id, claims, **options)
+
+    async def recording(writer: Writer, each: ImageRecord) -> ImageRecord:
+        kept.records.append(each)
+        return await record(writer, each)
 
     try:
-        with ExitStack() as stack:
-            stack.enter_context(patch.object(appender, "ThreadPoolExecutor", Executor))
-            for name in ("begin", "record", "conflict", "end"):
-                counted = journal.task(getattr(Writer, name))
-                stack.enter_context(patch.object(Writer, name, counted))
-            for sink in (LineProgress, Tally):
-                stack.enter_context(patch.object(sink, "emit", events.call(sink.emit)))
+        with (
+            patch.object(LineProgress, "emit", emitting),
+            patch.object(Writer, "begin", beginning),
+            patch.object(Writer, "record", recording),
+        ):
             imgmigrate()
     finally:
         process, wall = time.process_time(), time.monotonic() - began
-        spent = Spent(journal.seconds, thread.seconds, events.seconds, process, wall)
+        spent = Spent(_journal_again(kept), _events_again(kept), process, wall)
         Path(REPORT).write_text(json.dumps(asdict(spent)))
+
+
+def _events_again(kept: Kept) -> float:
+    """Show the events once more, to nobody."""
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+
+        def write(line: str) -> None:
+            nowhere.write(f"{line}\n")
+            nowhere.flush()
+
+        lines = LineProgress(Tally(), write)
+        began = time.process_time()
+        for event in kept.events:
+            lines.emit(event)
+        return time.process_time() - began
+
+
+def _journal_again(kept: Kept) -> float:
+    """Write the records once more, to a state beside the real one."""
+
+    async def write(folder: Path) -> float:
+        async with LocalState(folder).writer(command="again") as writer:
+            began = time.process_time()
+            await writer.begin(*kept.claims)
+            for record in kept.records:
+                await writer.record(record)
+            await writer.end({})
+            return time.process_time() - began
+
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        return asyncio.run(write(Path(folder)))
 
 
 if __name__ == "__main__":

@@ -204,6 +204,11 @@ def _sent(log: list[Access], sizes: dict[str, int]) -> int:
     return sum(sizes[each[1].replace("%3A", ":")] for each in found if each)
 
 
+# As where it is installed: modules are compiled once, not in each run.
+_ENVIRON = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+_ENVIRON["PYTHONPATH"] = str(ROOT)
+
+
 def _timed(command: list[str], folder: Path) -> Step | None:
     """Run a command to its end; None if it failed or took too long.
 
@@ -214,7 +219,7 @@ def _timed(command: list[str], folder: Path) -> Step | None:
     with subprocess.Popen(
         timed,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=_ENVIRON,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -146,11 +146,6 @@ TARGETS = (
         _of("small", f"{AGAIN}, --no-refresh", _requests),
     ),
     Target(
-        "1,000 images: CPU of journal and events, per cent of apply's seconds",
-        2,
-        _of("small", TIMED, lambda run: 100 * run.spent.bookkeeping / run.spent.wall),
-    ),
-    Target(
         "1,000 images: CPU of journal and events, per cent of apply's CPU",
         2,
         _of("small", TIMED, lambda run: 100 * run.spent.bookkeeping / run.spent.process),
