@@ -24,6 +24,9 @@ registries:
     # user:password; it is asked again before that ends.
     # credential_command: [my-login, registry.example.com]
     # concurrency: 16            # blob streams at once, reads and writes each
+    # rate_limit: 50             # requests per second
+    # bandwidth: 200MiB/s        # reads and writes each
+    # proxy: "http://proxy.example.com:3128"
     # tls:
     #   ca_file: corp-ca.pem
     #   client_cert: client.pem
@@ -42,6 +45,15 @@ registries:
 defaults:
   overwrite: owned
   # platforms: [linux/amd64, linux/arm64]
+
+# Nothing is deleted but by plan --allow-delete, and then only what imgmigrate wrote and nobody
+# has changed since.
+# protect: ["registry.example.com/mirror/base:**"]   # never these, also without this line later
+# max_delete: 5%                             # of all recorded images; more, and none is deleted
+# keep_previous: "{tag}-before-{date}"       # what is replaced or deleted gets this tag first
+# moved:                                     # renamed within a registry, without a transfer
+#   - {from: "registry.example.com/mirror/old", to: "registry.example.com/mirror/new"}
+# max_plan_age: 24h                          # apply begins no older plan
 
 # More files of images:, relative to this one.
 # include: ["teams/*.yaml"]
