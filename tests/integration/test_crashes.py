@@ -1,7 +1,8 @@
 """The crash harness: applies that are killed again and again, and journals cut at any byte.
 
 Fifty kills at seeded request counts in five migrations between real registries; each is a
-SIGKILL, either before the N-th request leaves or after its answer, which nobody then hears.
+SIGKILL, either before the N-th request leaves or after its answer, which nobody then hears. The
+last of each migration hit deletes: after a placeholder's PUT, and around its DELETE.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pytest
 
 from imgmigrate.events import Outcome
 from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.record import Status
 from imgmigrate.state.writer import Writer
 from tests.support import images, registries
 from tests.support.cli import TIMEOUT, command, imgmigrate, write_config
@@ -29,23 +31,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import StartRegistry
-    from tests.support.docker_registry import Access
+    from tests.support.docker_registry import Access, DockerRegistry
     from tests.support.images import Image
 
     # A repository and a tag.
     _Name = tuple[str, str]
 
-# The command, killed by itself at its N-th request: arguments are N, and `before` or `after`.
+# The command, killed by itself at its N-th request: arguments are N, `before` or `after`, and
+# which requests are counted, by method and a part of their URL.
 _MORTAL = """
 import os, signal, sys
 from imgmigrate.stores.registry.http.session import Http
 
 left, moment, send = int(sys.argv.pop(1)), sys.argv.pop(1), Http.send
+method, part = sys.argv.pop(1), sys.argv.pop(1)
 
 async def counted(self, request):
     global left
-    left -= 1
-    is_last = left == 0
+    if method in ("", request.method) and part in str(request.url):
+        left -= 1
+        is_last = left == 0
+    else:
+        is_last = False
     if is_last and moment == "before":
         os.kill(os.getpid(), signal.SIGKILL)
     answer = await send(self, request)
@@ -59,6 +66,8 @@ sys.exit(main())
 """
 REPOSITORIES = 12
 KILLS = 10
+# Of them, those of an apply that has come to its deletes, which are done last.
+DELETE_KILLS = 4
 
 
 @pytest.mark.integration
@@ -66,10 +75,13 @@ KILLS = 10
 def test_an_apply_killed_ten_times_loses_and_repeats_nothing(
     tmp_path: Path, docker_registry: StartRegistry, seed: int
 ) -> None:
-    """Sixty rows: none is lost, none that was recorded is sent again, none of ours a conflict."""
+    """Sixty rows: none is lost, none that was recorded is done again, none of ours a conflict."""
     seeded = random.Random(seed)
     made = images.sharing(75, f"crash {seed}")
     first = {_name(number): made[number] for number in range(20)}
+    # Each of them under a name that stays, too: deleting by digest would take both.
+    gone = {("gone", f"g{number}"): made[number] for number in range(5)}
+    first |= gone | {("gone", f"stays{number}"): made[number] for number in range(5)}
     for name, image in first.items():
         put_on_disk(tmp_path / "old", *name, image)
     old, new = docker_registry("old"), docker_registry("new")
@@ -77,34 +89,43 @@ def test_an_apply_killed_ten_times_loses_and_repeats_nothing(
     write_config(tmp_path, rule, old.host, new.host)
     imgmigrate(tmp_path, "apply", "--auto-approve")
     moved = {_name(number): made[60 + number] for number in range(15)}
-    added = {_name(number): made[number] for number in range(20, 60)}
+    added = {_name(number): made[number] for number in range(20, 55)}
     added |= {("late", f"t{number}"): made[number] for number in range(5)}
     for name, image in (moved | added).items():
         registries.push(old.remote, *name, image)
     all_ = first | moved | added
-    imgmigrate(tmp_path, "plan", "--out", "plan.out")
-    assert _actions(tmp_path / "plan.out") == {"copy": 45, "update": 15}
+    write_config(tmp_path, rule.replace('}"}', "}\", tags: {exclude: ['g*']}}"), old.host, new.host)
+    imgmigrate(tmp_path, "plan", "--allow-delete", "--out", "plan.out")
+    assert _actions(tmp_path / "plan.out") == {"copy": 40, "update": 15, "delete": 5}
 
     done: set[_Name] = set()
     for round_ in range(KILLS + 1):
         begun = len(new.access_log())
-        if round_ < KILLS:
+        if round_ < KILLS - DELETE_KILLS:
             _kill(tmp_path, seeded.randint(5, 34), seeded.choice(("before", "after")))
+        elif round_ < KILLS:
+            _kill_a_delete(tmp_path, new, gone, seeded)
         else:
             ran = imgmigrate(tmp_path, "apply", "plan.out")
             assert "conflict" not in ran.out + ran.err
         _assert_sent_none(new.access_log()[begun:], {name: all_[name] for name in done})
-        records = {(r.address.repository.path, r.address.tag or ""): r.digest
-                   for r in LocalState(tmp_path / "state/imgmigrate").read().live()}  # fmt: skip
-        done = {name for name in moved | added if records.get(name) == all_[name].top}
+        state = LocalState(tmp_path / "state/imgmigrate").read()
+        records = {
+            (each.address.repository.path, each.address.tag or ""): each
+            for each in state.records.values()
+        }
+        written = {n for n in moved | added if n in records and records[n].digest == all_[n].top}
+        deleted = {name for name in gone if records[name].status is Status.DELETED}
+        done = written | deleted
         for name in done:
             there = registries.get_manifest(new.remote, *name)
-            assert there is not None
-            assert there.digest == all_[name].top
-    assert done == {*moved, *added}
-    for name, image in all_.items():
-        registries.assert_equal(registries.pull(new.remote, *name), image)
-    imgmigrate(tmp_path, "plan", "--detailed-exitcode", code=0)
+            assert (there.digest if there else None) == (
+                None if name in deleted else all_[name].top
+            )
+    assert done == {*moved, *added, *gone}
+    for name in all_.keys() - gone.keys():
+        registries.assert_equal(registries.pull(new.remote, *name), all_[name])
+    imgmigrate(tmp_path, "plan", "--allow-delete", "--detailed-exitcode", code=0)
 
 
 def _name(number: int) -> _Name:
@@ -117,10 +138,29 @@ def _actions(plan: Path) -> Counter[str]:
     return Counter(json.loads(row)["action"] for row in rows)
 
 
-def _kill(folder: Path, nth: int, moment: str) -> None:
+def _kill_a_delete(
+    folder: Path, new: DockerRegistry, gone: dict[_Name, Image], seeded: random.Random
+) -> None:
+    """Apply the deletes of the plan, one after the other, until the process dies in one.
+
+    After the PUT of a placeholder, the tag shows it: it is neither gone nor what it was.
+    """
+    only = ("--target", "**:g*", "--parallelism", "1")
+    method, moment = seeded.choice(
+        (("PUT", "after"), ("PUT", "after"), ("DELETE", "before"), ("DELETE", "after"))
+    )
+    _kill(folder, 1, moment, *only, method=method, part="/manifests/")
+    if method == "PUT":
+        shown = [(registries.get_manifest(new.remote, *name), gone[name].top) for name in gone]
+        assert [there for there, was in shown if there is not None and there.digest != was]
+
+
+def _kill(
+    folder: Path, nth: int, moment: str, *more: str, method: str = "", part: str = ""
+) -> None:
     """Apply the plan until its process dies at a request."""
     with subprocess.Popen(
-        [command()[0], "-c", _MORTAL, str(nth), moment, "apply", "plan.out"],
+        [command()[0], "-c", _MORTAL, str(nth), moment, method, part, "apply", "plan.out", *more],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
