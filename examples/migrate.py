@@ -2,6 +2,7 @@
 
     python examples/migrate.py imgmigrate.yaml            what would change
     python examples/migrate.py imgmigrate.yaml --apply    do it
+    python examples/migrate.py imgmigrate.yaml --undo     bring back what that replaced
 
 The same engine as the command's, with the same config, state and plan files.
 """
@@ -14,7 +15,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgmigrate import ImgmigrateError, apply_plan, load_config, make_plan, read_plan
+from imgmigrate import (
+    ImgmigrateError,
+    apply_plan,
+    load_config,
+    make_plan,
+    make_rollback,
+    read_plan,
+)
 from imgmigrate.events import ImageFinished, RunFinished
 from imgmigrate.plan import Action
 
@@ -56,6 +64,14 @@ async def apply(config_file: Path, plan_file: Path) -> RunFinished:
     return await apply_plan(load_config(config_file), reviewed, sink=Receipts())
 
 
+async def undo(config_file: Path, plan_file: Path) -> bool:
+    """Plan the way back from the saved plan, and go it; what was new stays."""
+    config = load_config(config_file)
+    back = await make_rollback(config, read_plan(plan_file))
+    finished = await apply_plan(config, back, sink=Receipts())
+    return not finished.unfinished
+
+
 async def migrate(config_file: Path, *, do_apply: bool) -> bool:
     """Plan and, if asked to, apply; tell whether everything is as the config says."""
     plan_file = config_file.with_name("plan.out")
@@ -71,9 +87,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Migrate images as a config says.")
     parser.add_argument("config", type=Path)
     parser.add_argument("--apply", action="store_true", help="do it, instead of only showing it")
+    parser.add_argument("--undo", action="store_true", help="undo the last plan that was applied")
     arguments = parser.parse_args()
+    config_file: Path = arguments.config
+    if arguments.undo:
+        work = undo(config_file, config_file.with_name("plan.out"))
+    else:
+        work = migrate(config_file, do_apply=arguments.apply)
     try:
-        complete = asyncio.run(migrate(arguments.config, do_apply=arguments.apply))
+        complete = asyncio.run(work)
     except ImgmigrateError as error:
         # Each error says what to do; its class says what kind of thing went wrong.
         print(f"{error.message}\n  {error.hint or ''}".rstrip(), file=sys.stderr)

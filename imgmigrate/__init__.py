@@ -8,10 +8,12 @@ in `__init__.pyi`; `examples/migrate.py` uses all of it.
     plan.write(Path("plan.out"))
     plan = read_plan(Path("plan.out"))                  verified: not cut, not edited
     finished = await apply_plan(config, plan, sink=...)  exactly that; again: goes on
+    back = await make_rollback(config, plan)             the way back, a plan like any other
 
-`make_plan` and `apply_plan` take what the command line adds as `PlanOptions` (of
-`imgmigrate.planning.planner`) and `ApplyOptions` (of `imgmigrate.applying.apply`), and tell a
-`Sink` (of `imgmigrate.events`) what happens. Whatever goes wrong is an `ImgmigrateError`.
+`make_plan`, `apply_plan` and `make_rollback` take what the command line adds as `PlanOptions`
+(of `imgmigrate.planning.planner`), `ApplyOptions` (of `imgmigrate.applying.apply`) and
+`RollbackOptions` (of `imgmigrate.planning.rollback`), and tell a `Sink` (of
+`imgmigrate.events`) what happens. Whatever goes wrong is an `ImgmigrateError`.
 """
 
 from importlib import import_module
@@ -22,6 +24,7 @@ __all__ = [
     "apply_plan",
     "load_config",
     "make_plan",
+    "make_rollback",
     "read_plan",
 ]
 
@@ -32,6 +35,7 @@ _HOMES = {
     "apply_plan": "imgmigrate.applying.apply",
     "load_config": "imgmigrate.config.load",
     "make_plan": "imgmigrate.planning.planner",
+    "make_rollback": "imgmigrate.planning.rollback",
     "read_plan": "imgmigrate.plan",
 }
 

@@ -5,6 +5,7 @@ from imgmigrate.config.load import load_config
 from imgmigrate.errors import ImgmigrateError
 from imgmigrate.plan import read_plan
 from imgmigrate.planning.planner import make_plan
+from imgmigrate.planning.rollback import make_rollback
 
 __all__ = [
     "ImgmigrateError",
@@ -12,6 +13,7 @@ __all__ = [
     "apply_plan",
     "load_config",
     "make_plan",
+    "make_rollback",
     "read_plan",
 ]
 

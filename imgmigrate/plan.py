@@ -209,6 +209,8 @@ class Header(_Frozen):
     refresh_only: bool = False
     # The run, or the id of the plan, that the rows undo.
     undoes: str | None = None
+    # What whoever reviews must know of how the config was read.
+    notes: tuple[str, ...] = ()
     complete: bool = True
     summary: Summary
 

@@ -17,6 +17,7 @@ PUBLIC = {
     "apply_plan",
     "load_config",
     "make_plan",
+    "make_rollback",
     "read_plan",
 }
 HEAVY = ("aiohttp", "click", "deepdiff", "pydantic", "re2", "rich", "yaml")

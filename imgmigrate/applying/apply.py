@@ -11,23 +11,23 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.binding import REPLAN, check_age, check_binding, check_unmoved, stale
-from imgmigrate.applying.deleting import placeholder
+from imgmigrate.applying.binding import REPLAN, check_age, check_binding, check_unmoved
 from imgmigrate.applying.engine import Engine
 from imgmigrate.applying.policy import FailurePolicy, time_limit
 from imgmigrate.applying.protecting import protect
+from imgmigrate.applying.recording import Recording
 from imgmigrate.applying.recovery import save_elsewhere
-from imgmigrate.applying.undoing import before_it
+from imgmigrate.applying.settling import overtaken, sort_rows
 from imgmigrate.applying.waiting import open_writer
-from imgmigrate.errors import ImgmigrateError, StateError, StateUnsaved
+from imgmigrate.errors import StateError, StateUnsaved, StoreError
 from imgmigrate.events import ImageFinished, NoSink, Outcome, Receipt, RunFinished, RunStarted
-from imgmigrate.plan import ROLLBACK, Action
+from imgmigrate.plan import Action
 from imgmigrate.state.backends.local import LocalState
-from imgmigrate.state.record import Claim, ImageRecord, Status
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
 from imgmigrate.stores.registry.pacing import LoopClock
@@ -120,6 +120,7 @@ class _Run:
     clock: Clock
     began: float
     name: str = field(default_factory=lambda: _run_name(datetime.now(UTC)))
+    recording: Recording = field(init=False)
     counts: Counter[Outcome] = field(default_factory=Counter)
     unfinished: list[Receipt] = field(default_factory=list)
     moved: int = 0
@@ -127,11 +128,16 @@ class _Run:
     stopped: str | None = None
     refusals: tuple[Refusal, ...] = ()
 
+    def __post_init__(self) -> None:
+        guards, plan_id = self.config.guards, self.plan.plan_id
+        self.recording = Recording(self.writer, guards, self.name, plan_id)
+
     async def carry_out(self) -> RunFinished:
         """Sort the rows, run what is left, record, and sum up."""
         began = time.monotonic()
-        todo, settled = self._sort_rows()
-        self._refuse_if_strict(settled)
+        todo, settled = sort_rows(self.plan, self.writer.state, self.config.guards)
+        if self.options.strict:
+            check_unmoved(self.plan, overtaken(self.plan, settled), self.options.replan)
         size = _total(change.transfer_bytes for change in todo if change.action.writes)
         self.sink.emit(RunStarted(self.name, self.plan.plan_id, len(todo), size))
         for receipt in settled:
@@ -160,71 +166,9 @@ class _Run:
         self.sink.emit(finished)
         return finished
 
-    def _sort_rows(self) -> tuple[list[Change], list[Receipt]]:
-        """Split the plan into rows to do and rows whose receipt is known already."""
-        todo, settled = [], []
-        for change in self.plan.changes:
-            if change.action in (Action.KEEP, Action.BLOCKED, Action.DRIFT):
-                continue
-            receipt = self._settle(change)
-            if receipt is None:
-                todo.append(change)
-            else:
-                settled.append(receipt)
-        return todo, settled
-
-    def _settle(self, change: Change) -> Receipt | None:
-        if change.action is Action.ERROR:
-            error = ImgmigrateError(change.detail or f"{change.address}: {change.reason}")
-            return Receipt(change.address, Outcome.FAILED, error=error)
-        if change.action is Action.CONFLICT:
-            message = f"destination {change.address}: {_CONFLICTS[change.reason]}"
-            hint = "plan again with --allow-overwrite to replace it, or exclude it"
-            if self.plan.header.undoes:
-                hint = "roll back what wrote it last, or exclude it"
-            error = ImgmigrateError(message, hint=hint)
-            return Receipt(change.address, Outcome.CONFLICT, error=error)
-        record = self.writer.state.record(change.address)
-        if record is not None and self._is_done(change, record):
-            return Receipt(change.address, Outcome.ALREADY, record.digest)
-        if self._is_stale(change, record):
-            return stale(change, record)
-        return None
-
-    def _is_done(self, change: Change, record: ImageRecord) -> bool:
-        if record.plan_id == self.plan.plan_id:
-            return True
-        newer = record.sequence > self.plan.header.state.sequence
-        return newer and _shows(record, change)
-
-    def _is_stale(self, change: Change, record: ImageRecord | None) -> bool:
-        bound = self.plan.header.state
-        if record is not None and (bound.lineage is None or record.sequence > bound.sequence):
-            return True
-        return (record.digest if record else None) != change.recorded
-
-    def _refuse_if_strict(self, settled: list[Receipt]) -> None:
-        """Refuse the whole plan if the state has moved under some row of it."""
-        planned = {c.address for c in self.plan.changes if c.action is Action.CONFLICT}
-        moved = [
-            receipt
-            for receipt in settled
-            if receipt.outcome is Outcome.CONFLICT and receipt.address not in planned
-        ]
-        if self.options.strict:
-            check_unmoved(self.plan, moved, self.options.replan)
-
     async def _begin(self, todo: list[Change]) -> None:
         """Make the run and all that it will write durable, before its first tag."""
-        claims = [
-            Claim(address=change.address, after=change.after, before=change.before)
-            for change in todo
-            if change.action.writes and change.after is not None
-        ]
-        for change in todo:
-            if change.action is Action.DELETE:
-                stand_in = placeholder(self.plan.plan_id, change.address).digest
-                claims.append(Claim(address=change.address, after=stand_in, before=change.before))
+        claims = self.recording.claims(todo)
         await self.writer.begin(self.name, self.plan.plan_id, claims, rows=len(todo))
         for change in todo:
             if change.action is Action.FORGET:
@@ -278,20 +222,33 @@ class _Run:
         """Record a receipt, then count it: what is counted is in the state."""
         try:
             if receipt.outcome.is_done:
-                await self.writer.record(self._record(change))
+                await self.writer.record(self.recording.record(change))
             elif receipt.outcome is Outcome.CONFLICT:
                 await self.writer.conflict(receipt.address)
+            elif receipt.outcome is Outcome.FAILED:
+                await self._note_failure(receipt)
         except StateError as error:
             raise self._unsaved(change, receipt, error) from error
         self.wrote = self.wrote or (change.action.alters and receipt.outcome.is_done)
         self._count(receipt)
 
+    async def _note_failure(self, receipt: Receipt) -> None:
+        """Let `status` tell of it. A state that cannot be written ends runs that have news."""
+        error = receipt.error
+        side = f"{error.side} " if isinstance(error, StoreError) and error.side else ""
+        cause = f"{side}{error.message}" if error else ""
+        with suppress(StateError):
+            await self.writer.failed(receipt.address, cause)
+
     def _unsaved(self, change: Change, receipt: Receipt, error: StateError) -> StateError:
         """Say that the state can no longer be written, and where the record went instead."""
-        self.wrote = self.wrote or change.action.alters
+        self.wrote = self.wrote or (change.action.alters and receipt.outcome.is_done)
         if not self.wrote:
             return error
-        place = save_elsewhere([self._record(change)], self.name, self.config.base)
+        if not receipt.outcome.is_done:
+            message = f"{error.message}; what was written before is recorded"
+            return StateUnsaved(message, hint="free the state, then apply the same plan again")
+        place = save_elsewhere([self.recording.record(change)], self.name, self.config.base)
         message = f"{error.message}; {receipt.address} was written but is not recorded"
         return StateUnsaved(
             message,
@@ -306,68 +263,6 @@ class _Run:
             self.unfinished.append(receipt)
         self.sink.emit(ImageFinished(receipt))
 
-    def _record(self, change: Change) -> ImageRecord:
-        record = self.writer.state.record(change.address)
-        at = _stamp(datetime.now(UTC))
-        if (status := _TOMBSTONES.get(change.action)) is not None and record is not None:
-            return replace(
-                record, status=status, at=at, plan_id=self.plan.plan_id, action=change.action.value
-            )
-        if change.source is None or change.after is None:
-            message = f"{change.address}: the plan does not say what was to be written"
-            raise ImgmigrateError(message, hint="plan again")
-        origin = self._origin(change)
-        if change.reason == ROLLBACK:
-            origin = before_it(record, change.address, change.after)
-        return ImageRecord(
-            address=change.address,
-            source=origin.source if origin else change.source,
-            filter=origin.filter if origin else change.filter,
-            digest=change.after,
-            previous=change.before if change.before != change.after else None,
-            media_type=change.media_type or "",
-            size=change.size,
-            at=at,
-            sequence=0,
-            run=self.name,
-            plan_id=self.plan.plan_id,
-            action=change.action.value,
-            protected=self._is_protected(change, record, origin),
-        )
-
-    def _origin(self, change: Change) -> ImageRecord | None:
-        """The record that a move takes along: where its image once came from."""
-        if change.action is not Action.MOVE or change.source is None:
-            return None
-        record = self.writer.state.record(change.source.reference)
-        if record is None:
-            message = f"{change.address}: the record of {change.source.reference} is gone"
-            raise ImgmigrateError(message, hint="plan again")
-        return record
-
-    def _is_protected(self, change: Change, *records: ImageRecord | None) -> bool:
-        """Protection outlasts the config: only `state unprotect` lifts it."""
-        is_kept = any(record is not None and record.protected for record in records)
-        return is_kept or self.config.guards.protects(change.address)
-
-
-_TOMBSTONES = {Action.FORGET: Status.FORGOTTEN, Action.DELETE: Status.DELETED}
-_CONFLICTS = {
-    "foreign": "holds an image that imgmigrate did not write",
-    "changed_here": "somebody overwrote what imgmigrate had written",
-    "equivalent": "holds an index of the same images in other bytes",
-    "written_since": "another run recorded it since",
-}
-
-
-def _shows(record: ImageRecord, change: Change) -> bool:
-    """Tell whether a record shows what the row asks for."""
-    if change.action is Action.FORGET:
-        return not record.is_live
-    if change.action is Action.DELETE:
-        return record.status is Status.DELETED
-    return record.is_live and record.digest == change.after
-
 
 def _total(sizes: Iterable[int | None]) -> int | None:
     known = list(sizes)
@@ -377,7 +272,3 @@ def _total(sizes: Iterable[int | None]) -> int | None:
 def _run_name(now: datetime) -> str:
     """Name a run so that names sort by time and never meet."""
     return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-
-
-def _stamp(now: datetime) -> str:
-    return now.isoformat(timespec="seconds").replace("+00:00", "Z")

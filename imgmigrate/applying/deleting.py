@@ -69,8 +69,14 @@ class Deleter:
         self._configs: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._has_config: set[tuple[str, str]] = set()
 
-    async def delete(self, change: Change, destination: Place) -> Receipt:
-        """Delete the tag if it still shows what the plan saw there, or our own placeholder."""
+    async def delete(
+        self, change: Change, destination: Place, image: Digest | None = None
+    ) -> Receipt:
+        """Delete the tag if it still shows what the plan saw there, or our own placeholder.
+
+        `image` is what belongs there if that is refused, where the plan saw the placeholder of
+        another plan.
+        """
         tag = change.address.tag
         if tag is None or change.before is None:
             message = f"{change.address}: the plan does not say what to delete"
@@ -85,34 +91,59 @@ class Deleter:
             if destination.store.deletes_tags:
                 await _delete(destination, tag)
             else:
-                await self._replace(change.before, found, stand_in, destination, tag)
+                before = await self._to_put_back(image or change.before, change.before, destination)
+                late = await self._replace(change, before, found, stand_in, destination, tag)
+                if late is not None:
+                    return late
             left = await self._look(destination, tag)
         if left is not None:
             subject, cause = str(change.address), f"it was deleted and still shows {left.short}"
             raise ProtocolError(subject, cause, hint="apply the same plan again")
         return Receipt(change.address, Outcome.APPLIED)
 
+    async def _to_put_back(self, image: Digest, seen: Digest, destination: Place) -> Digest:
+        """Choose what to put back: the image, or what was seen where that is gone."""
+        if image != seen and await self._look(destination, image) is None:
+            return seen
+        return image
+
     async def _replace(
-        self, before: Digest, found: Digest, stand_in: Manifest, destination: Place, tag: str
-    ) -> None:
-        """Put the placeholder on the tag and delete that; on refusal put the old one back."""
+        self,
+        change: Change,
+        before: Digest,
+        found: Digest,
+        stand_in: Manifest,
+        destination: Place,
+        tag: str,
+    ) -> Receipt | None:
+        """Put the placeholder on the tag and delete that; on refusal put the old one back.
+
+        A receipt if the tag is no longer what was found when the placeholder is ready.
+        """
         store, repo = destination.store, destination.repo
         # Mostly it is not there yet: this asks whether deleting is offered before anything is
         # touched. After a crash it is there, and then this is all there is to do.
-        refusal = await _try(destination, stand_in.digest)
+        refusal = await _try(destination, stand_in.digest, change.address)
         if found != stand_in.digest:
             if isinstance(refusal, NoDeletes) or not isinstance(refusal, Rejected | None):
                 raise refusal
             # Read now: who cannot have the old manifest back does not begin.
             old = await store.manifest(repo, before)
-            await self._bring_config(destination)
+            if await self._bring_config(destination):
+                # That took its time: rule 7 wants the tag read just before it is written.
+                now = await self._look(destination, tag)
+                if now is None:
+                    return Receipt(change.address, Outcome.ALREADY)
+                if now != found:
+                    return _conflict(change, now)
             await store.put_manifest(repo, tag, stand_in)
-            refusal = await _try(destination, stand_in.digest)
+            refusal = await _try(destination, stand_in.digest, change.address)
         else:
             old = None
         if refusal is not None:
             await self._put_back(before, old, stand_in, destination, tag)
             raise refusal
+        return None
 
     async def _put_back(
         self,
@@ -138,26 +169,39 @@ class Deleter:
         found = await destination.store.head(destination.repo, tag, to_write=True)
         return found.digest if found else None
 
-    async def _bring_config(self, destination: Place) -> None:
-        """Upload the placeholder's config, once a repository."""
+    async def _bring_config(self, destination: Place) -> bool:
+        """Upload the placeholder's config, once a repository; tell whether that was waited for."""
         key = (destination.store.identity, destination.repo)
+        if key in self._has_config:
+            return False
         async with self._configs[key]:
             if key in self._has_config:
-                return
+                return True
             blob = Descriptor(_CONFIG_TYPE, Digest.of(_CONFIG), len(_CONFIG))
             if not await destination.store.blob_exists(destination.repo, blob.digest):
                 async for attempt in attempts(self._sink, "destination"):
                     with attempt, on_side("destination"):
                         await _upload(destination, blob)
             self._has_config.add(key)
+            return True
 
 
-async def _try(destination: Place, digest: Digest) -> StoreError | None:
-    """Delete a manifest and return why it was refused; what is not there is deleted."""
+async def _try(destination: Place, digest: Digest, address: Reference) -> StoreError | None:
+    """Delete a placeholder; return why it was refused, in words about the tag it stands on.
+
+    Its own digest says nothing to anybody. What is not there is deleted.
+    """
     try:
         await _delete(destination, digest)
     except StoreError as error:
-        return error
+        return type(error)(
+            str(address),
+            f"not deleted: {error.cause}",
+            hint=error.hint,
+            status=error.status,
+            code=error.code,
+            retry_after=error.retry_after,
+        )
     return None
 
 

@@ -66,6 +66,7 @@ class Engine:
         self._known = Known(state, cache)
         self._state = state
         self._deleter = Deleter(plan_id, sink)
+        self._rows: set[Reference] = set()
         self._done: set[Reference] = set()
         self._parallelism = parallelism
         self._sink = sink
@@ -98,6 +99,7 @@ class Engine:
         """
         finished: asyncio.Queue[Receipt] = asyncio.Queue(self._parallelism)
         self._watch.rows = len(changes)
+        self._rows = {change.address for change in changes}
         failure: Exception | None = None
         async with asyncio.TaskGroup() as flights:
             board = BlobBoard(flights, self._sink)
@@ -173,7 +175,8 @@ class Engine:
         self._check_kept(change)
         if change.action is Action.DELETE:
             self._check_moved(change)
-            return await self._deleter.delete(change, self._place(change.address.repository))
+            place = self._place(change.address.repository)
+            return await self._deleter.delete(change, place, self._before(change))
         if change.source is None or change.after is None:
             message = f"{change.address}: the plan does not say what to write"
             raise ImgmigrateError(message, hint="plan again")
@@ -186,8 +189,7 @@ class Engine:
         """Keep what is to be deleted because it moved until it is at its new place."""
         if change.moved_to is None or change.moved_to in self._done:
             return
-        record = self._state.record(change.moved_to)
-        if record is None or not record.is_live or record.digest != change.recorded:
+        if not self._is_at(change.moved_to, change.recorded):
             message = f"{change.address}: not deleted: it has not been moved to {change.moved_to}"
             raise ImgmigrateError(message, hint="see that row; then apply the same plan again")
 
@@ -195,10 +197,22 @@ class Engine:
         """Replace only what has its own tag, where the plan says that it gets one."""
         if change.kept_as is None or change.kept_as in self._done:
             return
-        record = self._state.record(change.kept_as)
-        if record is None or not record.is_live or record.digest != change.before:
+        if not self._is_at(change.kept_as, self._before(change)):
             message = f"{change.address}: not touched: {change.kept_as} does not keep it yet"
             raise ImgmigrateError(message, hint="see that row; then apply the same plan again")
+
+    def _before(self, change: Change) -> Digest | None:
+        """The image that a row replaces, also where a placeholder stands in for it."""
+        return self._state.behind(change.address, change.before) if change.before else None
+
+    def _is_at(self, address: Reference, digest: Digest | None) -> bool:
+        """Tell whether an earlier run put a digest there and this one has no need to.
+
+        A row of this run says that the destination no longer shows what the state records.
+        """
+        record = self._state.record(address)
+        is_recorded = record is not None and record.is_live and record.digest == digest
+        return is_recorded and address not in self._rows
 
     async def _adopt(self, change: Change, after: Digest, destination: Place) -> Receipt:
         found = await _look(change.address, destination, to_write=False)
@@ -234,10 +248,16 @@ class Engine:
         moved = 0
         if source != destination:  # else it is a tag of a manifest that is there
             moved = await transfer.bring_parts(manifest, source, destination, trust)
-        late = _judge(change, after, await _look(change.address, destination), moved=moved)
-        if late is not None:
-            return late
-        moved += await transfer.write(manifest, change.address.target, source, destination)
+        target = change.address.target
+        # Once more only where the destination turns out to lack parts: they are brought again,
+        # which takes its time, so it is read again too.
+        for is_last in (False, True):
+            late = _judge(change, after, await _look(change.address, destination), moved=moved)
+            if late is not None:
+                return late
+            if await transfer.try_write(manifest, target, destination, is_last=is_last):
+                break
+            moved += await transfer.bring_parts(manifest, source, destination, Trust.NOTHING)
         return Receipt(change.address, Outcome.APPLIED, after, moved)
 
     def _chosen(self, change: Change, after: Digest, manifest: Manifest) -> Manifest:

@@ -15,10 +15,16 @@ if TYPE_CHECKING:
     from imgmigrate.config.guards import Guards
     from imgmigrate.config.model import Config
     from imgmigrate.oci.reference import Reference
-    from imgmigrate.state.record import State
+    from imgmigrate.state.record import ImageRecord, State
     from imgmigrate.state.writer import Writer
 
-__all__ = ["keep_protection", "protect"]
+__all__ = ["is_protected", "keep_protection", "protect"]
+
+
+def is_protected(guards: Guards, address: Reference, *records: ImageRecord | None) -> bool:
+    """Tell whether the config or a record protects: only `state unprotect` lifts the latter."""
+    is_kept = any(record is not None and record.protected for record in records)
+    return is_kept or guards.protects(address)
 
 
 async def protect(writer: Writer, guards: Guards) -> None:

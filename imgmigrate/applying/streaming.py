@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from imgmigrate.applying.retrying import ATTEMPTS, attempts
-from imgmigrate.errors import TransientError, on_side
+from imgmigrate.errors import NotFound, TransientError, on_side
 from imgmigrate.events import Retrying
 
 if TYPE_CHECKING:
@@ -56,7 +56,11 @@ async def _open(
     async for attempt in attempts(sink, "source"):
         with attempt, on_side("source"):
             pieces = source.store.open_blob(source.repo, blob, offset, length)
-            first = await anext(pieces, b"")
+            try:
+                first = await anext(pieces, b"")
+            except NotFound as error:
+                error.hint = error.hint or "the source image lacks it; push it there again"
+                raise
             if not first:
                 subject = f"{source.repository}@{blob.digest}"
                 raise TransientError(subject, f"it ended at byte {offset} of {blob.size}")

@@ -74,18 +74,25 @@ class Transfer:
         Some registries answer HEAD from a cache and refuse the parent (oras-go#1212): then
         the parts are brought again without believing it. Returns the bytes that cost.
         """
-        moved = 0
+        if await self.try_write(manifest, target, destination, is_last=False):
+            return 0
+        moved = await self.bring_parts(manifest, source, destination, Trust.NOTHING)
+        await self.try_write(manifest, target, destination, is_last=True)
+        return moved
+
+    async def try_write(
+        self, manifest: Manifest, target: str, destination: Place, *, is_last: bool
+    ) -> bool:
+        """Write a manifest; False, or if it `is_last` the error, if parts are missing after all."""
         try:
             with on_side("destination"):
                 await destination.store.put_manifest(destination.repo, target, manifest)
         except (Rejected, NotFound) as error:
-            if error.code not in _MISSING_PARTS:
+            if is_last or error.code not in _MISSING_PARTS:
                 raise
-            moved = await self.bring_parts(manifest, source, destination, Trust.NOTHING)
-            with on_side("destination"):
-                await destination.store.put_manifest(destination.repo, target, manifest)
+            return False
         self._board.committed(destination)
-        return moved
+        return True
 
     async def _parts(
         self,

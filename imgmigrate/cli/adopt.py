@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imgmigrate.cli.apply import apply_now
 from imgmigrate.cli.asking import approved, changing_options, check_can_ask
 from imgmigrate.cli.exit import Applied, Declined
 from imgmigrate.cli.foreign import foreign_options
@@ -19,8 +20,8 @@ from imgmigrate.cli.options import (
     pass_settings,
 )
 from imgmigrate.cli.plan import plan_now
-from imgmigrate.cli.wiring import command_line, open_config, shown
-from imgmigrate.errors import Interrupted, UsageError
+from imgmigrate.cli.wiring import command_line, open_config
+from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
     from imgmigrate.config.model import Config
@@ -145,9 +146,8 @@ class _Task:
 
     def apply(self, config: Config, plan: Plan) -> RunFinished:
         """Record it as a run of its own; each destination is looked at again just before."""
-        from imgmigrate.applying.apply import ApplyOptions, apply_plan
-        from imgmigrate.cli.run import run, watching
-        from imgmigrate.render.summary import interrupted_text, result_text
+        from imgmigrate.applying.apply import ApplyOptions
+        from imgmigrate.render.summary import result_text
         from imgmigrate.render.tally import Tally
 
         command, tally, output = self._command(), Tally(), self.settings.output
@@ -157,13 +157,7 @@ class _Task:
             command=command,
             on_rate_limit=self.on_rate_limit,
         )
-        try:
-            with watching(output, tally) as sink:
-                result = run(lambda: apply_plan(config, plan, options, sink=sink))
-        except Interrupted as error:
-            message = interrupted_text(tally.done, tally.images, shown(config.state))
-            hint = f"to go on: {command}"
-            raise Interrupted(error.signal_number, message, hint=hint) from None
+        result = apply_now(self.settings, config, plan, options, tally)
         if not output.stream:
             style = output.style()
             output.text(result_text(plan, result, resume=command, replan=command, style=style))

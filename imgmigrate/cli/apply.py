@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
@@ -11,37 +10,41 @@ from typing import TYPE_CHECKING
 import click
 
 from imgmigrate.cli import choosing, limits
+from imgmigrate.cli.asking import approved, check_can_ask
 from imgmigrate.cli.choosing import planning_of, planning_options
 from imgmigrate.cli.exit import Applied, Declined
 from imgmigrate.cli.foreign import foreign_options
 from imgmigrate.cli.limits import Limits, limit_options, limits_of
 from imgmigrate.cli.oneshot import load_for_apply, plain_http_option
 from imgmigrate.cli.options import (
+    PARALLELISM,
     Command,
     Settings,
+    auto_approve_option,
     common_options,
     file_path,
+    json_option,
+    lock_timeout_option,
     locked_option,
     on_rate_limit_option,
     parallelism_option,
     pass_settings,
-    seconds,
 )
 from imgmigrate.cli.plan import plan_now
-from imgmigrate.cli.signals import interruptible
 from imgmigrate.cli.wiring import command_line, open_config, shown, with_state
 from imgmigrate.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from imgmigrate.applying.apply import ApplyOptions
     from imgmigrate.config.model import Config
     from imgmigrate.events import RunFinished
     from imgmigrate.plan import Plan
     from imgmigrate.render.tally import Tally
     from imgmigrate.stores.registry.metering import OnRateLimit
 
-__all__ = ["apply"]
+__all__ = ["apply", "apply_now"]
 
 
 @click.command(
@@ -63,21 +66,15 @@ usage or config, 130 or 143 interrupted. After 3, 130 and 143 the same
 command goes on.""",
 )
 @click.argument("plan_file", metavar="[PLAN]", required=False, type=file_path())
-@click.option("--auto-approve", is_flag=True, help="Do not ask.")
+@auto_approve_option
 @parallelism_option("How many images to have open at once.")
 @on_rate_limit_option
 @click.option("--strict", is_flag=True, help="Refuse the whole plan if any row is stale.")
 @click.option(
     "--expect-sha256", metavar="HEX", help="Refuse PLAN unless sha256sum prints this for it."
 )
-@click.option(
-    "--lock-timeout",
-    type=seconds,
-    default=0,
-    metavar="TIME",
-    help="How long to wait for another run, such as 90s or 5m.  [default: 0]",
-)
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+@lock_timeout_option
+@json_option
 @planning_options
 @limit_options
 @locked_option
@@ -122,15 +119,9 @@ def _check_can_ask(auto_approve: bool, as_json: bool, expect_sha256: str | None)
     if expect_sha256:
         message = "--expect-sha256 needs the plan file that it is the sha256 of"
         raise UsageError(message, hint="imgmigrate apply plan.out --expect-sha256 HEX")
-    if auto_approve:
-        return
-    hint = "approve with --auto-approve, or save a plan and apply its file"
-    if as_json:
-        message = "--json cannot ask for approval"
-        raise UsageError(message, hint=hint)
-    if not sys.stdin.isatty():
-        message = "there is no terminal to ask for approval"
-        raise UsageError(message, hint=hint)
+    check_can_ask(
+        auto_approve=auto_approve, as_json=as_json, instead="save a plan and apply its file"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +144,9 @@ class _Task:
         config = self._config_of(plan)
         self._warn_of_differences(config, plan)
         left = len(whole.changes) - len(plan.changes)
+        again = (str(path), *(("--expect-sha256", expect_sha256) if expect_sha256 else ()))
         self._announce(plan, left)
-        applied = self._apply(config, plan, self._again(str(path)), self.limits.max_duration)
+        applied = self._apply(config, plan, self._again(*again), self.limits.max_duration)
         if left and not self.settings.output.stream:
             self.settings.output.line(f"Left for another apply: {left:,} of the plan's rows.")
         return applied
@@ -167,21 +159,9 @@ class _Task:
 
     def from_config(self, auto_approve: bool) -> Applied | Declined:
         """Plan, show, ask, apply."""
-        from imgmigrate.planning.planner import PlanOptions
-
-        output = self.settings.output
         config = open_config(self.settings)
-        planning = planning_of(self.settings)
-        options = PlanOptions(
-            target=planning.target,
-            exclude=planning.exclude,
-            replace=planning.replace,
-            allow_overwrite=planning.allow_overwrite,
-            allow_delete=planning.allow_delete,
-            max_delete=planning.max_delete,
-            refresh=not planning.no_refresh,
-            parallelism=self.parallelism,
-            on_rate_limit=self.on_rate_limit,
+        options = planning_of(self.settings).options(
+            parallelism=self.parallelism, on_rate_limit=self.on_rate_limit
         )
         began = monotonic()
         plan = plan_now(self.settings, config, options)
@@ -189,12 +169,10 @@ class _Task:
         self._show(plan)
         from imgmigrate.render.words import has_work
 
-        if has_work(plan.summary) and not auto_approve:
-            with interruptible("nothing was changed"):
-                answer = output.ask("\nDo this? Only yes is accepted: ")
-            if answer != "yes":
-                output.note("not applied; nothing was changed")
-                return Declined()
+        if has_work(plan.summary) and not approved(
+            self.settings.output, "Do this?", auto_approve=auto_approve, refused="not applied"
+        ):
+            return Declined()
         flags = ("--auto-approve",) if auto_approve else ()
         most = self.limits.max_duration
         left = None if most is None else max(0.0, most - planned_in)
@@ -203,6 +181,10 @@ class _Task:
     def _again(self, *arguments: str) -> str:
         """The command that goes on in the same way."""
         flags: tuple[str, ...] = ()
+        if self.parallelism != PARALLELISM:
+            flags += ("--parallelism", str(self.parallelism))
+        if self.strict:
+            flags += ("--strict",)
         if self.on_rate_limit == "stop":
             flags += ("--on-rate-limit", "stop")
         if self.settings.locked:
@@ -210,9 +192,18 @@ class _Task:
         chosen, ends = choosing.arguments(self.settings), limits.arguments(self.settings)
         return command_line(self.settings, "apply", *arguments, *chosen, *ends, *flags)
 
-    def _replan(self) -> str:
-        """The command that plans the same again."""
+    def _replan(self, plan: Plan) -> str:
+        """The command that plans the same again, and allows the deletes that were too many."""
         chosen = choosing.arguments(self.settings)
+        over = sum(change.is_over_limit for change in plan.changes)
+        if over and "--allow-delete" not in chosen:
+            chosen += ["--allow-delete", "--max-delete", str(over)]
+        if plan.header.undoes:
+            return command_line(
+                self.settings, "rollback", plan.header.undoes, *chosen, "--out", "back.out"
+            )
+        if plan.header.refresh_only:
+            chosen = ["--refresh-only", *chosen]
         return command_line(self.settings, "plan", *chosen, "--out", "plan.out")
 
     def _apply(
@@ -236,7 +227,7 @@ class _Task:
                 result,
                 spared=tally.spared,
                 resume=command,
-                replan=self._replan(),
+                replan=self._replan(plan),
                 style=output.style(),
             )
             output.text(text)
@@ -252,9 +243,7 @@ class _Task:
     def _run(
         self, config: Config, plan: Plan, command: str, max_duration: float | None, tally: Tally
     ) -> RunFinished:
-        from imgmigrate.applying.apply import ApplyOptions, apply_plan
-        from imgmigrate.cli.run import run, watching
-        from imgmigrate.render.summary import interrupted_text
+        from imgmigrate.applying.apply import ApplyOptions
 
         options = ApplyOptions(
             parallelism=self.parallelism,
@@ -266,15 +255,9 @@ class _Task:
             max_failures=self.limits.max_failures,
             max_duration=max_duration,
             max_plan_age=self.limits.max_plan_age,
-            replan=self._replan(),
+            replan=self._replan(plan),
         )
-        try:
-            with watching(self.settings.output, tally) as sink:
-                return run(lambda: apply_plan(config, plan, options, sink=sink))
-        except Interrupted as error:
-            message = interrupted_text(tally.done, tally.images, shown(config.state))
-            hint = f"to go on: {command}"
-            raise Interrupted(error.signal_number, message, hint=hint) from None
+        return apply_now(self.settings, config, plan, options, tally)
 
     def _announce(self, plan: Plan, left: int) -> None:
         """Say what begins, and how many rows of the plan are left for another apply.
@@ -326,3 +309,20 @@ class _Task:
                 "commit_differs",
                 f"the plan was made at commit {str(header.git_commit)[:12]}, this is {commit[:12]}",
             )
+
+
+def apply_now(
+    settings: Settings, config: Config, plan: Plan, options: ApplyOptions, tally: Tally
+) -> RunFinished:
+    """Apply while showing progress; an interruption tells how far it came and what goes on."""
+    from imgmigrate.applying.apply import apply_plan
+    from imgmigrate.cli.run import run, watching
+    from imgmigrate.render.summary import interrupted_text
+
+    try:
+        with watching(settings.output, tally) as sink:
+            return run(lambda: apply_plan(config, plan, options, sink=sink))
+    except Interrupted as error:
+        message = interrupted_text(tally.done, tally.images, shown(config.state))
+        hint = f"to go on: {options.command}"
+        raise Interrupted(error.signal_number, message, hint=hint) from None

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from imgmigrate.cli.options import seconds
+from imgmigrate.cli.options import (
+    auto_approve_option,
+    json_option,
+    lock_timeout_option,
+    with_options,
+)
+from imgmigrate.cli.signals import interruptible
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["approved", "changing_options", "check_can_ask"]
 
+UNCHANGED = "nothing was changed"
+
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
 
 
@@ -24,26 +32,24 @@ def changing_options(function: _Decorated) -> _Decorated:
     """Add what every command has that changes the state: look, approve, wait, as data."""
     options = (
         click.option("--dry-run", is_flag=True, help="Only show what would be done."),
-        click.option("--auto-approve", is_flag=True, help="Do not ask."),
-        click.option(
-            "--lock-timeout",
-            type=seconds,
-            default=0,
-            metavar="TIME",
-            help="How long to wait for another run, such as 90s or 5m.  [default: 0]",
-        ),
-        click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout."),
+        auto_approve_option,
+        lock_timeout_option,
+        json_option,
     )
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return with_options(function, options)
 
 
-def check_can_ask(*, dry_run: bool, auto_approve: bool, as_json: bool) -> None:
-    """Refuse at the start what could not be approved at the end."""
+def check_can_ask(
+    *,
+    auto_approve: bool,
+    as_json: bool,
+    dry_run: bool = False,
+    instead: str = "look with --dry-run",
+) -> None:
+    """Refuse at the start what could not be approved at the end; `instead` is for the hint."""
     if dry_run or auto_approve:
         return
-    hint = "approve with --auto-approve, or look with --dry-run"
+    hint = f"approve with --auto-approve, or {instead}"
     if as_json:
         message = "--json cannot ask for approval"
         raise UsageError(message, hint=hint)
@@ -52,9 +58,15 @@ def check_can_ask(*, dry_run: bool, auto_approve: bool, as_json: bool) -> None:
         raise UsageError(message, hint=hint)
 
 
-def approved(output: Output, question: str, *, auto_approve: bool) -> bool:
+def approved(
+    output: Output, question: str, *, auto_approve: bool, refused: str = "not done"
+) -> bool:
     """Ask, unless that was answered before; anything but `yes` is no, and said."""
-    if auto_approve or output.ask(f"\n{question} Only yes is accepted: ") == "yes":
+    if auto_approve:
         return True
-    output.note("not done; nothing was changed")
+    with interruptible(UNCHANGED):
+        answer = output.ask(f"\n{question} Only yes is accepted: ")
+    if answer == "yes":
+        return True
+    output.note(f"{refused}; {UNCHANGED}")
     return False

@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from imgmigrate.cli.limits import share
-from imgmigrate.cli.options import Settings, kept_option
+from imgmigrate.cli.options import Settings, kept_option, with_options
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from imgmigrate.config.shares import Share
     from imgmigrate.oci.reference import Reference
     from imgmigrate.plan import Change, Plan
+    from imgmigrate.planning.planner import PlanOptions
 
 __all__ = [
     "Planning",
@@ -85,7 +86,7 @@ def target_options(function: _Decorated) -> _Decorated:
         ),
         _option("--exclude", multiple=True, metavar="GLOB", help="Not these addresses."),
     )
-    return _added(options, function)
+    return with_options(function, options)
 
 
 _max_delete_option = _option(
@@ -103,7 +104,7 @@ def rollback_options(function: _Decorated) -> _Decorated:
         _option("--allow-delete", is_flag=True, help="Delete what was new, instead of keeping it."),
         _max_delete_option,
     )
-    return _added(options, function)
+    return with_options(function, options)
 
 
 def planning_options(function: _Decorated) -> _Decorated:
@@ -129,13 +130,7 @@ def planning_options(function: _Decorated) -> _Decorated:
             help="Take recorded images as recorded; read only the others.",
         ),
     )
-    return _added(options, function)
-
-
-def _added(options: Sequence[Callable[[Any], Any]], function: _Decorated) -> _Decorated:
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return with_options(function, options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +144,21 @@ class Planning:
     allow_delete: bool = False
     max_delete: Share | None = None
     no_refresh: bool = False
+
+    def options(self, **others: Any) -> PlanOptions:
+        """Say it to the planner; `others` are what other options of a command add."""
+        from imgmigrate.planning.planner import PlanOptions
+
+        return PlanOptions(
+            target=self.target,
+            exclude=self.exclude,
+            replace=self.replace,
+            allow_overwrite=self.allow_overwrite,
+            allow_delete=self.allow_delete,
+            max_delete=self.max_delete,
+            refresh=not self.no_refresh,
+            **others,
+        )
 
 
 def planning_of(settings: Settings) -> Planning:

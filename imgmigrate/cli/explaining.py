@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgmigrate.errors import Interrupted, StoreError, UsageError
+from imgmigrate.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from imgmigrate.cli.options import Settings
@@ -40,22 +40,18 @@ def explain_now(
     verbose: bool,
 ) -> None:
     """Explain and show; a source that could not be read is an error, after what could."""
-    from imgmigrate.cli.run import run, watching
+    from imgmigrate.cli.run import look
     from imgmigrate.planning.explain_selection import explain_selection
     from imgmigrate.render.selection import selection_lines, write_selection
-    from imgmigrate.render.tally import Tally
 
     output = settings.output
-    try:
-        with watching(output, Tally()) as sink:
-            explained = run(
-                lambda: explain_selection(
-                    config, what, sink=sink, parallelism=parallelism, on_rate_limit=on_rate_limit
-                )
-            )
-    except Interrupted as error:
-        message = f"{error.message} while explaining; nothing was changed"
-        raise Interrupted(error.signal_number, message) from None
+    explained = look(
+        output,
+        lambda sink: explain_selection(
+            config, what, sink=sink, parallelism=parallelism, on_rate_limit=on_rate_limit
+        ),
+        doing="explaining",
+    )
     if output.stream:
         write_selection(explained, output.stream)
     else:

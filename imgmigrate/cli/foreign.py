@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imgmigrate.cli.options import Settings, file_path, kept_option
+from imgmigrate.cli.options import Settings, file_path, kept_option, with_options
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ def foreign_options(function: _Decorated) -> _Decorated:
         _option("--os", multiple=True, metavar="OS", help="Only its images for this system."),
         _option("--arch", multiple=True, metavar="ARCH", help="Only those for this processor."),
     )
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return with_options(function, options)
 
 
 def load_foreign(settings: Settings) -> Config:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from imgmigrate.cli.options import Settings, kept_option, seconds
+from imgmigrate.cli.options import Settings, kept_option, seconds, with_options
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,9 +80,7 @@ def limit_options(function: _Decorated) -> _Decorated:
             help="Begin no plan older than this, such as 24h.",
         ),
     )
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return with_options(function, options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imgmigrate.cli.options import Settings, kept_option
+from imgmigrate.cli.options import Settings, kept_option, with_options
 from imgmigrate.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def oneshot_options(function: _Decorated) -> _Decorated:
         ),
         plain_http_option,
     )
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return with_options(function, options)
 
 
 plain_http_option = _option(

@@ -20,18 +20,24 @@ if TYPE_CHECKING:
     from imgmigrate.cli.output import Output
 
 __all__ = [
+    "PARALLELISM",
     "Command",
     "Group",
     "Settings",
+    "auto_approve_option",
     "common_options",
     "file_path",
+    "json_option",
     "kept_option",
+    "lock_timeout_option",
     "locked_option",
     "on_rate_limit_option",
     "parallelism_option",
     "pass_settings",
     "refuse_later",
     "seconds",
+    "verbose_option",
+    "with_options",
 ]
 
 DEFAULT_CONFIG = Path("imgmigrate.yaml")
@@ -171,6 +177,15 @@ def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None
     return callback
 
 
+def with_options(
+    function: _Decorated, options: Sequence[Callable[[_Decorated], _Decorated]]
+) -> _Decorated:
+    """Add several options to a command, as `--help` lists them."""
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def common_options(function: _Decorated) -> _Decorated:
     """Add the global options to a command or group."""
     options = (
@@ -206,9 +221,7 @@ def common_options(function: _Decorated) -> _Decorated:
         ),
         click.help_option("-h", "--help"),
     )
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return with_options(function, options)
 
 
 def locked_option(function: _Decorated) -> _Decorated:
@@ -256,6 +269,20 @@ def parallelism_option(about: str) -> Callable[[_Decorated], _Decorated]:
         help=about,
     )
 
+
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+
+verbose_option = click.option("--verbose", is_flag=True, help="List every row of long lists.")
+
+auto_approve_option = click.option("--auto-approve", is_flag=True, help="Do not ask.")
+
+lock_timeout_option = click.option(
+    "--lock-timeout",
+    type=seconds,
+    default=0,
+    metavar="TIME",
+    help="How long to wait for another run, such as 90s or 5m.  [default: 0]",
+)
 
 on_rate_limit_option = click.option(
     "--on-rate-limit",

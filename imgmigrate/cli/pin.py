@@ -12,12 +12,13 @@ from imgmigrate.cli.options import (
     Command,
     Settings,
     common_options,
+    json_option,
     on_rate_limit_option,
     parallelism_option,
     pass_settings,
 )
 from imgmigrate.cli.wiring import command_line, open_config, shown
-from imgmigrate.errors import ConfigError, Interrupted
+from imgmigrate.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +50,7 @@ rule's min, 64 wrong usage or config.""",
 @click.option("--upgrade", multiple=True, metavar="GLOB", help="Only these addresses.")
 @parallelism_option("How many images to look at at once.")
 @on_rate_limit_option
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+@json_option
 @foreign_options
 @common_options
 @pass_settings
@@ -84,7 +85,9 @@ def pin(
         old = {}
         settings.output.warn("pins_unreadable", f"{error.message}; all pins are written anew")
     pinning = _pin(settings, config, old, options, upgrade)
-    wrote = not check and write_pins(path, pinning.pins)
+    # A file without a single pin would only hide that the sources could not be read.
+    is_in_vain = bool(pinning.problems) and not pinning.pins and not path.exists()
+    wrote = not (check or is_in_vain) and write_pins(path, pinning.pins)
     _present(settings, pinning, path, wrote=wrote, check=check)
     return Pinned(bool(pinning.problems), bool(check and pinning.differences))
 
@@ -96,17 +99,15 @@ def _pin(
     options: PlanOptions,
     upgrade: tuple[str, ...],
 ) -> Pinning:
-    from imgmigrate.cli.run import run, watching
+    from imgmigrate.cli.run import look
     from imgmigrate.planning.pinning import pin_sources
-    from imgmigrate.render.tally import Tally
 
     say_notes(settings, config)
-    try:
-        with watching(settings.output, Tally()) as sink:
-            return run(lambda: pin_sources(config, old, options, upgrade=upgrade, sink=sink))
-    except Interrupted as error:
-        message = f"{error.message} while pinning; nothing was changed"
-        raise Interrupted(error.signal_number, message) from None
+    return look(
+        settings.output,
+        lambda sink: pin_sources(config, old, options, upgrade=upgrade, sink=sink),
+        doing="pinning",
+    )
 
 
 def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, check: bool) -> None:
@@ -146,5 +147,7 @@ def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, c
     elif check and pinning.differences:
         output.line("To take them over (some of them: with --upgrade GLOB):")
         output.line(f"  {command_line(settings, 'pin')}")
-    elif not check:
+    elif not check and path.exists():
         output.line(f"{shown(path)} is as it was.")
+    elif not check:
+        output.line(f"{shown(path)} was not written: nothing could be read to pin.")

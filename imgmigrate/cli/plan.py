@@ -1,4 +1,4 @@
-"""`plan` and `show`: what would change, and what a saved plan says."""
+"""`plan`: what would change, and why."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from imgmigrate.cli.choosing import (
-    arguments,
-    chosen_rows,
-    is_choosing,
-    planning_of,
-    planning_options,
-    target_options,
-)
+from imgmigrate.cli.choosing import arguments, planning_of, planning_options
 from imgmigrate.cli.exit import Planned
 from imgmigrate.cli.explaining import explain_now, explain_option, refuse_with_explain
 from imgmigrate.cli.foreign import foreign_options, say_notes
@@ -24,35 +17,29 @@ from imgmigrate.cli.options import (
     Settings,
     common_options,
     file_path,
+    json_option,
     locked_option,
     on_rate_limit_option,
     parallelism_option,
     pass_settings,
-    refuse_later,
+    verbose_option,
 )
 from imgmigrate.cli.refreshing import refresh_only_option, refuse_with_refresh_only
-from imgmigrate.cli.wiring import command_line, open_config, read_state, shown, state_folder
-from imgmigrate.errors import ImgmigrateError, Interrupted, UsageError
+from imgmigrate.cli.wiring import command_line, open_config
+from imgmigrate.errors import ImgmigrateError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from imgmigrate.config.model import Config
     from imgmigrate.events import Sink
-    from imgmigrate.plan import Change, Plan
+    from imgmigrate.plan import Plan
     from imgmigrate.planning.planner import PlanOptions
     from imgmigrate.render.hints import Commander
     from imgmigrate.stores.registry.metering import OnRateLimit
 
-__all__ = ["check_place", "plan", "plan_now", "present", "save", "show", "while_planning"]
-
-ACTIONS = (
-    *("copy", "update", "move", "delete", "adopt", "forget", "keep", "blocked"),
-    *("conflict", "error", "drift"),
-)
-FORMATS = ("text", "json", "markdown", "md")
-LATER_FORMATS = ("html",)
+__all__ = ["check_place", "plan", "plan_now", "present", "save", "while_planning"]
 
 
 @click.command(
@@ -88,8 +75,8 @@ tags than a rule's min, 64 wrong usage or config.""",
 )
 @parallelism_option("How many images to look at at once.")
 @on_rate_limit_option
-@click.option("--verbose", is_flag=True, help="List every row of long lists.")
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+@verbose_option
+@json_option
 @explain_option
 @locked_option
 @oneshot_options
@@ -148,16 +135,7 @@ def plan(
         return None
     if out is not None:
         check_place(out, config)
-    from imgmigrate.planning.planner import PlanOptions
-
-    options = PlanOptions(
-        target=planning.target,
-        exclude=planning.exclude,
-        replace=planning.replace,
-        allow_overwrite=planning.allow_overwrite,
-        allow_delete=planning.allow_delete,
-        max_delete=planning.max_delete,
-        refresh=not planning.no_refresh,
+    options = planning.options(
         refresh_only=refresh_only,
         sizes=sizes,
         parallelism=parallelism,
@@ -192,16 +170,10 @@ def while_planning(
     settings: Settings, config: Config, work: Callable[[Sink], Coroutine[Any, Any, Plan]]
 ) -> Plan:
     """Do the `work` of planning while showing its progress."""
-    from imgmigrate.cli.run import run, watching
-    from imgmigrate.render.tally import Tally
+    from imgmigrate.cli.run import look
 
     say_notes(settings, config)
-    try:
-        with watching(settings.output, Tally()) as sink:
-            return run(lambda: work(sink))
-    except Interrupted as error:
-        message = f"{error.message} while planning; nothing was changed"
-        raise Interrupted(error.signal_number, message) from None
+    return look(settings.output, work, doing="planning")
 
 
 def save(made: Plan, out: Path) -> str:
@@ -239,123 +211,3 @@ def _same_again(settings: Settings, first: str, *rest: str) -> str:
     """A command line; one that plans does so with the same options."""
     chosen = arguments(settings) if first == "plan" else ()
     return command_line(settings, first, *chosen, *rest)
-
-
-def _format(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    if value in LATER_FORMATS:
-        error = refuse_later(f"--format {value}")
-        error.ctx = ctx
-        raise error
-    if value not in FORMATS:
-        message = f"{value!r} is not one of {', '.join(FORMATS)}"
-        raise click.BadParameter(message, ctx, param)
-    return value
-
-
-@click.command(
-    cls=Command,
-    epilog="""\b
-Examples:
-  imgmigrate show plan.out
-  imgmigrate show plan.out --only conflict --only update
-  imgmigrate show plan.out --format json       JSON Lines, for programs
-  imgmigrate show plan.out --format markdown   a comment on a pull request
-  imgmigrate show                     what the state holds
-
-\b
-Exit codes: 0 shown, 4 the plan is damaged or edited, 64 wrong usage.""",
-)
-@click.argument("plan_file", metavar="[PLAN]", required=False, type=file_path())
-@click.option(
-    "--format",
-    "form",
-    default="text",
-    metavar="[text|json|markdown]",
-    callback=_format,
-    help="How to show it.  [default: text]",
-)
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option(
-    "--only",
-    multiple=True,
-    type=click.Choice(ACTIONS),
-    metavar="ACTION",
-    help=f"Only rows with it: {', '.join(ACTIONS)}.",
-)
-@target_options
-@click.option("--verbose", is_flag=True, help="List every row of long lists.")
-@common_options
-@pass_settings
-def show(
-    settings: Settings,
-    plan_file: Path | None,
-    form: str,
-    as_json: bool,
-    only: tuple[str, ...],
-    verbose: bool,
-) -> None:
-    """Show a saved plan, or without PLAN what the state holds.
-
-    A plan needs neither config nor network.
-    """
-    form = "json" if as_json else form
-    if plan_file is not None:
-        _show_plan(settings, plan_file, only, form, verbose)
-        return
-    if only or is_choosing(settings):
-        message = "--only, --target and --exclude select rows of a plan: name its file"
-        raise UsageError(message, hint="for the state: imgmigrate state list GLOB")
-    if form in ("markdown", "md"):
-        message = f"--format {form} shows a plan: name its file"
-        raise UsageError(message, hint=f"imgmigrate show plan.out --format {form}")
-    _show_state(settings, form == "json")
-
-
-def _show_plan(
-    settings: Settings, path: Path, only: tuple[str, ...], form: str, verbose: bool
-) -> None:
-    from imgmigrate.plan import read_plan
-
-    made = read_plan(path)
-    rows = _rows(settings, made, only)
-    output = settings.output
-    if form == "json":
-        from imgmigrate.render.json import document_line, plan_documents
-
-        for document in plan_documents(made, rows):
-            output.line(document_line(document))
-        return
-    from imgmigrate.render.hints import apply_hints, plan_hints
-    from imgmigrate.render.text import View, plan_text
-
-    command = partial(command_line, settings)
-    hints = plan_hints(made, command) + apply_hints(made, command, path)
-    if form in ("markdown", "md"):
-        from imgmigrate.render.markdown import plan_markdown
-
-        output.text(plan_markdown(made, rows, hints))
-        return
-    view = View(output.style(), verbose=verbose, rows=rows, hints=hints)
-    output.text(plan_text(made, view))
-
-
-def _rows(settings: Settings, made: Plan, only: tuple[str, ...]) -> Sequence[Change] | None:
-    """The rows to show; None if all are wanted."""
-    if not only and not is_choosing(settings):
-        return None
-    rows = chosen_rows(settings, made)
-    return [row for row in rows if not only or row.action.value in only]
-
-
-def _show_state(settings: Settings, as_json: bool) -> None:
-    state = read_state(settings)
-    if as_json:
-        from imgmigrate.render.json import document_line, state_document
-
-        settings.output.line(document_line(state_document(state)))
-        return
-    from imgmigrate.render.state import state_lines
-
-    output = settings.output
-    for line in state_lines(state, shown(state_folder(settings)), output.style()):
-        output.line(line)

@@ -17,9 +17,11 @@ from imgmigrate.cli.options import (
     Settings,
     common_options,
     file_path,
+    json_option,
     on_rate_limit_option,
     parallelism_option,
     pass_settings,
+    verbose_option,
 )
 from imgmigrate.cli.plan import check_place, present, save, while_planning
 from imgmigrate.cli.wiring import command_line, open_config, with_state
@@ -52,8 +54,8 @@ max_delete allows, 64 wrong usage or config, or no such run.""",
 @rollback_options
 @parallelism_option("How many images to look at at once.")
 @on_rate_limit_option
-@click.option("--verbose", is_flag=True, help="List every row of long lists.")
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+@verbose_option
+@json_option
 @plain_http_option
 @foreign_options
 @common_options

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import Event, Sink
     from imgmigrate.render.tally import Tally
 
-__all__ = ["is_live", "run", "watching"]
+__all__ = ["is_live", "look", "run", "watching"]
 
 # The work ends itself within 5 s. This catches a thread that hangs, for example in name
 # resolution; GitHub Actions kills after 7.5 s.
@@ -46,6 +46,18 @@ def run(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
                 raise
             name = signal.Signals(interruption.number).name
             raise Interrupted(interruption.number, f"interrupted by {name}") from None
+
+
+def look(output: Output, work: Callable[[Sink], Coroutine[Any, Any, _T]], *, doing: str) -> _T:
+    """Run `work` that only reads while showing its progress; an interruption says so."""
+    from imgmigrate.render.tally import Tally
+
+    try:
+        with watching(output, Tally()) as sink:
+            return run(lambda: work(sink))
+    except Interrupted as error:
+        message = f"{error.message} while {doing}; nothing was changed"
+        raise Interrupted(error.signal_number, message) from None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

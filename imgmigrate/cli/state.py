@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from imgmigrate.cli.options import Group, Settings, common_options, pass_settings
+from imgmigrate.cli.options import Group, Settings, common_options, json_option, pass_settings
 from imgmigrate.cli.state_edit import (
     all_records,
     move_records,
@@ -71,7 +71,7 @@ Example:
 Exit codes: 0 shown, 1 the state is damaged, 64 there is no such record.""",
 )
 @click.argument("address")
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+@json_option
 @common_options
 @pass_settings
 def show_record(settings: Settings, address: str, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imgmigrate.cli.options import Command, Settings, common_options, pass_settings
+from imgmigrate.cli.options import Command, Settings, common_options, json_option, pass_settings
 from imgmigrate.cli.wiring import shown, state_folder
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ Examples:
 \b
 Exit codes: 0 shown, 1 the state is damaged, 64 wrong usage or config.""",
 )
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+@json_option
 @common_options
 @pass_settings
 def status(settings: Settings, as_json: bool) -> None:
@@ -112,7 +112,7 @@ Example:
 \b
 Exit codes: 0 shown, whether it is locked or not, 64 wrong usage or config.""",
 )
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+@json_option
 @common_options
 @pass_settings
 def show_lock(settings: Settings, as_json: bool) -> None:

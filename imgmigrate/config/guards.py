@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from imgmigrate.matching import Pattern
     from imgmigrate.oci.reference import Reference
 
-__all__ = ["Guards", "build_guards"]
+__all__ = ["Guards", "build_guards", "read_kept_name"]
 
 
 @dataclass(frozen=True, slots=True)
 class Guards:
     """`protect`, `max_delete`, a share of the recorded images, `moved`, `max_plan_age` in s.
 
-    `keep_previous` names the tag of what an update or a delete replaces.
+    `keep_previous` names the tag of what an update or a delete replaces; a rule may say another.
     """
 
     protect: tuple[Pattern, ...] = ()
@@ -57,7 +57,7 @@ def build_guards(tree: Tree, model: FileModel) -> Guards:
             for index, each in enumerate(model.moved)
         ),
         max_plan_age=_duration(tree, model.max_plan_age) if model.max_plan_age else None,
-        keep_previous=_kept(tree, model.keep_previous) if model.keep_previous is not None else None,
+        keep_previous=read_kept_name(tree, model.keep_previous, ("keep_previous",)),
     )
 
 
@@ -88,12 +88,15 @@ def _duration(tree: Tree, text: str) -> float:
         raise tree.error(message, ("max_plan_age",)) from None
 
 
-def _kept(tree: Tree, text: str) -> KeptName:
+def read_kept_name(tree: Tree, text: str | None, path: KeyPath) -> KeptName | None:
+    """Read `keep_previous`, of the whole config or of a rule; ConfigError if it makes no tag."""
+    if text is None:
+        return None
     try:
         return parse_kept_name(text)
     except ValueError as error:
         hint = 'write keep_previous: "{tag}-before-{date}"'
-        raise tree.error(str(error), ("keep_previous",), hint=hint) from None
+        raise tree.error(str(error), path, hint=hint) from None
 
 
 def _move(tree: Tree, old: str, new: str, path: KeyPath) -> Move:

@@ -1,7 +1,7 @@
 """Read `keep_previous`: the name of the tag that what is replaced gets.
 
 Pure. `{tag}` is the tag that is overwritten or deleted, `{date}` the plan's day (UTC), `{digest}`
-the first 12 hex digits of what it showed.
+the first 12 hex digits of what it showed. A rule may say `none`: what it replaces is not kept.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from imgmigrate.oci.reference import Digest, is_tag
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["KeptName", "parse_kept_name"]
+__all__ = ["KEEP_NOTHING", "KeptName", "parse_kept_name"]
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _KNOWN = ("tag", "date", "digest")
+_NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,14 @@ class KeptName:
         return _PLACEHOLDER.sub(lambda found: values[found[1]], self.text)
 
 
+# What a rule asks for that keeps nothing, whatever holds for the others.
+KEEP_NOTHING = KeptName("")
+
+
 def parse_kept_name(text: str) -> KeptName:
-    """Read a name; ValueError says what is wrong with it."""
+    """Read a name, or `none`; ValueError says what is wrong with it."""
+    if text == _NONE:
+        return KEEP_NOTHING
     names = _PLACEHOLDER.findall(text)
     unknown = next((name for name in names if name not in _KNOWN), None)
     if unknown is not None:

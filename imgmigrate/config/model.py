@@ -22,6 +22,7 @@ from imgmigrate.config.quantities import read_bandwidth, read_proxy, read_rate
 from imgmigrate.config.tags import DefaultTags, PatternTexts  # noqa: TC001
 
 if TYPE_CHECKING:
+    from imgmigrate.config.kept import KeptName
     from imgmigrate.config.registries import Registries
     from imgmigrate.config.selection import Selection
     from imgmigrate.config.templates import Renaming, Template
@@ -161,6 +162,8 @@ class Rule:
     selection: Selection | None = None
     # Of a digest that was pinned: the tag that it was found at.
     pinned_tag: str | None = None
+    # None is what the whole config says.
+    keep_previous: KeptName | None = None
 
     @property
     def explicit_tags(self) -> tuple[str, ...]:
@@ -175,6 +178,11 @@ class Rule:
         if self.selection is not None:
             return self.selection.needs_listing
         return self.tags is None or not all(each.is_exact for each in self.tags)
+
+    @property
+    def allows_none(self) -> bool:
+        """Tell whether the rule says, by a `min` of 0, that it is no mistake to select nothing."""
+        return self.selection is not None and self.selection.allows_none
 
     def selects(self, tag: str) -> bool:
         """Tell whether the rule wants this tag of its source, as far as its name tells."""

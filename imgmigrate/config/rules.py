@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imgmigrate.config.guards import read_kept_name
 from imgmigrate.config.includes import Part
 from imgmigrate.config.mapping import Mapper
 from imgmigrate.config.model import Destination, GlobRule, Rule
@@ -94,6 +95,9 @@ class _Builder:
                 for index, text in enumerate(image.immutable_tags)
             ),
             rename=self.mapper.renaming(image, digest),
+            keep_previous=read_kept_name(
+                self.tree, image.keep_previous, (*self.path, "keep_previous")
+            ),
         )
         if is_glob:
             return self._many(rule, image)

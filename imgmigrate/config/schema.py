@@ -69,6 +69,7 @@ class ImageModel(_Part):
     exclude_repositories: _Texts = []
     rename: dict[str, str] = {}
     flatten: str | None = None
+    keep_previous: str | None = None
 
 
 class MovedModel(_Part):
@@ -134,7 +135,6 @@ _LEVELS: dict[tuple[str, ...], tuple[type[BaseModel], frozenset[str]]] = {
             {
                 "protect",
                 "moved",
-                "keep_previous",
             }
         ),
     ),

@@ -92,6 +92,11 @@ class Selection:
         """Tell whether only a listing of the source shows all that is wanted."""
         return self.min is not None or any(each.needs_listing for each in self.filters)
 
+    @property
+    def allows_none(self) -> bool:
+        """Tell whether some `min` says that it is no mistake to select nothing."""
+        return 0 in (self.min, *(each.min for each in self.filters))
+
     def selects(self, tag: str) -> bool:
         """Tell whether the tag's name alone is let through by some filter."""
         return any(each.selects(tag) for each in self.filters)

@@ -61,12 +61,17 @@ def _range(value: Any) -> VersionRange:
     return parse_range(value)
 
 
-def _count(value: Any) -> int:
+def _count(value: Any, least: int = 1) -> int:
     found = _COUNT.fullmatch(value) if isinstance(value, str) else None
-    if found is None or int(found[1]) < 1:
-        msg = "must be a whole number of tags, 1 or more"
+    if found is None or int(found[1]) < least:
+        msg = f"must be a whole number of tags, {least} or more"
         raise ValueError(msg)
     return int(found[1])
+
+
+def _least(value: Any) -> int:
+    """Read a `min`; 0 says that it is no mistake when nothing is selected."""
+    return _count(value, 0)
 
 
 def _moment(value: Any) -> datetime | timedelta:
@@ -103,7 +108,7 @@ class TagsModel(BaseModel):
     created_after: Annotated[datetime | timedelta, PlainValidator(_moment)] | None = None
     newest: _Count | None = None
     by: By | None = None
-    min: _Count | None = None
+    min: Annotated[int, PlainValidator(_least)] | None = None
     any: Annotated[list[TagsModel], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")

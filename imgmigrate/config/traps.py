@@ -13,7 +13,6 @@ from typing import Any
 __all__ = ["Trap", "braces", "explain", "no_value", "undefined_alias", "unknown_tag"]
 
 _SECRET = re.compile(r"(?i)pass|secret|token|user|credential|key")
-_UNQUOTED = re.compile(r"""[^\s,\[\]{}'"#]*""")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,6 @@ _DOCKER_HUB_ALIASES = frozenset(
 LONGEST_NAME = 255
 LARGEST_PORT = 65_535
 
-_HEX_LENGTH = {"sha256": 64, "sha512": 128}
 _DIGEST = re.compile(r"(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -228,6 +227,9 @@ def _registry_repository(host: str, path: str) -> Repository:
         msg = f"{host!r} is not a registry host"
         raise ValueError(msg)
     host = normalise_host(host)
+    if not path:
+        msg = "it names no repository; write host[:port]/repository"
+        raise ValueError(msg)
     if host == DOCKER_HUB and "/" not in path:
         path = f"library/{path}"
     if not is_repository_path(path) or len(host) + 1 + len(path) > LONGEST_NAME:

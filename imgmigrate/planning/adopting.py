@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgmigrate.plan import Action, Change, Plan, Summary
+from imgmigrate.plan import KEEP_PREVIOUS, Action, Change, Plan, Summary
 from imgmigrate.state.record import Source
 
 if TYPE_CHECKING:
@@ -52,15 +52,17 @@ class Adoption:
 
 def sort_for_adoption(made: Plan, *, take_ownership: bool) -> Adoption:
     """Choose the rows to adopt; with `take_ownership` also those that differ from the source."""
-    same = tuple(row for row in made.changes if row.action is Action.ADOPT)
-    differing = tuple(row for row in made.changes if _differs(row))
-    errors = tuple(row for row in made.changes if row.action is Action.ERROR)
+    # What is not replaced needs no tag that keeps it.
+    rows = [row for row in made.changes if row.reason != KEEP_PREVIOUS]
+    same = tuple(row for row in rows if row.action is Action.ADOPT)
+    differing = tuple(row for row in rows if _differs(row))
+    errors = tuple(row for row in rows if row.action is Action.ERROR)
     taken = tuple(_taken(row) for row in differing) if take_ownership else ()
     return Adoption(
         plan=_reduced(made, (*same, *taken, *errors)),
         same=same,
         differing=differing,
-        missing=tuple(row for row in made.changes if row.action is Action.COPY),
+        missing=tuple(row for row in rows if row.action is Action.COPY),
         errors=errors,
         taken=take_ownership,
     )

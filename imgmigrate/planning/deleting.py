@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from imgmigrate.planning.observe import Observer
     from imgmigrate.state.record import State
 
-__all__ = ["Deleting", "decide_delete", "limit_deletes"]
+__all__ = ["Deleting", "decide_delete", "limit_deletes", "tell_cut_off"]
 
 # Reasons that say something about the source; the others are about the config alone.
 _BY_SOURCE = ("source_gone", "deselected")
@@ -98,6 +98,20 @@ def limit_deletes(changes: Sequence[Change], most: Share | None, images: int) ->
     blocked = {"action": Action.BLOCKED, "reason": "max_delete"}
     return [
         change.model_copy(update=blocked) if change.action is Action.DELETE else change
+        for change in changes
+    ]
+
+
+def tell_cut_off(changes: Sequence[Change], state: State) -> list[Change]:
+    """Say of what is let go, or kept, that a delete of it was cut off and never ended."""
+    detail = (
+        "a delete of it was cut off, so the tag may show its placeholder; "
+        "apply that plan again, or plan with --allow-delete"
+    )
+    return [
+        change.model_copy(update={"detail": detail})
+        if _may_go(change) and str(change.address) in state.stand_ins
+        else change
         for change in changes
     ]
 

@@ -136,7 +136,7 @@ def _source_gone(
     return failed(
         wish.address,
         "source_missing",
-        f"source {wish.source}: not found; correct the config, or remove the tag from it",
+        f"source {wish.source}: not found; correct the config, or remove it there",
         record,
     )
 

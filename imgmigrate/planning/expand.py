@@ -39,6 +39,8 @@ class Expansion:
     rules: tuple[Rule, ...] = ()
     problems: tuple[Change, ...] = ()
     lost: tuple[Rule, ...] = ()
+    # What a glob matches and its rule leaves out.
+    excluded: tuple[tuple[GlobRule, Repository], ...] = ()
 
 
 async def expand_rules(config: Config, observer: Observer, state: State) -> Expansion:
@@ -57,7 +59,8 @@ async def expand_rules(config: Config, observer: Observer, state: State) -> Expa
         expander.add(rule, listings[rule.rule.source])
     rules = (*config.rules, *expander.rules)
     _check_destinations(rules)
-    return Expansion(rules, tuple(expander.problems), tuple(expander.lost))
+    problems, lost, excluded = expander.problems, expander.lost, expander.excluded
+    return Expansion(rules, tuple(problems), tuple(lost), tuple(excluded))
 
 
 def _check_destinations(rules: Iterable[Rule]) -> None:
@@ -93,6 +96,7 @@ class _Expander:
         self.rules: list[Rule] = []
         self.problems: list[Change] = []
         self.lost: list[Rule] = []
+        self.excluded: list[tuple[GlobRule, Repository]] = []
         self._base, self._state = str(config.base), state
         # What rules that name their repository say is all that is said of that pair.
         self._named = {
@@ -110,6 +114,7 @@ class _Expander:
             self._report_all(rule, "unreadable", f"{rule.rule.source}: {listing}")
             return
         matching = [source for source in listing if not rule.excludes(Reference(source))]
+        self.excluded += [(rule, source) for source in sorted({*listing} - {*matching})]
         if not matching:
             # With nothing there, what is recorded has vanished as a whole.
             self.lost += known

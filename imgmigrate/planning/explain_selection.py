@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import ImgmigrateError, StoreError, UsageError
+from imgmigrate.config.templates import concrete_rule
+from imgmigrate.errors import ConfigError, ImgmigrateError, StoreError, UsageError
 from imgmigrate.oci.reference import Reference, parse_endpoint, relative_layout
 from imgmigrate.planning.choosing import Chooser
 from imgmigrate.planning.expand import expand_rules
@@ -79,7 +80,7 @@ async def explain_selection(
     async with open_stores(config, sink=sink, on_rate_limit=on_rate_limit) as stores:
         observer = Observer(stores, state, sink, parallelism)
         expansion = await expand_rules(config, observer, state)
-        rules = _concerned(expansion, what, address)
+        rules = _concerned(expansion, what, address, str(config.base))
         listings = await observer.list_sources(rule.source for rule in rules if rule.has_patterns)
         folder = config.state / "cache"
         chooser = Chooser.over(observer, ManifestCache(folder), folder, datetime.now(UTC))
@@ -114,7 +115,7 @@ def _numbered(config: Config, number: int) -> Config:
     return replace(config, globs=globs)
 
 
-def _concerned(expansion: Expansion, what: str, address: Reference | None) -> list[Rule]:
+def _concerned(expansion: Expansion, what: str, address: Reference | None, base: str) -> list[Rule]:
     """The rules in question; those of globs for each repository that they match."""
     if address is None:
         found = [rule for rule in expansion.rules if rule.number == int(what)]
@@ -126,12 +127,31 @@ def _concerned(expansion: Expansion, what: str, address: Reference | None) -> li
         ]
     if found:
         return found
+    if address is not None:
+        _refuse_excluded(expansion, what, address, base)
     if expansion.problems:
         message = "\n".join(dict.fromkeys(each.detail or "" for each in expansion.problems))
         raise ImgmigrateError(message)
     repository = address.repository if address else ""
     message = f"--explain {what}: no rule writes to {repository}"
     raise UsageError(message, hint="an address is a destination, such as registry.new/team/api")
+
+
+def _refuse_excluded(expansion: Expansion, what: str, address: Reference, base: str) -> None:
+    """Say which rule would write to an address, did it not leave its source out."""
+    for rule, source in expansion.excluded:
+        try:
+            made = concrete_rule(rule, source, base)
+        except ConfigError:  # a name that no registry takes may be why it is left out
+            continue
+        if any(each.repository == address.repository for each in made.destinations):
+            hits = (str(each) for each in rule.exclude if each.matches_reference(Reference(source)))
+            message = (
+                f"--explain {what}: {made.file}:{made.line}: rule {made.number} leaves out "
+                f"{source}, by exclude_repositories: {next(hits)}"
+            )
+            hint = "to take it, narrow that pattern, or name the repository in a rule of its own"
+            raise UsageError(message, hint=hint)
 
 
 def _fates(rule: Rule, choice: Choice | StoreError, address: Reference | None) -> tuple[Fate, ...]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from imgmigrate import __version__
 from imgmigrate.plan import Action, Filters, Header, StateBinding, Summary
+from imgmigrate.state.lock import now, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ async def heading(
     """Sum a plan up and bind it to its config, its commit and its state."""
     return Header(
         tool_version=__version__,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        created_at=timestamp(now()),
         config_sha256=config.sha256 or None,
         lock_sha256=config.lock_sha256 or None,
         git_commit=await asyncio.to_thread(git_commit, config.base),
@@ -42,6 +42,8 @@ async def heading(
         filters=filters,
         refresh_only=refresh_only,
         undoes=undoes,
+        # Rows that are not of the rules are not of how the rules were read either.
+        notes=() if undoes or refresh_only else config.notes,
         complete=filters == Filters() and all(c.action is not Action.ERROR for c in changes),
         summary=Summary.of(changes, unchanged),
     )

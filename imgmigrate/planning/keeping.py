@@ -7,12 +7,14 @@ none lets it go. What cannot be kept is not replaced: its row becomes an error.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from imgmigrate.config.kept import KEEP_NOTHING
 from imgmigrate.errors import StoreError
 from imgmigrate.oci.reference import is_tag
-from imgmigrate.plan import KEEP_PREVIOUS, Action, Change
+from imgmigrate.plan import KEEP_PREVIOUS, ROLLBACK, Action, Change
 from imgmigrate.planning.diff import failed
 from imgmigrate.state.record import Source
 
@@ -21,12 +23,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from imgmigrate.config.kept import KeptName
+    from imgmigrate.config.model import Config, Rule
     from imgmigrate.oci.manifest import Descriptor
-    from imgmigrate.oci.reference import Digest, Reference
+    from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.planning.observe import Observer
-    from imgmigrate.state.record import State
+    from imgmigrate.state.record import ImageRecord, State
 
-__all__ = ["Keeping"]
+__all__ = ["Keeping", "KeptNames"]
 
 # A tag that moves more often in a day is kept by {digest}, not by numbers.
 MOST_A_DAY = 99
@@ -38,13 +41,55 @@ class _Unkept(Exception):
     """Why something cannot be kept."""
 
 
+class KeptNames:
+    """Which name what a row replaces gets: its rule's, else the whole config's.
+
+    `rules` are those that records may come from, also of repositories that a glob lost.
+    """
+
+    def __init__(self, config: Config, lost: Iterable[Rule] = ()) -> None:
+        self._default = config.guards.keep_previous
+        self._globs = config.globs
+        self._rules: defaultdict[Repository, list[Rule]] = defaultdict(list)
+        for rule in sorted((*config.rules, *lost), key=lambda rule: rule.from_glob):
+            self._rules[rule.source].append(rule)
+        rules = (*config.rules, *lost, *(each.rule for each in config.globs))
+        self._is_uniform = all(rule.keep_previous is None for rule in rules)
+
+    def __bool__(self) -> bool:
+        """Tell whether any row may have to be kept."""
+        return self._default is not None or not self._is_uniform
+
+    def of(self, change: Change, record: ImageRecord | None) -> KeptName | None:
+        """Find the name; None where nothing is kept."""
+        name = self._default
+        # The rows of a rollback come from the destination; the record knows the rule's source.
+        origin = record if change.reason == ROLLBACK else change
+        if not self._is_uniform and origin is not None and origin.source is not None:
+            rule = self._rule(origin.source.reference, change.address.repository)
+            if rule is not None and rule.keep_previous is not None:
+                name = rule.keep_previous
+        return None if name == KEEP_NOTHING else name
+
+    def _rule(self, source: Reference, destination: Repository) -> Rule | None:
+        """Find the rule of an image: one that selects its tag, else one that goes there."""
+        near = [
+            rule
+            for rule in self._rules[source.repository]
+            if any(each.repository == destination for each in rule.destinations)
+        ]
+        near += [each.rule for each in self._globs if each.takes(source)]
+        selecting = (rule for rule in near if source.tag and rule.selects(source.tag))
+        return next(selecting, near[0] if near else None)
+
+
 @dataclass(slots=True)
 class Keeping:
     """Adds the rows that keep what updates and deletes replace; `day` is the plan's, in UTC."""
 
     observer: Observer
     state: State
-    name: KeptName
+    names: KeptNames
     day: datetime
     _chosen: set[Reference] = field(default_factory=set)
 
@@ -55,12 +100,16 @@ class Keeping:
         settled: list[Change] = []
         pairs: list[tuple[Change, Digest, Reference]] = []
         for change in changes:
-            tag, before = change.address.tag, change.before
-            if tag is None or before is None or not self._replaces(change):
+            tag, before = change.address.tag, self._before(change)
+            if tag is None or before is None or not self._replaces(change, before):
+                settled.append(change)
+                continue
+            name = self.names.of(change, self.state.record(change.address))
+            if name is None:
                 settled.append(change)
                 continue
             try:
-                kept = self._choose(change, self.name.of(tag, self.day, before), before, taken)
+                kept = self._choose(change, name.of(tag, self.day, before), before, taken)
             except _Unkept as error:
                 settled.append(self._failed(change, str(error)))
             else:
@@ -72,11 +121,15 @@ class Keeping:
             settled += self._rows(change, before, kept, seen)
         return settled
 
-    def _replaces(self, change: Change) -> bool:
+    def _before(self, change: Change) -> Digest | None:
+        """What is replaced: never the placeholder that a delete left when it was cut off."""
+        return self.state.behind(change.address, change.before) if change.before else None
+
+    def _replaces(self, change: Change, before: Digest) -> bool:
         """Tell whether a row takes a tag from a digest that nothing else has to name."""
         record = self.state.record(change.address)
         is_kept = record is not None and record.keeps_previous
-        is_other = change.before != change.after and not is_kept
+        is_other = before != change.after and not is_kept
         return change.action in (Action.UPDATE, Action.DELETE) and is_other
 
     def _choose(
@@ -113,7 +166,9 @@ class Keeping:
         if origin is None:
             return (self._failed(change, f"{before} is not to be had by its digest"),)
         shown = there.digest if there else None
-        if shown is not None and shown != before:
+        # What a delete of the kept tag left when it was cut off is in nobody's way.
+        is_left = shown is not None and self.state.behind(kept, shown) != shown
+        if shown is not None and shown != before and not is_left:
             return (self._failed(change, f"{kept} shows something else, {shown.short}"),)
         replaced = change.model_copy(update={"kept_as": kept})
         record = self.state.record(kept)
@@ -121,7 +176,7 @@ class Keeping:
             return (replaced,)
         row = Change(
             address=kept,
-            action=Action.ADOPT if shown else Action.COPY,
+            action=self._action(shown, before),
             reason=KEEP_PREVIOUS,
             source=Source(reference=kept.repository.at(before), digest=before),
             before=shown,
@@ -131,6 +186,11 @@ class Keeping:
             transfer_bytes=0,
         )
         return replaced, row
+
+    def _action(self, shown: Digest | None, before: Digest) -> Action:
+        if shown is None:
+            return Action.COPY
+        return Action.ADOPT if shown == before else Action.UPDATE
 
     def _failed(self, change: Change, why: str) -> Change:
         detail = f"keep_previous: what {change.address} shows cannot be kept: {why}"

@@ -37,13 +37,14 @@ class Moving:
         copies = {change.address: change for change in changes if _may_move(change)}
         origins: dict[Reference, ImageRecord] = {}
         heirs: dict[Reference, Reference] = {}
+        leaving = {change.address for change in changes if change.action is Action.FORGET}
         for record in self.state.records.values():
             new = self._target(record.address)
             if new is None or record.address in asked or record.status is Status.DELETED:
                 continue
             if new in copies and _is_same(record, copies[new]):
                 origins[new] = record
-            elif self._has_moved(record, new):
+            elif new not in leaving and self._has_moved(record, new):
                 heirs[record.address] = new
         there = await self.observer.look_at_destinations(
             record.address for record in origins.values()

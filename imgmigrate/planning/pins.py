@@ -213,9 +213,9 @@ def _unpinned(
             if len(lacking) > 1:
                 message += f", nor have {len(lacking) - 1} more addresses of this rule"
             hint = f"imgmigrate pin, or this alone: imgmigrate pin --upgrade '{lacking[0]}'"
-        elif _place(rule) not in pinned:
+        elif _place(rule) not in pinned and not rule.allows_none:
             message = f"the rule has no pin in {file.name}"
-            hint = "imgmigrate pin; if the source has nothing for the rule, remove it"
+            hint = "imgmigrate pin; a rule that may select nothing says so: tags: {..., min: 0}"
         else:
             continue
         yield ConfigError(message, file=rule.file, line=rule.line, hint=hint)

@@ -17,7 +17,7 @@ from imgmigrate.plan import ROLLBACK, Action, Filters, Plan
 from imgmigrate.planning.deleting import limit_deletes
 from imgmigrate.planning.globs import Globs
 from imgmigrate.planning.heading import heading
-from imgmigrate.planning.keeping import Keeping
+from imgmigrate.planning.keeping import Keeping, KeptNames
 from imgmigrate.planning.observe import Observer
 from imgmigrate.planning.problems import Problems, merged
 from imgmigrate.planning.undoing import Deed, decide_undo, overtaken
@@ -116,8 +116,8 @@ class _Undoing:
         guards = self.config.guards
         most, images = self.options.max_delete or guards.max_delete, sum(1 for _ in self._live())
         changes = limit_deletes(changes, most, images)
-        if guards.keep_previous is not None:
-            keeping = Keeping(self.observer, self.state, guards.keep_previous, datetime.now(UTC))
+        if names := KeptNames(self.config):
+            keeping = Keeping(self.observer, self.state, names, datetime.now(UTC))
             changes = await keeping.settle(changes, ())
         return merged(changes), unchanged
 

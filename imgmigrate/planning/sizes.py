@@ -149,11 +149,14 @@ def _share(
         known.update(fresh)
         # Its blobs are mounted, or where they have to be.
         is_near = change.action is Action.MOVE or change.is_near
+        # What is written again is looked for blob by blob: only that tells what is missing.
+        is_again = change.before == change.after
+        moving = None if is_again else sum(fresh.values())
         measured.append(
             change.model_copy(
                 update={
                     "size": sum(contents.blobs.values()) + sum(contents.manifests.values()),
-                    "transfer_bytes": 0 if is_near else sum(fresh.values()),
+                    "transfer_bytes": 0 if is_near else moving,
                     "platforms": contents.platforms or None,
                     "blobs": len(contents.blobs),
                 }

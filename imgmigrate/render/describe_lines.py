@@ -173,6 +173,8 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
             "rows": maybe(COUNT),
             "done": COUNT,
             "conflicts": COUNT,
+            "failed": COUNT,
+            "failures": a_list(an_object({"address": TEXT, "cause": TEXT})),
             "left": maybe(COUNT),
             "counts": COUNTS,
             "per_minute": maybe(SECONDS),

@@ -95,7 +95,7 @@ def _problems(plan: Plan, command: Commander) -> Iterator[Hint]:
             "An image that no tag names is soon deleted by many registries. "
             "keep_previous in the config gives what is replaced a tag of its own."
         )
-    elif plan.summary.error:
+    if plan.summary.error:
         yield Hint(
             "Errors leave their images out: mend the cause and plan again. "
             "The other rows can be applied; that ends with exit code 3."

@@ -32,6 +32,8 @@ LIMIT = 60_000
 MOST_OPEN = 12
 # What a section's heading, table head and cut notice take at most, in bytes.
 FRAME = 600
+# A foreign config may have one for each of its rules.
+MOST_NOTES = 10
 # An explanation of a server may be long.
 LONGEST = 300
 # An update of a big image can differ in hundreds of places.
@@ -198,6 +200,10 @@ def _identity(plan: Plan) -> Iterator[str]:
     yield ", ".join(parts)
     if header.lock_sha256:
         yield f"Locked: from the pins {_code(header.lock_sha256[:12])}."
+    for note in header.notes[:MOST_NOTES]:
+        yield f"**Note:** {_code(note)}"
+    if len(header.notes) > MOST_NOTES:
+        yield f"And {count(len(header.notes) - MOST_NOTES, 'more note')}."
     filters = header.filters.model_dump().items()
     limits = [f"--{name} {glob}" for name, globs in filters for glob in globs or ()]
     if limits:

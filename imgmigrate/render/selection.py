@@ -95,6 +95,10 @@ def _stages(choice: Choice, style: Style, *, most: int | None) -> Iterator[str]:
                 yield from style.wrap(text, indent=deeper, hanging=f"{deeper}  ")
     text = _selected(choice) + (f": {_listed(choice.tags, most)}" if choice.tags else "")
     yield from style.wrap(text, indent="  ", hanging="    ")
+    missing = sorted({*choice.tags} - choice.listing) if choice.rule.has_patterns else []
+    if missing:
+        text = f"named, and not there: {_listed(missing, most)}"
+        yield from style.wrap(text, indent="  ", hanging="    ")
     for shortage in choice.shortages:
         yield from style.wrap(f"too few: {shortage}", indent="  ", hanging="    ")
 

@@ -128,6 +128,8 @@ def run_document(view: RunView) -> dict[str, Any]:
         "rows": run.rows,
         "done": run.done,
         "conflicts": run.conflicts,
+        "failed": run.failed,
+        "failures": [each.model_dump() for each in run.failures],
         "left": run.left,
         "counts": dict(run.counts),
         "per_minute": None if rate is None else round(rate, 1),
@@ -199,6 +201,23 @@ def _running(seen: Seen, view: RunView, style: Style) -> Iterator[str]:
     for label, value in rows:
         if value:
             yield f"  {label:<{_LABEL}}{printable(value, 2000)}"
+    yield from _failures(view, style)
+
+
+def _failures(view: RunView, style: Style) -> Iterator[str]:
+    """The rows that failed last: what to look at before the run, or its plan, goes on."""
+    run = view.run
+    if not run.failures:
+        return
+    more = f", the last {len(run.failures)}" if run.failed > len(run.failures) else ""
+    yield f"  failed ({run.failed:,}){more}:"
+    for each in run.failures:
+        head = f"    {style.paint('!', 'red')} "
+        address, cause = printable(each.address, 500), printable(each.cause, 500)
+        said = cause if cause.find(address) >= 0 else f"{address}: {cause}"
+        lines = list(style.wrap(said, indent="      "))
+        yield head + lines[0].lstrip()
+        yield from lines[1:]
 
 
 def _last(view: RunView, style: Style) -> Iterator[str]:
@@ -206,6 +225,7 @@ def _last(view: RunView, style: Style) -> Iterator[str]:
     yield f"Last: {_name(run)}"
     yield f"  {moment(run.began_at)}, {duration(view.seconds)}"
     yield from style.wrap(_outcome(view), indent="  ")
+    yield from _failures(view, style)
     if view.resume:
         yield "To go on:"
         yield f"  {printable(view.resume, 2000)}"
@@ -248,6 +268,8 @@ def _images(view: RunView) -> str:
         parts = [f"{run.done:,} of {count(run.rows, 'image')} done{share}"]
     if run.conflicts:
         parts.append(count(run.conflicts, "conflict"))
+    if run.failed:
+        parts.append(f"{run.failed:,} failed")
     if run.left:
         parts.append(f"{run.left:,} left")
     return ", ".join(parts)

@@ -31,6 +31,8 @@ MOST_ROWS = 50
 MOST_INSIDE = 8
 # A file of targets may hold thousands.
 MOST_FILTERS = 10
+# A foreign config may have one for each of its rules.
+MOST_NOTES = 10
 # A server's explanation may be long; it is wrapped, and cut here.
 LONGEST_NAME = 500
 
@@ -96,6 +98,11 @@ def _identity(plan: Plan, style: Style) -> Iterator[str]:
         pins = printable(header.lock_sha256)[:12]
         text = f"locked: from the pins {pins}, whatever the sources show now"
         yield from (style.paint(line, "dim") for line in style.wrap(text, indent="  "))
+    for note in header.notes[:MOST_NOTES]:
+        text = f"note: {printable(note, LONGEST_NAME)}"
+        yield from (style.paint(line, "yellow") for line in style.wrap(text, indent="  "))
+    if len(header.notes) > MOST_NOTES:
+        yield f"  and {count(len(header.notes) - MOST_NOTES, 'more note')}"
     filters = [
         f"--{name} {printable(pattern)}"
         for name, patterns in (

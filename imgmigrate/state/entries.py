@@ -5,7 +5,7 @@ Pure. A record line carries an `ImageRecord`'s own fields.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,6 +22,7 @@ __all__ = [
     "Conflict",
     "End",
     "Entry",
+    "Failed",
     "Intent",
     "Move",
     "Protect",
@@ -57,6 +58,8 @@ class Intent(_Frozen):
     address: str
     after: Digest
     before: Digest | None = None
+    # Absent where it does not: most claims are of images.
+    stands_in: Literal[True] | None = None
 
 
 class Claims(_Frozen):
@@ -71,6 +74,14 @@ class Conflict(_Frozen):
 
     run: str
     address: str
+
+
+class Failed(_Frozen):
+    """The run could not do its row; its claim stays, as nobody knows how far it came."""
+
+    run: str
+    address: str
+    cause: str
 
 
 class Remove(_Frozen):
@@ -106,13 +117,14 @@ class End(_Frozen):
     counts: dict[str, int]
 
 
-Entry = Begin | Claims | ImageRecord | Conflict | Remove | Move | Protect | Unprotect | End
+Entry = Begin | Claims | ImageRecord | Conflict | Failed | Remove | Move | Protect | Unprotect | End
 
 _KINDS: Mapping[str, type[Entry]] = {
     "begin": Begin,
     "claims": Claims,
     "record": ImageRecord,
     "conflict": Conflict,
+    "failed": Failed,
     "remove": Remove,
     "move": Move,
     "protect": Protect,

@@ -19,7 +19,18 @@ from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["RECORDS", "Claim", "Filter", "ImageRecord", "Run", "Source", "State", "Status"]
+__all__ = [
+    "RECORDS",
+    "Claim",
+    "Failure",
+    "Filter",
+    "Former",
+    "ImageRecord",
+    "Run",
+    "Source",
+    "State",
+    "Status",
+]
 
 # Unknown fields are kept out but not refused: a minor version may add some.
 _LENIENT = ConfigDict(extra="ignore")
@@ -54,6 +65,13 @@ class Filter(_Frozen):
     version: int
 
 
+class Former(_Frozen):
+    """Where a record's `previous` came from, where its digest alone does not tell."""
+
+    source: Source
+    filter: Filter | None = None
+
+
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=_LENIENT)
 class ImageRecord:
     """What we last wrote or adopted at an address. `digest` is the destination's.
@@ -66,6 +84,7 @@ class ImageRecord:
     filter: Filter | None = None
     digest: Digest
     previous: Digest | None = None
+    former: Former | None = None
     media_type: _Word
     size: int | None = None
     at: _Word
@@ -87,9 +106,11 @@ class ImageRecord:
     def keeps_previous(self) -> bool:
         """Tell whether it is what `keep_previous` made: a tag of its own repository's digest.
 
-        No rule asks for such a tag, and none lets it go.
+        No rule asks for such a tag, and none lets it go. A rule that gives a tag of this very
+        repository another name has that tag as its source.
         """
-        return self.source.reference.repository == self.address.repository
+        origin = self.source.reference
+        return origin.repository == self.address.repository and origin.tag is None
 
 
 # Reads and writes records as JSON.
@@ -97,18 +118,30 @@ RECORDS: TypeAdapter[ImageRecord] = TypeAdapter(ImageRecord)
 
 
 class Claim(_Frozen):
-    """What a begun run is about to write at an address: ours if a crash loses the record."""
+    """What a begun run is about to write at an address: ours if a crash loses the record.
+
+    With `stands_in` it is the placeholder of a delete, and no image that anybody wants back.
+    """
 
     address: Reference
     after: Digest
     before: Digest | None = None
+    stands_in: bool = False
+
+
+class Failure(_Frozen):
+    """A row that a run could not do, and why."""
+
+    address: str
+    cause: str
 
 
 class Run(_Frozen):
     """One apply: which plan, when, and how the history looked when it began and ended.
 
-    `rows` is how many rows it set out to do, `done` and `conflicts` how many of them have been
-    journaled, the last of them at `last_at`. `counts` are its own words at its end.
+    `rows` is how many rows it set out to do; `done`, `conflicts` and `failed` how many of them
+    have been journaled, the last that was done at `last_at`. `failures` are the latest few.
+    `counts` are its own words at its end.
     """
 
     run: str
@@ -126,19 +159,24 @@ class Run(_Frozen):
     rows: int | None = None
     done: int = 0
     conflicts: int = 0
+    failed: int = 0
+    failures: tuple[Failure, ...] = ()
     last_at: str | None = None
 
     @property
     def left(self) -> int | None:
-        """How many rows are neither done nor conflicts; None if that was never said."""
-        return None if self.rows is None else max(0, self.rows - self.done - self.conflicts)
+        """How many rows have not been tried to their end; None if that was never said."""
+        if self.rows is None:
+            return None
+        return max(0, self.rows - self.done - self.conflicts - self.failed)
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """One consistent view: everything up to line `sequence`, whose hash is `head`.
 
-    `lineage` is None where no state exists yet. Keys are printed addresses.
+    `lineage` is None where no state exists yet. Keys are printed addresses. `stand_ins` tells of
+    each placeholder of a delete what it stands in for.
     """
 
     lineage: str | None = None
@@ -147,6 +185,7 @@ class State:
     records: Mapping[str, ImageRecord] = field(default_factory=dict)
     claims: Mapping[str, frozenset[Digest]] = field(default_factory=dict)
     runs: tuple[Run, ...] = ()
+    stand_ins: Mapping[str, Mapping[Digest, Digest]] = field(default_factory=dict)
 
     def record(self, address: Reference) -> ImageRecord | None:
         """The record at an address, live or tombstone."""
@@ -162,3 +201,7 @@ class State:
         if record and record.status is not Status.DELETED and record.digest == digest:
             return True
         return digest in self.claims.get(str(address), frozenset())
+
+    def behind(self, address: Reference, digest: Digest) -> Digest:
+        """The image that a placeholder of ours stands in for; any other digest is itself."""
+        return self.stand_ins.get(str(address), {}).get(digest, digest)

@@ -13,13 +13,14 @@ from imgmigrate.state.entries import (
     Claims,
     Conflict,
     End,
+    Failed,
     Intent,
     Move,
     Protect,
     Remove,
     Unprotect,
 )
-from imgmigrate.state.record import ImageRecord, Run, State, Status
+from imgmigrate.state.record import Failure, ImageRecord, Run, State, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,8 @@ __all__ = ["KEPT_RUNS", "View"]
 
 # Enough for `state log` and to know any plan that is still worth applying.
 KEPT_RUNS = 50
+# Of one run, the latest: enough to see what goes wrong, and few enough for every snapshot.
+KEPT_FAILURES = 5
 
 
 @dataclass(slots=True)
@@ -46,11 +49,18 @@ class View:
     # Whose claims are open on an address, and the same without the runs' names.
     _open: dict[str, dict[str, Intent]] = field(default_factory=dict)
     _claims: dict[str, frozenset[Digest]] = field(default_factory=dict)
+    _stand_ins: dict[str, dict[Digest, Digest]] = field(default_factory=dict)
 
     def state(self) -> State:
-        """Show the view; `records` and `claims` of what was shown stay live."""
+        """Show the view; `records`, `claims` and `stand_ins` of what was shown stay live."""
         return State(
-            self.lineage, self.sequence, self.head, self.records, self._claims, tuple(self.runs)
+            self.lineage,
+            self.sequence,
+            self.head,
+            self.records,
+            self._claims,
+            tuple(self.runs),
+            self._stand_ins,
         )
 
     def apply(self, sequence: int, head: str, entry: Entry) -> None:
@@ -69,6 +79,8 @@ class View:
             case Conflict(run=run, address=address):
                 self._settle(address, run)
                 self._count(run, conflicts=1)
+            case Failed(run=run):
+                self._count(run, failure=Failure(address=entry.address, cause=entry.cause))
             case Remove(address=address):
                 self.records.pop(address, None)
                 self._settle(address)
@@ -127,7 +139,14 @@ class View:
             if run.run == entry.run:
                 self.runs[index] = run.model_copy(update={**ended, "counts": entry.counts})
 
-    def _count(self, name: str, at: str | None = None, done: int = 0, conflicts: int = 0) -> None:
+    def _count(
+        self,
+        name: str,
+        at: str | None = None,
+        done: int = 0,
+        conflicts: int = 0,
+        failure: Failure | None = None,
+    ) -> None:
         """Note the progress of the run that is going on; the lock allows only one."""
         run = self.runs[-1] if self.runs else None
         if run is None or run.run != name or run.ended_at is not None:
@@ -137,6 +156,9 @@ class View:
             "conflicts": run.conflicts + conflicts,
             "last_at": at or run.last_at,
         }
+        if failure is not None:
+            counted["failed"] = run.failed + 1
+            counted["failures"] = (*run.failures, failure)[-KEPT_FAILURES:]
         self.runs[-1] = run.model_copy(update=counted)
 
     def _move(self, address: str, to: Reference, sequence: int) -> None:
@@ -144,7 +166,11 @@ class View:
             return
         record = self.records.pop(address, None)
         if record is not None:
-            self.records[str(to)] = replace(record, address=to, sequence=sequence)
+            moved = replace(record, address=to, sequence=sequence)
+            if record.keeps_previous:  # of the repository that it is in, wherever that goes
+                origin = to.repository.at(record.source.digest)
+                moved = replace(moved, source=replace(record.source, reference=origin))
+            self.records[str(to)] = moved
         for run, intent in self._open.get(address, {}).items():
             self.claim(run, intent.model_copy(update={"address": str(to)}))
         self._settle(address)
@@ -161,8 +187,16 @@ class View:
 
     def _show_claims(self, address: str) -> None:
         claims = self._open[address]
-        if claims:
-            self._claims[address] = frozenset(intent.after for intent in claims.values())
-        else:
+        self._stand_ins.pop(address, None)
+        if not claims:
             del self._open[address]
             self._claims.pop(address, None)
+            return
+        self._claims[address] = frozenset(intent.after for intent in claims.values())
+        stand_ins = {
+            intent.after: intent.before
+            for intent in claims.values()
+            if intent.stands_in and intent.before is not None
+        }
+        if stand_ins:
+            self._stand_ins[address] = stand_ins

@@ -14,13 +14,14 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import redact
+from imgmigrate.errors import printable, redact
 from imgmigrate.state.compaction import compact
 from imgmigrate.state.entries import (
     Begin,
     Claims,
     Conflict,
     End,
+    Failed,
     Intent,
     Move,
     Protect,
@@ -48,6 +49,8 @@ logger = logging.getLogger(__name__)
 
 # A line of about 100 KB: long enough to be cheap, short enough for one write.
 CLAIMS_PER_LINE = 500
+# Characters of why a row failed: the whole of it is in the output of its run.
+LONGEST_CAUSE = 300
 # A journal beyond this, in bytes, is compacted before the next run; replay stays a second or two.
 LONGEST_JOURNAL = 64 * 1024 * 1024
 
@@ -118,6 +121,12 @@ class Writer:
         run = self._run.run if self._run else ""
         if self._view.has_claim(run, address):
             await self._append(Conflict(run=run, address=str(address)))
+
+    async def failed(self, address: Reference, cause: str) -> None:
+        """Note that this run could not do its row, for whoever asks how far it is."""
+        if self._run is not None:
+            cause = printable(redact(cause), LONGEST_CAUSE)
+            await self._append(Failed(run=self._run.run, address=str(address), cause=cause))
 
     async def remove(self, addresses: Sequence[Reference]) -> None:
         """Erase the records of addresses, and all claims on them; unknown ones are ignored."""
@@ -198,7 +207,12 @@ class Writer:
 
 def _batches(claims: Sequence[Claim]) -> Iterator[tuple[Intent, ...]]:
     intents = (
-        Intent(address=str(claim.address), after=claim.after, before=claim.before)
+        Intent(
+            address=str(claim.address),
+            after=claim.after,
+            before=claim.before,
+            stands_in=True if claim.stands_in else None,
+        )
         for claim in claims
     )
     while batch := tuple(islice(intents, CLAIMS_PER_LINE)):

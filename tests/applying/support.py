@@ -8,9 +8,10 @@ from imgmigrate.applying.engine import Engine
 from imgmigrate.events import NoSink, Receipt
 from imgmigrate.oci.reference import Digest, Reference, Repository
 from imgmigrate.plan import Action, Change
-from imgmigrate.state.record import ImageRecord, Source, State
+from imgmigrate.state.record import Source, State
 from imgmigrate.stores.cache import ManifestCache
 from tests.fakes.memory import MemoryStore, MemoryStores
+from tests.support.records import make_record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,16 +54,7 @@ def stores(**new: object) -> tuple[MemoryStores, MemoryStore, MemoryStore]:
 def recorded(repo: str, tag: str, digest: Digest) -> State:
     """Make a state with one live record at the new registry."""
     address = Reference(Repository(NEW, repo), tag)
-    record = ImageRecord(
-        address=address,
-        source=Source(reference=Reference(Repository(OLD, repo), tag), digest=digest),
-        digest=digest,
-        media_type="application/vnd.oci.image.manifest.v1+json",
-        at="2026-01-01T00:00:00Z",
-        sequence=1,
-        run="r",
-        plan_id="p",
-    )
+    record = make_record(address, Reference(Repository(OLD, repo), tag), digest, sequence=1)
     return State(lineage="l", sequence=1, records={str(address): record})
 
 

@@ -333,6 +333,39 @@ async def test_record_that_cannot_be_written_names_a_recovery_file(
     assert len(world.state.records) == 2
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_a_conflict_that_cannot_be_noted_is_not_called_written(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_first: bool
+) -> None:
+    """Nothing has to be recovered; the code says whether the run had written before."""
+    for number in range(2):
+        world.seed(f"t{number}")
+    plan = await world.plan()
+    theirs = "t0" if is_first else "t1"
+    world.new.seed("team/api", theirs, *image(b"theirs"))
+
+    async def full(self: Writer, *_: object) -> None:
+        raise StateError("state journal.jsonl: no space left on device")
+
+    monkeypatch.setattr(Writer, "conflict", full)
+    with pytest.raises(StateError) as caught:
+        await world.apply(plan, parallelism=1)
+    assert caught.value.exit_code == (1 if is_first else 8)
+    assert "was written" not in str(caught.value).replace("what was written before", "")
+    assert not list(world.folder.glob("imgmigrate-recovery-*"))
+
+
+async def test_a_source_that_lacks_a_blob_says_what_to_do(world: World) -> None:
+    """The error names side and blob, and the hint the way out."""
+    world.seed("1.0")
+    blob = next(iter(world.old.blobs))
+    del world.old.blobs[blob]
+    (receipt,) = (await world.apply(await world.plan())).unfinished
+    assert receipt.error is not None
+    assert str(receipt.error).startswith(f"source {OLD}/team/api@{blob[1]}: not found (404)")
+    assert receipt.error.hint == "the source image lacks it; push it there again"
+
+
 async def test_stale_state_is_never_a_reason_to_overwrite(world: World) -> None:
     """An empty state and a differing destination conflict; nothing is overwritten."""
     world.seed("1.0")

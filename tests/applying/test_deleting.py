@@ -11,6 +11,7 @@ from imgmigrate.errors import AccessDenied, Rejected, TransientError
 from imgmigrate.events import Outcome
 from imgmigrate.oci.reference import Reference
 from imgmigrate.plan import Action
+from imgmigrate.render.text import plan_text
 from imgmigrate.state.record import Status
 from imgmigrate.stores.base import NoDeletes
 from tests.fakes.memory import image
@@ -226,19 +227,26 @@ async def test_a_crash_around_the_placeholder_resumes(world: World, verb: str) -
     assert (REPO, digest) in world.new.manifests
 
 
-async def test_another_plan_takes_a_left_placeholder_for_ours(world: World) -> None:
-    """After a crash a new plan deletes the placeholder, or puts a wanted image in its place."""
+async def cut_off(world: World) -> tuple[Digest, Digest]:
+    """A delete that a crash cut off: what the tag shows now, and what it showed before."""
     plan, digest = await planned(world, "1")
-    stand_in = placeholder(plan.plan_id, Reference.parse(f"{API}:1"))
+    stand_in = placeholder(plan.plan_id, Reference.parse(f"{API}:1")).digest
 
     def cut(*_: str) -> None:
-        if world.new.tags[REPO, "1"] == stand_in.digest:
+        if world.new.tags[REPO, "1"] == stand_in:
             raise Crash
 
     world.new.hooks["delete"] = cut
     with pytest.raises((Crash, BaseExceptionGroup)):
         await world.apply(plan)
     world.new.hooks.clear()
+    assert world.new.tags[REPO, "1"] == stand_in
+    return stand_in, digest
+
+
+async def test_another_plan_takes_a_left_placeholder_for_ours(world: World) -> None:
+    """After a crash a new plan deletes the placeholder, or puts a wanted image in its place."""
+    _, digest = await cut_off(world)
     again = await world.plan(allow_delete=True)
     assert rows(again) == {f"{API}:1": ("delete", "deselected")}
     world.rules = f"- {{source: {OLD}/team/api, destination: {NEW}/team/api}}"
@@ -246,6 +254,82 @@ async def test_another_plan_takes_a_left_placeholder_for_ours(world: World) -> N
     assert rows(wanted) == {f"{API}:1": ("update", "source_moved")}
     assert (await world.apply(wanted)).counts == {Outcome.APPLIED: 1}
     assert world.new.tags[REPO, "1"] == digest
+
+
+async def test_a_plan_that_lets_go_tells_of_a_left_placeholder(world: World) -> None:
+    """Without --allow-delete the tag would keep it, which nobody could guess."""
+    await cut_off(world)
+    plan = await world.plan()
+    assert rows(plan) == {f"{API}:1": ("forget", "deselected")}
+    detail = plan.changes[0].detail
+    assert detail is not None
+    assert detail in " ".join(plan_text(plan).split())
+    assert "--allow-delete" in detail
+    assert (await world.plan(allow_delete=True)).changes[0].detail is None
+
+
+async def test_a_left_placeholder_is_never_a_former_image(world: World) -> None:
+    """Updated after a crash, the tag's former image is the one that was to be deleted."""
+    _, digest = await cut_off(world)
+    world.rules = f"- {{source: {OLD}/team/api, destination: {NEW}/team/api}}"
+    world.seed("1", b"newer")
+    await world.migrate()
+    record = world.state.records[f"{API}:1"]
+    assert record.previous == digest
+    assert world.state.stand_ins == {}
+    await world.apply(await world.rollback(record.run))
+    assert world.new.tags[REPO, "1"] == digest
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["one crash", "two crashes"])
+async def test_a_left_placeholder_is_never_kept(world: World, twice: bool) -> None:
+    """`keep_previous` keeps the image that it stands in for, after any number of crashes."""
+    _, digest = await cut_off(world)
+    world.extra = 'keep_previous: "{tag}-before"\n'
+    if twice:
+        plan = await world.plan(allow_delete=True)
+
+        def cut(_: str, ref: str) -> None:
+            if world.new.tags[REPO, "1"] == ref:
+                raise Crash
+
+        world.new.hooks["delete"] = cut
+        with pytest.raises((Crash, BaseExceptionGroup)):
+            await world.apply(plan)
+        world.new.hooks.clear()
+    plan = await world.plan(allow_delete=True)
+    assert (await world.apply(plan)).counts[Outcome.APPLIED] == len(plan.changes)
+    assert world.new.tags == {(REPO, tag): digest for tag in ("keep", "1-before")}
+
+
+async def test_nothing_is_kept_where_the_same_image_comes_back(world: World) -> None:
+    """An image that replaces its own placeholder replaces nothing."""
+    await cut_off(world)
+    world.extra = 'keep_previous: "{tag}-before"\n'
+    world.rules = f"- {{source: {OLD}/team/api, destination: {NEW}/team/api}}"
+    assert rows(await world.plan()) == {f"{API}:1": ("update", "source_moved")}
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["there", "collected"])
+async def test_a_refused_delete_of_a_left_placeholder_brings_the_image_back(
+    world: World, is_there: bool
+) -> None:
+    """What another plan's crash left is not put back, unless the image itself is gone."""
+    stand_in, digest = await cut_off(world)
+    del world.new.tags[REPO, "keep"]
+    world.rules = f"- {{source: {OLD}/team/web, destination: {NEW}/team/web, tags: [x]}}"
+    world.seed("x", repo="team/web")
+    plan = await world.plan(allow_delete=True, target=(f"{API}:1",))
+    if not is_there:
+        del world.new.manifests[REPO, digest]
+
+    def refuse(_: str, ref: str) -> None:
+        if world.new.tags[REPO, "1"] not in (digest, stand_in):
+            raise AccessDenied(f"{API}:1", "denied (403)", status=403)
+
+    world.new.hooks["delete"] = refuse
+    assert (await world.apply(plan)).counts == {Outcome.FAILED: 1}
+    assert world.new.tags[REPO, "1"] == (digest if is_there else stand_in)
 
 
 async def test_deletes_come_last(world: World) -> None:

@@ -1,4 +1,4 @@
-"""The engine: order, isolation, preconditions, one travel per blob, cancellation."""
+"""The engine: order, isolation, one travel per blob, cancellation."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ import pytest
 from imgmigrate.errors import AccessDenied, IntegrityError, StoreError
 from imgmigrate.events import BlobFinished, Outcome
 from imgmigrate.oci.manifest import Manifest
-from imgmigrate.oci.reference import Digest, Reference, Repository
-from imgmigrate.plan import Action, Change
-from imgmigrate.state.record import Source
-from imgmigrate.stores.cache import ManifestCache
-from tests.applying.support import NEW, OLD, copy, make_engine, recorded, run, stores
+from imgmigrate.oci.reference import Digest
+from tests.applying.support import NEW, copy, make_engine, run, stores
 from tests.fakes.memory import broken, fail_times, image, index
 from tests.support.world import Recorder
 
@@ -241,65 +238,6 @@ async def test_destination_that_lies_about_a_child_is_healed_once(tmp_path: Path
     assert new.blobs["r", Digest.of(BASE)] == BASE
 
 
-@pytest.mark.parametrize(
-    ("planned", "shows", "outcome"),
-    [("nothing", "after", Outcome.ALREADY), ("nothing", "alien", Outcome.CONFLICT),
-     ("old", "alien", Outcome.CONFLICT), ("old", "nothing", Outcome.CONFLICT),
-     ("old", "after", Outcome.ALREADY), ("old", "old", Outcome.APPLIED)],
-)  # fmt: skip
-async def test_destination_is_judged_before_anything_moves(
-    tmp_path: Path, planned: str, shows: str, outcome: Outcome
-) -> None:
-    """As planned is go, as wanted is done, anything else is a conflict without a byte sent."""
-    found, old, new = stores()
-    manifest, blobs = image(BASE)
-    digest = old.seed("r", "t", manifest, blobs)
-    images = {"old": image(APP), "alien": image(EXTRA), "after": (manifest, blobs)}
-    if shows in images:
-        new.seed("r", "t", *images[shows])
-    before = images[planned][0].digest if planned in images else None
-    receipts = await run(found, tmp_path, copy("r", "t", digest, before=before))
-    assert receipts[f"{NEW}/r:t"].outcome is outcome
-    if outcome is not Outcome.APPLIED:
-        assert new.calls["put_manifest"] == new.calls["start_upload"] == 0
-
-
-async def test_destination_is_read_again_just_before_the_tag(tmp_path: Path) -> None:
-    """A tag that somebody writes while the blobs travel is not overwritten."""
-    found, old, new = stores()
-    manifest, blobs = image(BASE)
-    digest = old.seed("r", "t", manifest, blobs)
-    alien, alien_blobs = image(EXTRA)
-    new.hooks["commit"] = lambda repo, what: new.seed("r", "t", alien, alien_blobs)
-    receipts = await run(found, tmp_path, copy("r", "t", digest))
-    assert receipts[f"{NEW}/r:t"].outcome is Outcome.CONFLICT
-    assert new.tags["r", "t"] == alien.digest
-
-
-async def test_adopt_moves_nothing_and_checks_again(tmp_path: Path) -> None:
-    """An adoption records what is there if it still is, and is a conflict if not."""
-    found, _, new = stores()
-    manifest, blobs = image(BASE)
-    digest = new.seed("r", "t", manifest, blobs)
-
-    def adopt(after: Digest) -> Change:
-        source = Source(reference=Reference(Repository(OLD, "r"), "t"), digest=after)
-        return Change(
-            address=Reference(Repository(NEW, "r"), "t"),
-            action=Action.ADOPT,
-            reason="already_there",
-            source=source,
-            before=after,
-            after=after,
-        )
-
-    same = await run(found, tmp_path, adopt(digest))
-    moved = await run(found, tmp_path, adopt(Digest.of(b"other")))
-    assert same[f"{NEW}/r:t"].outcome is Outcome.APPLIED
-    assert moved[f"{NEW}/r:t"].outcome is Outcome.CONFLICT
-    assert set(new.calls) == {"head"}
-
-
 async def test_manifest_with_other_bytes_than_its_digest_fails(tmp_path: Path) -> None:
     """An index that gives its child a wrong size is refused before the child is written."""
     found, old, new = stores()
@@ -412,96 +350,3 @@ async def test_cancelled_image_leaves_its_neighbours_blob_in_the_air(tmp_path: P
     )
     assert receipts[f"{NEW}/b:t"].outcome is Outcome.APPLIED
     assert new.calls["start_upload"] <= 4
-
-
-async def test_replace_walks_children_again(tmp_path: Path) -> None:
-    """A replace trusts no child, looks for every blob, and writes all manifests again."""
-    found, old, new = stores()
-    child, blobs = image(BASE)
-    top = index(child)
-    digest = old.seed("r", "t", top, blobs, child)
-    new.seed("r", "t", top, blobs, child)
-    del new.blobs["r", Digest.of(BASE)]
-    receipts = await run(found, tmp_path, copy("r", "t", digest, before=digest))
-    assert receipts[f"{NEW}/r:t"].outcome is Outcome.APPLIED
-    assert receipts[f"{NEW}/r:t"].moved == len(BASE)
-    assert new.blobs["r", Digest.of(BASE)] == BASE
-    assert new.calls["put_manifest"] == 2
-
-
-async def test_new_repository_is_asked_once_and_no_blob_is_looked_for(tmp_path: Path) -> None:
-    """One listing that says "nothing here" spares a HEAD for every blob."""
-    found, old, new = stores()
-    changes = []
-    for number in range(5):
-        manifest, blobs = image(BASE, f"own {number}".encode())
-        changes.append(
-            copy("r", f"t{number}", old.seed("r", f"t{number}", manifest, blobs), size=9)
-        )
-    receipts = await run(found, tmp_path, *changes)
-    assert {receipt.outcome for receipt in receipts.values()} == {Outcome.APPLIED}
-    assert new.calls["list_tags"] == 1
-    assert new.calls["blob_exists"] == 0
-    assert new.calls["head"] == 5
-
-
-async def test_repository_with_images_is_asked_for_each_blob(tmp_path: Path) -> None:
-    """Where something is and the state knows nothing, blobs that are there are not sent."""
-    found, old, new = stores()
-    manifest, blobs = image(BASE, APP)
-    digest = old.seed("r", "t", manifest, blobs)
-    there, there_blobs = image(BASE)
-    new.seed("r", "other", there, there_blobs)
-    receipts = await run(found, tmp_path, copy("r", "t", digest))
-    assert receipts[f"{NEW}/r:t"].moved == len(APP)
-    assert new.calls["blob_exists"] == 3
-
-
-async def test_recorded_images_vouch_for_their_blobs(tmp_path: Path) -> None:
-    """A blob of a recorded image, whose manifest is cached, is neither asked for nor sent."""
-    found, old, new = stores()
-    first, first_blobs = image(BASE)
-    second, second_blobs = image(BASE, APP)
-    new.seed("r", "one", first, first_blobs)
-    digest = old.seed("r", "two", second, second_blobs)
-    ManifestCache(tmp_path / "cache").put(first)
-    engine = make_engine(found, tmp_path, state=recorded("r", "one", first.digest))
-    async with engine.run([copy("r", "two", digest, size=9)]) as stream:
-        (receipt,) = [each async for each in stream]
-    assert (receipt.outcome, receipt.moved) == (Outcome.APPLIED, len(APP))
-    assert new.calls["blob_exists"] == 1
-    assert new.calls["list_tags"] == 0
-
-
-async def test_blob_that_the_state_believed_in_is_sent_when_it_is_gone(tmp_path: Path) -> None:
-    """A belief that the destination refutes costs one refused manifest, never the image."""
-    found, old, new = stores()
-    first, _ = image(BASE)
-    second, second_blobs = image(BASE, APP)
-    digest = old.seed("r", "two", second, second_blobs)
-    ManifestCache(tmp_path / "cache").put(first)
-    engine = make_engine(found, tmp_path, state=recorded("r", "one", first.digest))
-    async with engine.run([copy("r", "two", digest)]) as stream:
-        (receipt,) = [each async for each in stream]
-    assert receipt.outcome is Outcome.APPLIED
-    assert new.blobs["r", Digest.of(BASE)] == BASE
-
-
-@pytest.mark.parametrize("needs_manifest", [False, True])
-async def test_blob_of_an_earlier_run_is_mounted_from_where_it_is_recorded(
-    tmp_path: Path, needs_manifest: bool
-) -> None:
-    """A new repository takes a base that another one of the store got in an earlier run."""
-    found, old, new = stores()
-    new.mounts_need_manifest = needs_manifest
-    first, first_blobs = image(BASE)
-    second, second_blobs = image(BASE, APP)
-    new.seed("r", "one", first, first_blobs)
-    digest = old.seed("other", "two", second, second_blobs)
-    ManifestCache(tmp_path / "cache").put(first)
-    engine = make_engine(found, tmp_path, state=recorded("r", "one", first.digest))
-    async with engine.run([copy("other", "two", digest)]) as stream:
-        (receipt,) = [each async for each in stream]
-    assert (receipt.outcome, receipt.moved) == (Outcome.APPLIED, len(APP))
-    assert ("mount", "other", Digest.of(BASE)) in new.log
-    assert ("start_upload", "other", Digest.of(BASE)) not in new.log

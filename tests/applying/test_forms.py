@@ -10,11 +10,10 @@ import pytest
 from imgmigrate.applying.blobs import BlobBoard
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.events import BlobFinished, Retrying
-from imgmigrate.oci.manifest import Descriptor
-from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.place import Place
 from imgmigrate.stores.registry.client import RegistryStore
 from imgmigrate.stores.registry.http.session import Http
+from tests.support.blobs import described
 from tests.support.images import image, layer
 from tests.support.world import Recorder
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from tests.fakes.registry import FakeRegistry
 
 LAYERS = [layer(f"form {number}", 300_000) for number in range(4)]
-BLOBS = [Descriptor("application/octet-stream", Digest.of(data), len(data)) for data in LAYERS]
+BLOBS = [described(data) for data in LAYERS]
 
 
 class Route:

@@ -42,6 +42,45 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return make_world(tmp_path, monkeypatch)
 
 
+async def test_failures_are_in_the_journal_before_the_run_ends(world: World) -> None:
+    """Who asks from elsewhere sees them, with the side; the run itself ends as it would."""
+    seed(world, 2)
+    world.new.hooks["put_manifest"] = lambda *_: refuse("t00")
+    plan = await world.plan()
+    seen = []
+
+    async def look(self: Writer, counts: object) -> None:
+        seen.append(world.state.runs[-1])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Writer, "end", look)
+        await world.apply(plan)
+    (run,) = seen
+    assert (run.rows, run.done, run.failed, run.left) == (2, 0, 2, 0)
+    assert {each.address for each in run.failures} == {f"{API}:t00", f"{API}:t01"}
+    assert run.failures[0].cause == "destination t00: denied"
+
+
+async def test_a_failure_that_cannot_be_journaled_is_a_failure_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was written for it, so nothing is lost with its line."""
+    seed(world, 1)
+    world.new.hooks["put_manifest"] = lambda *_: refuse("t00")
+
+    async def full(*_: object) -> None:
+        message = "no space left"
+        raise StateError(message)
+
+    monkeypatch.setattr(Writer, "failed", full)
+    assert (await world.apply(await world.plan())).counts == {Outcome.FAILED: 1}
+
+
+def refuse(subject: str) -> None:
+    """A destination that takes no manifest."""
+    raise Rejected(subject, "denied", status=400)
+
+
 def seed(world: World, count: int) -> None:
     """Put so many images into the old registry, none of which shares a blob."""
     for number in range(count):

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -55,7 +55,8 @@ def test_a_saved_plan_is_applied_without_asking(cli: Cli, engine: Engine) -> Non
     assert not engine.planned
     assert config.state == cli.folder / "s"
     assert (options.parallelism, options.strict, options.lock_timeout) == (5, True, 120)
-    assert options.command == "imgmigrate apply --state s plan.out"
+    repeated = "--parallelism 5 --strict"
+    assert options.command == f"imgmigrate apply --state s plan.out {repeated}"
     assert cli.out.splitlines() == [
         "Plan: 1 to copy. 2.00 KiB to transfer.",
         "Apply complete: 1 done; 4.00 KiB moved in 2.0 s, 2.00 KiB/s.",
@@ -107,7 +108,37 @@ def test_a_plan_other_than_the_reviewed_one_is_refused(cli: Cli, engine: Engine)
     assert not engine.applied
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     assert cli("apply", "plan.out", "--expect-sha256", found) == 0
-    assert engine.applied
+    ((_, _, options),) = engine.applied
+    # Who goes on checks the same.
+    assert options.command == f"imgmigrate apply plan.out --expect-sha256 {found}"
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "command"),
+    [
+        ({}, COPY, "plan --out plan.out"),
+        ({"refresh_only": True}, FORGET, "plan --refresh-only --out plan.out"),
+        ({"undoes": "run-1"}, COPY, "rollback run-1 --out back.out"),
+        (
+            {},
+            samples.change("harbor.new/a:9", "blocked", "max_delete"),
+            "plan --allow-delete --max-delete 1 --out plan.out",
+        ),
+    ],
+    ids=["plan", "refresh", "rollback", "deletes over the limit"],
+)
+def test_who_has_to_plan_again_is_told_the_same_kind_of_plan(
+    cli: Cli, engine: Engine, header: dict[str, Any], row: Change, command: str
+) -> None:
+    """A rollback is planned again as one, and deletes that were too many are allowed."""
+    plan = samples.plan(CONFLICT, COPY, *({row} - {COPY}), **header)
+    save(cli, plan)
+    refused = Receipt(CONFLICT.address, Outcome.CONFLICT, error=AccessDenied("c", "moved"))
+    engine.result = success(plan, refused)
+    cli("apply", "plan.out")
+    assert cli.out.splitlines()[-1] == f"  imgmigrate {command}"
+    ((_, _, options),) = engine.applied
+    assert options.replan == f"imgmigrate {command}"
 
 
 @pytest.mark.parametrize("content", [b"", b"{}\n{}\n", b"\x00\xff"])

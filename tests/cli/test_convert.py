@@ -64,6 +64,22 @@ def test_a_config_on_stdout_names_its_variables(cli: Cli, files: Path) -> None:
     assert sorted(files.iterdir()) == before
 
 
+@pytest.mark.parametrize("out", [(), ("--out", "new.yaml")], ids=["stdout", "file"])
+def test_passwords_go_where_they_are_wanted(cli: Cli, files: Path, out: tuple[str, ...]) -> None:
+    """--env-file is private, said, and never overwritten; the config may be on stdout."""
+    arguments = ("convert", "image-syncer", "config.json", *OPTIONS, "--env-file", "secret.env")
+    assert cli(*arguments, *out) == 0
+    secret = files / "secret.env"
+    assert "X_IO_PASSWORD=s3cret-pass\n" in secret.read_text()
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert "set -a; . ./secret.env; set +a" in cli.err
+    assert "s3cret" not in cli.out + cli.err
+    assert not (files / "new.env").exists()
+    (files / "new.yaml").unlink(missing_ok=True)
+    assert cli(*arguments, *out) == 64
+    assert "secret.env exists already" in cli.err
+
+
 @pytest.mark.parametrize("name", ["new.yaml", "new.env"])
 def test_no_file_is_overwritten(cli: Cli, files: Path, name: str) -> None:
     """Neither the config nor the passwords; then nothing is written at all."""

@@ -217,3 +217,12 @@ def test_a_locked_plan_without_pins_is_refused(cli: Cli, engine: Engine) -> None
     assert f"{LOCK}: there is no such file" in cli.err
     assert "imgmigrate pin" in cli.err
     assert not engine.planned
+
+
+def test_where_nothing_could_be_read_no_file_is_written(cli: Cli, sources: Sources) -> None:
+    """A first file without a single pin would only hide that the sources were not read."""
+    sources.digest, sources.problems = None, unreadable()
+    assert cli("pin") == 3
+    assert not (cli.folder / LOCK).exists()
+    assert f"{LOCK} was not written: nothing could be read to pin." in cli.out
+    assert "--locked" not in cli.out

@@ -84,7 +84,7 @@ def test_stopped_run_says_why_and_how_to_go_on(cli: Cli, hub: FakeRegistry) -> N
     assert any(line.startswith("Apply incomplete: 2 done, 13 not reached") for line in lines)
     assert lines[-2:] == [
         "To go on where this ended:",
-        "  imgmigrate apply plan.out --on-rate-limit stop",
+        "  imgmigrate apply plan.out --parallelism 1 --on-rate-limit stop",
     ]
     assert len(cli.err.splitlines()) <= 4  # rows that were not reached are no lines
     assert cli(*apply) == 0

@@ -84,6 +84,32 @@ async def test_a_run_is_seen_from_another_terminal(cli: Cli, monkeypatch: Any) -
     assert max(len(line) for line in out.splitlines()) <= 80
 
 
+@pytest.mark.parametrize("is_over", [False, True], ids=["running", "ended"])
+async def test_what_failed_is_told_while_the_run_goes_on(cli: Cli, is_over: bool) -> None:
+    """Which rows, and why, without waiting for the end; secrets and controls are not repeated."""
+    async with a_run(cli, rows=9) as writer:
+        for number in range(6):
+            address = samples.record(f"harbor.new/a:f{number}").address
+            cause = f"destination {address}: denied (403)\x1b[2J at https://u:secret@harbor.new/"
+            await writer.failed(address, cause)
+        if is_over:
+            await writer.end({"applied": 2, "failed": 6})
+        out = await beside(cli, "status")
+        stream = await beside(cli, "status", "--json")
+    assert "failed (6), the last 5:" in out
+    assert "! destination harbor.new/a:f5: denied (403)" in out
+    assert "a:f0" not in out
+    assert "secret" not in out + stream
+    assert "\x1b" not in out
+    assert max(len(line) for line in out.splitlines()) <= 80
+    status = line_of(stream, "status")
+    run = status["last" if is_over else "running"]
+    assert (run["failed"], run["left"], len(run["failures"])) == (6, 1, 5)
+    assert run["failures"][-1]["address"] == "harbor.new/a:f5"
+    if not is_over:
+        assert "2 of 9 images done (22 %), 6 failed, 1 left" in out
+
+
 async def test_a_lock_without_a_run_is_told(cli: Cli) -> None:
     """A holder that has begun no run is named, and an older open run is not taken for its."""
     async with a_run(cli):

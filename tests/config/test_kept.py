@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.kept import parse_kept_name
+from imgmigrate.config.kept import KEEP_NOTHING, parse_kept_name
 from imgmigrate.config.load import load_config
 from imgmigrate.errors import ConfigError
 from imgmigrate.oci.reference import Digest
@@ -62,3 +62,19 @@ def test_without_it_nothing_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "prod.yaml"
     path.write_text("version: 1\nimages: [{source: a.io/b, destination: c.io/b}]\n")
     assert load_config(path, environ={}).guards.keep_previous is None
+
+
+def test_a_rule_has_its_own(tmp_path: Path) -> None:
+    """A rule may name what its images are kept as, or that they are not; errors have its place."""
+    path = tmp_path / "prod.yaml"
+    rule = "source: a.example/a, destination: b.example/a, keep_previous:"
+    path.write_text(f"version: 1\nimages:\n- {{{rule} '{{tag}}-old'}}\n")
+    (found,) = load_config(path, environ={}).rules
+    assert found.keep_previous == parse_kept_name("{tag}-old")
+    path.write_text(f"version: 1\nimages:\n- {{{rule} none}}\n")
+    (found,) = load_config(path, environ={}).rules
+    assert found.keep_previous == KEEP_NOTHING
+    path.write_text(f"version: 1\nimages:\n- {{{rule} old}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, environ={})
+    assert "prod.yaml:3: images[0].keep_previous: 'old' has no {tag}" in str(caught.value)

@@ -101,7 +101,7 @@ def test_a_tag_is_named_if_nothing_else_can_drop_it(
         ("{newest: 1.5}", "images[0].tags.newest: must be a whole number"),
         ("{newest: many}", "images[0].tags.newest: must be a whole number"),
         ("{newest: [3]}", "images[0].tags.newest: must be a whole number"),
-        ("{min: 0}", "images[0].tags.min: must be a whole number"),
+        ("{min: -1}", "images[0].tags.min: must be a whole number"),
         ("{by: name}", "images[0].tags: by says what newest counts by: add newest: N"),
         ("{newest: 1, by: date}", "images[0].tags.by: 'date' is none of"),
         ("{semver: newest}", "images[0].tags.semver: 'newest': 'newest' is not a version"),

@@ -65,8 +65,8 @@ BAD_CONFIGS: dict[str, tuple[str | bytes, list[str]]] = {
         [":3", "password", "OLD_PASSWORD", "not set", "${NAME:-default}"],
     ),
     "later key": (
-        "images:\n  - {source: a.example/x, destination: b.example/x, keep_previous: 2}\n",
-        [":3", "keep_previous", "not supported yet", "remove it"],
+        "images:\n  - {source: a.example/x, destination: b.example/x, protect: 2}\n",
+        [":3", "protect", "not supported yet", "remove it"],
     ),
     "unquoted": (
         "images:\n  - source: a.example/x\n    destination: b.example/x\n    tags: *-rc*\n",

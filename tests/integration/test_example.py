@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import docker_registry as real
-from tests.support import images
+from tests.support import images, registries
 from tests.support.cli import TIMEOUT, write_config
 
 if TYPE_CHECKING:
@@ -53,6 +53,20 @@ def test_the_example_migrates(tmp_path: Path, docker_registry: StartRegistry) ->
     told = run(tmp_path, "--apply", code=3).stdout
     assert f"conflict  {new.host}/app:2 - 0 bytes\n" in told
     assert "holds an image that imgmigrate did not write" in told
+
+
+def test_the_example_goes_back(tmp_path: Path, docker_registry: StartRegistry) -> None:
+    """What the last plan replaced is there again, by a plan that Python made and applied."""
+    old, new = docker_registry("old"), docker_registry("new")
+    rule = f"  - {{source: {old.host}/app, destination: {new.host}/app}}"
+    write_config(tmp_path, rule, old.host, new.host)
+    first, second = images.image("first"), images.image("second")
+    for image in (first, second):
+        registries.push(old.remote, "app", "1", image)
+        run(tmp_path, "--apply")
+    registries.assert_holds(new.remote, "app", "1", second)
+    assert f"applied   {new.host}/app:1 " in run(tmp_path, "--undo").stdout
+    registries.assert_holds(new.remote, "app", "1", first)
 
 
 def test_the_example_tells_what_is_wrong(tmp_path: Path) -> None:

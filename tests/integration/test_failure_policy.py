@@ -14,8 +14,8 @@ import pytest
 from imgmigrate import apply_plan, load_config, make_plan, read_plan
 from tests.fakes.registry import FakeRegistry, User
 from tests.support import images
-from tests.support.cli import command
 from tests.support.moves import STATE, WIDE, Move, assert_says, ended, half_done, reach
+from tests.support.terminal import on_terminal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -56,8 +56,8 @@ async def test_a_failure_too_many_ends_the_run(move: Move, options: str, said: s
     others = more(move, 5)
     plan = await move.plan()
     move.new.fail("PUT", "/manifests/", status=400)
-    typed = ["apply", plan.name, *options.split()]
-    ran = await move.run(*typed, "--parallelism", "1", code=3)
+    typed = ["apply", plan.name, *options.split(), "--parallelism", "1"]
+    ran = await move.run(*typed, code=3)
     assert ran.out.count(said) == 1
     assert_says(ran.out, "! not reached (5)", "1 failed, 5 not reached")
     assert ran.out.endswith(f"  imgmigrate {' '.join(typed)}\n")
@@ -167,26 +167,12 @@ async def test_who_waits_for_the_lock_goes_on_when_it_is_free(move: Move) -> Non
 @contextmanager
 def asked(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Start an apply on a terminal of its own and wait until it asks for `yes`."""
-    ours, theirs = os.openpty()
-    try:
-        with subprocess.Popen(
-            command("apply"),
-            cwd=folder,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env={**os.environ, **WIDE, "TERM": "dumb"},
-        ) as process:
-            os.close(theirs)
-            try:
-                shown = b""
-                while b"Only yes is accepted: " not in shown:
-                    shown += os.read(ours, 65536)
-                yield process, ours
-            finally:
-                process.kill()
-    finally:
-        os.close(ours)
+    environment = {**WIDE, "TERM": "dumb"}
+    with on_terminal(folder, "apply", environment=environment) as (process, terminal):
+        shown = b""
+        while b"Only yes is accepted: " not in shown:
+            shown += os.read(terminal, 65536)
+        yield process, terminal
 
 
 @by_signal

@@ -88,6 +88,9 @@ def test_a_pull_request_moves_pins_and_the_plan_follows(
     imgmigrate(tmp_path, "pin")
     imgmigrate(tmp_path, "apply", "--locked", "--auto-approve")
     registries.assert_holds(new.remote, "api", "2.0", moved["2.0"])
+    # What is there as pinned needs no source any more.
+    old.stop()
+    imgmigrate(tmp_path, "plan", "--locked", "--detailed-exitcode", code=0)
 
 
 def test_one_shot_needs_no_config_from_plan_to_state(

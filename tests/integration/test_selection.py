@@ -68,3 +68,25 @@ def test_too_few_tags_end_a_plan_and_a_pin_with_6(
     write_config(tmp_path, rule.format(registry.host, 2), registry.host)
     imgmigrate(tmp_path, "pin")
     imgmigrate(tmp_path, "plan", "--locked", "--detailed-exitcode", code=2)
+
+
+def test_a_rule_that_selects_nothing_is_an_error_until_it_says_min_0(
+    tmp_path: Path, docker_registry: StartRegistry
+) -> None:
+    """Plan and pin exit 3 and name line, cause and fix; with `min: 0` there is nothing to do."""
+    registry = docker_registry()
+    registries.push(registry.remote, "old/api", "v1", images.image())
+    rule = "  - {{source: {0}/old/api, destination: {0}/a, tags: {{include: ['x*']{1}}}}}"
+    write_config(tmp_path, rule.format(registry.host, ""), registry.host)
+    planned = imgmigrate(tmp_path, "plan", code=3)
+    pinned = imgmigrate(tmp_path, "pin", code=3)
+    for text in (planned.out, pinned.err):
+        told = " ".join(text.split())
+        assert f"source {registry.host}/old/api: no tag of 1 (v1) is selected by" in told
+        assert "(imgmigrate.yaml:5)" in told
+        assert "tags: {..., min: 0}" in told
+    assert max(map(len, planned.out.splitlines())) <= 80
+    write_config(tmp_path, rule.format(registry.host, ", min: 0"), registry.host)
+    for command in (["plan"], ["pin"], ["plan", "--locked"]):
+        ran = imgmigrate(tmp_path, *command)
+        assert "Warning" not in ran.err

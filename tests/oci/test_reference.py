@@ -67,12 +67,12 @@ def test_an_endpoint_has_one_printed_form(text: str, printed: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "not a repository name"),
+        ("", "names no repository"),
         ("https://quay.io/a/b", "is a URL"),
         ("docker://quay.io/a/b", "is a URL"),
         ("quay.io/Team/app", "lower case"),
         ("Nginx", "lower case"),
-        ("quay.io/", "not a repository name"),
+        ("quay.io/", "names no repository"),
         ("quay.io//a", "not a repository name"),
         ("quay.io/a/", "not a repository name"),
         ("quay.io/a..b", "not a repository name"),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.errors import GuardError, TransientError
-from imgmigrate.events import Warned
 from tests.planning.dated import dated, seed
 from tests.support.world import NEW, OLD, World, make_world, rows
 
@@ -149,13 +148,3 @@ async def test_a_tag_that_a_mapping_only_names_must_be_there(world: World) -> No
         f"{API}:v9": ("error", "source_missing"),
     }
     assert world.old.calls["list_tags"] == 0
-
-
-async def test_a_mapping_that_selects_nothing_warns(world: World) -> None:
-    """Nothing selected is no error without a min, but it is said."""
-    seed(world, latest=None)
-    select(world, "{semver: '>=1'}")
-    assert (await world.plan()).changes == ()
-    assert [each.code for each in world.sink.events if isinstance(each, Warned)] == [
-        "rule_matches_nothing"
-    ]

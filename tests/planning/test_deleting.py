@@ -8,12 +8,12 @@ import pytest
 
 from imgmigrate.config.shares import read_share
 from imgmigrate.errors import AccessDenied, NotFound, TransientError
-from imgmigrate.oci.manifest import OCI_MANIFEST
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.plan import Action, Change
 from imgmigrate.planning.deleting import decide_delete, limit_deletes
-from imgmigrate.state.record import ImageRecord, Source, State, Status
+from imgmigrate.state.record import Source, State
 from tests.fakes.memory import image
+from tests.support.records import make_record
 from tests.support.world import NEW, OLD, World, make_world, rows
 
 if TYPE_CHECKING:
@@ -31,18 +31,7 @@ OTHER_RULE = f"- {{source: {OLD}/team/web, destination: {NEW}/team/web}}"
 
 
 def state(*, protected: bool = False) -> State:
-    record = ImageRecord(
-        address=ADDRESS,
-        source=Source(reference=SOURCE, digest=OURS),
-        digest=OURS,
-        media_type=OCI_MANIFEST,
-        at="2026-01-01T00:00:00Z",
-        sequence=7,
-        run="r",
-        plan_id="p",
-        status=Status.LIVE,
-        protected=protected,
-    )
+    record = make_record(ADDRESS, SOURCE, OURS, protected=protected)
     claims = {str(ADDRESS): frozenset({CLAIMED})}
     return State(lineage="l", sequence=7, records={str(ADDRESS): record}, claims=claims)
 
@@ -159,9 +148,11 @@ async def test_an_empty_source_proves_nothing(world: World) -> None:
     manifest, _ = image(b"untagged")
     world.old.manifests["team/api", manifest.digest] = manifest
     plan = await world.plan(allow_delete=True)
-    assert {change.action for change in plan.changes} == {Action.KEEP}
+    error, *kept = plan.changes
+    assert (error.address, error.reason) == (Reference.parse(f"{NEW}/team/api"), "unreadable")
+    assert {change.action for change in kept} == {Action.KEEP}
     detail = f"not deleted: source {OLD}/team/api lists no tags at all"
-    assert {change.detail for change in plan.changes} == {detail}
+    assert {change.detail for change in kept} == {detail}
 
 
 async def test_a_source_that_contradicts_itself_proves_nothing(world: World) -> None:

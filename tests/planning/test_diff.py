@@ -9,7 +9,8 @@ from imgmigrate.oci.manifest import OCI_MANIFEST, Descriptor
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.plan import Action
 from imgmigrate.planning.diff import Exceptions, Wish, decide, decide_unwanted
-from imgmigrate.state.record import ImageRecord, Source, State, Status
+from imgmigrate.state.record import ImageRecord, State, Status
+from tests.support.records import make_record
 
 S, OLD, ALIEN = (Digest.of(text) for text in (b"s", b"old", b"alien"))
 ADDRESS = Reference.parse("new.example/team/api:1")
@@ -17,17 +18,7 @@ SOURCE = Reference.parse("old.example/team/api:1")
 
 
 def record(digest: Digest, status: Status = Status.LIVE) -> ImageRecord:
-    return ImageRecord(
-        address=ADDRESS,
-        source=Source(reference=SOURCE, digest=digest),
-        digest=digest,
-        media_type=OCI_MANIFEST,
-        at="2026-01-01T00:00:00Z",
-        sequence=7,
-        run="r",
-        plan_id="p",
-        status=status,
-    )
+    return make_record(ADDRESS, SOURCE, digest, status=status)
 
 
 def state(*records: ImageRecord, claims: frozenset[Digest] = frozenset()) -> State:

@@ -137,6 +137,22 @@ async def test_a_glob_is_explained_for_each_repository(world: World) -> None:
         await explain(world, "2")
 
 
+async def test_a_repository_that_is_left_out_is_explained(world: World) -> None:
+    """An address that a rule would write, did it not exclude the source, names the pattern."""
+    world.rules = (
+        f"- {{source: '{OLD}/team/*', destination: '{NEW}/{{name}}',"
+        f" exclude_repositories: ['{OLD}/x/*', '{OLD}/team/w*']}}"
+    )
+    top, blobs = dated(None)
+    world.old.seed("team/web", "2.0", top, blobs)
+    with pytest.raises(UsageError) as caught:
+        await explain(world, f"{NEW}/web:2.0")
+    said = f"rule 1 leaves out {OLD}/team/web, by exclude_repositories: {OLD}/team/w*"
+    assert said in caught.value.message
+    with pytest.raises(UsageError, match="no rule writes to"):
+        await explain(world, f"{NEW}/other:2.0")
+
+
 async def test_too_few_tags_are_explained_and_not_refused(world: World) -> None:
     """Who asks why a guard refused gets an answer, not the guard again."""
     world.rules = RULES.replace("newest: 1", "newest: 1, min: 2", 1)

@@ -338,3 +338,39 @@ async def test_the_text_says_nothing_of_digests_that_stay(world: World) -> None:
     text = plan_text(await world.plan())
     assert "only the platforms linux/amd64" in text
     assert "signatures" not in text
+
+
+async def test_a_rolled_back_choice_is_recorded_as_what_it_is(world: World) -> None:
+    """Undone, the record tells of the former source and choice, and the next plan says which."""
+    put(world.old, "1", THREE)
+    await world.migrate()
+    one = world.new.tags["team/api", "1"]
+    choose(world, "linux/arm64")
+    plan = await world.plan()
+    assert rows(plan) == {f"{API}:1": ("update", "platforms_changed")}
+    await world.apply(plan)
+    other = world.new.tags["team/api", "1"]
+    back = await world.rollback(plan)
+    await world.apply(back)
+    assert world.new.tags["team/api", "1"] == one
+    record = world.state.records[f"{API}:1"]
+    assert (record.filter, record.source.digest) == (CHOICE, Digest(THREE.top))
+    assert rows(await world.plan()) == {f"{API}:1": ("update", "platforms_changed")}
+    # And there again: the rollback of the rollback knows as much.
+    await world.apply(await world.rollback(back))
+    assert world.new.tags["team/api", "1"] == other
+    assert rows(await world.plan()) == {}
+
+
+async def test_a_rollback_to_the_choice_in_the_config_leaves_nothing_to_plan(world: World) -> None:
+    """Where the rule asks for the former choice again, the record says that it is there."""
+    put(world.old, "1", THREE)
+    await world.migrate()
+    choose(world, "linux/arm64")
+    plan = await world.plan()
+    await world.apply(plan)
+    await world.apply(await world.rollback(plan))
+    choose(world, "linux/amd64")
+    plan = await world.plan()
+    assert rows(plan) == {}
+    assert plan.summary.unchanged == 1

@@ -242,3 +242,68 @@ async def test_a_kept_tag_stays_where_its_image_does_not_come_back(world: World)
         f"{API}:1": ("conflict", "changed_here"),
         f"{API}:1-before": ("keep", "stays"),
     }
+
+
+PLAIN = f"{{source: {OLD}/team/api, destination: {API}"
+
+
+@pytest.mark.parametrize(
+    ("whole", "rule", "kept"),
+    [
+        ("", ", keep_previous: '{tag}-was'", "1-was"),
+        (KEEP, ", keep_previous: '{tag}-was'", "1-was"),
+        (KEEP, ", keep_previous: none", None),
+        (KEEP, "", "1-before"),
+        ("keep_previous: none\n", "", None),
+        ("keep_previous: none\n", ", keep_previous: '{tag}-was'", "1-was"),
+    ],
+)
+async def test_a_rule_says_what_is_kept_of_its_images(
+    world: World, whole: str, rule: str, kept: str | None
+) -> None:
+    """Its own name goes before the whole config's, `none` keeps nothing; also on the way back."""
+    digest = await moved(world, whole)
+    world.rules = f"- {PLAIN}{rule}}}"
+    plan = await world.plan()
+    assert {row for row in rows(plan) if row != f"{API}:1"} == (
+        {f"{API}:{kept}"} if kept else set()
+    )
+    await world.apply(plan)
+    newer = tags(world)["1"]
+    assert tags(world).get(kept or "-") == (digest if kept else None)
+    back = await world.rollback(plan)
+    await world.apply(back)
+    numbered = {tag for tag, shown in tags(world).items() if shown == newer}
+    assert numbered == ({f"{kept}-2"} if kept else set())
+
+
+async def test_a_delete_is_kept_as_its_rule_says(world: World) -> None:
+    """A deselected tag is of the rule that goes there; without a rule the whole config speaks."""
+    world.extra = KEEP
+    for tag in "123":
+        world.seed(tag)
+    await world.migrate()
+    web = f"{{source: {OLD}/team/api, destination: {NEW}/team/web, tags: ['2']"
+    world.rules = (
+        f"- {web}, keep_previous: '{{tag}}-web'}}\n"
+        f"- {PLAIN}, tags: ['2'], keep_previous: '{{tag}}-two'}}\n"
+        f"- {PLAIN}, tags: ['3'], keep_previous: '{{tag}}-three'}}"
+    )
+    kept = {row for row in rows(await world.plan(allow_delete=True)) if "1-" in row}
+    assert kept == {f"{API}:1-two"}
+    world.rules = f"- {web}}}"
+    kept = {row for row in rows(await world.plan(allow_delete=True)) if "1-" in row}
+    assert kept == {f"{API}:1-before"}
+
+
+async def test_rules_with_globs_keep_too(world: World) -> None:
+    """What the glob says holds for each repository, in a plan and on the way back."""
+    await moved(world, "")
+    world.rules = (
+        f"- {{source: '{OLD}/team/*', destination: '{NEW}/{{repository}}', "
+        "keep_previous: '{tag}-was'}"
+    )
+    plan = await world.plan()
+    assert f"{API}:1-was" in rows(plan)
+    await world.apply(plan)
+    assert f"{API}:1-was-2" in rows(await world.rollback(plan))

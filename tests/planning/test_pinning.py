@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -260,6 +261,73 @@ async def test_a_pinned_image_that_is_gone_is_an_error_row(world: World) -> None
 
 async def test_a_choice_of_platforms_holds_for_pins(world: World) -> None:
     """A pin is the source's whole index; what the rule leaves of it is copied, once."""
+    both = seed_both(world)
+    pins = (await pinned(world)).pins
+    assert [each.digest for each in pins.values()] == [both.top]
+    plan = await plan_locked(world, pins)
+    assert plan.changes[0].after not in (None, both.top)
+    await world.apply(plan)
+    assert (await plan_locked(world, pins)).changes == ()
+    assert (await world.plan()).changes == ()
+
+
+@pytest.mark.parametrize("is_recorded", [True, False])
+async def test_a_pinned_image_that_is_there_needs_no_source(
+    world: World, is_recorded: bool
+) -> None:
+    """Where the destination holds the pinned digest, a source that is away is no error."""
+    world.seed("1")
+    pins = (await pinned(world)).pins
+    await world.apply(await plan_locked(world, pins))
+    if not is_recorded:
+        shutil.rmtree(world.config.state)
+    away(world)
+    expected = {} if is_recorded else {f"{API}:1": ("adopt", "already_there")}
+    assert rows(await plan_locked(world, pins)) == expected
+    assert not world.old.log
+
+
+async def test_a_pinned_image_of_some_platforms_needs_no_source_when_recorded(
+    world: World,
+) -> None:
+    """Only a record tells what an index was cut from; without one the source is asked."""
+    seed_both(world)
+    pins = (await pinned(world)).pins
+    await world.apply(await plan_locked(world, pins))
+    away(world)
+    assert (await plan_locked(world, pins)).changes == ()
+    assert not world.old.log
+    shutil.rmtree(world.config.state)
+    assert rows(await plan_locked(world, pins)) == {f"{API}:1": ("error", "unreadable")}
+
+
+async def test_a_pinned_image_that_is_not_there_needs_its_source(world: World) -> None:
+    """What must be copied is asked for, and so is what `--replace` writes again."""
+    world.seed("1")
+    world.seed("2")
+    pins = (await pinned(world)).pins
+    await world.apply(await plan_locked(world, pins))
+    del world.new.tags["team/api", "2"]
+    away(world)
+    assert rows(await plan_locked(world, pins)) == {f"{API}:2": ("error", "unreadable")}
+    assert rows(await plan_locked(world, pins, replace=(f"{API}:1",))) == {
+        f"{API}:1": ("error", "unreadable"),
+        f"{API}:2": ("error", "unreadable"),
+    }
+
+
+def away(world: World) -> None:
+    """Let the source fail from now on."""
+
+    def fail(repo: str, what: str) -> None:
+        raise TransientError(f"{OLD}/{repo}", "connection refused")
+
+    world.old.hooks |= dict.fromkeys(("head", "list_tags", "manifest"), fail)
+    world.old.log.clear()
+
+
+def seed_both(world: World) -> images.Image:
+    """Put an index of two platforms there, and a rule that wants one of them."""
     world.rules = f"- {{source: {OLD}/team/api, destination: {API}, platforms: [linux/amd64]}}"
     both = images.index(
         images.image("a", platform="linux/amd64"), images.image("b", platform="linux/arm64")
@@ -269,10 +337,4 @@ async def test_a_choice_of_platforms_holds_for_pins(world: World) -> None:
     }
     blobs = {Digest(digest): data for digest, data in both.blobs.items()}
     world.old.seed("team/api", "1", manifests[both.top], blobs, *manifests.values())
-    pins = (await pinned(world)).pins
-    assert [each.digest for each in pins.values()] == [both.top]
-    plan = await plan_locked(world, pins)
-    assert plan.changes[0].after not in (None, both.top)
-    await world.apply(plan)
-    assert (await plan_locked(world, pins)).changes == ()
-    assert (await world.plan()).changes == ()
+    return both

@@ -103,7 +103,7 @@ def test_pins_lie_beside_the_config_and_are_for_others_to_read(tmp_path: Path) -
         ("version: 1\npin: {}\n", 2, "is not a known key"),
         (text('"n.io/a:1": "o.io/a:1"'), 3, "not a digest"),
         (text('"n.io/a:1": "o.io/a:1@sha256:12"'), 3, "not a digest"),
-        (text(f'"n.io/a:1": "@{ONE}"'), 3, "not a repository name"),
+        (text(f'"n.io/a:1": "@{ONE}"'), 3, "names no repository"),
         (text(f'"n.io/a": "o.io/a:1@{ONE}"'), 3, "the address names no tag"),
         (text(f'"n.io/A:1": "o.io/a:1@{ONE}"'), 3, "lower case"),
         (text(f'"a:1": "o.io/a:1@{ONE}"'), 3, "is not how imgmigrate writes"),
@@ -216,3 +216,10 @@ def test_what_is_asked_for_without_a_pin_is_an_error(
         lock_config(made, pins, tmp_path / FILE)
     assert caught.value.line == line
     assert "imgmigrate pin" in str(caught.value)
+
+
+def test_a_rule_that_may_select_nothing_needs_no_pin(tmp_path: Path) -> None:
+    """Whoever writes `min: 0` also plans from a file without a pin for it."""
+    rule = "{source: old.example/a, destination: new.example/a, tags: {semver: '>=9', min: 0}}"
+    made = config(tmp_path, rule)
+    assert lock_config(made, {}, tmp_path / FILE).rules == ()

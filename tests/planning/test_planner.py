@@ -13,7 +13,6 @@ from imgmigrate.errors import (
     TransientError,
     UsageError,
 )
-from imgmigrate.events import Warned
 from imgmigrate.plan import Action
 from tests.fakes.memory import MemoryStore, image, index
 from tests.support.world import NEW, OLD, World, make_world, rows
@@ -262,6 +261,9 @@ async def test_replace_updates_unchanged_images(world: World) -> None:
     await world.migrate()
     plan = await world.plan(replace=(f"{API}:1.0",))
     assert rows(plan) == {f"{API}:1.0": ("update", "replace")}
+    # Only an apply, which looks for each blob, finds out what is missing.
+    assert plan.changes[0].transfer_bytes is None
+    assert plan.summary.unknown_sizes == 1
 
 
 async def test_sizes_count_a_shared_blob_once_per_destination_store(world: World) -> None:
@@ -294,16 +296,6 @@ async def test_update_says_what_changes_inside(world: World) -> None:
     (change,) = (await world.plan()).changes
     assert change.inside == ("1 of 3 blobs are new, 1 no longer used",)
     assert change.transfer_bytes == len(b"app two")
-
-
-async def test_rule_that_matches_nothing_warns(world: World) -> None:
-    """A pattern without a match is said aloud and is no error."""
-    world.seed("1.0")
-    world.rules = f"- {{source: {OLD}/team/api, destination: {NEW}/team/api, tags: ['v9*']}}"
-    plan = await world.plan()
-    assert plan.changes == ()
-    warned = [event for event in world.sink.events if isinstance(event, Warned)]
-    assert [event.code for event in warned] == ["rule_matches_nothing"]
 
 
 async def test_plan_is_sorted_and_reproducible(world: World) -> None:
@@ -368,3 +360,33 @@ async def test_recorded_image_from_another_source_is_read_without_refresh(world:
     world.seed("1.0", b"fork", repo="team/fork")
     world.rules = f"- {{source: {OLD}/team/fork, destination: {NEW}/team/api}}"
     assert rows(await world.plan(refresh=False)) == {f"{API}:1.0": ("update", "source_moved")}
+
+
+async def test_only_sources_of_targets_are_asked(world: World) -> None:
+    """What `--target` leaves out is neither listed nor looked at, and what is ours there stays."""
+    for repo in ("a", "b"):
+        world.seed("1", repo=repo)
+    world.rules = "\n".join(
+        f"- {{source: '{OLD}/{repo}', destination: {NEW}/{repo}}}" for repo in ("a", "b")
+    )
+    await world.migrate()
+    world.seed("2", repo="a")
+    for name in ("a", "b"):
+        del world.old.tags[name, "1"]
+    world.old.log.clear()
+    world.new.log.clear()
+    assert rows(await world.plan(target=(f"{NEW}/a",))) == {
+        f"{NEW}/a:1": ("keep", "source_gone"),
+        f"{NEW}/a:2": ("copy", "new"),
+    }
+    assert {repo for _, repo, _ in (*world.old.log, *world.new.log)} == {"a"}
+
+
+async def test_a_target_whose_rule_has_gone_is_still_forgotten(world: World) -> None:
+    """Records are judged by the rules that may ask for them, and by no other."""
+    world.seed("1")
+    await world.migrate()
+    world.seed("1", repo="b")
+    world.rules = f"- {{source: {OLD}/b, destination: {NEW}/b}}"
+    plan = await world.plan(target=(f"{NEW}/team/**",))
+    assert rows(plan) == {f"{NEW}/team/api:1": ("forget", "rule_removed")}

@@ -15,11 +15,13 @@ from imgmigrate.config.selection import By, Selection, TagFilter
 from imgmigrate.matching import Pattern, parse_tag_pattern
 from imgmigrate.oci.reference import Digest, Repository
 from imgmigrate.planning.select import choose, dates_needed, would_select
-from imgmigrate.state.record import ImageRecord, Source, Status
 from imgmigrate.versions import parse_range
+from tests.support.records import make_record
 
 if TYPE_CHECKING:
     from random import Random
+
+    from imgmigrate.state.record import ImageRecord
 
 SOURCE, TARGET = Repository("old.example", "team/api"), Repository("new.example", "team/api")
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -44,18 +46,7 @@ def rule(*filters: TagFilter, least: int | None = None, tags: str | None = None)
 
 
 def record(tag: str) -> ImageRecord:
-    digest = Digest.of(tag.encode())
-    return ImageRecord(
-        address=TARGET.at(tag),
-        source=Source(reference=SOURCE.at(tag), digest=digest),
-        digest=digest,
-        media_type="application/vnd.oci.image.manifest.v1+json",
-        at="2026-05-01T00:00:00Z",
-        sequence=1,
-        run="r",
-        plan_id="p",
-        status=Status.LIVE,
-    )
+    return make_record(TARGET.at(tag), SOURCE.at(tag), Digest.of(tag.encode()))
 
 
 def day(number: int) -> datetime:

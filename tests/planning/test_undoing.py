@@ -11,6 +11,7 @@ from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.plan import Action
 from imgmigrate.planning.undoing import Deed, decide_undo, overtaken
 from imgmigrate.state.record import ImageRecord, Source, State, Status
+from tests.support.records import make_record
 
 ADDRESS = Reference.parse("new.example/team/api:1")
 SOURCE = Reference.parse("old.example/team/api:1")
@@ -20,17 +21,9 @@ FOUND = Descriptor(OCI_INDEX, FORMER, 7)
 
 def record(action: str | None, **fields: Any) -> ImageRecord:
     """What a run recorded at the address."""
-    fields.setdefault("address", ADDRESS)
-    return ImageRecord(
-        source=Source(reference=SOURCE, digest=OURS),
-        digest=OURS,
-        media_type=OCI_INDEX,
-        at="2026-11-24T08:00:00Z",
-        sequence=7,
-        run="run-1",
-        plan_id="0" * 16,
-        action=action,
-        **fields,
+    address = fields.pop("address", ADDRESS)
+    return make_record(
+        address, SOURCE, OURS, media_type=OCI_INDEX, run="run-1", action=action, **fields
     )
 
 

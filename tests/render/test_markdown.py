@@ -168,6 +168,13 @@ def test_too_many_repositories_are_cut_with_a_word() -> None:
     assert f"{10_000 - lines:,} repositories more not shown." in text
 
 
+def test_notes_on_how_the_config_was_read_are_shown() -> None:
+    """What a reviewer must know stands at the top, in code; of very many the first do."""
+    page = plan_markdown(samples.plan(notes=("overwrite: always, @all",) * 12))
+    assert page.count("**Note:** `overwrite: always, @all`") == 10
+    assert "And 2 more notes." in page
+
+
 def test_chosen_rows_are_said_to_be_chosen() -> None:
     """What `--only` and `--target` leave out is not missed silently."""
     plan = samples.every_action()

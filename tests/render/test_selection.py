@@ -99,6 +99,13 @@ def test_united_filters_are_numbered_and_dates_are_shown() -> None:
     assert "  2 tags selected: main, v1.2" in found
 
 
+def test_named_tags_that_are_not_there_are_told() -> None:
+    """What a rule names is selected, and need not be there."""
+    named = TagFilter(include=tuple(map(parse_tag_pattern, ("v1.0", "v7", "main*"))))
+    found = lines(explained(named))
+    assert found[-2:] == ["  3 tags selected: main, v1.0, v7", "  named, and not there: v7"]
+
+
 def test_long_lists_are_cut_unless_all_is_wanted() -> None:
     """A thousand tags are told by a dozen; `--verbose` lists them."""
     choice = choose(rule(TagFilter(newest=1)), [f"build-{number:03}" for number in range(100)])

@@ -146,6 +146,15 @@ def test_a_limited_plan_says_so() -> None:
     assert "not the whole: limited by --target harbor.new/**, --exclude **:*-rc*" in text
 
 
+def test_notes_on_how_the_config_was_read_are_shown() -> None:
+    """What a reviewer must know stands at the top; of very many the first do."""
+    text = plan_text(samples.plan(notes=("passwords\x1b are old",)))
+    assert "  note: passwords  are old" in text.splitlines()
+    text = plan_text(samples.plan(notes=tuple(f"number {n}" for n in range(12))))
+    assert text.count("note: number") == 10
+    assert "  and 2 more notes" in text.splitlines()
+
+
 def test_a_selection_of_rows_says_how_many_it_left() -> None:
     """`show --only` lists some rows under the headline of all."""
     plan = samples.every_action()

@@ -20,11 +20,11 @@ import stamina
 
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import ImgmigrateError
-from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor
-from imgmigrate.oci.reference import Digest
+from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from imgmigrate.stores.registry.client import RegistryStore
 from imgmigrate.stores.registry.http.session import Http
 from tests.security.raw import answer, chunk, chunked
+from tests.support.blobs import described
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 PIECE = b"x" * 65536
 TYPE = f"Content-Type: {OCI_MANIFEST}"
-BLOB = Descriptor("application/octet-stream", Digest.of(b"0123456789"), 10)
+BLOB = described(b"0123456789")
 
 
 def script(_method: str, target: str) -> Iterable[bytes]:

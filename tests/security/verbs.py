@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from imgmigrate.oci.manifest import Descriptor, Manifest
-from imgmigrate.oci.reference import Digest
+from imgmigrate.oci.manifest import Manifest
 from imgmigrate.stores.base import Mounted
 from tests.support import images
+from tests.support.blobs import described
 
 if TYPE_CHECKING:
     from imgmigrate.stores.registry.client import RegistryStore
@@ -19,7 +19,7 @@ WAYS: tuple[Way, ...] = ("tags", "head", "manifest", "exists", "blob", "upload",
 DATA = b"0123456789"
 _IMAGE = images.image("put")
 _MANIFEST = Manifest.parse(_IMAGE.manifests[_IMAGE.top][1], _IMAGE.manifests[_IMAGE.top][0])
-BLOB = Descriptor("application/octet-stream", Digest.of(DATA), len(DATA))
+BLOB = described(DATA)
 
 
 async def ask(store: RegistryStore, way: Way) -> None:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from io import BytesIO
+
 import pytest
 
-from imgmigrate.state.entries import Begin, Claims, Conflict, End, Entry, Intent, Remove
-from imgmigrate.state.record import Status
-from imgmigrate.state.view import KEPT_RUNS, View
+from imgmigrate.state.entries import (
+    Begin,
+    Claims,
+    Conflict,
+    End,
+    Entry,
+    Failed,
+    Intent,
+    Remove,
+)
+from imgmigrate.state.record import Filter, Former, Source, Status
+from imgmigrate.state.snapshot import print_snapshot, read_snapshot
+from imgmigrate.state.view import KEPT_FAILURES, KEPT_RUNS, View
 from tests.state.samples import address, digest, draft
 
 
@@ -44,6 +57,7 @@ A = str(address("a"))
         (Conflict(run="run-3", address=A), {"one", "two"}),
         (Conflict(run="run-1", address="registry.new/team/app:b"), {"one", "two"}),
         (End(run="run-2", at="t", counts={}), {"one", "two"}),
+        (Failed(run="run-1", address=A, cause="denied"), {"one", "two"}),
     ],
 )
 def test_a_claim_ends_with(line: Entry, left: set[str]) -> None:
@@ -58,6 +72,47 @@ def test_an_open_claim_makes_a_digest_ours() -> None:
     state = view_of(claims("run-1", "one")).state()
     assert state.owns(address("a"), digest("one"))
     assert not state.owns(address("a"), digest("two"))
+
+
+def test_a_placeholder_tells_what_it_stands_in_for_while_its_claim_is_open() -> None:
+    """Other digests of the address, and all once it is recorded, are what they are."""
+    intent = Intent(address=A, after=digest("one"), before=digest("was"), stands_in=True)
+    lines: list[Entry] = [Claims(run="run-1", claims=(intent,)), claims("run-2", "two")]
+    state = view_of(*lines).state()
+    assert state.behind(address("a"), digest("one")) == digest("was")
+    assert state.behind(address("a"), digest("two")) == digest("two")
+    assert state.behind(address("b"), digest("one")) == digest("one")
+    state = view_of(*lines, draft("a", "new")).state()
+    assert state.behind(address("a"), digest("one")) == digest("one")
+
+
+def test_a_snapshot_keeps_placeholders_failures_and_former_sources() -> None:
+    """Compaction loses none of what later plans and `status` ask for."""
+    intent = Intent(address=A, after=digest("one"), before=digest("was"), stands_in=True)
+    source = Source(reference=address("old"), digest=digest("index"))
+    former = Former(source=source, filter=Filter(platforms=("linux/amd64",), version=1))
+    view = view_of(
+        begin("run-1", "lineage"),
+        Claims(run="run-1", claims=(intent,)),
+        replace(draft("b"), previous=digest("old"), former=former),
+        Failed(run="run-1", address=A, cause="denied"),
+    )
+    again = read_snapshot(BytesIO(b"".join(print_snapshot(view)))).state()
+    assert again == view.state()
+    assert again.stand_ins == {A: {digest("one"): digest("was")}}
+    assert again.records[str(address("b"))].former == former
+    assert again.runs[0].failures[0].cause == "denied"
+
+
+def test_a_run_counts_its_failures_and_keeps_the_latest() -> None:
+    """Only those of the run that goes on, and only a few: they are in every snapshot."""
+    failures = [
+        Failed(run="run-2", address=f"{A}{n}", cause=f"why {n}") for n in range(KEPT_FAILURES + 2)
+    ]
+    other = Failed(run="run-1", address=A, cause="long ago")
+    (first, run) = view_of(begin("run-1"), begin("run-2"), *failures, other).state().runs
+    assert (first.failed, run.failed) == (0, KEPT_FAILURES + 2)
+    assert [each.cause for each in run.failures] == [f"why {n}" for n in range(2, 7)]
 
 
 def test_a_removed_record_is_gone() -> None:

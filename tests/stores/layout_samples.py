@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from tests.support.images import Image
 
 
-def described(data: bytes) -> Descriptor:
-    """Describe a blob."""
-    return Descriptor("application/octet-stream", Digest.of(data), len(data))
-
-
 async def put_blob(store: LayoutStore, repo: str, data: bytes, digest: str | None = None) -> None:
     """Upload a blob in two pieces."""
     found = Digest.parse(digest) if digest else Digest.of(data)

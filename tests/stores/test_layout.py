@@ -21,7 +21,8 @@ from imgmigrate.oci.manifest import OCI_MANIFEST, Manifest
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores import layout_folder
 from imgmigrate.stores.layout import LayoutStore
-from tests.stores.layout_samples import described, put_blob, put_image, read_blob
+from tests.stores.layout_samples import put_blob, put_image, read_blob
+from tests.support.blobs import described
 from tests.support.images import KINDS, digest_of, image, two_platforms
 from tests.support.layouts import assert_layout_holds, layout_tags, write_layout
 

@@ -13,7 +13,8 @@ from imgmigrate.oci.reference import Digest
 from imgmigrate.stores import layout_folder
 from imgmigrate.stores.base import Mounted
 from imgmigrate.stores.layout import LayoutStore
-from tests.stores.layout_samples import described, put_blob, read_blob
+from tests.stores.layout_samples import put_blob, read_blob
+from tests.support.blobs import described
 from tests.support.images import image
 from tests.support.layouts import write_layout
 

@@ -9,7 +9,8 @@ import pytest
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import Mounted
 from imgmigrate.stores.layout import LayoutStore
-from tests.stores.layout_samples import described, put_image, read_blob
+from tests.stores.layout_samples import put_image, read_blob
+from tests.support.blobs import described
 from tests.support.images import image, two_platforms
 from tests.support.layouts import assert_layout_holds
 from tests.support.tools import run, skopeo_copy, skopeo_inspect

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import subprocess
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from imgmigrate.cli import main
 from tests.support import images
 from tests.support.cli import TIMEOUT, Ran, command, write_config
 from tests.support.registries import assert_equal
+from tests.support.terminal import on_terminal, read_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -175,34 +176,11 @@ def start(
 
 def run_on_terminal(folder: Path, *arguments: str | Path, answer: str = "") -> tuple[int, str]:
     """Run a command on a terminal of its own, typing `answer`; its exit code and what was shown."""
-    ours, theirs = os.openpty()
-    try:
-        os.write(ours, answer.encode())
-        with subprocess.Popen(
-            command(*arguments),
-            cwd=folder,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env={**os.environ, **WIDE, "TERM": "xterm-256color"},
-        ) as process:
-            os.close(theirs)
-            try:
-                shown = _read_terminal(ours)
-                return process.wait(TIMEOUT), shown
-            finally:
-                process.kill()
-    finally:
-        os.close(ours)
-
-
-def _read_terminal(descriptor: int) -> str:
-    """Read until the other side is closed, which Linux tells as EIO."""
-    pieces = []
-    with suppress(OSError):
-        while piece := os.read(descriptor, 65536):
-            pieces.append(piece)
-    return b"".join(pieces).decode()
+    environment = {**WIDE, "TERM": "xterm-256color"}
+    with on_terminal(folder, *arguments, environment=environment) as (process, terminal):
+        os.write(terminal, answer.encode())
+        shown = read_terminal(terminal)
+        return process.wait(TIMEOUT), shown
 
 
 async def ended(process: subprocess.Popen[str], code: int) -> Ran:

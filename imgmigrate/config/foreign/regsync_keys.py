@@ -21,7 +21,7 @@ MEDIA_TYPES = frozenset(
 _NO_REFERRERS = "only images are copied; tags such as sha256-*.sig are if a rule selects them"
 # What to do instead, for keys that have no equivalent.
 SHARED = {
-    "backup": "what is replaced is not copied first; overwrite: owned replaces only our own",
+    "backup": "keep_previous gives what is replaced or deleted a tag of its own",
     "interval": "run imgmigrate from cron or CI",
     "schedule": "run imgmigrate from cron or CI",
     "ratelimit": "registries' own limits are minded; rate_limit sets requests per second",

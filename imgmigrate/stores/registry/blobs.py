@@ -14,8 +14,8 @@ from imgmigrate.errors import IntegrityError, NotFound, StoreError, TransientErr
 from imgmigrate.oci.manifest import ACCEPT
 from imgmigrate.stores.base import NoRanges
 from imgmigrate.stores.registry.auth import Access
+from imgmigrate.stores.registry.calls import Call
 from imgmigrate.stores.registry.http.failures import is_web_page, web_page
-from imgmigrate.stores.registry.remote import Call
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping

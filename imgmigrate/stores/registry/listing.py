@@ -17,9 +17,9 @@ from imgmigrate.errors import NotFound, ProtocolError
 from imgmigrate.oci.bounds import refuse_bomb
 from imgmigrate.oci.reference import is_tag
 from imgmigrate.stores.registry.auth import Access
+from imgmigrate.stores.registry.calls import Call
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
 from imgmigrate.stores.registry.http.urls import next_link, same_origin
-from imgmigrate.stores.registry.remote import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable

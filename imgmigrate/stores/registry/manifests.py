@@ -29,9 +29,9 @@ from imgmigrate.oci.manifest import (
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import NoDeletes
 from imgmigrate.stores.registry.auth import Access
+from imgmigrate.stores.registry.calls import Call
 from imgmigrate.stores.registry.http.failures import is_immutable
 from imgmigrate.stores.registry.refusals import explained
-from imgmigrate.stores.registry.remote import Call
 
 if TYPE_CHECKING:
     from imgmigrate.stores.registry.http.session import Answer

@@ -8,12 +8,9 @@ only, wherever it points.
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
 
 from imgmigrate.errors import (
     AccessDenied,
@@ -22,11 +19,9 @@ from imgmigrate.errors import (
     Rejected,
     StoreError,
     TransientError,
-    printable,
-    redact,
 )
-from imgmigrate.events import Warned
 from imgmigrate.stores.registry.auth import Authenticator, says_expired
+from imgmigrate.stores.registry.calls import Admission
 from imgmigrate.stores.registry.forms import Forms
 from imgmigrate.stores.registry.http.failures import (
     failure,
@@ -34,69 +29,38 @@ from imgmigrate.stores.registry.http.failures import (
     retry_after,
     web_page,
 )
-from imgmigrate.stores.registry.http.limits import ATTEMPTS, ERROR_BODY, MOST_REDIRECTS
+from imgmigrate.stores.registry.http.limits import ATTEMPTS, MOST_REDIRECTS
 from imgmigrate.stores.registry.http.retries import retrying
 from imgmigrate.stores.registry.http.session import FIRST_ERROR, Answer, Body, Http, Request
 from imgmigrate.stores.registry.http.trust import Trust
 from imgmigrate.stores.registry.http.urls import resolve, same_origin
 from imgmigrate.stores.registry.keyring import Keyring
 from imgmigrate.stores.registry.limits import Limits
+from imgmigrate.stores.registry.notices import Notices
 from imgmigrate.stores.registry.pacing import LoopClock
 from imgmigrate.stores.registry.quirks import quirks_of
 from imgmigrate.stores.registry.quotas import Kind, kind_of
 from imgmigrate.stores.registry.scheme import Scheme
+from imgmigrate.stores.registry.straying import REDIRECTS, astray, of_storage
 from imgmigrate.stores.registry.tokens import TokenServer
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
     from imgmigrate.config.model import RegistryConfig
     from imgmigrate.events import Sink
-    from imgmigrate.stores.registry.auth import Access, Grant
+    from imgmigrate.stores.registry.access import Grant
+    from imgmigrate.stores.registry.calls import Call, Signing
     from imgmigrate.stores.registry.limits import Passage
     from imgmigrate.stores.registry.metering import OnRateLimit
     from imgmigrate.stores.registry.pacing import Clock
 
-__all__ = ["Admission", "Call", "Remote", "Signing"]
+__all__ = ["Remote"]
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # First without anything, then with a token, then with a renewed or a wider one.
 _MOST_ROUNDS = 3
-# A registry that warns of ever new things would fill the screen and the memory.
-MOST_WARNINGS = 20
-_WARNING = re.compile(r'\s*299 \S+ "((?:[^"\\]|\\.){1,4096})"')
 T = TypeVar("T")
-# Gives the headers that sign one attempt.
-Signing = Callable[[], Awaitable[Mapping[str, str]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request to the registry, about `subject`. `target` is a path, or a URL it gave us.
-
-    Any status but those of `accepts` is raised as an error, and never tried again if it is one
-    of the `hopeless`; the answer may be `limit` bytes. Where a `document` is asked for, a web
-    page is a passing failure (GAR: gardener/cc-utils#1557).
-    """
-
-    method: str
-    target: str
-    subject: str
-    access: Access
-    accepts: frozenset[int] = frozenset({200})
-    headers: Mapping[str, str] = field(default_factory=dict)
-    data: bytes | None = field(default=None, repr=False)
-    limit: int = ERROR_BODY
-    hopeless: frozenset[int] = frozenset()
-    document: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """The leave to send a body now, and what to send as `Authorization`."""
-
-    passage: Passage
-    grant: Grant | None
 
 
 class Remote:
@@ -130,7 +94,7 @@ class Remote:
             clock=clock,
         )
         self.forms = Forms(self.quirks)
-        self._warned: set[tuple[str, str]] = set()
+        self._notices = Notices(host, sink)
         tls = own.tls.model_copy(update={"verify": False}) if own.insecure else own.tls
         self._trust = Trust(self.quirks.api_host or host, tls, own.proxy)
         authority = self.quirks.api_host or host
@@ -206,9 +170,7 @@ class Remote:
 
     def warn(self, code: str, message: str) -> None:
         """Tell the user something that stops nothing, once."""
-        if (code, message) not in self._warned and len(self._warned) < MOST_WARNINGS:
-            self._warned.add((code, message))
-            self._sink.emit(Warned(code, message))
+        self._notices.warn(code, message)
 
     async def open(self, call: Call) -> Answer:
         """Send once and return the answer with its body unread; the caller closes it."""
@@ -239,8 +201,8 @@ class Remote:
         self._note(admission.passage, answer)
         if answer.status in call.accepts:
             return answer
-        if answer.status in _REDIRECTS:
-            raise self._astray(call, answer)
+        if answer.status in REDIRECTS:
+            raise astray(self.host, call.subject, answer)
         if await self._better(call, answer, grant) is not None:
             cause = f"what proved who we are ended during the upload ({answer.status})"
             raise TransientError(call.subject, cause, status=answer.status)
@@ -259,7 +221,7 @@ class Remote:
                 error.subject, error.cause, hint=error.hint, status=error.status, code=error.code
             )
         if not self._is_own(answer.url):
-            return _of_storage(error, answer)
+            return of_storage(error)
         if isinstance(error, (AccessDenied, AuthenticationError)):
             return await self.auth.judge(error, call.access)
         return error
@@ -358,14 +320,14 @@ class Remote:
             answer = await self._http.send(self._request(call, url, grant, body))
             self._heed(answer)
             location = answer.header("Location")
-            if answer.status not in _REDIRECTS or not location or answer.status in call.accepts:
+            if answer.status not in REDIRECTS or not location or answer.status in call.accepts:
                 return answer
             async with answer:
                 await answer.settle()
             url = self.resolve(call.subject, answer.url, location)
             is_read = call.method in ("GET", "HEAD")
             if not is_read and not (answer.status in (307, 308) and self._is_own(url)):
-                raise self._astray(call, answer)
+                raise astray(self.host, call.subject, answer)
         raise ProtocolError(call.subject, f"{self.host} redirects more than {MOST_REDIRECTS} times")
 
     def resolve(self, subject: str, base: str, location: str) -> str:
@@ -375,26 +337,11 @@ class Remote:
         except ValueError as error:
             raise ProtocolError(subject, str(error)) from None
 
-    def _astray(self, call: Call, answer: Answer) -> StoreError:
-        """The error of a write that is sent elsewhere: nothing is written where nobody chose."""
-        try:
-            target = urlsplit(resolve(answer.url, answer.header("Location") or ""))
-            place = f" to {target.scheme}://{target.netloc}"
-        except ValueError:
-            place = ""
-        cause = f"{self.host} redirects what is written{place} ({answer.status})"
-        hint = "name the registry itself in the config, with the scheme that it speaks"
-        return ProtocolError(call.subject, cause, hint=hint, status=answer.status)
-
     def _heed(self, answer: Answer) -> None:
-        """Pass on what a registry warns of (distribution-spec "Warnings")."""
+        """Pass on what the registry itself warns of."""
         lines = answer.headers("Warning")
-        if not lines or not self._is_own(answer.url):
-            return
-        for line in lines:
-            if (found := _WARNING.match(line)) is not None:
-                text = re.sub(r"\\(.)", r"\1", found[1])
-                self.warn("registry_warning", f"{self.host} warns: {printable(redact(text), 256)}")
+        if lines and self._is_own(answer.url):
+            self._notices.heed(lines)
 
     def _request(self, call: Call, url: str, grant: Grant | None, body: Body | None) -> Request:
         headers = dict(call.headers)
@@ -431,11 +378,3 @@ class Remote:
 
         await self._find_origin()
         return await retrying(once, self._sink, self.timeouts)
-
-
-def _of_storage(error: StoreError, answer: Answer) -> StoreError:
-    """A signed URL that is refused has run out: the registry gives a new one (protocol 2.3)."""
-    if error.status not in (400, 401, 403):
-        return error
-    cause = f"the storage behind the registry refused its signed URL ({answer.status})"
-    return TransientError(error.subject, cause, status=error.status, code=error.code)

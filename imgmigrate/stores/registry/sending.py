@@ -15,7 +15,8 @@ from imgmigrate.stores.registry.forms import SMALL_BODY
 from imgmigrate.stores.registry.http.session import Answer, Body
 
 if TYPE_CHECKING:
-    from imgmigrate.stores.registry.remote import Admission, Call, Remote
+    from imgmigrate.stores.registry.calls import Admission, Call
+    from imgmigrate.stores.registry.remote import Remote
 
 __all__ = ["Sending"]
 

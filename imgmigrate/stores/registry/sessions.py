@@ -16,8 +16,8 @@ from imgmigrate.errors import IntegrityError, ProtocolError, StoreError, Transie
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.registry.auth import Access
 from imgmigrate.stores.registry.blobs import blob_exists
+from imgmigrate.stores.registry.calls import Call
 from imgmigrate.stores.registry.http.urls import append_query
-from imgmigrate.stores.registry.remote import Call
 
 if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor

@@ -14,8 +14,8 @@ from urllib.parse import quote
 from imgmigrate.errors import StoreError, TransientError
 from imgmigrate.stores.registry.auth import Access
 from imgmigrate.stores.registry.blobs import blob_exists
+from imgmigrate.stores.registry.calls import Call
 from imgmigrate.stores.registry.chunked import complete, counted
-from imgmigrate.stores.registry.remote import Call
 from imgmigrate.stores.registry.sessions import OCTETS, check_stored, opened
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from urllib.parse import quote, urlencode
 from imgmigrate.errors import ProtocolError, StoreError, TransientError
 from imgmigrate.stores.base import Mounted
 from imgmigrate.stores.registry.auth import Access
+from imgmigrate.stores.registry.calls import Call
 from imgmigrate.stores.registry.chunked import ChunkedUpload, complete, counted, learning
 from imgmigrate.stores.registry.forms import Form
-from imgmigrate.stores.registry.remote import Call
 from imgmigrate.stores.registry.sending import Sending
 from imgmigrate.stores.registry.sessions import opened
 from imgmigrate.stores.registry.single import SingleUpload

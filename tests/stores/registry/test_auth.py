@@ -12,10 +12,10 @@ import pytest
 
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import AccessDenied, AuthenticationError, ProtocolError, StoreError
-from imgmigrate.oci.manifest import Descriptor, Manifest
-from imgmigrate.oci.reference import Digest
+from imgmigrate.oci.manifest import Manifest
 from imgmigrate.stores.base import Mounted
 from tests.fakes.registry import FakeRegistry, Hostile, User
+from tests.support.blobs import described
 from tests.support.images import image, layer
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ ME = User("me", "swordfish")
 READER = User("reader", "swordfish", push=())
 STRANGER = User("stranger", "swordfish", pull=("own/*",), push=("own/*",))
 SCHEMES: list[Scheme] = ["basic", "token"]
-BLOB = Descriptor("application/octet-stream", Digest.of(b"blob"), 4)
+BLOB = described(b"blob")
 
 
 def as_user(user: User, password: str | None = None) -> RegistryConfig:
@@ -333,7 +333,7 @@ async def test_repositories_with_their_own_credentials_are_kept_apart(connect: C
         registry.put_image("own/x", "blob", image(layers=[data]))
         own = {"own/x": as_user(STRANGER)}
         store = connect(registry.host, as_user(ME), repositories=own)
-        blob = Descriptor("application/octet-stream", Digest.of(data), len(data))
+        blob = described(data)
         upload = await store.start_upload("a", blob, "own/x")
         assert not isinstance(upload, Mounted)
         await upload.abort()

@@ -9,9 +9,8 @@ import pytest
 
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import AccessDenied, AuthenticationError
-from imgmigrate.oci.manifest import Descriptor
-from imgmigrate.oci.reference import Digest
 from tests.fakes.registry import FakeRegistry, User
+from tests.support.blobs import described
 from tests.support.clock import ManualClock
 from tests.support.images import image
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 ME = User("me", "swordfish")
 SCHEMES: list[Scheme] = ["basic", "token"]
 REPOSITORIES = 30
-BLOB = Descriptor("application/octet-stream", Digest.of(b"x"), 1)
+BLOB = described(b"x")
 
 
 def as_me(password: str = ME.password) -> RegistryConfig:

@@ -13,11 +13,10 @@ from imgmigrate.applying import apply
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import AuthenticationError, TransientError
 from imgmigrate.events import ImageFinished, Outcome
-from imgmigrate.oci.manifest import Descriptor
-from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import Mounted
 from imgmigrate.stores.pool import open_stores
 from tests.fakes.registry import FakeRegistry, User
+from tests.support.blobs import described
 from tests.support.clock import ManualClock
 from tests.support.images import image
 from tests.support.programs import Login
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from tests.stores.registry.conftest import Connect
 
 ME = User("me", "swordfish")
-BLOB = Descriptor("application/octet-stream", Digest.of(b"blob"), 4)
+BLOB = described(b"blob")
 EXPIRED = b'{"errors":[{"code":"DENIED","message":"Your authorization token has expired."}]}'
 
 

@@ -9,14 +9,13 @@ import pytest
 
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import AccessDenied, AuthenticationError
-from imgmigrate.oci.manifest import Descriptor
-from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import Mounted
 from imgmigrate.stores.registry.access import Access
-from imgmigrate.stores.registry.remote import Call
+from imgmigrate.stores.registry.calls import Call
 from imgmigrate.stores.registry.tokens import life_of
 from tests.fakes.registry import FakeRegistry, User
 from tests.fakes.registry.calls import Refusal
+from tests.support.blobs import described
 from tests.support.images import image, layer
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ async def test_token_for_a_mount_has_the_push_scope_first(connect: Connect) -> N
         data = layer("shared")
         registry.put_image("from", "1", image(layers=[data]))
         store = connect(registry.host, as_me())
-        blob = Descriptor("application/octet-stream", Digest.of(data), len(data))
+        blob = described(data)
         assert isinstance(await store.start_upload("a", blob, "from"), Mounted)
         assert registry.token_requests == [("repository:a:pull,push", "repository:from:pull")]
 
@@ -149,7 +148,7 @@ async def test_token_for_a_mount_that_is_refused_is_asked_for_without(
         skip = 0 if is_proved else 1
         headers = {"Location": f"{registry.url}/v2/a/blobs/uploads/00?_state=x"}
         registry.fail("POST", "mount=", status=202, body=b"", headers=headers, skip=skip)
-        blob = Descriptor("application/octet-stream", Digest.of(data), len(data))
+        blob = described(data)
         for _ in range(2):
             upload = await store.start_upload("a", blob, "from")
             assert not isinstance(upload, Mounted)

@@ -14,6 +14,7 @@ from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import NoRanges
 from imgmigrate.stores.registry.http.limits import Timeouts
 from tests.fakes.registry import FakeRegistry, User
+from tests.support.blobs import described
 from tests.support.images import image, layer
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from tests.stores.registry.conftest import Connect
 
 DATA = layer("blob", 3 * 1024 * 1024)
-BLOB = Descriptor("application/octet-stream", Digest.of(DATA), len(DATA))
+BLOB = described(DATA)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from imgmigrate.stores.registry.chunked import ChunkedUpload
 from imgmigrate.stores.registry.quirks import Quirks
 from imgmigrate.stores.registry.uploads import WholeUpload
 from tests.fakes.registry import Distribution2, FakeRegistry
+from tests.support.blobs import described
 from tests.support.images import layer
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def _limited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def begin(store: RegistryStore, data: bytes = DATA) -> ChunkedUpload:
-    blob = Descriptor("application/octet-stream", Digest.of(data), len(data))
+    blob = described(data)
     upload = await store.start_upload("a", blob)
     assert isinstance(upload, ChunkedUpload)
     return upload

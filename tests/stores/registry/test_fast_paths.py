@@ -10,13 +10,13 @@ import stamina
 
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import NotFound, TransientError
-from imgmigrate.oci.manifest import Descriptor, Manifest
-from imgmigrate.oci.reference import Digest
+from imgmigrate.oci.manifest import Manifest
 from imgmigrate.stores.base import Mounted
 from imgmigrate.stores.registry.forms import SMALL_BODY
 from imgmigrate.stores.registry.http.session import PIECE
 from imgmigrate.stores.registry.http.trust import Proxies
 from tests.fakes.registry import FakeRegistry, User
+from tests.support.blobs import described
 from tests.support.images import Image, image, index, layer
 
 if TYPE_CHECKING:
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from tests.stores.registry.conftest import Connect
 
 SMALL, LARGE = layer("small", 100), layer("large", 3 * 1024 * 1024)
-
-
-def described(data: bytes) -> Descriptor:
-    return Descriptor("application/octet-stream", Digest.of(data), len(data))
 
 
 async def begin(store: RegistryStore, data: bytes, repo: str = "a") -> Upload:

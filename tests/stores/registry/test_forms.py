@@ -12,6 +12,7 @@ from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import Mounted, OtherForm
 from imgmigrate.stores.registry.forms import BODIES, CHUNK, LARGEST_CHUNK, MIB, Form, Forms
 from imgmigrate.stores.registry.quirks import Quirks, quirks_of
+from tests.support.blobs import described
 from tests.support.images import layer
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tests.stores.registry.conftest import Connect
 
 DATA = layer("form", 2 * MIB)[: 2 * MIB]
-BLOB = Descriptor("application/octet-stream", Digest.of(DATA), len(DATA))
+BLOB = described(DATA)
 
 
 def refusal(status: int, code: str | None = None) -> StoreError:
@@ -29,7 +30,7 @@ def refusal(status: int, code: str | None = None) -> StoreError:
 
 async def put(store: RegistryStore, data: bytes = DATA, *, most: int = 6) -> int:
     """Upload as the engine does, and count the attempts."""
-    blob = Descriptor("application/octet-stream", Digest.of(data), len(data))
+    blob = described(data)
     for attempt in range(most):
         upload = await store.start_upload("a", blob)
         assert not isinstance(upload, Mounted)

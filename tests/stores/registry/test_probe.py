@@ -10,7 +10,8 @@ from imgmigrate.config.load import load_config
 from imgmigrate.events import NoSink
 from imgmigrate.stores.registry import probe
 from imgmigrate.stores.registry.http.limits import Timeouts
-from imgmigrate.stores.registry.probe import Report, Verdict, needs_of, probe_all
+from imgmigrate.stores.registry.needs import needs_of
+from imgmigrate.stores.registry.probe import Report, Verdict, probe_all
 from tests.fakes.registry import FakeRegistry, User
 from tests.support.images import image
 

@@ -9,13 +9,12 @@ import pytest
 
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import AccessDenied, IntegrityError, TransientError
-from imgmigrate.oci.manifest import Descriptor
-from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import Mounted
 from imgmigrate.stores.registry.forms import ASKS_AFTER, MOST_FAILURES, SMALL_BODY, Posts
 from imgmigrate.stores.registry.http.limits import Timeouts
 from imgmigrate.stores.registry.single import SingleUpload
 from tests.fakes.registry import FakeRegistry, User
+from tests.support.blobs import described
 
 if TYPE_CHECKING:
     from imgmigrate.stores.base import Upload
@@ -24,10 +23,6 @@ if TYPE_CHECKING:
 
 USUAL = ["POST", "PUT"]
 POST = r"/uploads/\?digest="
-
-
-def described(data: bytes) -> Descriptor:
-    return Descriptor("application/octet-stream", Digest.of(data), len(data))
 
 
 async def begin(store: RegistryStore, data: bytes) -> Upload:

@@ -24,6 +24,7 @@ from imgmigrate.stores.registry import remote
 from imgmigrate.stores.registry.http.limits import Timeouts
 from imgmigrate.stores.registry.quirks import Quirks
 from tests.fakes.registry import Distribution2, FakeRegistry, Hostile, User
+from tests.support.blobs import described
 from tests.support.images import image, layer
 
 if TYPE_CHECKING:
@@ -35,11 +36,7 @@ DATA = layer("upload", 5 * 1024 * 1024)
 PIECE = 300_000
 
 
-def described(data: bytes = DATA) -> Descriptor:
-    return Descriptor("application/octet-stream", Digest.of(data), len(data))
-
-
-BLOB = described()
+BLOB = described(DATA)
 
 
 async def begin(store: RegistryStore, data: bytes = DATA, mount_from: str | None = None) -> Upload:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.events import Warned
-from imgmigrate.stores.registry import remote
+from imgmigrate.stores.registry import notices
 from tests.support.images import image
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ async def test_warnings_have_an_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A registry cannot fill the screen with ever new ones."""
-    monkeypatch.setattr(remote, "MOST_WARNINGS", 3)
+    monkeypatch.setattr(notices, "MOST_WARNINGS", 3)
     fake_registry.put_image("a", "1", image())
     store = connect(fake_registry.host)
     for number in range(6):

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from imgmigrate.errors import ProtocolError
 from imgmigrate.oci.bounds import refuse_bomb
 from imgmigrate.stores.registry.access import Access
+from imgmigrate.stores.registry.calls import Call
 from imgmigrate.stores.registry.challenges import parse_challenges
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
 from imgmigrate.stores.registry.http.urls import next_link, same_origin
-from imgmigrate.stores.registry.remote import Call
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping

@@ -14,8 +14,8 @@ from imgmigrate.errors import ProtocolError, Rejected
 from imgmigrate.oci.bounds import refuse_bomb
 from imgmigrate.oci.reference import is_repository_path
 from imgmigrate.stores.registry.access import Access
+from imgmigrate.stores.registry.calls import Call
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
-from imgmigrate.stores.registry.remote import Call
 
 if TYPE_CHECKING:
     from imgmigrate.stores.registry.remote import Remote

@@ -1,0 +1,125 @@
+"""What the journal is told of a plan's rows: what will be written, and what was.
+
+Pure but for the clock. It looks at the state as it is at that moment: rows of one run follow one
+another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from imgmigrate.applying.deleting import placeholder
+from imgmigrate.applying.protecting import is_protected
+from imgmigrate.applying.undoing import before_it, former_of
+from imgmigrate.errors import ImgmigrateError
+from imgmigrate.plan import ROLLBACK, Action
+from imgmigrate.state.lock import now, timestamp
+from imgmigrate.state.record import Claim, ImageRecord, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from imgmigrate.config.guards import Guards
+    from imgmigrate.oci.reference import Digest
+    from imgmigrate.plan import Change
+    from imgmigrate.state.record import State
+    from imgmigrate.state.writer import Writer
+
+__all__ = ["Recording"]
+
+_TOMBSTONES = {Action.FORGET: Status.FORGOTTEN, Action.DELETE: Status.DELETED}
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Makes the claims and records of one run of a plan."""
+
+    writer: Writer
+    guards: Guards
+    run: str
+    plan_id: str
+
+    def claims(self, todo: Iterable[Change]) -> list[Claim]:
+        """Say what a run is about to write: what it replaces stays ours until it is recorded."""
+        claims, deletes = [], []
+        for change in todo:
+            if change.action is Action.DELETE:
+                stand_in = placeholder(self.plan_id, change.address).digest
+                before = self._before(change)
+                deletes.append(
+                    Claim(address=change.address, after=stand_in, before=before, stands_in=True)
+                )
+            elif change.action.writes and change.after is not None:
+                before = self._before(change)
+                claims.append(Claim(address=change.address, after=change.after, before=before))
+        return claims + deletes
+
+    def record(self, change: Change) -> ImageRecord:
+        """Make the record of a row that is done; ImgmigrateError if nothing tells what it is."""
+        record = self._state.record(change.address)
+        at = timestamp(now())
+        if (status := _TOMBSTONES.get(change.action)) is not None and record is not None:
+            return replace(
+                self._gone(change, record),
+                status=status,
+                at=at,
+                plan_id=self.plan_id,
+                action=change.action.value,
+            )
+        if change.source is None or change.after is None:
+            message = f"{change.address}: the plan does not say what was to be written"
+            raise ImgmigrateError(message, hint="plan again")
+        origin = self._origin(change)
+        if change.reason == ROLLBACK:
+            origin = before_it(record, change.address, change.after)
+        before = self._before(change)
+        previous = before if before != change.after else None
+        source = origin.source if origin else change.source
+        return ImageRecord(
+            address=change.address,
+            source=source,
+            filter=origin.filter if origin else change.filter,
+            digest=change.after,
+            previous=previous,
+            former=former_of(record, previous, source.reference),
+            media_type=change.media_type or "",
+            size=change.size,
+            at=at,
+            sequence=0,
+            run=self.run,
+            plan_id=self.plan_id,
+            action=change.action.value,
+            protected=is_protected(self.guards, change.address, record, origin),
+        )
+
+    def _gone(self, change: Change, record: ImageRecord) -> ImageRecord:
+        """Tell of what a delete took away, also where that was ours by a claim alone.
+
+        A crash may have lost the record of it, and it is what a rollback has to bring back.
+        """
+        before = self._before(change)
+        if change.action is not Action.DELETE or before in (None, record.digest):
+            return record
+        told = before_it(record, change.address, before)
+        return replace(told, digest=before, previous=None, former=None, media_type="", size=None)
+
+    @property
+    def _state(self) -> State:
+        return self.writer.state
+
+    def _before(self, change: Change) -> Digest | None:
+        """What a row replaces: behind the placeholder of a delete that was cut off, its image."""
+        if change.before is None:
+            return None
+        return self._state.behind(change.address, change.before)
+
+    def _origin(self, change: Change) -> ImageRecord | None:
+        """The record that a move takes along: where its image once came from."""
+        if change.action is not Action.MOVE or change.source is None:
+            return None
+        record = self._state.record(change.source.reference)
+        if record is None:
+            message = f"{change.address}: the record of {change.source.reference} is gone"
+            raise ImgmigrateError(message, hint="plan again")
+        return record

@@ -1,0 +1,121 @@
+"""Sort the rows of a plan before anything runs: whose receipt is known already, what is left.
+
+Pure. Rows are bound to the state one by one (DESIGN section 7), in this order: done, stale, to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imgmigrate.applying.binding import stale
+from imgmigrate.applying.protecting import is_protected
+from imgmigrate.errors import GuardError, ImgmigrateError
+from imgmigrate.events import Outcome, Receipt
+from imgmigrate.plan import Action
+from imgmigrate.state.record import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imgmigrate.config.guards import Guards
+    from imgmigrate.plan import Change, Plan
+    from imgmigrate.state.record import ImageRecord, State
+
+__all__ = ["overtaken", "sort_rows"]
+
+# Rows that only tell something.
+_TOLD = (Action.KEEP, Action.BLOCKED, Action.DRIFT)
+_CONFLICTS = {
+    "foreign": "holds an image that imgmigrate did not write",
+    "changed_here": "somebody overwrote what imgmigrate had written",
+    "equivalent": "holds an index of the same images in other bytes",
+    "written_since": "another run recorded it since",
+}
+
+
+def sort_rows(plan: Plan, state: State, guards: Guards) -> tuple[list[Change], list[Receipt]]:
+    """Split a plan into rows to do and the receipts of rows that are settled already."""
+    todo, settled = [], []
+    settler = _Settler(plan, state, guards)
+    for change in plan.changes:
+        if change.action in _TOLD:
+            continue
+        receipt = settler.settle(change)
+        if receipt is None:
+            todo.append(change)
+        else:
+            settled.append(receipt)
+    return todo, settled
+
+
+def overtaken(plan: Plan, settled: Sequence[Receipt]) -> list[Receipt]:
+    """The receipts of rows under which the state has moved since the plan was made."""
+    planned = {c.address for c in plan.changes if c.action is Action.CONFLICT}
+    return [
+        receipt
+        for receipt in settled
+        if receipt.outcome is Outcome.CONFLICT and receipt.address not in planned
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Settler:
+    plan: Plan
+    state: State
+    guards: Guards
+
+    def settle(self, change: Change) -> Receipt | None:
+        """The receipt of a row that is not to be done; None for one that is."""
+        if change.action is Action.ERROR:
+            error = ImgmigrateError(change.detail or f"{change.address}: {change.reason}")
+            return Receipt(change.address, Outcome.FAILED, error=error)
+        if change.action is Action.CONFLICT:
+            message = f"destination {change.address}: {_CONFLICTS[change.reason]}"
+            hint = "plan again with --allow-overwrite to replace it, or exclude it"
+            if self.plan.header.undoes:
+                hint = "roll back what wrote it last, or exclude it"
+            error = ImgmigrateError(message, hint=hint)
+            return Receipt(change.address, Outcome.CONFLICT, error=error)
+        record = self.state.record(change.address)
+        if record is not None and self._is_done(change, record):
+            return Receipt(change.address, Outcome.ALREADY, record.digest)
+        if self._is_stale(change, record):
+            return stale(change, record)
+        if change.action is Action.DELETE and is_protected(self.guards, change.address, record):
+            message = f"{change.address}: not deleted: it has been protected since the plan"
+            hint = "take it out of protect, then imgmigrate state unprotect lets it go"
+            return Receipt(change.address, Outcome.FAILED, error=GuardError(message, hint=hint))
+        return self._settle_move(change)
+
+    def _settle_move(self, change: Change) -> Receipt | None:
+        """A move takes its origin's record along: without it there is nothing to record."""
+        if change.action is not Action.MOVE or change.source is None:
+            return None
+        origin = self.state.record(change.source.reference)
+        if origin is not None and origin.digest == change.source.digest:
+            return None
+        message = f"{change.address}: the record of {change.source.reference} moved since the plan"
+        error = ImgmigrateError(message, hint="plan again for this image")
+        return Receipt(change.address, Outcome.CONFLICT, error=error)
+
+    def _is_done(self, change: Change, record: ImageRecord) -> bool:
+        # A record of this very plan may have come from another of its addresses (`state mv`).
+        is_own = record.plan_id == self.plan.plan_id
+        is_newer = record.sequence > self.plan.header.state.sequence
+        return (is_own or is_newer) and _shows(record, change)
+
+    def _is_stale(self, change: Change, record: ImageRecord | None) -> bool:
+        bound = self.plan.header.state
+        if record is not None and (bound.lineage is None or record.sequence > bound.sequence):
+            return True
+        return (record.digest if record else None) != change.recorded
+
+
+def _shows(record: ImageRecord, change: Change) -> bool:
+    """Tell whether a record shows what the row asks for."""
+    if change.action is Action.FORGET:
+        return not record.is_live
+    if change.action is Action.DELETE:
+        return record.status is Status.DELETED
+    return record.is_live and record.digest == change.after

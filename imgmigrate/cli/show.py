@@ -1,0 +1,156 @@
+"""`show`: what a saved plan says, or what the state holds."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from imgmigrate.cli.choosing import chosen_rows, is_choosing, target_options
+from imgmigrate.cli.options import (
+    Command,
+    Settings,
+    common_options,
+    file_path,
+    pass_settings,
+    refuse_later,
+    verbose_option,
+)
+from imgmigrate.cli.wiring import command_line, read_state, shown, state_folder
+from imgmigrate.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from imgmigrate.plan import Change, Plan
+
+__all__ = ["show"]
+
+ACTIONS = (
+    *("copy", "update", "move", "delete", "adopt", "forget", "keep", "blocked"),
+    *("conflict", "error", "drift"),
+)
+FORMATS = ("text", "json", "markdown", "md")
+LATER_FORMATS = ("html",)
+
+
+def _format(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if value in LATER_FORMATS:
+        error = refuse_later(f"--format {value}")
+        error.ctx = ctx
+        raise error
+    if value not in FORMATS:
+        message = f"{value!r} is not one of {', '.join(FORMATS)}"
+        raise click.BadParameter(message, ctx, param)
+    return value
+
+
+@click.command(
+    cls=Command,
+    epilog="""\b
+Examples:
+  imgmigrate show plan.out
+  imgmigrate show plan.out --only conflict --only update
+  imgmigrate show plan.out --format json       JSON Lines, for programs
+  imgmigrate show plan.out --format markdown   a comment on a pull request
+  imgmigrate show                     what the state holds
+
+\b
+Exit codes: 0 shown, 4 the plan is damaged or edited, 64 wrong usage.""",
+)
+@click.argument("plan_file", metavar="[PLAN]", required=False, type=file_path())
+@click.option(
+    "--format",
+    "form",
+    default="text",
+    metavar="[text|json|markdown]",
+    callback=_format,
+    help="How to show it.  [default: text]",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(ACTIONS),
+    metavar="ACTION",
+    help=f"Only rows with it: {', '.join(ACTIONS)}.",
+)
+@target_options
+@verbose_option
+@common_options
+@pass_settings
+def show(
+    settings: Settings,
+    plan_file: Path | None,
+    form: str,
+    as_json: bool,
+    only: tuple[str, ...],
+    verbose: bool,
+) -> None:
+    """Show a saved plan, or without PLAN what the state holds.
+
+    A plan needs neither config nor network.
+    """
+    form = "json" if as_json else form
+    if plan_file is not None:
+        _show_plan(settings, plan_file, only, form, verbose)
+        return
+    if only or is_choosing(settings):
+        message = "--only, --target and --exclude select rows of a plan: name its file"
+        raise UsageError(message, hint="for the state: imgmigrate state list GLOB")
+    if form in ("markdown", "md"):
+        message = f"--format {form} shows a plan: name its file"
+        raise UsageError(message, hint=f"imgmigrate show plan.out --format {form}")
+    _show_state(settings, form == "json")
+
+
+def _show_plan(
+    settings: Settings, path: Path, only: tuple[str, ...], form: str, verbose: bool
+) -> None:
+    from imgmigrate.plan import read_plan
+
+    made = read_plan(path)
+    rows = _rows(settings, made, only)
+    output = settings.output
+    if form == "json":
+        from imgmigrate.render.json import document_line, plan_documents
+
+        for document in plan_documents(made, rows):
+            output.line(document_line(document))
+        return
+    from imgmigrate.render.hints import apply_hints, plan_hints
+    from imgmigrate.render.text import View, plan_text
+
+    command = partial(command_line, settings)
+    hints = plan_hints(made, command) + apply_hints(made, command, path)
+    if form in ("markdown", "md"):
+        from imgmigrate.render.markdown import plan_markdown
+
+        output.text(plan_markdown(made, rows, hints))
+        return
+    view = View(output.style(), verbose=verbose, rows=rows, hints=hints)
+    output.text(plan_text(made, view))
+
+
+def _rows(settings: Settings, made: Plan, only: tuple[str, ...]) -> Sequence[Change] | None:
+    """The rows to show; None if all are wanted."""
+    if not only and not is_choosing(settings):
+        return None
+    rows = chosen_rows(settings, made)
+    return [row for row in rows if not only or row.action.value in only]
+
+
+def _show_state(settings: Settings, as_json: bool) -> None:
+    state = read_state(settings)
+    if as_json:
+        from imgmigrate.render.json import document_line, state_document
+
+        settings.output.line(document_line(state_document(state)))
+        return
+    from imgmigrate.render.state import state_lines
+
+    output = settings.output
+    for line in state_lines(state, shown(state_folder(settings)), output.style()):
+        output.line(line)

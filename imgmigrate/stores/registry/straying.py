@@ -1,0 +1,36 @@
+"""What an answer means that sends us elsewhere, or that comes from elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from imgmigrate.errors import ProtocolError, StoreError, TransientError
+from imgmigrate.stores.registry.http.urls import resolve
+
+if TYPE_CHECKING:
+    from imgmigrate.stores.registry.http.session import Answer
+
+__all__ = ["REDIRECTS", "astray", "of_storage"]
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+def astray(host: str, subject: str, answer: Answer) -> StoreError:
+    """The error of a write that is sent elsewhere: nothing is written where nobody chose."""
+    try:
+        target = urlsplit(resolve(answer.url, answer.header("Location") or ""))
+        place = f" to {target.scheme}://{target.netloc}"
+    except ValueError:
+        place = ""
+    cause = f"{host} redirects what is written{place} ({answer.status})"
+    hint = "name the registry itself in the config, with the scheme that it speaks"
+    return ProtocolError(subject, cause, hint=hint, status=answer.status)
+
+
+def of_storage(error: StoreError) -> StoreError:
+    """A signed URL that is refused has run out: the registry gives a new one (protocol 2.3)."""
+    if error.status not in (400, 401, 403):
+        return error
+    cause = f"the storage behind the registry refused its signed URL ({error.status})"
+    return TransientError(error.subject, cause, status=error.status, code=error.code)
