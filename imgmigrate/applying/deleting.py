@@ -27,7 +27,7 @@ from imgmigrate.errors import (
 from imgmigrate.events import Outcome, Receipt
 from imgmigrate.oci.manifest import OCI_MANIFEST, Descriptor, Manifest
 from imgmigrate.oci.reference import Digest
-from imgmigrate.stores.base import Mounted, NoDeletes, OtherForm, hold
+from imgmigrate.stores.base import Mounted, NoDeletes, OtherForm, TagMoved, hold
 
 if TYPE_CHECKING:
     from imgmigrate.events import Sink
@@ -84,10 +84,8 @@ class Deleter:
         stand_in = placeholder(self._plan_id, change.address)
         with on_side("destination"):
             found = await self._look(destination, tag)
-            if found is None:
-                return Receipt(change.address, Outcome.ALREADY)
             if found not in (change.before, stand_in.digest):
-                return _conflict(change, found)
+                return _moved_on(change, found)
             if destination.store.deletes_tags:
                 await _delete(destination, tag)
             else:
@@ -132,11 +130,12 @@ class Deleter:
             if await self._bring_config(destination):
                 # That took its time: rule 7 wants the tag read just before it is written.
                 now = await self._look(destination, tag)
-                if now is None:
-                    return Receipt(change.address, Outcome.ALREADY)
                 if now != found:
-                    return _conflict(change, now)
-            await store.put_manifest(repo, tag, stand_in)
+                    return _moved_on(change, now)
+            try:
+                await store.put_manifest(repo, tag, stand_in, still={found})
+            except TagMoved as error:
+                return _moved_on(change, error.found)
             refusal = await _try(destination, stand_in.digest, change.address)
         else:
             old = None
@@ -157,7 +156,10 @@ class Deleter:
         store, repo = destination.store, destination.repo
         try:
             if await self._look(destination, tag) == stand_in.digest:
-                await store.put_manifest(repo, tag, old or await store.manifest(repo, before))
+                old = old or await store.manifest(repo, before)
+                await store.put_manifest(repo, tag, old, still={stand_in.digest})
+        except TagMoved:
+            return
         except StoreError as error:
             error.hint = (
                 f"the tag shows the placeholder {stand_in.digest.short} of its deletion, it was "
@@ -230,7 +232,10 @@ async def _upload(destination: Place, blob: Descriptor) -> None:
                 return
 
 
-def _conflict(change: Change, found: Digest) -> Receipt:
+def _moved_on(change: Change, found: Digest | None) -> Receipt:
+    """Say what became of a tag that no longer shows what is to be deleted."""
+    if found is None:
+        return Receipt(change.address, Outcome.ALREADY)
     planned = change.before.short if change.before else "nothing"
     message = f"destination {change.address}: shows {found.short}, planned to delete {planned}"
     error = ImgmigrateError(message, hint="somebody changed it since the plan; plan again")

@@ -25,6 +25,7 @@ from imgmigrate.errors import ImgmigrateError, QuotaExhausted, on_side
 from imgmigrate.events import ImageStarted, Outcome, Receipt
 from imgmigrate.oci.platforms import choose
 from imgmigrate.plan import KEEP_PREVIOUS, Action
+from imgmigrate.stores.base import TagMoved
 from imgmigrate.stores.place import Place
 
 if TYPE_CHECKING:
@@ -255,8 +256,14 @@ class Engine:
             late = _judge(change, after, await _look(change.address, destination), moved=moved)
             if late is not None:
                 return late
-            if await transfer.try_write(manifest, target, destination, is_last=is_last):
-                break
+            still = {change.before}
+            try:
+                if await transfer.try_write(
+                    manifest, target, destination, is_last=is_last, still=still
+                ):
+                    break
+            except TagMoved as moved_on:
+                return _conflict(change, moved_on.found)
             moved += await transfer.bring_parts(manifest, source, destination, Trust.NOTHING)
         return Receipt(change.address, Outcome.APPLIED, after, moved)
 

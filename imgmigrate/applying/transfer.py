@@ -25,6 +25,8 @@ from imgmigrate.oci.bounds import Graph
 from imgmigrate.stores.place import read_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from imgmigrate.applying.blobs import BlobBoard
     from imgmigrate.applying.known import Known
     from imgmigrate.oci.manifest import Descriptor, Manifest
@@ -81,12 +83,22 @@ class Transfer:
         return moved
 
     async def try_write(
-        self, manifest: Manifest, target: str, destination: Place, *, is_last: bool
+        self,
+        manifest: Manifest,
+        target: str,
+        destination: Place,
+        *,
+        is_last: bool,
+        still: Collection[Digest | None] | None = None,
     ) -> bool:
-        """Write a manifest; False, or if it `is_last` the error, if parts are missing after all."""
+        """Write a manifest; False, or if it `is_last` the error, if parts are missing after all.
+
+        `still` is what the tag may show when it is tried again.
+        """
         try:
             with on_side("destination"):
-                await destination.store.put_manifest(destination.repo, target, manifest)
+                store, repo = destination.store, destination.repo
+                await store.put_manifest(repo, target, manifest, still=still)
         except (Rejected, NotFound) as error:
             if is_last or error.code not in _MISSING_PARTS:
                 raise

@@ -11,10 +11,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from imgmigrate.errors import Rejected, TransientError
+from imgmigrate.errors import Rejected, StoreError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
     from imgmigrate.oci.manifest import Descriptor, Manifest
     from imgmigrate.oci.reference import Digest
@@ -27,6 +27,7 @@ __all__ = [
     "OtherForm",
     "Slots",
     "Store",
+    "TagMoved",
     "Upload",
     "hold",
 ]
@@ -45,6 +46,15 @@ class NoRanges(Rejected):
 
 class NoDeletes(Rejected):
     """The store deletes nothing of this kind, whatever its name."""
+
+
+class TagMoved(StoreError):
+    """Somebody else wrote the tag while a write of it was being tried; it shows `found` now."""
+
+    def __init__(self, subject: str, found: Digest | None) -> None:
+        self.found = found
+        shows = found.short if found else "nothing"
+        super().__init__(subject, f"it shows {shows} since, and was not written")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +189,19 @@ class Store(Protocol):
         A refused mount has opened an upload session, or opens one now: never an error.
         """
 
-    async def put_manifest(self, repo: str, ref: str, manifest: Manifest) -> None:
-        """Write `manifest.raw` under a tag or its digest; on return it is proved to be there."""
+    async def put_manifest(
+        self,
+        repo: str,
+        ref: str,
+        manifest: Manifest,
+        *,
+        still: Collection[Digest | None] | None = None,
+    ) -> None:
+        """Write `manifest.raw` under a tag or its digest; on return it is proved to be there.
+
+        The caller has just read the tag, which shows one of `still`: TagMoved if it no longer
+        does when the write has to be tried again, which may be minutes later.
+        """
 
     async def delete(self, repo: str, ref: str) -> None:
         """Delete a tag, or a manifest by its digest with every tag that names it.

@@ -24,7 +24,7 @@ from imgmigrate.stores.base import Budget, Mounted, NoDeletes
 from imgmigrate.stores.layout_folder import PIECE, LayoutFolder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Collection
     from pathlib import Path
 
     from imgmigrate.oci.manifest import Descriptor
@@ -140,8 +140,18 @@ class LayoutStore:
         file, path = await _write(subject, folder, folder.temporary)
         return _Upload(folder, subject, descriptor, file, path)
 
-    async def put_manifest(self, repo: str, ref: str, manifest: Manifest) -> None:
-        """Write a manifest's blob and, under a tag, its entry in `index.json`; both durable."""
+    async def put_manifest(
+        self,
+        repo: str,
+        ref: str,
+        manifest: Manifest,
+        *,
+        still: Collection[Digest | None] | None = None,
+    ) -> None:
+        """Write a manifest's blob and, under a tag, its entry in `index.json`; both durable.
+
+        At once, so `still` is not asked for.
+        """
         folder, subject = self._folder(repo), _subject(repo, ref)
         digest = manifest.digest
         if not digest.matches(manifest.raw) or (_is_digest(ref) and ref != digest):

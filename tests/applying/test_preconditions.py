@@ -10,6 +10,7 @@ from imgmigrate.events import Outcome
 from imgmigrate.oci.reference import Digest, Reference, Repository
 from imgmigrate.plan import Action, Change
 from imgmigrate.state.record import Source
+from imgmigrate.stores.base import TagMoved
 from tests.applying.support import NEW, OLD, copy, run, stores
 from tests.fakes.memory import image, index
 
@@ -51,6 +52,26 @@ async def test_destination_is_read_again_just_before_the_tag(tmp_path: Path) -> 
     new.hooks["commit"] = lambda repo, what: new.seed("r", "t", alien, alien_blobs)
     receipts = await run(found, tmp_path, copy("r", "t", digest))
     assert receipts[f"{NEW}/r:t"].outcome is Outcome.CONFLICT
+    assert new.tags["r", "t"] == alien.digest
+
+
+async def test_tag_that_moves_between_two_attempts_to_write_it_is_a_conflict(
+    tmp_path: Path,
+) -> None:
+    """The store says that somebody else wrote it meanwhile, and this image alone gives way."""
+    found, old, new = stores()
+    manifest, blobs = image(BASE)
+    digest = old.seed("r", "t", manifest, blobs)
+    alien, alien_blobs = image(EXTRA)
+
+    def move(repo: str, ref: str) -> None:
+        new.seed(repo, ref, alien, alien_blobs)
+        raise TagMoved(f"{NEW}/{repo}:{ref}", alien.digest)
+
+    new.hooks["put_manifest"] = move
+    receipts = await run(found, tmp_path, copy("r", "t", digest))
+    assert receipts[f"{NEW}/r:t"].outcome is Outcome.CONFLICT
+    assert alien.digest.short in str(receipts[f"{NEW}/r:t"].error)
     assert new.tags["r", "t"] == alien.digest
 
 

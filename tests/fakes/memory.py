@@ -19,7 +19,7 @@ from imgmigrate.oci.reference import Digest, Reference, Repository
 from imgmigrate.stores.base import Budget, Mounted, NoRanges, Upload
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Collection
 
 
 def image(*layers: bytes, config: bytes = b"{}") -> tuple[Manifest, dict[Digest, bytes]]:
@@ -153,7 +153,14 @@ class MemoryStore:
                 return Mounted()
         return MemoryUpload(self, repo, descriptor)
 
-    async def put_manifest(self, repo: str, ref: str, manifest: Manifest) -> None:
+    async def put_manifest(
+        self,
+        repo: str,
+        ref: str,
+        manifest: Manifest,
+        *,
+        still: Collection[Digest | None] | None = None,
+    ) -> None:
         await self._call("put_manifest", repo, ref)
         missing = [blob.digest for blob in manifest.blobs if (repo, blob.digest) not in self.blobs]
         missing += [

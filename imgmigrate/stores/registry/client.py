@@ -13,7 +13,7 @@ from imgmigrate.stores.registry.catalog import Catalog
 from imgmigrate.stores.registry.remote import Remote
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Collection
 
     from imgmigrate.config.model import RegistryConfig
     from imgmigrate.events import Sink
@@ -106,9 +106,16 @@ class RegistryStore:
         """Mount a blob or begin its upload."""
         return await uploads.start_upload(self._remote, repo, descriptor, mount_from)
 
-    async def put_manifest(self, repo: str, ref: str, manifest: Manifest) -> None:
+    async def put_manifest(
+        self,
+        repo: str,
+        ref: str,
+        manifest: Manifest,
+        *,
+        still: Collection[Digest | None] | None = None,
+    ) -> None:
         """Write a manifest and prove it."""
-        await manifests.put_manifest(self._remote, repo, ref, manifest)
+        await manifests.put_manifest(self._remote, repo, ref, manifest, still=still)
 
     async def delete(self, repo: str, ref: str) -> None:
         """Delete a tag, or a manifest with all its tags."""

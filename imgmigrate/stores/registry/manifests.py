@@ -27,13 +27,15 @@ from imgmigrate.oci.manifest import (
     Manifest,
 )
 from imgmigrate.oci.reference import Digest
-from imgmigrate.stores.base import NoDeletes
+from imgmigrate.stores.base import NoDeletes, TagMoved
 from imgmigrate.stores.registry.auth import Access
 from imgmigrate.stores.registry.calls import Call
 from imgmigrate.stores.registry.http.failures import is_immutable
 from imgmigrate.stores.registry.refusals import explained
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from imgmigrate.stores.registry.http.session import Answer
     from imgmigrate.stores.registry.remote import Remote
 
@@ -104,8 +106,18 @@ async def _among_blobs(remote: Remote, repo: str, digest: Digest) -> Manifest | 
         return None
 
 
-async def put_manifest(remote: Remote, repo: str, ref: str, manifest: Manifest) -> None:
-    """Write a manifest under a tag or its digest, and prove that it is there."""
+async def put_manifest(
+    remote: Remote,
+    repo: str,
+    ref: str,
+    manifest: Manifest,
+    *,
+    still: Collection[Digest | None] | None = None,
+) -> None:
+    """Write a manifest under a tag or its digest, and prove that it is there.
+
+    Between attempts the tag must show one of `still`, if given: TagMoved if it does not.
+    """
     call = Call(
         "PUT",
         f"/v2/{repo}/manifests/{ref}",
@@ -124,6 +136,10 @@ async def put_manifest(remote: Remote, repo: str, ref: str, manifest: Manifest) 
         # Pulp answers 429 and finishes all the same; so may who has answered nothing.
         if not is_first and await _holds(remote, repo, ref, manifest):
             return None
+        if not is_first and still is not None:
+            found = await head(remote, repo, ref, to_write=True)
+            if (found.digest if found else None) not in still:
+                raise TagMoved(call.subject, found.digest if found else None)
         is_first = False
         return await remote.call(call, attempts=1)
 

@@ -272,9 +272,9 @@ class Contract(RuleBasedStateMachine):
                 snapshots.append(self._freeze(lost))
             await call(verb, repo, what)
 
-        async def put_and_count(repo: str, ref: str, manifest: Manifest) -> None:
+        async def put_and_count(repo: str, ref: str, manifest: Manifest, **options: Any) -> None:
             nonlocal writes
-            await put(repo, ref, manifest)
+            await put(repo, ref, manifest, **options)
             writes += 1
             if writes == written:
                 snapshots.append(self._freeze(lost))

@@ -18,6 +18,7 @@ from imgmigrate.errors import (
 )
 from imgmigrate.oci.manifest import LARGEST_MANIFEST, Manifest
 from imgmigrate.oci.reference import Digest
+from imgmigrate.stores.base import TagMoved
 from tests.fakes.registry import Distribution2, FakeRegistry
 from tests.fakes.registry.profiles import Ghcr
 from tests.stores.registry.samples import foreign
@@ -350,3 +351,23 @@ async def test_server_that_keeps_failing_is_given_up(
     with pytest.raises(TransientError, match="503"):
         await connect(fake_registry.host).manifest("a", "1")
     assert fake_registry.arrivals == 5
+
+
+@pytest.mark.parametrize("still", [{None}, None])
+async def test_a_tag_that_moved_meanwhile_is_not_written_by_a_later_attempt(
+    fake_registry: FakeRegistry, connect: Connect, still: set[Digest | None] | None
+) -> None:
+    """Between attempts somebody else may write: what the caller saw must still be there."""
+    alien = fake_registry.put_image("a", "1", image("alien"))
+    made = fake_registry.put_image("a", "elsewhere", image("made"))
+    store = connect(fake_registry.host)
+    manifest = await store.manifest("a", "elsewhere")
+    fake_registry.fail("PUT", "/manifests/1", status=503, times=1)
+    if still is None:
+        await store.put_manifest("a", "1", manifest)
+        assert fake_registry.tags("a")["1"] == made
+        return
+    with pytest.raises(TagMoved, match="since, and was not written") as caught:
+        await store.put_manifest("a", "1", manifest, still=still)
+    assert caught.value.found == alien
+    assert fake_registry.tags("a")["1"] == alien
