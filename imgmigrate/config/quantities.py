@@ -17,8 +17,8 @@ _RATE = re.compile(_NUMBER + r"(?:/\s*s)?\s*")
 # "MB" and "MiB" differ; "Mb" and "Mbit" are bits, and asking is better than guessing.
 _BANDWIDTH = re.compile(_NUMBER + r"([kKMGT]?i?B?)\s*(?:/\s*s)?\s*")
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smh]?)")
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhdw]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 # Beyond any network, and before floats lose bytes.
 MOST_BANDWIDTH = 1e15
 MOST_RATE = 1e6
@@ -54,10 +54,10 @@ def read_bandwidth(value: Any) -> float | None:
 
 
 def read_duration(value: object) -> float:
-    """Seconds: `90`, `90s`, `5m` or `1h`."""
+    """Seconds: `90`, `90s`, `5m`, `1h`, `7d` or `2w`."""
     found = _DURATION.fullmatch(str(value))
     if found is None:
-        msg = "is not a duration such as 90, 90s, 5m or 1h"
+        msg = "is not a duration such as 90s, 5m, 1h or 7d"
         raise ValueError(msg)
     return float(found[1]) * _SECONDS[found[2]]
 

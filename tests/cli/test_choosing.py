@@ -227,8 +227,8 @@ def test_limits_reach_the_run(
         (["--max-failures", "many"], "such as 10 or 2.5%"),
         (["--max-failures", "101%"], "such as 10 or 2.5%"),
         (["--max-failures", "-1"], "such as 10 or 2.5%"),
-        (["--max-duration", "soon"], "such as 90, 90s, 5m or 1h"),
-        (["--max-plan-age", "1d"], "such as 90, 90s, 5m or 1h"),
+        (["--max-duration", "soon"], "such as 90s, 5m, 1h or 7d"),
+        (["--max-plan-age", "1y"], "such as 90s, 5m, 1h or 7d"),
         (["--fail-fast", "--max-failures", "3"], "leave one of them out"),
     ],
 )

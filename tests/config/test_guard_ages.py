@@ -17,7 +17,8 @@ TEXT = "version: 1\nmax_plan_age: {}\nimages: [{{source: a.b/c, destination: d.e
 
 
 @pytest.mark.parametrize(
-    ("text", "age"), [("24h", 86400), ("90", 90), ("1.5m", 90), ("30s", 30), ("0", 0)]
+    ("text", "age"),
+    [("24h", 86400), ("90", 90), ("1.5m", 90), ("30s", 30), ("7d", 604_800), ("0", 0)],
 )
 def test_an_age_is_a_duration(tmp_path: Path, text: str, age: float) -> None:
     """It is written as on the command line."""
@@ -34,7 +35,7 @@ def test_no_age_is_no_limit(tmp_path: Path) -> None:
     assert load_config(path).guards.max_plan_age is None
 
 
-@pytest.mark.parametrize("text", ["soon", "1d", "-1", "h", "1 h"])
+@pytest.mark.parametrize("text", ["soon", "1y", "-1", "h", "1 h"])
 def test_what_is_no_age_is_refused(tmp_path: Path, text: str) -> None:
     """The place in the file is named, and how to write it."""
     path = tmp_path / "prod.yaml"
@@ -42,4 +43,4 @@ def test_what_is_no_age_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(path)
     assert "prod.yaml:2: max_plan_age: " in caught.value.message
-    assert "such as 90, 90s, 5m or 1h" in caught.value.message
+    assert "such as 90s, 5m, 1h or 7d" in caught.value.message

@@ -272,7 +272,7 @@ class _Probing:
         if answer.status in (400, 404) and b"NAME_" in answer.body and self._subject is None:
             detail = f"{repo} does not exist yet"
             return Check("referrers", Verdict.UNTRIED, detail, is_needed=False)
-        detail = "the tags of older clients are used instead"
+        detail = "clients find signatures by their tags there"
         return Check("referrers", Verdict.ABSENT, detail, is_needed=False)
 
     async def _tags(self, repo: str) -> list[str]:
