@@ -165,14 +165,15 @@ def test_the_version_is_printed(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "number"), [("0", 0), ("90", 90), ("1.5s", 1.5), ("5m", 300), ("2h", 7200)]
+    ("text", "number"),
+    [("0", 0), ("90", 90), ("1.5s", 1.5), ("5m", 300), ("2h", 7200), ("1d", 86_400)],
 )
 def test_durations_are_read_with_units(text: str, number: float) -> None:
     """A duration is seconds, or has a unit."""
     assert seconds(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "m", "-1", "1d", "1 m"])
+@pytest.mark.parametrize("text", ["", "m", "-1", "1y", "1 m"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     """A duration that cannot be read is a usage error that shows how to write one."""
     with pytest.raises(click.BadParameter, match="90s"):
