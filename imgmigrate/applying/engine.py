@@ -177,7 +177,9 @@ class Engine:
         if change.action is Action.DELETE:
             self._check_moved(change)
             place = self._place(change.address.repository)
-            return await self._deleter.delete(change, place, self._before(change))
+            return await self._deleter.delete(
+                change, place, self._state.behind(change.address, change.before)
+            )
         if change.source is None or change.after is None:
             message = f"{change.address}: the plan does not say what to write"
             raise ImgmigrateError(message, hint="plan again")
@@ -198,13 +200,9 @@ class Engine:
         """Replace only what has its own tag, where the plan says that it gets one."""
         if change.kept_as is None or change.kept_as in self._done:
             return
-        if not self._is_at(change.kept_as, self._before(change)):
+        if not self._is_at(change.kept_as, self._state.behind(change.address, change.before)):
             message = f"{change.address}: not touched: {change.kept_as} does not keep it yet"
             raise ImgmigrateError(message, hint="see that row; then apply the same plan again")
-
-    def _before(self, change: Change) -> Digest | None:
-        """The image that a row replaces, also where a placeholder stands in for it."""
-        return self._state.behind(change.address, change.before) if change.before else None
 
     def _is_at(self, address: Reference, digest: Digest | None) -> bool:
         """Tell whether an earlier run put a digest there and this one has no need to.

@@ -110,8 +110,6 @@ class Recording:
 
     def _before(self, change: Change) -> Digest | None:
         """What a row replaces: behind the placeholder of a delete that was cut off, its image."""
-        if change.before is None:
-            return None
         return self._state.behind(change.address, change.before)
 
     def _origin(self, change: Change) -> ImageRecord | None:

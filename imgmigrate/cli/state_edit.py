@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -54,22 +55,25 @@ def remove_records(
     An erased image is no longer ours: the next plan adopts it if it is what the config asks
     for, and reports a conflict if it is not.
     """
-    from imgmigrate.render.units import count
-
     _open(settings, dry_run, auto_approve, as_json)
     chosen = pick(all_records(read_state(settings)), globs, lambda record: record.address)
     _show(settings, chosen)
-    records = count(len(chosen), "record")
-    if dry_run:
-        _tell(settings, "rm", f"{records} would be removed; nothing was changed", 0)
-        return None
-    if not approved(settings.output, f"Erase {records}?", auto_approve=auto_approve):
-        return Declined()
     addresses = [record.address for record in chosen]
-    command = command_line(settings, "state", "rm", *globs)
-    _write(settings, command, lock_timeout, lambda writer: writer.remove(addresses))
-    _tell(settings, "rm", f"{records} removed; no registry was touched", len(chosen))
-    return None
+    return _change(
+        settings,
+        _Edit(
+            "rm",
+            globs,
+            len(chosen),
+            lambda writer: writer.remove(addresses),
+            question="Erase {}?",
+            would="{} would be removed",
+            done="{} removed; no registry was touched",
+        ),
+        dry_run=dry_run,
+        auto_approve=auto_approve,
+        lock_timeout=lock_timeout,
+    )
 
 
 @click.command(
@@ -105,7 +109,6 @@ def move_records(
     repositories (every tag), or globs with the same wildcards in the same order.
     """
     from imgmigrate.render.state import move_lines
-    from imgmigrate.render.units import count
 
     output = settings.output
     _open(settings, dry_run, auto_approve, as_json)
@@ -117,21 +120,27 @@ def move_records(
     else:
         for line in move_lines([(record.address, address) for record, address in pairs]):
             output.line(line)
-    records = count(len(pairs), "record")
-    if dry_run:
-        _tell(settings, "mv", f"{records} would be moved; nothing was changed", 0)
-        return None
-    if not approved(output, f"Move {records}?", auto_approve=auto_approve):
-        return Declined()
 
     async def move(writer: Writer) -> None:
         # Again under the lock: what was looked at may have changed.
         found = _pairs(writer.state, old, new)
         await writer.move([(record.address, address) for record, address in found])
 
-    _write(settings, command_line(settings, "state", "mv", old, new), lock_timeout, move)
-    _tell(settings, "mv", f"{records} moved; no registry was touched", len(pairs))
-    return None
+    return _change(
+        settings,
+        _Edit(
+            "mv",
+            (old, new),
+            len(pairs),
+            move,
+            question="Move {}?",
+            would="{} would be moved",
+            done="{} moved; no registry was touched",
+        ),
+        dry_run=dry_run,
+        auto_approve=auto_approve,
+        lock_timeout=lock_timeout,
+    )
 
 
 @click.command(
@@ -163,24 +172,26 @@ def unprotect_records(
     A protection outlasts the line of the config that set it; while the line is there, the
     next apply sets it again.
     """
-    from imgmigrate.render.units import count
-
     _open(settings, dry_run, auto_approve, as_json)
     protected = [record for record in all_records(read_state(settings)) if record.protected]
     chosen = pick(protected, globs, lambda record: record.address)
     _show(settings, chosen)
-    records = count(len(chosen), "record")
-    if dry_run:
-        _tell(settings, "unprotect", f"{records} would lose protection; nothing was changed", 0)
-        return None
-    question = f"Lift the protection of {records}?"
-    if not approved(settings.output, question, auto_approve=auto_approve):
-        return Declined()
     addresses = [record.address for record in chosen]
-    command = command_line(settings, "state", "unprotect", *globs)
-    _write(settings, command, lock_timeout, lambda writer: writer.unprotect(addresses))
-    _tell(settings, "unprotect", f"{records} no longer protected", len(chosen))
-    return None
+    return _change(
+        settings,
+        _Edit(
+            "unprotect",
+            globs,
+            len(chosen),
+            lambda writer: writer.unprotect(addresses),
+            question="Lift the protection of {}?",
+            would="{} would lose protection",
+            done="{} no longer protected",
+        ),
+        dry_run=dry_run,
+        auto_approve=auto_approve,
+        lock_timeout=lock_timeout,
+    )
 
 
 def all_records(found: State) -> list[ImageRecord]:
@@ -233,6 +244,42 @@ def _show(settings: Settings, chosen: Sequence[ImageRecord]) -> None:
         output.stream.records(chosen)
     else:
         output.text("".join(f"{line}\n" for line in records_lines(chosen)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """One subcommand's change: `work` is done to `number` records; {} in the words is those."""
+
+    name: str
+    arguments: tuple[str, ...]
+    number: int
+    work: Callable[[Writer], Awaitable[None]]
+    question: str
+    would: str
+    done: str
+
+
+def _change(
+    settings: Settings,
+    edit: _Edit,
+    *,
+    dry_run: bool,
+    auto_approve: bool,
+    lock_timeout: float,
+) -> Declined | None:
+    """Ask, write and tell; a dry run only tells."""
+    from imgmigrate.render.units import count
+
+    records = count(edit.number, "record")
+    if dry_run:
+        _tell(settings, edit.name, f"{edit.would.format(records)}; nothing was changed", 0)
+        return None
+    if not approved(settings.output, edit.question.format(records), auto_approve=auto_approve):
+        return Declined()
+    command = command_line(settings, "state", edit.name, *edit.arguments)
+    _write(settings, command, lock_timeout, edit.work)
+    _tell(settings, edit.name, edit.done.format(records), edit.number)
+    return None
 
 
 def _tell(settings: Settings, operation: str, message: str, changed: int) -> None:

@@ -100,7 +100,9 @@ class Keeping:
         settled: list[Change] = []
         pairs: list[tuple[Change, Digest, Reference]] = []
         for change in changes:
-            tag, before = change.address.tag, self._before(change)
+            tag = change.address.tag
+            # Never the placeholder that a delete left when it was cut off.
+            before = self.state.behind(change.address, change.before)
             if tag is None or before is None or not self._replaces(change, before):
                 settled.append(change)
                 continue
@@ -120,10 +122,6 @@ class Keeping:
         for change, before, kept in pairs:
             settled += self._rows(change, before, kept, seen)
         return settled
-
-    def _before(self, change: Change) -> Digest | None:
-        """What is replaced: never the placeholder that a delete left when it was cut off."""
-        return self.state.behind(change.address, change.before) if change.before else None
 
     def _replaces(self, change: Change, before: Digest) -> bool:
         """Tell whether a row takes a tag from a digest that nothing else has to name."""

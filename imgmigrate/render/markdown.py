@@ -195,8 +195,6 @@ def _identity(plan: Plan) -> Iterator[str]:
         parts.append(f"commit {_code(header.git_commit[:12])}")
     if header.undoes:
         parts.append(f"undoes {_code(header.undoes)}")
-    if header.lock_sha256:
-        parts.append(f"locked: from the pins {_code(header.lock_sha256[:12])}")
     yield ", ".join(parts)
     if header.lock_sha256:
         yield f"Locked: from the pins {_code(header.lock_sha256[:12])}."

@@ -202,6 +202,7 @@ class State:
             return True
         return digest in self.claims.get(str(address), frozenset())
 
-    def behind(self, address: Reference, digest: Digest) -> Digest:
-        """The image that a placeholder of ours stands in for; any other digest is itself."""
-        return self.stand_ins.get(str(address), {}).get(digest, digest)
+    def behind(self, address: Reference, digest: Digest | None) -> Digest | None:
+        """The image that a placeholder of ours stands in for; anything else is itself."""
+        stand_ins = self.stand_ins.get(str(address), {})
+        return stand_ins.get(digest, digest) if digest is not None else None

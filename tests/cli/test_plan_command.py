@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from imgmigrate.cli.show import ACTIONS
 from imgmigrate.errors import ImgmigrateError, Interrupted, StateError
 from imgmigrate.events import Listed, Warned
 from imgmigrate.oci.reference import Repository
-from imgmigrate.plan import read_plan
+from imgmigrate.plan import Action, read_plan
 from tests.render import samples
 
 if TYPE_CHECKING:
@@ -219,3 +220,8 @@ def test_show_without_a_plan_shows_the_state(cli: Cli, options: list[str]) -> No
     """Without a file it is the state that is shown, here an empty one."""
     assert cli("show", "--state", "s", *options) == 0
     assert "No state yet in s" in cli.out or json.loads(cli.out)["lineage"] is None
+
+
+def test_show_knows_every_action() -> None:
+    """`--only` names them without loading the models, and none is missing."""
+    assert sorted(ACTIONS) == sorted(Action)

@@ -134,12 +134,8 @@ async def put_manifest(
     async def once() -> Answer | None:
         nonlocal is_first
         # Pulp answers 429 and finishes all the same; so may who has answered nothing.
-        if not is_first and await _holds(remote, repo, ref, manifest):
+        if not is_first and await _arrived(remote, repo, ref, manifest, still):
             return None
-        if not is_first and still is not None:
-            found = await head(remote, repo, ref, to_write=True)
-            if (found.digest if found else None) not in still:
-                raise TagMoved(call.subject, found.digest if found else None)
         is_first = False
         return await remote.call(call, attempts=1)
 
@@ -179,6 +175,28 @@ async def delete(remote: Remote, repo: str, ref: str) -> None:
         raise NoDeletes(
             subject, error.cause, hint=_ENABLE, status=error.status, code=error.code
         ) from None
+
+
+async def _arrived(
+    remote: Remote,
+    repo: str,
+    ref: str,
+    manifest: Manifest,
+    still: Collection[Digest | None] | None,
+) -> bool:
+    """Tell before a further attempt whether a manifest is there after all.
+
+    TagMoved if the tag shows neither it nor one of `still`; not knowing is an error then.
+    """
+    if still is None:
+        return await _holds(remote, repo, ref, manifest)
+    found = await head(remote, repo, ref, to_write=True)
+    shown = found.digest if found else None
+    if shown is not None and shown.matches(manifest.raw):
+        return True
+    if shown not in still:
+        raise TagMoved(_subject(remote, repo, ref), shown)
+    return False
 
 
 async def _holds(remote: Remote, repo: str, ref: str, manifest: Manifest) -> bool:

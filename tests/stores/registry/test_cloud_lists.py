@@ -193,6 +193,15 @@ async def test_a_list_that_is_shorter_than_it_says_is_an_error(
             await connect(registry.host, login(registry)).list_repositories("**")
 
 
+async def assert_refused(
+    connect: Connect, registry: FakeRegistry, error: type[StoreError], reason: str
+) -> None:
+    """Check that listing everything ends with exactly this kind of error."""
+    with pytest.raises(error, match=reason) as caught:
+        await connect(registry.host, login(registry)).list_repositories("**")
+    assert type(caught.value) is error
+
+
 @pytest.mark.parametrize(
     ("make", "glob"), [(Ecr, "**"), (AlibabaAcr, "**"), (enterprise, "**"), (Ghcr, "team/**")]
 )
@@ -232,9 +241,7 @@ async def test_what_ecr_refuses_is_told_by_its_type(
     registry = Ecr()
     registry.api_refusal = (status, kind, "words")
     async with filled(registry, monkeypatch):
-        with pytest.raises(error, match=reason) as caught:
-            await connect(registry.host, login(registry)).list_repositories("**")
-        assert type(caught.value) is error
+        await assert_refused(connect, registry, error, reason)
 
 
 @pytest.mark.parametrize(
@@ -260,9 +267,7 @@ async def test_what_alibaba_refuses_is_told_by_its_code(
     registry = make()
     registry.api_refusal = (status, code, "words")
     async with filled(registry, monkeypatch):
-        with pytest.raises(error, match=reason) as caught:
-            await connect(registry.host, login(registry)).list_repositories("**")
-        assert type(caught.value) is error
+        await assert_refused(connect, registry, error, reason)
 
 
 async def test_an_answer_that_says_it_failed_is_an_error(
