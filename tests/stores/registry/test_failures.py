@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
+from aiohttp.http_exceptions import BadHttpMessage, ContentLengthError, TransferEncodingError
 
 from imgmigrate.errors import (
     AccessDenied,
@@ -18,6 +20,7 @@ from imgmigrate.errors import (
     TransientError,
 )
 from imgmigrate.stores.registry.http.failures import (
+    connection_failure,
     diagnose,
     failure,
     is_immutable,
@@ -186,3 +189,24 @@ async def test_error_of_an_answer_names_the_object(
     mocked.get(url, status=status, body=body("X", "because"), repeat=True)
     with pytest.raises(kind, match=r"reg\.example\.com/a: .*because"):
         await connect("reg.example.com").list_tags("a")
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        (BadHttpMessage("Too many headers received"), ProtocolError),
+        (
+            TransferEncodingError("Not enough data to satisfy transfer length header."),
+            TransientError,
+        ),
+        (ContentLengthError("Not enough data to satisfy content length header."), TransientError),
+        (None, TransientError),
+    ],
+)
+def test_a_body_that_breaks_http_is_no_connection_that_broke(
+    cause: Exception | None, kind: type[StoreError]
+) -> None:
+    """What ended early may be whole the next time; what is not HTTP is never asked for again."""
+    error = aiohttp.ClientPayloadError("Response payload is not completed")
+    error.__cause__ = cause
+    assert type(connection_failure("r.io/a:v1", "https://r.io/v2/", error)) is kind

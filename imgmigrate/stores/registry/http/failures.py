@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.http_exceptions import BadHttpMessage, PayloadEncodingError
 
 from imgmigrate.errors import (
     AccessDenied,
@@ -209,11 +210,20 @@ def connection_failure(subject: str, url: str, error: Exception) -> StoreError:
     if _wants_tls(str(error).encode()):
         hint = f'remove plain_http from registries."{host}"'
         return Rejected(subject, f"{host} speaks TLS and was asked in the clear", hint=hint)
-    if isinstance(error, (aiohttp.InvalidURL, aiohttp.ClientResponseError)):
+    if isinstance(error, (aiohttp.InvalidURL, aiohttp.ClientResponseError)) or _is_malformed(error):
         return ProtocolError(subject, f"{host} answered what is not HTTP: {reason}")
     if isinstance(error, (aiohttp.ClientError, OSError)):
         return TransientError(subject, f"the connection to {host} broke: {reason}")
     return ProtocolError(subject, f"{host} cannot be asked: {reason}")
+
+
+def _is_malformed(error: Exception) -> bool:
+    """Tell a body that breaks HTTP from one that only ended early.
+
+    Which of aiohttp's errors says so depends on how much had arrived when it was noticed.
+    """
+    cause = error.__cause__
+    return isinstance(cause, BadHttpMessage) and not isinstance(cause, PayloadEncodingError)
 
 
 def _is_telling(entry: dict[str, Any]) -> bool:
