@@ -202,6 +202,8 @@ def _names(name: str) -> _Part:
     host, slash, path = name.partition("/")
     if slash and not has_wildcard(host):
         name = f"{normalise_host(host)}/{path}"
+    elif slash and "." in host:  # a printed host has no such port
+        name = f"{host.removesuffix(':443')}/{path}"
     return _glob(name)
 
 

@@ -15,7 +15,7 @@ from imgmigrate.config.paths import resolve_path
 from imgmigrate.config.schema import validate
 from imgmigrate.config.variables import check, expand, has_variable
 from imgmigrate.errors import hide
-from imgmigrate.oci.reference import normalise_host, parse_endpoint
+from imgmigrate.oci.reference import has_https_port, normalise_host, parse_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,8 @@ __all__ = ["Registries"]
 
 # What holds for all requests to a host cannot differ between its repositories.
 _WHOLE = ("rate_limit", "bandwidth", "proxy", "insecure")
+# What may leave HTTPS for a port that is not its own.
+_CLEAR = ("plain_http", "insecure")
 _TLS_FILES = ("ca_file", "client_cert", "client_key")
 
 
@@ -77,6 +79,11 @@ class Registries:
         if "credential_command" in entry and "username" in entry:
             message = "credential_command stands instead of username and password"
             raise self._tree.error(message, path, hint="keep one of them")
+        clear = next((each for each in _CLEAR if entry.get(each, "false") != "false"), None)
+        if clear is not None and has_https_port(key.partition("/")[0]):
+            message = f"port 443 is that of HTTPS, which goes without saying, and {clear} is not"
+            hint = f'write "{name[0]}" for port 80, or give the registry another port'
+            raise self._tree.error(message, path, hint=hint)
         password = entry.get("password")
         if isinstance(password, str) and not has_variable(password):
             hide(expand(password, {}))

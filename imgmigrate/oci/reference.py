@@ -13,6 +13,7 @@ import posixpath
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,13 +31,16 @@ _DOCKER_HUB_ALIASES = frozenset(
 # Host and path together, docker's limit; distribution-spec suggests it for clients too.
 LONGEST_NAME = 255
 LARGEST_PORT = 65_535
+HTTPS_PORT = "443"
+# Digits, leading zeros among them.
+LONGEST_PORT = 9
 
 _DIGEST = re.compile(r"(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _HOST = re.compile(
-    r"(?:(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
+    r"(?:(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*\.?"
     r"|\[[A-Fa-f0-9:.]+\])(?::[0-9]{1,5})?"
 )
 
@@ -223,7 +227,7 @@ def _looks_like_host_only(text: str) -> bool:
 
 @lru_cache(maxsize=65536)  # a state names few repositories, many times each
 def _registry_repository(host: str, path: str) -> Repository:
-    if not _HOST.fullmatch(host) or not _has_sane_port(host):
+    if not _HOST.fullmatch(host) or not _is_sane(host):
         msg = f"{host!r} is not a registry host"
         raise ValueError(msg)
     host = normalise_host(host)
@@ -239,15 +243,68 @@ def _registry_repository(host: str, path: str) -> Repository:
     return Repository(host, path)
 
 
-def _has_sane_port(host: str) -> bool:
-    _, colon, port = host.rpartition("]")[2].rpartition(":")
-    return not colon or int(port) <= LARGEST_PORT
+def _is_sane(host: str) -> bool:
+    name, port = _split_port(host)
+    return int(port or 0) <= LARGEST_PORT and (name[0] != "[" or _address(name) is not None)
 
 
+@lru_cache(maxsize=4096)  # each address of a state is asked about, and its hosts are few
 def normalise_host(host: str) -> str:
-    """Lower the case of a registry host and give Docker Hub its one name."""
-    host = host.lower()
-    return DOCKER_HUB if host in _DOCKER_HUB_ALIASES else host
+    """Give each registry host its one spelling; what is no host comes back in lower case.
+
+    Lower case, no trailing dot, the port as a number and left out where it is HTTPS's own, an
+    IPv6 address as RFC 5952 writes it, and one name for Docker Hub. A name without a dot keeps
+    its port: without one it would be read as the first part of a Docker Hub name.
+    """
+    name, port = _split_port(host.lower())
+    if name.startswith("["):
+        address = _address(name)
+        name = name if address is None else f"[{address}]"
+    elif name[:-1] and name.endswith("."):
+        name, port = name[:-1], port or HTTPS_PORT
+    number = str(int(port)) if port else ""
+    if name in _DOCKER_HUB_ALIASES and number in ("", HTTPS_PORT):
+        return DOCKER_HUB
+    if number == HTTPS_PORT and ("." in name or name[:1] == "[" or name == "localhost"):
+        return name
+    return f"{name}:{number}" if number else name
+
+
+def has_https_port(host: str) -> bool:
+    """Tell whether a host is written with HTTPS's own port, which its one spelling leaves out."""
+    return _split_port(host)[1].lstrip("0") == HTTPS_PORT
+
+
+def _split_port(host: str) -> tuple[str, str]:
+    """Split what is written as a port off a host; the other colons are of an IPv6 address."""
+    name, colon, port = host.rpartition(":")
+    is_number = port.isascii() and port.isdigit() and len(port) <= LONGEST_PORT
+    is_port = colon and is_number and (host[:1] != "[" or name[-1:] == "]")
+    return (name, port) if is_port else (host, "")
+
+
+def _address(name: str) -> str | None:
+    """Write an IPv6 address as RFC 5952 does; None if it is none."""
+    try:
+        found = IPv6Address(name.strip("[]"))
+    except ValueError:
+        return None
+    # Versions of Python differ in how they print an IPv4 address within one.
+    return f"::ffff:{found.ipv4_mapped}" if found.ipv4_mapped else str(found)
+
+
+def normalise_address(text: str) -> str:
+    """Write a printed address as it is printed now, where its host has got another spelling.
+
+    Costs no parsing where it has not. A text that is no address comes back as it is.
+    """
+    host = text.partition("/")[0]
+    if text.startswith(LAYOUTS) or normalise_host(host) == host:
+        return text
+    try:
+        return str(parse_endpoint(text))
+    except ValueError:
+        return text
 
 
 def _parse_layout(text: str) -> Reference:

@@ -5,12 +5,12 @@ Pure. A record line carries an `ImageRecord`'s own fields.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 # Pydantic needs them at run time.
-from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
+from imgmigrate.oci.reference import Digest, Reference, normalise_address
 from imgmigrate.state.record import RECORDS, ImageRecord
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ __all__ = [
     "decode",
     "encode",
 ]
+
+
+# A printed address, also where an earlier version spelled its host otherwise.
+_Key = Annotated[str, AfterValidator(normalise_address)]
 
 
 class _Frozen(BaseModel):
@@ -55,7 +59,7 @@ class Begin(_Frozen):
 class Intent(_Frozen):
     """One claim as text: addresses are keys here, and 100,000 of them need no parsing."""
 
-    address: str
+    address: _Key
     after: Digest
     before: Digest | None = None
     # Absent where it does not: most claims are of images.
@@ -73,40 +77,40 @@ class Conflict(_Frozen):
     """The run found its row a conflict: its claim on the address ends."""
 
     run: str
-    address: str
+    address: _Key
 
 
 class Failed(_Frozen):
     """The run could not do its row; its claim stays, as nobody knows how far it came."""
 
     run: str
-    address: str
+    address: _Key
     cause: str
 
 
 class Remove(_Frozen):
     """The record was erased by `state rm`, and every claim with it."""
 
-    address: str
+    address: _Key
 
 
 class Move(_Frozen):
     """The record got another address by `state mv`, and every claim with it."""
 
-    address: str
+    address: _Key
     to: Reference
 
 
 class Protect(_Frozen):
     """The config protected the address while its record was there."""
 
-    address: str
+    address: _Key
 
 
 class Unprotect(_Frozen):
     """The record's protection was lifted by `state unprotect`."""
 
-    address: str
+    address: _Key
 
 
 class End(_Frozen):

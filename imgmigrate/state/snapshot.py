@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from imgmigrate.state.entries import Intent
-from imgmigrate.state.record import RECORDS, Run
+from imgmigrate.state.record import RECORDS, ImageRecord, Run, Status
 from imgmigrate.state.sealing import encode, seal, unseal
 from imgmigrate.state.view import View
 
@@ -97,7 +97,8 @@ def read_snapshot(file: BinaryIO) -> View:
     lines = _hashed(file, body)
     for _ in range(header.records):
         record = RECORDS.validate_json(next(lines, b""))
-        view.records[str(record.address)] = record
+        address = str(record.address)
+        view.records[address] = _newer(view.records.get(address), record)
     for _ in range(header.claims):
         claim = json.loads(next(lines, b""))
         view.claim(str(claim.get("run")), Intent.model_validate(claim))
@@ -105,6 +106,17 @@ def read_snapshot(file: BinaryIO) -> View:
         msg = "its bytes do not match its header"
         raise ValueError(msg)
     return view
+
+
+def _newer(first: ImageRecord | None, other: ImageRecord) -> ImageRecord:
+    """Choose between two records of one address, which earlier versions spelled in two ways.
+
+    What was let go under one name is not let go where it lives under the other.
+    """
+    if first is None:
+        return other
+    kept = [each for each in (first, other) if each.status is not Status.FORGOTTEN]
+    return max(kept or (first, other), key=lambda record: record.sequence)
 
 
 def _stated_version(line: bytes) -> str:

@@ -43,7 +43,9 @@ KEYS = """\
         ("quay.io", "team/app/deep", 3),
         ("quay.io", "team/apps", 2),
         ("quay.io", "teams/app", 1),
-        ("quay.io:443", "team/app", 16),
+        ("quay.io:443", "team/app", 3),
+        ("quay.io.:0443", "team/app", 3),
+        ("docker.io:443", "library/nginx", 5),
         ("localhost", "a", 16),
         ("docker.io", "team/app", 4),
         ("index.docker.io", "team/app", 4),
@@ -233,3 +235,16 @@ def test_settings_alone_want_both_credentials_or_none() -> None:
         RegistryConfig(username="x")
     with pytest.raises(ValidationError, match="needs a client_cert"):
         Tls(client_key=Path("k"))
+
+
+@pytest.mark.parametrize("clear", ["plain_http", "insecure"])
+def test_the_port_of_https_is_never_spoken_to_in_the_clear(refuse: Refuse, clear: str) -> None:
+    """Its one spelling has no port, so another would be asked than the one that is written."""
+    text = config(f'  "quay.io:443": {{{clear}: true}}\n')
+    assert "port 443 is that of HTTPS" in refuse(text)
+
+
+def test_two_spellings_of_one_registry_are_one_entry(refuse: Refuse) -> None:
+    """Else one of the two would be without effect, in silence."""
+    text = config('  "quay.io:443": {concurrency: 1}\n  "quay.io": {concurrency: 2}\n')
+    assert "names the same registry" in refuse(text)

@@ -17,6 +17,7 @@ from imgmigrate.oci.reference import (
     Repository,
     is_repository_path,
     is_tag,
+    normalise_address,
     normalise_host,
     parse_endpoint,
     relative_layout,
@@ -44,6 +45,21 @@ LONG_DIGEST = "sha512:" + "ab" * 64
         ("myhost:5000/app:1", "myhost:5000/app:1"),
         ("[::1]:5000/app:1", "[::1]:5000/app:1"),
         ("10.0.0.1/a__b/c-d/e.f", "10.0.0.1/a__b/c-d/e.f"),
+        ("quay.io:443/a/b:1", "quay.io/a/b:1"),
+        ("quay.io:0443/a/b:1", "quay.io/a/b:1"),
+        ("quay.io:80/a/b:1", "quay.io:80/a/b:1"),
+        ("quay.io./a/b:1", "quay.io/a/b:1"),
+        ("Quay.io.:05000/a/b:1", "quay.io:5000/a/b:1"),
+        ("localhost.:443/app", "localhost/app"),
+        ("registry:443/app", "registry:443/app"),
+        ("registry./app", "registry:443/app"),
+        ("docker.io:443/nginx", "docker.io/library/nginx"),
+        ("registry-1.docker.io:443/nginx", "docker.io/library/nginx"),
+        ("index.docker.io./nginx", "docker.io/library/nginx"),
+        ("docker.io:5000/nginx", "docker.io:5000/nginx"),
+        ("[0:0:0:0:0:0:0:1]:443/app:1", "[::1]/app:1"),
+        ("[2001:DB8:0:0::1]:05000/app:1", "[2001:db8::1]:5000/app:1"),
+        ("[::ffff:7f00:1]:5000/app", "[::ffff:127.0.0.1]:5000/app"),
         (f"nginx@{DIGEST}", f"docker.io/library/nginx@{DIGEST}"),
         (f"quay.io/a/b@{LONG_DIGEST}", f"quay.io/a/b@{LONG_DIGEST}"),
         (f"quay.io/a/b:v1@{DIGEST}", f"quay.io/a/b@{DIGEST}"),
@@ -92,6 +108,9 @@ def test_an_endpoint_has_one_printed_form(text: str, printed: str) -> None:
         ("quay.io:443", "not a repository name"),
         ("quay.io:99999/a", "not a registry host"),
         ("-quay.io/a", "not a registry host"),
+        ("quay.io../a", "not a registry host"),
+        ("[::1::]:5000/a", "not a registry host"),
+        ("[1.2.3.4]/a", "not a registry host"),
         ("user@quay.io/a", "not a digest"),
         ("quay.io/" + "a" * 255, "not a repository name"),
         ("oci:", "names no directory"),
@@ -128,6 +147,20 @@ def test_printing_and_parsing_are_inverse(repository: Repository, target: str | 
     """A printed reference is the key of everything: it must name exactly one thing."""
     reference = repository.at(target) if target else Reference(repository)
     assert Reference.parse(str(reference)) == reference
+
+
+@given(st.text(alphabet="aA.:[]0453-é۵", max_size=12) | st.text(max_size=20))
+def test_a_host_has_one_spelling_whatever_is_asked(text: str) -> None:
+    """Normalising never fails, and once is enough."""
+    found = normalise_host(text)
+    assert normalise_host(found) == found
+
+
+def test_an_address_of_an_earlier_version_is_printed_as_it_is_now() -> None:
+    """Only hosts have got another spelling; what is no address is left alone."""
+    old = ("quay.io:443/a/b:1", "quay.io/a/b:1", "oci:a:443/b:1", "quay.io:443/A:", "")
+    new = ("quay.io/a/b:1", "quay.io/a/b:1", "oci:a:443/b:1", "quay.io:443/A:", "")
+    assert tuple(map(normalise_address, old)) == new
 
 
 @given(st.text(max_size=40))
