@@ -35,6 +35,8 @@ PLAN_ID_LENGTH = 16
 ROLLBACK: Final = "rollback"
 # The reason of rows that give what an update or a delete replaces a tag of its own.
 KEEP_PREVIOUS: Final = "keep_previous"
+# Reasons of deletes that are too many: of what no rule asks for, and of what its source lost.
+OVER_LIMIT = ("max_delete", "max_delete_gone")
 # Reasons of rows about an image of ours that is no longer where we put it.
 GONE = ("destination_lost", "destination_gone")
 
@@ -81,7 +83,8 @@ class Change(_Frozen):
     tombstone), `after` what will be there. Sizes are bytes; `transfer_bytes` is the most
     that has to move for this row when the rows before it are done; `detail` explains an error.
     `moved_to` is where the image of a row that is no longer wanted here goes by another row,
-    `kept_as` the tag that its `before` gets first, by a row of its own.
+    `kept_as` the tag that its `before` gets first, by a row of its own. `namesakes` are addresses
+    that are wanted and may be of the same place: a delete must be proven not to take them along.
     """
 
     address: Reference
@@ -101,6 +104,7 @@ class Change(_Frozen):
     detail: str | None = None
     moved_to: Reference | None = None
     kept_as: Reference | None = None
+    namesakes: tuple[Reference, ...] | None = None
 
     def line(self) -> dict[str, Any]:
         """Lay the row out for the file: the pinned fields always, the rest when known."""
@@ -112,7 +116,7 @@ class Change(_Frozen):
     @property
     def is_over_limit(self) -> bool:
         """Tell whether it is a delete that `max_delete` stops."""
-        return self.action is Action.BLOCKED and self.reason == "max_delete"
+        return self.action is Action.BLOCKED and self.reason in OVER_LIMIT
 
     @property
     def is_near(self) -> bool:
@@ -136,7 +140,10 @@ class StateBinding(_Frozen):
 
 
 class Summary(_Frozen):
-    """How many rows of each action; `unchanged` rows are counted here and not written."""
+    """How many rows of each action; `unchanged` rows are counted here and not written.
+
+    `unwanted` are images that no rule asks for any more: they stay as they are, and ours.
+    """
 
     copy_: int = Field(0, alias="copy")
     update: int = 0
@@ -150,13 +157,14 @@ class Summary(_Frozen):
     error: int = 0
     drift: int = 0
     unchanged: int = 0
+    unwanted: int = 0
     transfer_bytes: int = 0
     unknown_sizes: int = 0
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     @classmethod
-    def of(cls, changes: Iterable[Change], unchanged: int) -> Summary:
+    def of(cls, changes: Iterable[Change], unchanged: int, unwanted: int = 0) -> Summary:
         """Count `changes`."""
         changes = tuple(changes)
         counts = Counter(change.action.value for change in changes)
@@ -165,6 +173,7 @@ class Summary(_Frozen):
             {
                 **counts,
                 "unchanged": unchanged,
+                "unwanted": unwanted,
                 "transfer_bytes": sum(size for size in writes if size is not None),
                 "unknown_sizes": writes.count(None),
             }

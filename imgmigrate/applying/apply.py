@@ -193,6 +193,7 @@ class _Run:
             parallelism=self.options.parallelism,
             sink=self.sink,
             plan_id=self.plan.plan_id,
+            base=self.config.base,
             policy=FailurePolicy(self.options.fail_fast, self.options.max_failures),
             login=self._login,
         )

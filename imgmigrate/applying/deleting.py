@@ -30,6 +30,8 @@ from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import Mounted, NoDeletes, OtherForm, TagMoved, hold
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from imgmigrate.events import Sink
     from imgmigrate.oci.reference import Reference
     from imgmigrate.plan import Change
@@ -70,12 +72,17 @@ class Deleter:
         self._has_config: set[tuple[str, str]] = set()
 
     async def delete(
-        self, change: Change, destination: Place, image: Digest | None = None
+        self,
+        change: Change,
+        destination: Place,
+        image: Digest | None = None,
+        namesakes: Mapping[Reference, Place] | None = None,
     ) -> Receipt:
         """Delete the tag if it still shows what the plan saw there, or our own placeholder.
 
         `image` is what belongs there if that is refused, where the plan saw the placeholder of
-        another plan.
+        another plan. Rejected if one of `namesakes`, which are wanted, turns out to be the same
+        tag, or where nothing can tell.
         """
         tag = change.address.tag
         if tag is None or change.before is None:
@@ -87,10 +94,14 @@ class Deleter:
             if found not in (change.before, stand_in.digest):
                 return _moved_on(change, found)
             if destination.store.deletes_tags:
+                # Nothing was written that could tell one registry from two.
+                await self._refuse_shared(change, found, namesakes or {}, "may be")
                 await _delete(destination, tag)
             else:
                 before = await self._to_put_back(image or change.before, change.before, destination)
-                late = await self._replace(change, before, found, stand_in, destination, tag)
+                late = await self._replace(
+                    change, before, found, stand_in, destination, tag, namesakes or {}
+                )
                 if late is not None:
                     return late
             left = await self._look(destination, tag)
@@ -113,12 +124,16 @@ class Deleter:
         stand_in: Manifest,
         destination: Place,
         tag: str,
+        namesakes: Mapping[Reference, Place],
     ) -> Receipt | None:
         """Put the placeholder on the tag and delete that; on refusal put the old one back.
 
         A receipt if the tag is no longer what was found when the placeholder is ready.
         """
         store, repo = destination.store, destination.repo
+        old = None
+        if found == stand_in.digest:  # after a crash
+            await self._prove(change, before, old, stand_in, destination, tag, namesakes)
         # Mostly it is not there yet: this asks whether deleting is offered before anything is
         # touched. After a crash it is there, and then this is all there is to do.
         refusal = await _try(destination, stand_in.digest, change.address)
@@ -136,13 +151,44 @@ class Deleter:
                 await store.put_manifest(repo, tag, stand_in, still={found})
             except TagMoved as error:
                 return _moved_on(change, error.found)
+            await self._prove(change, before, old, stand_in, destination, tag, namesakes)
             refusal = await _try(destination, stand_in.digest, change.address)
-        else:
-            old = None
         if refusal is not None:
             await self._put_back(before, old, stand_in, destination, tag)
             raise refusal
         return None
+
+    async def _prove(
+        self,
+        change: Change,
+        before: Digest,
+        old: Manifest | None,
+        stand_in: Manifest,
+        destination: Place,
+        tag: str,
+        namesakes: Mapping[Reference, Place],
+    ) -> None:
+        """See that the placeholder on the tag shows under no other name; else put the old back."""
+        try:
+            await self._refuse_shared(change, stand_in.digest, namesakes, "is")
+        except StoreError:
+            await self._put_back(before, old, stand_in, destination, tag)
+            raise
+
+    async def _refuse_shared(
+        self,
+        change: Change,
+        digest: Digest,
+        namesakes: Mapping[Reference, Place],
+        verb: str,
+    ) -> None:
+        """Refuse if a digest shows under another name; raises too where that cannot be read."""
+        for other, place in namesakes.items():
+            if await _shows(place, other.target) == digest:
+                cause = f"not deleted: {other}, which is wanted, {verb} the same tag"
+                raise Rejected(
+                    str(change.address), cause, hint=_advice(change.address, other, verb)
+                )
 
     async def _put_back(
         self,
@@ -186,6 +232,23 @@ class Deleter:
                         await _upload(destination, blob)
             self._has_config.add(key)
             return True
+
+
+async def _shows(place: Place, target: str) -> Digest | None:
+    """Read what is under another name, as who pulls it would: a HEAD may say less than is there."""
+    if place.store.is_metered and (found := await place.store.head(place.repo, target)):
+        return found.digest
+    try:
+        return (await place.store.manifest(place.repo, target)).digest
+    except NotFound:
+        return None
+
+
+def _advice(address: Reference, other: Reference, verb: str) -> str:
+    if verb == "is":
+        return "its record under this name is of no use: imgmigrate state rm lets go of it"
+    hosts = f"{address.repository.store}, {other.repository.store}"
+    return f"if these are two registries, say so in the config: distinct: [{hosts}]"
 
 
 async def _try(destination: Place, digest: Digest, address: Reference) -> StoreError | None:

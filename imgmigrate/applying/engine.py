@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgmigrate.applying.batches import batches
@@ -21,6 +22,7 @@ from imgmigrate.applying.meeting import Party
 from imgmigrate.applying.policy import FailurePolicy, Watch
 from imgmigrate.applying.stopping import Stop
 from imgmigrate.applying.transfer import Transfer
+from imgmigrate.applying.turns import Turns
 from imgmigrate.errors import ImgmigrateError, QuotaExhausted, on_side
 from imgmigrate.events import ImageStarted, Outcome, Receipt
 from imgmigrate.oci.platforms import choose
@@ -59,6 +61,7 @@ class Engine:
         parallelism: int,
         sink: Sink,
         plan_id: str = "",
+        base: Path | None = None,
         policy: FailurePolicy | None = None,
         login: Callable[[Repository], Hashable] | None = None,
     ) -> None:
@@ -68,6 +71,8 @@ class Engine:
         self._state = state
         self._deleter = Deleter(plan_id, sink)
         self._rows: set[Reference] = set()
+        self._base = base or Path()
+        self._turns = Turns((), self._base)
         self._done: set[Reference] = set()
         self._parallelism = parallelism
         self._sink = sink
@@ -101,6 +106,7 @@ class Engine:
         finished: asyncio.Queue[Receipt] = asyncio.Queue(self._parallelism)
         self._watch.rows = len(changes)
         self._rows = {change.address for change in changes}
+        self._turns = Turns(changes, self._base)
         failure: Exception | None = None
         async with asyncio.TaskGroup() as flights:
             board = BlobBoard(flights, self._sink)
@@ -139,7 +145,7 @@ class Engine:
             await finished.put(receipt)
             free.release()
 
-        for part in _in_order(changes):
+        for part in _in_order(changes, self._turns):
             async with asyncio.TaskGroup() as images:
                 for batch in batches(part, self._parallelism):
                     for _ in batch:
@@ -176,10 +182,7 @@ class Engine:
         self._check_kept(change)
         if change.action is Action.DELETE:
             self._check_moved(change)
-            place = self._place(change.address.repository)
-            return await self._deleter.delete(
-                change, place, self._state.behind(change.address, change.before)
-            )
+            return await self._delete(change)
         if change.source is None or change.after is None:
             message = f"{change.address}: the plan does not say what to write"
             raise ImgmigrateError(message, hint="plan again")
@@ -187,6 +190,17 @@ class Engine:
         if change.action is Action.ADOPT:
             return await self._adopt(change, change.after, destination)
         return await self._copy(change, change.source, change.after, destination, transfer)
+
+    async def _delete(self, change: Change) -> Receipt:
+        before = self._state.behind(change.address, change.before)
+        if change.moved_to is not None:
+            await self._look_for_heir(change, change.moved_to, change.recorded)
+        if change.kept_as is not None:
+            await self._look_for_heir(change, change.kept_as, before)
+        place = self._place(change.address.repository)
+        namesakes = {each: self._place(each.repository) for each in change.namesakes or ()}
+        async with self._turns.of(change.address):
+            return await self._deleter.delete(change, place, before, namesakes)
 
     def _check_moved(self, change: Change) -> None:
         """Keep what is to be deleted because it moved until it is at its new place."""
@@ -212,6 +226,17 @@ class Engine:
         record = self._state.record(address)
         is_recorded = record is not None and record.is_live and record.digest == digest
         return is_recorded and address not in self._rows
+
+    async def _look_for_heir(self, change: Change, heir: Reference, digest: Digest | None) -> None:
+        """See with our own eyes what is to stand in an image's stead, just before that goes.
+
+        Whoever recorded it there, somebody may have taken it away since.
+        """
+        found = await _look(heir, self._place(heir.repository), to_write=False)
+        if found != digest or found is None:
+            shows = found.short if found else "nothing"
+            message = f"{change.address}: not touched: {heir}, which is to hold it, shows {shows}"
+            raise ImgmigrateError(message, hint="somebody changed it since; plan again")
 
     async def _adopt(self, change: Change, after: Digest, destination: Place) -> Receipt:
         found = await _look(change.address, destination, to_write=False)
@@ -251,17 +276,21 @@ class Engine:
         # Once more only where the destination turns out to lack parts: they are brought again,
         # which takes its time, so it is read again too.
         for is_last in (False, True):
-            late = _judge(change, after, await _look(change.address, destination), moved=moved)
-            if late is not None:
-                return late
-            still = {change.before}
-            try:
-                if await transfer.try_write(
-                    manifest, target, destination, is_last=is_last, still=still
-                ):
-                    break
-            except TagMoved as moved_on:
-                return _conflict(change, moved_on.found)
+            async with self._turns.of(change.address):
+                late = _judge(change, after, await _look(change.address, destination), moved=moved)
+                if late is not None:
+                    return late
+                if change.kept_as is not None:
+                    before = self._state.behind(change.address, change.before)
+                    await self._look_for_heir(change, change.kept_as, before)
+                still = {change.before}
+                try:
+                    if await transfer.try_write(
+                        manifest, target, destination, is_last=is_last, still=still
+                    ):
+                        break
+                except TagMoved as moved_on:
+                    return _conflict(change, moved_on.found)
             moved += await transfer.bring_parts(manifest, source, destination, Trust.NOTHING)
         return Receipt(change.address, Outcome.APPLIED, after, moved)
 
@@ -292,16 +321,24 @@ class Engine:
         return Place(self._stores.of(repository), repository.path)
 
 
-def _in_order(changes: Sequence[Change]) -> tuple[list[Change], ...]:
+def _in_order(changes: Sequence[Change], turns: Turns) -> tuple[list[Change], ...]:
     """Split changes into parts, each to be done before the next.
 
     What is to be replaced is kept first, and nothing goes before all is in place that may come
-    in its stead.
+    in its stead. What only records a tag that another row may write comes after that.
     """
-    deleting = [change for change in changes if change.action is Action.DELETE]
-    others = [change for change in changes if change.action is not Action.DELETE]
-    keeping = [change for change in others if change.reason == KEEP_PREVIOUS]
-    return keeping, [change for change in others if change.reason != KEEP_PREVIOUS], deleting
+    keeping: list[Change] = []
+    writing: list[Change] = []
+    looking: list[Change] = []
+    deleting: list[Change] = []
+    for change in changes:
+        if change.action is Action.DELETE:
+            deleting.append(change)
+        elif change.reason == KEEP_PREVIOUS:
+            keeping.append(change)
+        else:
+            (looking if turns.waits(change) else writing).append(change)
+    return keeping, writing, looking, deleting
 
 
 async def _look(address: Reference, destination: Place, *, to_write: bool = True) -> Digest | None:

@@ -195,9 +195,10 @@ class _Task:
     def _replan(self, plan: Plan) -> str:
         """The command that plans the same again, and allows the deletes that were too many."""
         chosen = choosing.arguments(self.settings)
-        over = sum(change.is_over_limit for change in plan.changes)
-        if over and "--allow-delete" not in chosen:
-            chosen += ["--allow-delete", "--max-delete", str(over)]
+        from imgmigrate.render.hints import allowing
+
+        if not {"--allow-delete", "--allow-delete-gone"}.intersection(chosen):
+            chosen += allowing(plan)
         if plan.header.undoes:
             return command_line(
                 self.settings, "rollback", plan.header.undoes, *chosen, "--out", "back.out"

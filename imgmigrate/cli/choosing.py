@@ -121,7 +121,17 @@ def planning_options(function: _Decorated) -> _Decorated:
         _option(
             "--allow-delete",
             is_flag=True,
-            help="Delete our images that nothing asks for any more.",
+            help="Delete our images that no rule asks for any more.",
+        ),
+        _option(
+            "--allow-delete-gone",
+            is_flag=True,
+            help="Delete our images whose source tag is gone.",
+        ),
+        _option(
+            "--forget",
+            is_flag=True,
+            help="Let go of our images that no rule asks for; they stay.",
         ),
         _max_delete_option,
         _option(
@@ -142,6 +152,8 @@ class Planning:
     replace: tuple[str, ...] = ()
     allow_overwrite: tuple[str, ...] = ()
     allow_delete: bool = False
+    allow_delete_gone: bool = False
+    forget: bool = False
     max_delete: Share | None = None
     no_refresh: bool = False
 
@@ -155,6 +167,8 @@ class Planning:
             replace=self.replace,
             allow_overwrite=self.allow_overwrite,
             allow_delete=self.allow_delete,
+            allow_delete_gone=self.allow_delete_gone,
+            forget=self.forget,
             max_delete=self.max_delete,
             refresh=not self.no_refresh,
             **others,
@@ -166,18 +180,31 @@ def planning_of(settings: Settings) -> Planning:
     given = settings.planning
     file = given.get("--target-file")
     allow_delete, max_delete = given.get("--allow-delete", False), given.get("--max-delete")
-    if max_delete is not None and not allow_delete:
+    allow_delete_gone = given.get("--allow-delete-gone", False)
+    if max_delete is not None and not (allow_delete or allow_delete_gone):
         message = "--max-delete limits what --allow-delete allows"
         raise UsageError(message, hint="add --allow-delete, or leave it out")
+    if "--from" in settings.oneshot:
+        _refuse_letting_go(given)
     return Planning(
         target=given.get("--target", ()) + (file.globs if file else ()),
         exclude=given.get("--exclude", ()),
         replace=given.get("--replace", ()),
         allow_overwrite=given.get("--allow-overwrite", ()),
         allow_delete=allow_delete,
+        allow_delete_gone=allow_delete_gone,
+        forget=given.get("--forget", False),
         max_delete=max_delete,
         no_refresh=given.get("--no-refresh", False),
     )
+
+
+def _refuse_letting_go(given: dict[str, Any]) -> None:
+    """A plan without a config asks for what it names: nothing tells what is not wanted."""
+    for name in ("--allow-delete", "--allow-delete-gone", "--forget"):
+        if given.get(name):
+            message = f"{name}: a plan without a config deletes nothing and lets nothing go"
+            raise UsageError(message, hint=f"leave {name} out, or plan from a config")
 
 
 def refuse_planning(settings: Settings) -> None:

@@ -54,6 +54,8 @@ Examples:
   imgmigrate plan --locked --out plan.out             what pin wrote down
   imgmigrate plan --from quay.io/team/app:v1 --to registry.new/team/app
   imgmigrate plan --allow-overwrite registry.new/team/api:2.1 --out plan.out
+  imgmigrate plan --allow-delete --out plan.out       unwanted images go
+  imgmigrate plan --forget --out plan.out             unwanted images stay
   imgmigrate plan --explain registry.new/team/api:2.1
   imgmigrate plan --refresh-only                      who has moved
 
@@ -109,6 +111,8 @@ def plan(
             replace=planning.replace,
             allow_overwrite=planning.allow_overwrite,
             allow_delete=planning.allow_delete,
+            allow_delete_gone=planning.allow_delete_gone,
+            forget=planning.forget,
         )
     if refresh_only:
         refuse_with_refresh_only(
@@ -116,6 +120,8 @@ def plan(
             replace=planning.replace,
             allow_overwrite=planning.allow_overwrite,
             allow_delete=planning.allow_delete,
+            allow_delete_gone=planning.allow_delete_gone,
+            forget=planning.forget,
             max_delete=planning.max_delete,
             no_refresh=planning.no_refresh,
             locked=settings.locked,

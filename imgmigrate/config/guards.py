@@ -13,9 +13,11 @@ from imgmigrate.config.moves import parse_move
 from imgmigrate.config.quantities import read_duration
 from imgmigrate.config.shares import read_share
 from imgmigrate.matching import has_wildcard, parse_pattern
-from imgmigrate.oci.reference import LAYOUTS, normalise_host
+from imgmigrate.oci.reference import LAYOUTS, normalise_host, parse_endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from imgmigrate.config.kept import KeptName
     from imgmigrate.config.moves import Move
     from imgmigrate.config.schema import FileModel
@@ -32,6 +34,7 @@ class Guards:
     """`protect`, `max_delete`, a share of the recorded images, `moved`, `max_plan_age` in s.
 
     `keep_previous` names the tag of what an update or a delete replaces; a rule may say another.
+    The hosts of one set of `distinct` are known to be different registries.
     """
 
     protect: tuple[Pattern, ...] = ()
@@ -39,10 +42,19 @@ class Guards:
     moved: tuple[Move, ...] = ()
     max_plan_age: float | None = None
     keep_previous: KeptName | None = None
+    distinct: tuple[frozenset[str], ...] = ()
 
     def protects(self, address: Reference) -> bool:
         """Tell whether an image may not be deleted while the config says so."""
         return any(pattern.matches_reference(address) for pattern in self.protect)
+
+    def are_distinct(self, store: str, other: str) -> bool:
+        """Tell whether two stores are known to be different: otherwise they may be one."""
+        if store == other:
+            return False
+        if LAYOUTS in (store, other):
+            return True
+        return any(store in hosts and other in hosts for hosts in self.distinct)
 
 
 def build_guards(tree: Tree, model: FileModel) -> Guards:
@@ -58,7 +70,35 @@ def build_guards(tree: Tree, model: FileModel) -> Guards:
         ),
         max_plan_age=_duration(tree, model.max_plan_age) if model.max_plan_age else None,
         keep_previous=read_kept_name(tree, model.keep_previous, ("keep_previous",)),
+        distinct=tuple(_distinct(tree, model.distinct)),
     )
+
+
+def _distinct(tree: Tree, groups: list[str | list[str]]) -> Iterator[frozenset[str]]:
+    """Read one list of hosts, or several; a host in a list of one is a typing error."""
+    if all(isinstance(group, str) for group in groups):
+        paths: list[KeyPath] = [("distinct",)] if groups else []
+        lists = [[str(group) for group in groups]] if groups else []
+    else:
+        paths = [("distinct", number) for number in range(len(groups))]
+        lists = [[group] if isinstance(group, str) else group for group in groups]
+    for path, texts in zip(paths, lists, strict=True):
+        hosts = {_host(tree, text, (*path, number)) for number, text in enumerate(texts)}
+        if len(hosts) < 2:
+            message = "it names one registry, and two are needed to be different"
+            raise tree.error(message, path, hint="write distinct: [host-a, host-b]")
+        yield frozenset(hosts)
+
+
+def _host(tree: Tree, text: str, path: KeyPath) -> str:
+    try:
+        found = parse_endpoint(f"{text}/x/x").repository
+    except ValueError:
+        found = None
+    if found is None or found.store != normalise_host(text):
+        hint = "write host[:port], without a scheme, a path or a wildcard"
+        raise tree.error(f"{text!r} is not a registry's name", path, hint=hint)
+    return found.store
 
 
 def _pattern(tree: Tree, text: str, path: KeyPath) -> Pattern:

@@ -92,6 +92,7 @@ class FileModel(_Part):
     max_plan_age: str | None = None
     keep_previous: str | None = None
     moved: list[MovedModel] = []
+    distinct: list[str | list[str]] = []
     images: Annotated[list[ImageModel], Field(min_length=1)]
 
 

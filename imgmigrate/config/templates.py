@@ -94,6 +94,10 @@ class Template:
                 raise ValueError(msg)
         return Destination(repository, names)
 
+    def as_glob(self) -> str:
+        """Write the repository with a wildcard for each placeholder: all that it may become."""
+        return _FIELD.sub("**", self.name)
+
     def _filled_name(self, values: Mapping[str, str]) -> str:
         """Fill the repository; an empty `{namespace}` takes its slash along."""
         scheme = LAYOUTS if self.name.startswith(LAYOUTS) else ""

@@ -6,7 +6,7 @@ Sources are listed here and nothing else is looked at; what cannot be listed bec
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.templates import check_names
@@ -14,6 +14,7 @@ from imgmigrate.errors import ConfigError, NotFound, StoreError
 from imgmigrate.oci.reference import Reference
 from imgmigrate.planning.barren import find_barren
 from imgmigrate.planning.diff import decide_unwanted, failed
+from imgmigrate.planning.unread import Unread
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from imgmigrate.planning.observe import Observer
     from imgmigrate.planning.scope import Scope
     from imgmigrate.planning.select import Choice
-    from imgmigrate.state.record import State
+    from imgmigrate.state.record import ImageRecord, State
 
 __all__ = ["Asked", "Asking"]
 
@@ -58,11 +59,18 @@ class Asking:
     scope: Scope
     sink: Sink
     expansion: Expansion
-    # Rules whose source could not be listed: their records are neither kept nor forgotten.
+    # Destinations of rules that were not read whole: nothing is said of what nobody asks for there.
+    unread: Unread = field(init=False)
+    # Rules whose source could not be listed: nothing is gone from there.
     _unlisted: set[tuple[int, Repository]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._unlisted = {(rule.number, rule.source) for rule in self.expansion.lost}
+        self.unread = Unread(self.config.base, self.config.guards)
+        for rule in self.expansion.lost:
+            self.unread.add_rule(rule)
+        for many in self.expansion.unread:
+            self.unread.add_glob(many)
 
     async def ask(self, rules: tuple[Rule, ...]) -> tuple[dict[Reference, Asked], list[Change]]:
         """Turn rules into addresses; a source that cannot be listed becomes error rows."""
@@ -75,6 +83,7 @@ class Asking:
         for rule, choice in zip(rules, choices, strict=True):
             if isinstance(choice, StoreError):
                 self._unlisted.add((rule.number, rule.source))
+                self.unread.add_rule(rule)
                 problems += self._reported(
                     self._unlistable(Reference(each.repository), rule, choice)
                     for each in rule.destinations
@@ -88,6 +97,7 @@ class Asking:
         self.chooser.refuse_shortages()
         listed = (each for each in choices if not isinstance(each, StoreError))
         barren = find_barren(listed, self.state)
+        self.unread.add(row.address.repository for row in barren.problems)
         problems += self._reported(barren.problems)
         for warning in barren.warnings:
             self.sink.emit(warning)
@@ -107,31 +117,49 @@ class Asking:
         return failed(address, "source_missing" if missing else "unreadable", str(error))
 
     def unwanted(self, asked: Container[Reference]) -> list[Change]:
-        """Decide the live records that no rule asks for, as the sources are listed now."""
+        """Decide the live records that no rule asks for, as the sources are listed now.
+
+        Rules are found by where they write to: a source may have got another name since.
+        """
         if self.config.is_oneshot:  # another one-shot plan asked for them
             return []
-        by_source = defaultdict(list)
+        by_destination: defaultdict[Repository, list[Rule]] = defaultdict(list)
         for rule in (*self.config.rules, *self.expansion.lost):
-            by_source[rule.source].append(rule)
+            for repository in {each.repository for each in rule.destinations}:
+                by_destination[repository].append(rule)
         changes = []
         for record in self.state.live():
             if record.address in asked or not self.scope.takes(record.address):
                 continue
             if record.keeps_previous:
                 continue
-            rules = by_source[record.source.reference.repository]
-            wanting = [rule for rule in rules if self.chooser.still_selects(rule, record)]
-            if any((rule.number, rule.source) in self._unlisted for rule in wanting):
+            rules = by_destination[record.address.repository]
+            wanting = [
+                (rule, each)
+                for rule, each in ((rule, _as_from(rule, record)) for rule in rules)
+                if self.chooser.still_selects(rule, each)
+            ]
+            if any((rule.number, rule.source) in self._unlisted for rule, _ in wanting):
                 continue
-            repositories = {each.repository for rule in rules for each in rule.destinations}
+            if not wanting and self.unread.covers(record.address.repository):
+                continue
+            origin = record.source.reference.repository
             changes.append(
                 decide_unwanted(
-                    record,
+                    wanting[0][1] if wanting else record,
                     still_selected=bool(wanting),
-                    rule_exists=record.address.repository in repositories,
+                    rule_exists=any(rule.source == origin for rule in rules),
                 )
             )
         return changes
+
+
+def _as_from(rule: Rule, record: ImageRecord) -> ImageRecord:
+    """Tell of a record as if its image came from where a rule takes its images now."""
+    origin = record.source.reference
+    if origin.repository == rule.source or origin.tag is None:
+        return record
+    return replace(record, source=replace(record.source, reference=rule.source.at(origin.tag)))
 
 
 def _expand(rule: Rule, choice: Choice) -> Iterable[tuple[Reference, tuple[Reference, ...], bool]]:

@@ -1,7 +1,9 @@
 """Decide which images go that the rules no longer ask for, and which of them a guard keeps.
 
-Only with `--allow-delete`. A tag goes if the destination shows what is ours there, and if its
-source is known to be well: one that answers with an empty or broken listing proves nothing.
+What no rule asks for goes only with `--allow-delete`, what its source has lost only with
+`--allow-delete-gone`. A tag goes if the destination shows what is ours there, if every rule that
+writes there was read, and if its source is known to be well: one that answers with an empty or
+broken listing proves nothing, and a tag that is not listed is gone only if it does not answer.
 """
 
 from __future__ import annotations
@@ -20,48 +22,65 @@ if TYPE_CHECKING:
     from imgmigrate.config.shares import Share
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest, Reference, Repository
+    from imgmigrate.planning.namesakes import Namesakes
     from imgmigrate.planning.observe import Observer
+    from imgmigrate.planning.unread import Unread
     from imgmigrate.state.record import State
 
-__all__ = ["Deleting", "decide_delete", "limit_deletes", "tell_cut_off"]
+__all__ = ["Deleting", "decide_delete", "limit_deletes", "release", "tell_cut_off"]
 
 # Reasons that say something about the source; the others are about the config alone.
 _BY_SOURCE = ("source_gone", "deselected")
-_REASONS = {
-    Action.FORGET: ("rule_removed", "deselected", "moved"),
-    Action.KEEP: ("source_gone",),
-}
+_UNWANTED = ("rule_removed", "deselected", "moved")
+_GONE = ("source_gone",)
 
 
 @dataclass(frozen=True, slots=True)
 class Deleting:
-    """Turns rows that let an image go, or keep what its source lost, into deletes."""
+    """Turns rows that nobody asks for, or that keep what its source lost, into deletes.
+
+    `unwanted` and `gone` say which of the two may become deletes.
+    """
 
     observer: Observer
     state: State
     guards: Guards
+    unread: Unread
+    namesakes: Namesakes
     most: Share | None
+    unwanted: bool
+    gone: bool
 
     async def settle(self, changes: Sequence[Change]) -> list[Change]:
-        """Look at the destinations of what may go, and decide."""
-        candidates = {change.address for change in changes if _may_go(change)}
+        """Look at the destinations of what may go, and at the sources, and decide."""
+        candidates = {change.address: change for change in changes if self._may_go(change)}
         there = await self.observer.look_at_destinations(candidates)
-        sources = await self.observer.list_sources(
-            change.source.reference.repository
-            for change in changes
-            if change.address in candidates and change.source and change.reason in _BY_SOURCE
+        told = [c for c in candidates.values() if c.source and c.reason in _BY_SOURCE]
+        listings = await self.observer.list_sources(
+            change.source.reference.repository for change in told if change.source
         )
+        answers = await self.observer.head_sources(
+            change.source.reference for change in told if change.source and change.reason in _GONE
+        )
+        doubts = _Doubts(self.unread, listings, answers)
         decided = []
         for change in changes:
-            if _may_go(change):
-                doubt = _doubt(change, sources)
+            if change.address in candidates:
+                doubt = doubts.of(change)
                 change = (
-                    change.model_copy(update={"detail": doubt})
+                    # What may be wanted is not let go either.
+                    _kept(change, f"not deleted: {doubt}")
                     if doubt
                     else self._decide(change, there[change.address])
                 )
             decided.append(change)
+        decided = await self.namesakes.settle(decided)
         return limit_deletes(decided, self.most, sum(1 for _ in self.state.live()))
+
+    def _may_go(self, change: Change) -> bool:
+        if not _is_tag(change.address):
+            return False
+        return (self.unwanted and _is_unwanted(change)) or (self.gone and _is_gone(change))
 
     def _decide(self, change: Change, there: Descriptor | StoreError | None) -> Change:
         if isinstance(there, StoreError):
@@ -73,6 +92,41 @@ class Deleting:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Doubts:
+    """Why what was read does not bear out that an image is unwanted.
+
+    `listings` are of source repositories, `answers` what the sources' tags themselves show.
+    """
+
+    unread: Unread
+    listings: dict[Repository, list[str] | StoreError]
+    answers: dict[Reference, Descriptor | StoreError | None]
+
+    def of(self, change: Change) -> str | None:
+        """Say why an image does not go; None where nothing is against it."""
+        if self.unread.covers(change.address.repository):
+            return f"not all rules that write to {change.address.repository} could be read"
+        if change.source is None or change.reason not in _BY_SOURCE:
+            return None
+        source = change.source.reference
+        listing = self.listings[source.repository]
+        if isinstance(listing, StoreError):
+            return str(listing)
+        if not listing:
+            return f"source {source.repository} lists no tags at all"
+        if change.reason not in _GONE:
+            return None
+        if source.tag in listing:
+            return f"source {source.repository} still lists {source.tag}"
+        answer = self.answers[source]
+        if isinstance(answer, StoreError):
+            return str(answer)
+        if answer is not None:
+            return f"source {source} is there, though its list of tags leaves it out"
+        return None
+
+
 def decide_delete(
     change: Change, destination: Digest | None, state: State, *, is_protected: bool
 ) -> Change:
@@ -82,8 +136,11 @@ def decide_delete(
     says; the record may say so too.
     """
     seen = change.model_copy(update={"before": destination})
-    if destination is None or not state.owns(change.address, destination):
+    if destination is None:
         return seen
+    if not state.owns(change.address, destination):
+        detail = f"not deleted: it shows {destination.short}, which is not ours"
+        return seen.model_copy(update={"detail": detail})
     record = state.record(change.address)
     if is_protected or (record is not None and record.protected):
         return seen.model_copy(update={"action": Action.BLOCKED, "reason": "protected"})
@@ -95,46 +152,61 @@ def limit_deletes(changes: Sequence[Change], most: Share | None, images: int) ->
     deletes = sum(change.action is Action.DELETE for change in changes)
     if most is None or deletes <= most.of(images):
         return list(changes)
-    blocked = {"action": Action.BLOCKED, "reason": "max_delete"}
-    return [
-        change.model_copy(update=blocked) if change.action is Action.DELETE else change
-        for change in changes
-    ]
+    return [_limited(change) if change.action is Action.DELETE else change for change in changes]
+
+
+def _limited(change: Change) -> Change:
+    reason = "max_delete_gone" if change.reason in _GONE else "max_delete"
+    return change.model_copy(update={"action": Action.BLOCKED, "reason": reason})
 
 
 def tell_cut_off(changes: Sequence[Change], state: State) -> list[Change]:
-    """Say of what is let go, or kept, that a delete of it was cut off and never ended."""
+    """Say of what nobody asks for, or what is kept, that a delete of it was cut off."""
     detail = (
         "a delete of it was cut off, so the tag may show its placeholder; "
-        "apply that plan again, or plan with --allow-delete"
+        "apply that plan again, or plan with --allow-delete{}"
     )
     return [
-        change.model_copy(update={"detail": detail})
-        if _may_go(change) and str(change.address) in state.stand_ins
+        change.model_copy(update={"detail": detail.format("-gone" if _is_gone(change) else "")})
+        if (_is_unwanted(change) or _is_gone(change)) and _was_cut_off(change, state)
         else change
         for change in changes
     ]
 
 
-def _may_go(change: Change) -> bool:
-    """A digest is not deleted: every tag of it would go."""
-    return change.reason in _REASONS.get(change.action, ()) and _is_tag(change.address)
+def release(changes: Sequence[Change], *, forget: bool) -> tuple[list[Change], int]:
+    """Let go of what nobody asks for, if that is wanted; else it stays ours, and is counted.
+
+    Of what there is more to say, such as why it was not deleted, there is a row, and it is kept.
+    """
+    rows, unwanted = [], 0
+    for change in changes:
+        if forget or not _is_unwanted(change):
+            rows.append(change)
+        elif change.detail:
+            rows.append(_kept(change, change.detail))
+        else:
+            unwanted += 1
+    return rows, unwanted
+
+
+def _is_unwanted(change: Change) -> bool:
+    return change.action is Action.FORGET and change.reason in _UNWANTED
+
+
+def _is_gone(change: Change) -> bool:
+    return change.action is Action.KEEP and change.reason in _GONE
+
+
+def _kept(change: Change, detail: str) -> Change:
+    return change.model_copy(update={"action": Action.KEEP, "detail": detail})
+
+
+def _was_cut_off(change: Change, state: State) -> bool:
+    is_told = change.detail is not None
+    return not is_told and _is_tag(change.address) and str(change.address) in state.stand_ins
 
 
 def _is_tag(address: Reference) -> bool:
+    """A digest is not deleted: every tag of it would go."""
     return address.tag is not None and address.digest is None
-
-
-def _doubt(change: Change, sources: dict[Repository, list[str] | StoreError]) -> str | None:
-    """Say why the source's own listing does not bear out that an image is unwanted."""
-    if change.source is None or change.reason not in _BY_SOURCE:
-        return None
-    source = change.source.reference
-    listing = sources[source.repository]
-    if isinstance(listing, StoreError):
-        return f"not deleted: {listing}"
-    if not listing:
-        return f"not deleted: source {source.repository} lists no tags at all"
-    if change.reason == "source_gone" and source.tag in listing:
-        return f"not deleted: source {source.repository} still lists {source.tag}"
-    return None

@@ -34,11 +34,13 @@ class Expansion:
 
     `problems` are error rows of what could not be listed; `lost` are rules of repositories that
     records came from and that nobody can list now: their records are neither kept nor forgotten.
+    Of the globs in `unread` nobody knows what they match.
     """
 
     rules: tuple[Rule, ...] = ()
     problems: tuple[Change, ...] = ()
     lost: tuple[Rule, ...] = ()
+    unread: tuple[GlobRule, ...] = ()
     # What a glob matches and its rule leaves out.
     excluded: tuple[tuple[GlobRule, Repository], ...] = ()
 
@@ -59,8 +61,13 @@ async def expand_rules(config: Config, observer: Observer, state: State) -> Expa
         expander.add(rule, listings[rule.rule.source])
     rules = (*config.rules, *expander.rules)
     _check_destinations(rules)
-    problems, lost, excluded = expander.problems, expander.lost, expander.excluded
-    return Expansion(rules, tuple(problems), tuple(lost), tuple(excluded))
+    return Expansion(
+        rules,
+        tuple(expander.problems),
+        tuple(expander.lost),
+        tuple(expander.unread),
+        tuple(expander.excluded),
+    )
 
 
 def _check_destinations(rules: Iterable[Rule]) -> None:
@@ -96,6 +103,7 @@ class _Expander:
         self.rules: list[Rule] = []
         self.problems: list[Change] = []
         self.lost: list[Rule] = []
+        self.unread: list[GlobRule] = []
         self.excluded: list[tuple[GlobRule, Repository]] = []
         self._base, self._state = str(config.base), state
         # What rules that name their repository say is all that is said of that pair.
@@ -111,6 +119,7 @@ class _Expander:
         known = self._known(rule)
         if isinstance(listing, StoreError):
             self.lost += known
+            self.unread.append(rule)
             self._report_all(rule, "unreadable", f"{rule.rule.source}: {listing}")
             return
         matching = [source for source in listing if not rule.excludes(Reference(source))]
@@ -118,6 +127,7 @@ class _Expander:
         if not matching:
             # With nothing there, what is recorded has vanished as a whole.
             self.lost += known
+            self.unread.append(rule)
             cause = "every repository that it matches is excluded" if listing else "no repository"
             said = cause if listing else f"it matches {cause}"
             reason = "unreadable" if known else "source_missing"

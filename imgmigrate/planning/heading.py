@@ -28,6 +28,7 @@ async def heading(
     unchanged: int,
     *,
     filters: Filters,
+    unwanted: int = 0,
     refresh_only: bool = False,
     undoes: str | None = None,
 ) -> Header:
@@ -45,7 +46,7 @@ async def heading(
         # Rows that are not of the rules are not of how the rules were read either.
         notes=() if undoes or refresh_only else config.notes,
         complete=filters == Filters() and all(c.action is not Action.ERROR for c in changes),
-        summary=Summary.of(changes, unchanged),
+        summary=Summary.of(changes, unchanged, unwanted),
     )
 
 

@@ -15,7 +15,7 @@ from imgmigrate.plan import Action, Change, Filters, Plan
 from imgmigrate.planning.asking import Asking
 from imgmigrate.planning.choosing import Chooser
 from imgmigrate.planning.comparing import Comparing
-from imgmigrate.planning.deleting import Deleting, tell_cut_off
+from imgmigrate.planning.deleting import Deleting, release, tell_cut_off
 from imgmigrate.planning.diff import Exceptions, Wish, decide, failed
 from imgmigrate.planning.drift import find_drift
 from imgmigrate.planning.expand import expand_rules
@@ -25,6 +25,7 @@ from imgmigrate.planning.heading import heading
 from imgmigrate.planning.holding import held
 from imgmigrate.planning.keeping import Keeping, KeptNames
 from imgmigrate.planning.moving import Moving
+from imgmigrate.planning.namesakes import Namesakes
 from imgmigrate.planning.narrowing import narrow
 from imgmigrate.planning.observe import Observer
 from imgmigrate.planning.problems import Problems, merged
@@ -56,9 +57,11 @@ class PlanOptions:
 
     With `refresh=False` an address that the state records is taken to be as recorded; with
     `refresh_only` the plan tells who moved since the record, and nothing else.
-    With `allow_delete` what is no longer wanted is deleted instead of let go, unless that is
-    more than `max_delete`, or than the config's. `on_rate_limit` is for where nothing is left of
-    a metered registry's pulls: wait until there is, or make error rows of what would need one.
+    With `allow_delete` what no rule asks for any more is deleted, with `allow_delete_gone` what
+    its source has lost, unless both are more than `max_delete`, or than the config's; with
+    `forget` what no rule asks for is let go and stays. `on_rate_limit` is for where nothing is
+    left of a metered registry's pulls: wait until there is, or make error rows of what would need
+    one.
     """
 
     target: tuple[str, ...] = ()
@@ -66,6 +69,8 @@ class PlanOptions:
     replace: tuple[str, ...] = ()
     allow_overwrite: tuple[str, ...] = ()
     allow_delete: bool = False
+    allow_delete_gone: bool = False
+    forget: bool = False
     max_delete: Share | None = None
     sizes: Sizes = "auto"
     refresh: bool = True
@@ -83,16 +88,21 @@ async def make_plan(
     UsageError or ConfigError where the rules or options contradict what is there.
     """
     options, sink = options or PlanOptions(), sink or NoSink()
+    unwanted = 0
     if options.refresh_only:
         state, changes, unchanged = await _refresh(config, options, sink)
     else:
-        narrowed = narrow(config, Globs("target", options.target))
-        async with _open_planner(narrowed, options, sink) as planner:
-            changes, unchanged = await planner.plan()
+        async with _open_planner(config, options, sink) as planner:
+            changes, unchanged, unwanted = await planner.plan()
         state = planner.state
-    filters = Filters(target=options.target, exclude=options.exclude)
     header = await heading(
-        config, state, changes, unchanged, filters=filters, refresh_only=options.refresh_only
+        config,
+        state,
+        changes,
+        unchanged,
+        unwanted=unwanted,
+        filters=Filters(target=options.target, exclude=options.exclude),
+        refresh_only=options.refresh_only,
     )
     return Plan.of(header, changes)
 
@@ -124,8 +134,7 @@ async def resolve(
     With `target` globs only the sources of addresses that they match are asked.
     """
     options, sink = options or PlanOptions(), sink or NoSink()
-    narrowed = narrow(config, Globs("target", options.target))
-    async with _open_planner(narrowed, options, sink) as planner:
+    async with _open_planner(config, options, sink) as planner:
         return await planner.resolve()
 
 
@@ -133,19 +142,21 @@ async def resolve(
 async def _open_planner(
     config: Config, options: PlanOptions, sink: Sink
 ) -> AsyncIterator[_Planner]:
-    """Open all that planning reads, and expand the rules."""
+    """Open all that planning reads, and expand the rules that may ask for a target."""
+    narrowed = narrow(config, Globs("target", options.target))
     state = await asyncio.to_thread(LocalState(config.state).read)
     cache = ManifestCache(config.state / "cache")
     opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
     async with opened as stores:
         observer = Observer(stores, state, sink, options.parallelism)
-        expansion = await expand_rules(config, observer, state)
-        expanded = replace(config, rules=expansion.rules, globs=())
-        yield _Planner(expanded, options, state, cache, observer, sink, expansion)
+        expansion = await expand_rules(narrowed, observer, state)
+        expanded = replace(narrowed, rules=expansion.rules, globs=())
+        yield _Planner(config, expanded, options, state, cache, observer, sink, expansion)
 
 
 @dataclass(slots=True)
 class _Planner:
+    whole: Config
     config: Config
     options: PlanOptions
     state: State
@@ -179,14 +190,16 @@ class _Planner:
             self.expansion,
         )
 
-    async def plan(self) -> tuple[list[Change], int]:
-        """Return the changes and how many addresses need none."""
+    async def plan(self) -> tuple[list[Change], int, int]:
+        """Return the changes, how many addresses need none, and how many nobody asks for."""
         rules = narrow(self.config, self.scope.target).rules
         asked, changes = await self.asking.ask(rules)
         doubtful = {a: each for a, each in asked.items() if not self._is_as_recorded(a, each)}
         wishes, problems = await self._observe(doubtful)
         wishes, unfit = await self.filtering.settle(wishes)
-        changes = merged([*changes, *problems, *unfit])
+        problems += unfit
+        self.asking.unread.add(c.address.repository for c in problems if c.reason == "unreadable")
+        changes = merged([*changes, *problems])
         unchanged = len(asked) - len(doubtful)
         for change in await self._decide(wishes):
             if change is None:
@@ -194,8 +207,9 @@ class _Planner:
             else:
                 changes.append(change)
         changes = await self._guarded([*changes, *self.asking.unwanted(asked)], asked)
+        changes, unwanted = release(changes, forget=self.options.forget)
         self.scope.check()
-        return await self._measure(changes), unchanged
+        return await self._measure(changes), unchanged, unwanted
 
     async def resolve(self) -> Resolved:
         """Look at the sources alone."""
@@ -320,15 +334,37 @@ class _Planner:
         guards = self.config.guards
         if guards.moved and not self.config.is_oneshot:
             changes = await Moving(self.observer, self.state, guards.moved).settle(changes, asked)
-        if self.options.allow_delete:
-            most = self.options.max_delete or guards.max_delete
-            changes = await Deleting(self.observer, self.state, guards, most).settle(changes)
-        else:
-            changes = tell_cut_off(changes, self.state)
+        if deleting := self._deleting(asked):
+            changes = await deleting.settle(changes)
+        changes = tell_cut_off(changes, self.state)
         if names := KeptNames(self.config, self.expansion.lost):
             keeping = Keeping(self.observer, self.state, names, datetime.now(UTC))
             changes = await keeping.settle(changes, asked)
         return changes
+
+    def _deleting(self, asked: dict[Reference, Asked]) -> Deleting | None:
+        """Prepare to delete, if that is allowed; a plan without a config never does."""
+        options, guards, unread = self.options, self.config.guards, self.asking.unread
+        if self.config.is_oneshot or not (options.allow_delete or options.allow_delete_gone):
+            return None
+        namesakes = Namesakes(
+            self.whole,
+            self.state,
+            self.observer,
+            unread,
+            is_part=bool(options.target or options.exclude),
+        )
+        namesakes.want(asked, (each.named for each in asked.values()))
+        return Deleting(
+            self.observer,
+            self.state,
+            guards,
+            unread,
+            namesakes,
+            options.max_delete or guards.max_delete,
+            unwanted=options.allow_delete,
+            gone=options.allow_delete_gone,
+        )
 
     async def _measure(self, changes: list[Change]) -> list[Change]:
         measured = await measure(

@@ -18,6 +18,7 @@ from imgmigrate.planning.deleting import limit_deletes
 from imgmigrate.planning.globs import Globs
 from imgmigrate.planning.heading import heading
 from imgmigrate.planning.keeping import Keeping, KeptNames
+from imgmigrate.planning.namesakes import Namesakes
 from imgmigrate.planning.observe import Observer
 from imgmigrate.planning.problems import Problems, merged
 from imgmigrate.planning.undoing import Deed, decide_undo, overtaken
@@ -113,6 +114,8 @@ class _Undoing:
         excludes.check()
         decided, unchanged = await self._decide(deeds)
         changes += self._spared(decided)
+        namesakes = Namesakes(self.config, self.state, self.observer, is_part=True)
+        changes = await namesakes.settle(changes)
         guards = self.config.guards
         most, images = self.options.max_delete or guards.max_delete, sum(1 for _ in self._live())
         changes = limit_deletes(changes, most, images)

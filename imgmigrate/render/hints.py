@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.plan import Plan
 
-__all__ = ["Commander", "Hint", "apply_hints", "plan_hints"]
+__all__ = ["Commander", "Hint", "allowing", "apply_hints", "plan_hints"]
 
 
 class Commander(Protocol):
@@ -69,6 +69,17 @@ def apply_hints(
     return tuple(hints)
 
 
+def allowing(plan: Plan) -> tuple[str, ...]:
+    """Give the options that allow the deletes which were too many; none where none were."""
+    over = [change for change in plan.changes if change.is_over_limit]
+    if not over:
+        return ()
+    reasons = {change.reason for change in over}
+    flags = {"max_delete": "--allow-delete", "max_delete_gone": "--allow-delete-gone"}
+    allowed = (flag for reason, flag in flags.items() if reason in reasons)
+    return (*allowed, "--max-delete", str(len(over)))
+
+
 def _problems(plan: Plan, command: Commander) -> Iterator[Hint]:
     conflicts = [change for change in plan.changes if change.action is Action.CONFLICT]
     if plan.header.undoes:
@@ -103,16 +114,16 @@ def _problems(plan: Plan, command: Commander) -> Iterator[Hint]:
 
 
 def _blocked(plan: Plan, command: Commander) -> Iterator[Hint]:
-    over = sum(change.is_over_limit for change in plan.changes)
     first: tuple[str, ...] = ("plan",)
     out = "plan.out"
     if plan.header.undoes:  # whose own plan may be plan.out
         first, out = ("rollback", plan.header.undoes), "back.out"
-    if over:
+    if allowed := allowing(plan):
+        over = sum(change.is_over_limit for change in plan.changes)
         yield Hint(
             f"{count(over, 'delete')} would be more than max_delete allows, so none is done "
             "(exit code 6). When they are all meant, allow as many:",
-            command(*first, "--allow-delete", "--max-delete", str(over), "--out", out),
+            command(*first, *allowed, "--out", out),
         )
     kept = [change for change in plan.changes if change.reason == "protected"]
     if kept:

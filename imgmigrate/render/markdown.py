@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import printable
 from imgmigrate.plan import Action
 from imgmigrate.render.units import UNKNOWN, count, moment, size
-from imgmigrate.render.words import OBVIOUS, SECTIONS, headline, reason, section_of
+from imgmigrate.render.words import OBVIOUS, SECTIONS, headline, reason, section_of, unwanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -203,6 +203,8 @@ def _identity(plan: Plan) -> Iterator[str]:
     if len(header.notes) > MOST_NOTES:
         yield f"And {count(len(header.notes) - MOST_NOTES, 'more note')}."
     filters = header.filters.model_dump().items()
+    if said := unwanted(plan.summary):
+        yield f"{said.capitalize()}."
     limits = [f"--{name} {glob}" for name, globs in filters for glob in globs or ()]
     if limits:
         yield f"Not the whole: limited by {_code(', '.join(limits))}."

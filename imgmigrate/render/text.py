@@ -15,7 +15,15 @@ from imgmigrate.errors import printable
 from imgmigrate.plan import Action
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import UNKNOWN, count, moment, size
-from imgmigrate.render.words import OBVIOUS, SECTIONS, Section, headline, reason, section_of
+from imgmigrate.render.words import (
+    OBVIOUS,
+    SECTIONS,
+    Section,
+    headline,
+    reason,
+    section_of,
+    unwanted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -61,6 +69,8 @@ def plan_lines(plan: Plan, view: View | None = None) -> Iterator[str]:
     yield from bold
     yield from _identity(plan, view.style)
     yield from _cut(plan.changes, view.style)
+    if said := unwanted(plan.summary):
+        yield from view.style.wrap(said, indent="  ", hanging="    ")
     if view.rows is not None:
         yield f"  shown: {len(rows):,} of {count(len(plan.changes), 'row')}"
     for section in SECTIONS:

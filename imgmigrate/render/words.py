@@ -24,6 +24,7 @@ __all__ = [
     "headline",
     "reason",
     "section_of",
+    "unwanted",
 ]
 
 
@@ -130,6 +131,10 @@ _REASONS = {
     "moved": "moved",
     "protected": "protected",
     "max_delete": "more deletes than max_delete allows",
+    "max_delete_gone": "the source tag is gone; more deletes than max_delete allows",
+    "is_source": "a rule takes it from there",
+    "same_place": "wanted under another name",
+    "may_be_same": "perhaps wanted under another name",
     "rule_removed": "no rule names it any more",
     "deselected": "its rule no longer selects the tag",
     "unreadable": "cannot be read",
@@ -212,6 +217,16 @@ def headline(summary: Summary, *, refresh_only: bool = False, undoes: str | None
     if summary.unchanged:
         parts.append(f"{summary.unchanged:,} unchanged")
     return f"Plan: {', '.join(parts)}. {_transfer(summary)}"
+
+
+def unwanted(summary: Summary) -> str | None:
+    """Say in one line what no rule asks for any more; None where there is nothing of it."""
+    if not summary.unwanted:
+        return None
+    return (
+        f"unwanted: {summary.unwanted:,}, still ours; "
+        "--allow-delete deletes them, --forget lets them go"
+    )
 
 
 def _refreshed(summary: Summary) -> str:

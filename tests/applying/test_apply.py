@@ -85,7 +85,9 @@ async def test_forget_leaves_a_tombstone_and_the_image(world: World) -> None:
     world.seed("2.0")
     await world.migrate()
     world.rules = f"- {{source: '{OLD}/team/api:2.0', destination: {NEW}/team/api}}"
-    finished = await world.migrate()
+    await world.migrate()
+    assert world.state.records[f"{API}:1.0"].is_live
+    finished = await world.apply(await world.plan(forget=True))
     assert finished.counts == {Outcome.APPLIED: 1}
     record = world.state.records[f"{API}:1.0"]
     assert (record.status, record.digest) == (Status.FORGOTTEN, digest)

@@ -256,11 +256,13 @@ async def test_another_plan_takes_a_left_placeholder_for_ours(world: World) -> N
     assert world.new.tags[REPO, "1"] == digest
 
 
-async def test_a_plan_that_lets_go_tells_of_a_left_placeholder(world: World) -> None:
+@pytest.mark.parametrize("forget", [False, True])
+async def test_a_plan_tells_of_a_left_placeholder(world: World, forget: bool) -> None:
     """Without --allow-delete the tag would keep it, which nobody could guess."""
     await cut_off(world)
-    plan = await world.plan()
-    assert rows(plan) == {f"{API}:1": ("forget", "deselected")}
+    plan = await world.plan(forget=forget)
+    assert rows(plan) == {f"{API}:1": ("forget" if forget else "keep", "deselected")}
+    assert plan.summary.unwanted == 0
     detail = plan.changes[0].detail
     assert detail is not None
     assert detail in " ".join(plan_text(plan).split())

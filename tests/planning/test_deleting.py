@@ -104,12 +104,14 @@ async def migrated(world: World, *tags: str) -> None:
 
 
 async def test_a_removed_rule_deletes_only_where_that_is_allowed(world: World) -> None:
-    """Without the option it forgets and looks at no destination; with it the tag goes."""
+    """Without the option it is only counted, and not looked at; with it the tag goes."""
     await migrated(world, "1")
     world.seed("1", repo="team/web")
     world.rules = OTHER_RULE
     world.new.log.clear()
-    assert rows(await world.plan())[f"{API}:1"] == ("forget", "rule_removed")
+    plan = await world.plan()
+    assert f"{API}:1" not in rows(plan)
+    assert plan.summary.unwanted == 1
     assert not [entry for entry in world.new.log if entry[1] == "team/api"]
     plan = await world.plan(allow_delete=True)
     assert rows(plan)[f"{API}:1"] == ("delete", "rule_removed")
@@ -129,7 +131,8 @@ async def test_a_tag_that_left_the_source_is_deleted(world: World) -> None:
     """What the source has no more goes, because its listing is well and lacks it."""
     await migrated(world, "1", "keep")
     del world.old.tags["team/api", "1"]
-    assert rows(await world.plan(allow_delete=True)) == {f"{API}:1": ("delete", "source_gone")}
+    assert rows(await world.plan(allow_delete=True)) == {f"{API}:1": ("keep", "source_gone")}
+    assert rows(await world.plan(allow_delete_gone=True)) == {f"{API}:1": ("delete", "source_gone")}
 
 
 async def test_a_named_tag_that_left_the_source_is_deleted(world: World) -> None:
@@ -137,7 +140,8 @@ async def test_a_named_tag_that_left_the_source_is_deleted(world: World) -> None
     world.rules = f"- {{source: '{OLD}/team/api', destination: {NEW}/team/api, tags: ['1', keep]}}"
     await migrated(world, "1", "keep")
     del world.old.tags["team/api", "1"]
-    assert rows(await world.plan(allow_delete=True)) == {f"{API}:1": ("delete", "source_gone")}
+    assert rows(await world.plan(allow_delete=True)) == {f"{API}:1": ("keep", "source_gone")}
+    assert rows(await world.plan(allow_delete_gone=True)) == {f"{API}:1": ("delete", "source_gone")}
 
 
 async def test_an_empty_source_proves_nothing(world: World) -> None:
@@ -147,11 +151,11 @@ async def test_an_empty_source_proves_nothing(world: World) -> None:
         del world.old.tags["team/api", tag]
     manifest, _ = image(b"untagged")
     world.old.manifests["team/api", manifest.digest] = manifest
-    plan = await world.plan(allow_delete=True)
+    plan = await world.plan(allow_delete=True, allow_delete_gone=True)
     error, *kept = plan.changes
     assert (error.address, error.reason) == (Reference.parse(f"{NEW}/team/api"), "unreadable")
     assert {change.action for change in kept} == {Action.KEEP}
-    detail = f"not deleted: source {OLD}/team/api lists no tags at all"
+    detail = f"not deleted: not all rules that write to {NEW}/team/api could be read"
     assert {change.detail for change in kept} == {detail}
 
 
@@ -160,13 +164,13 @@ async def test_a_source_that_contradicts_itself_proves_nothing(world: World) -> 
     await migrated(world, "1", "keep")
     digest = world.old.tags["team/api", "1"]
     del world.old.manifests["team/api", digest]
-    (change,) = (await world.plan(allow_delete=True)).changes
+    (change,) = (await world.plan(allow_delete_gone=True)).changes
     assert (change.action, change.reason) == (Action.KEEP, "source_gone")
     assert change.detail == f"not deleted: source {OLD}/team/api still lists 1"
 
 
 async def test_a_source_that_may_not_be_listed_is_said(world: World) -> None:
-    """Where only single tags may be read, what is deselected is let go, with the cause."""
+    """Where only single tags may be read, what is deselected stays ours, with the cause."""
     world.rules = f"- {{source: {OLD}/team/api, destination: {NEW}/team/api, tags: ['1', keep]}}"
     await migrated(world, "1", "keep")
     world.rules = ONLY_KEPT
@@ -175,8 +179,8 @@ async def test_a_source_that_may_not_be_listed_is_said(world: World) -> None:
         raise AccessDenied(f"{OLD}/team/api", "denied (403)", status=403)
 
     world.old.hooks["list_tags"] = fail
-    (change,) = (await world.plan(allow_delete=True)).changes
-    assert (change.action, change.reason) == (Action.FORGET, "deselected")
+    (change,) = (await world.plan(allow_delete=True, forget=True)).changes
+    assert (change.action, change.reason) == (Action.KEEP, "deselected")
     assert change.detail == f"not deleted: source {OLD}/team/api: denied (403)"
 
 
@@ -198,17 +202,21 @@ async def test_an_unreadable_source_deletes_nothing(
         raise error()
 
     world.old.hooks["list_tags"] = fail
-    planned = rows(await world.plan(allow_delete=True))
+    planned = rows(await world.plan(allow_delete=True, allow_delete_gone=True))
     assert "delete" not in {action for action, _ in planned.values()}
 
 
 async def test_what_somebody_else_put_there_stays(world: World) -> None:
-    """A tag that was overwritten since is let go and never deleted."""
+    """A tag that was overwritten since is never deleted, and the plan says so."""
     await migrated(world, "1", "keep")
     manifest, blobs = image(b"theirs")
     world.new.seed("team/api", "1", manifest, blobs)
     world.rules = ONLY_KEPT
-    assert rows(await world.plan(allow_delete=True)) == {f"{API}:1": ("forget", "deselected")}
+    (change,) = (await world.plan(allow_delete=True)).changes
+    assert (change.action, change.reason) == (Action.KEEP, "deselected")
+    assert change.detail == f"not deleted: it shows {manifest.digest.short}, which is not ours"
+    both = await world.plan(allow_delete=True, forget=True)
+    assert rows(both) == {f"{API}:1": ("forget", "deselected")}
 
 
 async def test_a_destination_that_cannot_be_read_is_an_error(world: World) -> None:
@@ -239,5 +247,8 @@ async def test_an_image_at_a_digest_is_forgotten(world: World) -> None:
     await world.migrate()
     world.seed("1", repo="team/web")
     world.rules = OTHER_RULE
-    planned = rows(await world.plan(allow_delete=True))
+    plan = await world.plan(allow_delete=True)
+    assert f"{API}@{digest}" not in rows(plan)
+    assert plan.summary.unwanted == 1
+    planned = rows(await world.plan(allow_delete=True, forget=True))
     assert planned[f"{API}@{digest}"] == ("forget", "rule_removed")

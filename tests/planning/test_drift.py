@@ -77,7 +77,7 @@ async def test_what_nobody_moved_is_no_row(world: World) -> None:
     assert (plan.changes, plan.summary.unchanged) == ((), 2)
     assert plan.header.refresh_only
     world.rules = f"- {{source: {OLD}/team/api:2, destination: {NEW}/team/api}}"
-    await world.migrate()
+    await world.apply(await world.plan(forget=True))
     assert (await world.plan(refresh_only=True)).summary.unchanged == 1
 
 

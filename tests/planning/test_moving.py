@@ -33,15 +33,25 @@ async def renamed(world: World) -> None:
     world.rules, world.extra = AFTER, MOVED
 
 
-@pytest.mark.parametrize(
-    ("allow_delete", "old"), [(False, ("forget", "moved")), (True, ("delete", "moved"))]
-)
-async def test_a_renamed_image_moves(
-    world: World, allow_delete: bool, old: tuple[str, str]
-) -> None:
-    """It is planned from where we put it; the old address is let go, or deleted if allowed."""
+async def test_an_old_address_stays_ours_until_somebody_lets_it_go(world: World) -> None:
+    """A move alone is one row; the old tag is counted, and neither deleted nor forgotten."""
     await renamed(world)
-    plan = await world.plan(allow_delete=allow_delete)
+    plan = await world.plan()
+    assert rows(plan) == {f"{CREW}:1": ("move", "moved")}
+    assert plan.summary.unwanted == 1
+    await world.apply(plan)
+    assert world.state.records[f"{TEAM}:1"].is_live
+    again = await world.plan(allow_delete=True)
+    assert rows(again) == {f"{TEAM}:1": ("delete", "moved")}
+
+
+@pytest.mark.parametrize(
+    ("option", "old"), [("forget", ("forget", "moved")), ("allow_delete", ("delete", "moved"))]
+)
+async def test_a_renamed_image_moves(world: World, option: str, old: tuple[str, str]) -> None:
+    """It is planned from where we put it; the old address is let go, or deleted, as asked."""
+    await renamed(world)
+    plan = await world.plan(**{option: True})
     assert rows(plan) == {f"{CREW}:1": ("move", "moved"), f"{TEAM}:1": old}
     move, gone = plan.changes
     assert move.source is not None
@@ -55,12 +65,13 @@ async def test_a_renamed_image_moves(
 async def test_a_move_reads_nothing_from_the_source(world: World, allow_delete: bool) -> None:
     """Blobs are mounted; the record moves with its source, and nothing is left to do."""
     await renamed(world)
-    plan = await world.plan(allow_delete=allow_delete)
+    plan = await world.plan(allow_delete=allow_delete, forget=True)
     world.old.calls.clear()
     finished = await world.apply(plan)
     assert finished.counts == {Outcome.APPLIED: 2}
     assert finished.moved == 0
-    assert not world.old.calls
+    # Where a tag was deleted, a look that the source is not the same tag under another name.
+    assert world.old.calls == ({"manifest": 1} if allow_delete else {})
     state = world.state
     new, old = state.records[f"{CREW}:1"], state.records[f"{TEAM}:1"]
     assert str(new.source.reference) == f"{OLD}/team/api:1"
@@ -109,7 +120,7 @@ async def test_a_moved_source_is_copied(world: World) -> None:
     """What has another image now is no move: it comes from the source."""
     await renamed(world)
     world.seed("1", b"newer")
-    planned = rows(await world.plan())
+    planned = rows(await world.plan(forget=True))
     assert planned == {f"{CREW}:1": ("copy", "new"), f"{TEAM}:1": ("forget", "rule_removed")}
 
 
@@ -127,7 +138,7 @@ async def test_what_was_overwritten_at_the_old_address_is_no_move(world: World) 
     world.new.seed("team/api", "1", manifest, blobs)
     assert rows(await world.plan(allow_delete=True)) == {
         f"{CREW}:1": ("copy", "new"),
-        f"{TEAM}:1": ("forget", "rule_removed"),
+        f"{TEAM}:1": ("keep", "rule_removed"),
     }
 
 

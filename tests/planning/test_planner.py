@@ -92,7 +92,9 @@ async def test_removed_rule_forgets_and_narrowed_rule_deselects(world: World) ->
     world.rules += f"\n- {{source: {OLD}/other, destination: {NEW}/other}}"
     await world.migrate()
     world.rules = f"- {{source: {OLD}/team/api, destination: {NEW}/team/api, tags: ['1.*']}}"
-    assert rows(await world.plan()) == {
+    plan = await world.plan()
+    assert (rows(plan), plan.summary.unwanted) == ({}, 2)
+    assert rows(await world.plan(forget=True)) == {
         f"{API}:2.0": ("forget", "deselected"),
         f"{NEW}/other:x": ("forget", "rule_removed"),
     }
@@ -382,11 +384,12 @@ async def test_only_sources_of_targets_are_asked(world: World) -> None:
     assert {repo for _, repo, _ in (*world.old.log, *world.new.log)} == {"a"}
 
 
-async def test_a_target_whose_rule_has_gone_is_still_forgotten(world: World) -> None:
+async def test_a_target_whose_rule_has_gone_is_still_unwanted(world: World) -> None:
     """Records are judged by the rules that may ask for them, and by no other."""
     world.seed("1")
     await world.migrate()
     world.seed("1", repo="b")
     world.rules = f"- {{source: {OLD}/b, destination: {NEW}/b}}"
-    plan = await world.plan(target=(f"{NEW}/team/**",))
+    plan = await world.plan(target=(f"{NEW}/team/**",), forget=True)
     assert rows(plan) == {f"{NEW}/team/api:1": ("forget", "rule_removed")}
+    assert (await world.plan(target=(f"{NEW}/team/**",))).summary.unwanted == 1

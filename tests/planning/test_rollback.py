@@ -117,7 +117,7 @@ async def test_records_keep_their_source_and_the_next_plan_is_honest(world: Worl
     assert moved.source.digest == before["moved"]
     assert str(gone.source.reference) == f"{OLD}/team/api:gone"
     assert gone.status is Status.LIVE
-    assert rows(await world.plan()) == {
+    assert rows(await world.plan(forget=True)) == {
         f"{API}:gone": ("forget", "deselected"),
         f"{API}:moved": ("update", "source_moved"),
     }
@@ -204,7 +204,7 @@ async def test_a_forgotten_image_is_ours_again(world: World) -> None:
     await world.migrate()
     world.rules = RULE.replace("team/api", "team/web")
     world.old.seed("team/web", "1", *image(b"web"))
-    plan = await world.plan()
+    plan = await world.plan(forget=True)
     await world.apply(plan)
     assert not world.state.records[f"{API}:1"].is_live
     back = await world.rollback(plan, target=(API,))
@@ -213,7 +213,7 @@ async def test_a_forgotten_image_is_ours_again(world: World) -> None:
     record = world.state.records[f"{API}:1"]
     assert record.is_live
     assert str(record.source.reference) == f"{OLD}/team/api:1"
-    assert rows(await world.plan()) == {f"{API}:1": ("forget", "rule_removed")}
+    assert rows(await world.plan(forget=True)) == {f"{API}:1": ("forget", "rule_removed")}
 
 
 async def test_what_was_only_adopted_has_nothing_to_undo(world: World) -> None:

@@ -1,0 +1,55 @@
+"""Let rows that may be about one tag of one place take turns.
+
+A registry may have two names, and rules may write other images to one tag under each. Both find
+it as planned as long as neither has written, so from the last look to the write only one row is
+at a tag: the other then sees what was written, and is a conflict.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from imgmigrate.plan import Action
+from imgmigrate.stores.alias import place_key
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from imgmigrate.oci.reference import Reference, Repository
+    from imgmigrate.plan import Change
+
+__all__ = ["Turns"]
+
+
+class Turns:
+    """The turns of the rows of one run; `base` is what layouts are relative to."""
+
+    def __init__(self, changes: Iterable[Change], base: Path) -> None:
+        keys: dict[Repository, Hashable] = {}
+        groups: defaultdict[tuple[Hashable, str], list[Change]] = defaultdict(list)
+        for change in changes:
+            repository = change.address.repository
+            if repository not in keys:
+                keys[repository] = place_key(repository, base)
+            groups[keys[repository], change.address.target].append(change)
+        self._locks: dict[Reference, asyncio.Lock] = {}
+        self._written: set[Reference] = set()
+        for group in groups.values():
+            if len(group) > 1:
+                lock = asyncio.Lock()
+                self._locks.update((change.address, lock) for change in group)
+                if any(change.action.writes for change in group):
+                    self._written.update(change.address for change in group)
+
+    def of(self, address: Reference) -> AbstractAsyncContextManager[None]:
+        """Hold the tag; free at once where no other row may be about it."""
+        return self._locks.get(address) or nullcontext()
+
+    def waits(self, change: Change) -> bool:
+        """Tell whether a row only looks at what another may write: it looks after that."""
+        return change.action is Action.ADOPT and change.address in self._written
