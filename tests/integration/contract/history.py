@@ -130,6 +130,11 @@ class History:
                 return str(claim["before"])
         return digest
 
+    def is_cut_off(self, name: str) -> bool:
+        """Tell whether a delete of the address began and never ended."""
+        claims = self.past.claims.get(name, {}).values()
+        return any(claim.get("stands_in") and claim.get("before") for claim in claims)
+
     def ours(self, name: str) -> set[str]:
         """Every digest at an address that may be overwritten or deleted."""
         record = self.record(name)

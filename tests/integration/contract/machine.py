@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from imgmigrate.state import appender
 from imgmigrate.state.appender import Appender
 from imgmigrate.state.backends.local import LocalState
 from tests.integration.contract.history import History, Kept
-from tests.integration.contract.reference import Expectation, drifted
+from tests.integration.contract.reference import Expectation, Leave, drifted
 from tests.integration.contract.setting import (
     ALWAYS,
     GUARDS,
@@ -60,6 +60,7 @@ GUARD_NAMES = st.sampled_from(sorted(GUARDS))
 REPOSITORIES = st.sampled_from(REPOS)
 # Also tags that only `keep_previous` makes: somebody may use them.
 TAGS_HERE = st.sampled_from((*TAGS, "a-kept", "b-kept"))
+LEAVES = st.builds(Leave, st.booleans(), st.booleans(), st.booleans())
 SOURCES = st.integers(0, len(IMAGES) - 2)
 SHOWN = st.integers(0, len(IMAGES) - 1)
 
@@ -183,10 +184,10 @@ class Contract(RuleBasedStateMachine):
 
     # What we do.
 
-    @rule(allow_delete=st.booleans())
-    def plan(self, allow_delete: bool) -> None:
+    @rule(leave=LEAVES)
+    def plan(self, leave: Leave) -> None:
         """A plan has the rows that the table of section 5 asks for, and is kept."""
-        self._plan(allow_delete=allow_delete)
+        self._plan(leave)
 
     @rule()
     def plan_to_tell_who_moved(self) -> None:
@@ -227,11 +228,11 @@ class Contract(RuleBasedStateMachine):
             if change.action is Action.DELETE:
                 assert not self.expected.is_protected(name)
 
-    @rule(data=st.data(), new=st.booleans(), allow_delete=st.booleans())
-    def apply(self, data: st.DataObject, new: bool, allow_delete: bool) -> None:
+    @rule(data=st.data(), new=st.booleans(), leave=LEAVES)
+    def apply(self, data: st.DataObject, new: bool, leave: Leave) -> None:
         """Any kept plan does what is still true of it; again at once, it does nothing."""
         if new or not self.plans:
-            self._plan(allow_delete=allow_delete)
+            self._plan(leave)
         kept = self.plans[-1] if new else data.draw(st.sampled_from(self.plans))
         if not self._apply(kept):
             return
@@ -258,7 +259,7 @@ class Contract(RuleBasedStateMachine):
         killed process leaves.
         """
         if new or not self.plans:
-            self._plan(allow_delete=True)
+            self._plan(Leave(allow_delete=True, allow_delete_gone=True))
         kept = self.plans[-1] if new else data.draw(st.sampled_from(self.plans))
         snapshots: list[Snapshot] = []
         calls, writes = 0, 0
@@ -289,15 +290,15 @@ class Contract(RuleBasedStateMachine):
     @rule()
     def migrate(self) -> None:
         """A plan that is applied at once leaves nothing to do but what is not ours to do."""
-        first = self._plan(allow_delete=False)
+        first = self._plan(Leave())
         assert self._apply(self.plans[-1])
-        again = self._plan(allow_delete=False)
+        again = self._plan(Leave())
         left = [c for c in again.changes if c.action.alters or c.action is Action.ADOPT]
         assert not left
         assert _of(again, Action.CONFLICT) == _of(first, Action.CONFLICT)
 
-    @rule(allow_delete=st.booleans())
-    def there_and_back(self, allow_delete: bool) -> None:
+    @rule(leave=LEAVES)
+    def there_and_back(self, leave: Leave) -> None:
         """What a plan did to tags its rollback undoes, and the rollback of that does it again."""
         self.guard = GUARDS["none"]
         self._configure()
@@ -305,7 +306,7 @@ class Contract(RuleBasedStateMachine):
         is_plain = set(map(str, new.tags.values())) <= KNOWN
         is_free = not any(record.protected for record in self.history.past.records.values())
         before = dict(new.tags)
-        plan = self._plan(allow_delete=allow_delete)
+        plan = self._plan(leave)
         if self._outcomes(plan) != {"applied"} or not (is_plain and is_free):
             return
         after = dict(new.tags)
@@ -329,14 +330,14 @@ class Contract(RuleBasedStateMachine):
     @rule(take=st.booleans())
     def adopt(self, take: bool) -> None:
         """Nothing is written; with --take-ownership all that is there is ours afterwards."""
-        made = self._plan(allow_delete=False)
+        made = self._plan(Leave())
         found = sort_for_adoption(made, take_ownership=take)
         before = dict(self.world.new.tags)
         if found.has_work:
             self._keep(found.plan)
             self._apply(self.plans[-1])
         assert self.world.new.tags == before
-        conflicts = _of(self._plan(allow_delete=False), Action.CONFLICT)
+        conflicts = _of(self._plan(Leave()), Action.CONFLICT)
         assert conflicts == (set() if take else _of(made, Action.CONFLICT))
 
     # What is done to the state.
@@ -398,9 +399,9 @@ class Contract(RuleBasedStateMachine):
 
         self._run(edit())
 
-    def _plan(self, *, allow_delete: bool) -> Plan:
-        plan: Plan = self._run(self.world.plan(allow_delete=allow_delete))
-        assert _rows(plan) == self.expected.rows(allow_delete=allow_delete)
+    def _plan(self, leave: Leave) -> Plan:
+        plan: Plan = self._run(self.world.plan(**asdict(leave)))
+        assert (_rows(plan), plan.summary.unwanted) == self.expected.rows(leave)
         self._keep(plan)
         return plan
 

@@ -14,16 +14,31 @@ from tests.integration.contract.setting import ALWAYS, REPOS, SOURCE, TAGS, addr
 from tests.support.world import OLD
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from imgmigrate.oci.reference import Digest
     from imgmigrate.plan import Change, Plan
     from tests.integration.contract.history import History, Record
     from tests.integration.contract.setting import Guard, Rule
     from tests.support.world import World
 
-__all__ = ["Expectation", "drifted"]
+__all__ = ["Expectation", "Leave", "drifted"]
 
 Row = tuple[str, str]
-_LETS_GO = ("forget", "keep")
+_GONE = ("keep", "source_gone")
+
+
+@dataclass(frozen=True)
+class Leave:
+    """What a plan may do with what is not asked for any more."""
+
+    allow_delete: bool = False
+    allow_delete_gone: bool = False
+    forget: bool = False
+
+    def deletes(self, row: Row) -> bool:
+        """Tell whether such a row may become a delete."""
+        return self.allow_delete_gone if row == _GONE else self.allow_delete and row[0] == "forget"
 
 
 @dataclass
@@ -46,8 +61,8 @@ class Expectation:
 
     # Planning.
 
-    def rows(self, *, allow_delete: bool) -> dict[str, Row]:
-        """Every row of a plan: its action and its reason."""
+    def rows(self, leave: Leave) -> tuple[dict[str, Row], int]:
+        """Every row of a plan, its action and its reason; and what is ours and not asked for."""
         asked = {
             address(repo, tag): tag
             for repo in self.rule.to
@@ -60,11 +75,18 @@ class Expectation:
                 rows[name] = self._unwanted(name)
         if self.guard.moved:
             self._move(rows, asked)
-        if allow_delete:
-            self._delete(rows)
+        told = self._delete(rows, leave)
+        told |= {name for name in rows if self.history.is_cut_off(name)}
         if self.guard.keep:
             self._keep(rows)
-        return rows
+        unwanted = {name for name, row in rows.items() if row[0] == "forget"}
+        if leave.forget:
+            return rows, 0
+        for name in unwanted & told:
+            rows[name] = ("keep", rows[name][1])
+        for name in unwanted - told:
+            del rows[name]
+        return rows, len(unwanted - told)
 
     def _source(self, tag: str) -> str | None:
         return self.world.old.tags.get((SOURCE, tag))
@@ -122,18 +144,26 @@ class Expectation:
         is_from_there = record.source == (f"{OLD}/{SOURCE}:{tag}", origin)
         return is_from_there and record.platforms == self.rule.platforms
 
-    def _delete(self, rows: dict[str, Row]) -> None:
-        deletes = []
-        for name, (action, reason) in rows.items():
-            if action in _LETS_GO and self.there(name) in self.history.ours(name):
-                if self.is_protected(name):
-                    rows[name] = ("blocked", "protected")
-                else:
-                    rows[name] = ("delete", reason)
-                    deletes.append(name)
+    def _delete(self, rows: dict[str, Row], leave: Leave) -> set[str]:
+        """Delete what may go; return what stays because somebody else has changed it."""
+        deletes, told = [], set()
+        for name, row in rows.items():
+            there = self.there(name)
+            if not leave.deletes(row) or there is None:
+                continue
+            if there not in self.history.ours(name):
+                told.add(name)
+            elif self.is_protected(name):
+                rows[name] = ("blocked", "protected")
+            else:
+                rows[name] = ("delete", row[1])
+                deletes.append(name)
         most = self.guard.most
         if most is not None and len(deletes) > len(self.history.live) * most // 100:
-            rows.update(dict.fromkeys(deletes, ("blocked", "max_delete")))
+            for name in deletes:
+                suffix = "_gone" if rows[name][1] == "source_gone" else ""
+                rows[name] = ("blocked", f"max_delete{suffix}")
+        return told
 
     def _keep(self, rows: dict[str, Row]) -> None:
         for name, (action, _) in list(rows.items()):
@@ -193,6 +223,9 @@ class Applying:
         rows = {change.address for change in todo}
         for change in sorted(todo, key=_part):
             outcome = self._outcome(change) if self._may_go(change, rows) else "failed"
+            is_going = change.action is Action.DELETE or outcome == "applied"
+            if is_going and not self._has_heirs(change):
+                outcome = "failed"
             self.found[outcome] += 1
             if outcome in ("applied", "already"):
                 self.done.add(change.address)
@@ -223,15 +256,22 @@ class Applying:
         return None
 
     def _may_go(self, change: Change, rows: set[Reference]) -> bool:
+        """Tell whether all is recorded that is to stand in the row's stead."""
+        return all(
+            other not in rows and self.now.history.is_at(str(other), digest)
+            for other, digest in self._heirs(change)
+        )
+
+    def _has_heirs(self, change: Change) -> bool:
+        """Tell whether it is there, too."""
+        return all(self.now.there(str(other)) == digest for other, digest in self._heirs(change))
+
+    def _heirs(self, change: Change) -> Iterator[tuple[Reference, str | None]]:
         before = self.now.history.behind(str(change.address), change.before)
-        for other, digest in ((change.kept_as, before), (change.moved_to, change.recorded)):
-            if other is None or other in self.done:
-                continue
-            if other is change.moved_to and change.action is not Action.DELETE:
-                continue
-            if other in rows or not self.now.history.is_at(str(other), digest):
-                return False
-        return True
+        moved_to = change.moved_to if change.action is Action.DELETE else None
+        for other, digest in ((change.kept_as, before), (moved_to, change.recorded)):
+            if other is not None and other not in self.done:
+                yield other, digest
 
     def _outcome(self, change: Change) -> str:
         there = self.now.there(str(change.address))
