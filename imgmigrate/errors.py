@@ -14,6 +14,7 @@ ImgmigrateError                    1   anything that stopped the work
     ├── AccessDenied               1   the credentials are good, the right is missing
     ├── NotFound                   1   the object is not there
     ├── Rejected                   1   the endpoint will never take this request
+    │   └── Archived               1   it is there, and cannot be read before it is restored
     ├── TransientError             1   trying again may help
     │   └── RateLimited            1   trying again later will help
     ├── QuotaExhausted             1   nothing is left to ask for, and the user does not wait
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessDenied",
+    "Archived",
     "AuthenticationError",
     "ConfigError",
     "GuardError",
@@ -238,6 +240,10 @@ class NotFound(StoreError):
 
 class Rejected(StoreError):
     """The endpoint will not take this request however often it is sent."""
+
+
+class Archived(Rejected):
+    """The image is there, and its registry gives it to nobody until it is restored."""
 
 
 class TransientError(StoreError):

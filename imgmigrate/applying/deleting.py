@@ -93,7 +93,7 @@ class Deleter:
                 late = await self._replace(change, before, found, stand_in, destination, tag)
                 if late is not None:
                     return late
-            left = await self._look(destination, tag)
+            left = await self._look(destination, tag, is_new=True)
         if left is not None:
             subject, cause = str(change.address), f"it was deleted and still shows {left.short}"
             raise ProtocolError(subject, cause, hint="apply the same plan again")
@@ -167,8 +167,9 @@ class Deleter:
             )
             raise
 
-    async def _look(self, destination: Place, tag: str) -> Digest | None:
-        found = await destination.store.head(destination.repo, tag, to_write=True)
+    async def _look(self, destination: Place, tag: str, *, is_new: bool = False) -> Digest | None:
+        store, repo = destination.store, destination.repo
+        found = await store.look(repo, tag, is_new=is_new, to_write=True)
         return found.digest if found else None
 
     async def _bring_config(self, destination: Place) -> bool:

@@ -214,7 +214,7 @@ class Engine:
         return is_recorded and address not in self._rows
 
     async def _adopt(self, change: Change, after: Digest, destination: Place) -> Receipt:
-        found = await _look(change.address, destination, to_write=False)
+        found = await _look(change, destination, to_write=False)
         if found == after:
             return Receipt(change.address, Outcome.APPLIED, after)
         return _conflict(change, found)
@@ -235,7 +235,7 @@ class Engine:
         source = self._place(origin.reference.repository)
         if self._is_worth_a_look(change):
             found, manifest = await both(
-                _look(change.address, destination), transfer.read(source, origin.digest)
+                _look(change, destination), transfer.read(source, origin.digest)
             )
             early = _judge(change, after, found, moved=0)
             if early is not None:
@@ -251,7 +251,7 @@ class Engine:
         # Once more only where the destination turns out to lack parts: they are brought again,
         # which takes its time, so it is read again too.
         for is_last in (False, True):
-            late = _judge(change, after, await _look(change.address, destination), moved=moved)
+            late = _judge(change, after, await _look(change, destination), moved=moved)
             if late is not None:
                 return late
             still = {change.before}
@@ -304,10 +304,13 @@ def _in_order(changes: Sequence[Change]) -> tuple[list[Change], ...]:
     return keeping, [change for change in others if change.reason != KEEP_PREVIOUS], deleting
 
 
-async def _look(address: Reference, destination: Place, *, to_write: bool = True) -> Digest | None:
-    """Read what is at the address now; only a 404 is absence here (DESIGN section 4)."""
+async def _look(change: Change, destination: Place, *, to_write: bool = True) -> Digest | None:
+    """Read what is at the address now; whatever was listed before confirms nothing here."""
+    target, is_new = change.address.target, change.before is None
     with on_side("destination"):
-        found = await destination.store.head(destination.repo, address.target, to_write=to_write)
+        found = await destination.store.look(
+            destination.repo, target, is_new=is_new, to_write=to_write
+        )
     return found.digest if found else None
 
 

@@ -78,12 +78,13 @@ async def explain_selection(
     if address is None:
         config = _numbered(config, int(what))
     async with open_stores(config, sink=sink, on_rate_limit=on_rate_limit) as stores:
-        observer = Observer(stores, state, sink, parallelism)
+        folder = config.state / "cache"
+        cache = ManifestCache(folder)
+        observer = Observer(stores, state, sink, parallelism, cache)
         expansion = await expand_rules(config, observer, state)
         rules = _concerned(expansion, what, address, str(config.base))
         listings = await observer.list_sources(rule.source for rule in rules if rule.has_patterns)
-        folder = config.state / "cache"
-        chooser = Chooser.over(observer, ManifestCache(folder), folder, datetime.now(UTC))
+        chooser = Chooser.over(observer, cache, folder, datetime.now(UTC))
         choices = await chooser.choose_all(rules, listings)
     focus = address if address is not None and address.tag is not None else None
     return [

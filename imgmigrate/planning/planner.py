@@ -138,7 +138,7 @@ async def _open_planner(
     cache = ManifestCache(config.state / "cache")
     opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
     async with opened as stores:
-        observer = Observer(stores, state, sink, options.parallelism)
+        observer = Observer(stores, state, sink, options.parallelism, cache)
         expansion = await expand_rules(config, observer, state)
         expanded = replace(config, rules=expansion.rules, globs=())
         yield _Planner(expanded, options, state, cache, observer, sink, expansion)

@@ -90,6 +90,18 @@ class LayoutStore:
         found = await self._find(repo, ref)
         return found.descriptor if found else None
 
+    async def look(
+        self,
+        repo: str,
+        ref: str,
+        *,
+        is_new: bool = False,
+        to_write: bool = False,
+        keep: Callable[[Manifest], object] | None = None,
+    ) -> Descriptor | None:
+        """Describe what a name shows: from its bytes, so `head` tells all; nothing is kept."""
+        return await self.head(repo, ref, to_write=to_write)
+
     async def manifest(self, repo: str, ref: str) -> Manifest:
         """Read and verify a manifest; NotFound if it is not there."""
         found = await self._find(repo, ref)

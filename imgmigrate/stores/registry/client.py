@@ -83,8 +83,22 @@ class RegistryStore:
         return await listing.list_tags(self._remote, repo)
 
     async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
-        """Describe a manifest; None if it is not there."""
+        """Describe a manifest; None, which proves nothing, if it is said not to be there."""
         return await manifests.head(self._remote, repo, ref, to_write=to_write)
+
+    async def look(
+        self,
+        repo: str,
+        ref: str,
+        *,
+        is_new: bool = False,
+        to_write: bool = False,
+        keep: Callable[[Manifest], object] | None = None,
+    ) -> Descriptor | None:
+        """Describe what a tag shows; None only if reading it says that it is not there."""
+        return await manifests.look(
+            self._remote, repo, ref, is_new=is_new, to_write=to_write, keep=keep
+        )
 
     async def manifest(self, repo: str, ref: str) -> Manifest:
         """Read and verify a manifest."""
