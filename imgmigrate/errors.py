@@ -13,6 +13,7 @@ ImgmigrateError                    1   anything that stopped the work
     ├── AuthenticationError        1   the credentials themselves were refused or are missing
     ├── AccessDenied               1   the credentials are good, the right is missing
     ├── NotFound                   1   the object is not there
+    ├── Dangling                   1   a list names it, and it is not there
     ├── Rejected                   1   the endpoint will never take this request
     │   └── Archived               1   it is there, and cannot be read before it is restored
     ├── TransientError             1   trying again may help
@@ -40,6 +41,7 @@ __all__ = [
     "Archived",
     "AuthenticationError",
     "ConfigError",
+    "Dangling",
     "GuardError",
     "ImgmigrateError",
     "IntegrityError",
@@ -236,6 +238,10 @@ class AccessDenied(StoreError):
 
 class NotFound(StoreError):
     """The repository, tag, manifest or blob is not there."""
+
+
+class Dangling(StoreError):
+    """A repository lists the tag and has no manifest for it: whether it is gone is not known."""
 
 
 class Rejected(StoreError):

@@ -93,6 +93,12 @@ class Asking:
             self.sink.emit(warning)
         return asked, problems
 
+    def miss(self, rule: Rule) -> None:
+        """Note that a selected tag is not to be had: what it displaces may still be wanted."""
+        filters = rule.selection.filters if rule.selection else ()
+        if any(each.newest is not None for each in filters):
+            self._unlisted.add((rule.number, rule.source))
+
     def _reported(self, rows: Iterable[Change]) -> Iterable[Change]:
         """Leave out rows of repositories that the command line leaves out."""
         for row in rows:
@@ -121,7 +127,7 @@ class Asking:
                 continue
             rules = by_source[record.source.reference.repository]
             wanting = [rule for rule in rules if self.chooser.still_selects(rule, record)]
-            if any((rule.number, rule.source) in self._unlisted for rule in wanting):
+            if any((rule.number, rule.source) in self._unlisted for rule in rules):
                 continue
             repositories = {each.repository for rule in rules for each in rule.destinations}
             changes.append(

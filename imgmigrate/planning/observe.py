@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from imgmigrate.errors import AccessDenied, NotFound, StoreError, on_side
+from imgmigrate.errors import AccessDenied, Dangling, NotFound, StoreError, on_side
 from imgmigrate.events import Listed, Observed
 from imgmigrate.stores.place import Place
 
@@ -57,6 +57,8 @@ class Observer:
     _live: set[Repository] = field(init=False)
     _sources: set[Reference] = field(init=False)
     _heads: dict[Reference, Descriptor | StoreError | None] = field(default_factory=dict)
+    _listed: set[Repository] = field(default_factory=set)
+    _relisted: dict[Repository, list[str] | StoreError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(self.parallelism)
@@ -74,21 +76,49 @@ class Observer:
         """List the tags of source repositories."""
         wanted = sorted(set(repositories))
         answers = await self.each(wanted, self._list_source)
+        self._listed.update(wanted)
         return dict(zip(wanted, answers, strict=True))
+
+    async def relist_sources(
+        self, repositories: Iterable[Repository]
+    ) -> dict[Repository, list[str] | StoreError]:
+        """List source repositories again, each once: what a look did not find may have gone."""
+        repositories = set(repositories)
+        found = await self.list_sources(repositories - self._relisted.keys())
+        self._relisted |= found
+        return {each: self._relisted[each] for each in sorted(repositories)}
 
     async def head_sources(
         self, references: Iterable[Reference]
     ) -> dict[Reference, Descriptor | StoreError | None]:
         """Describe source images; None only where reading one says that it is not there.
 
-        Each is asked once.
+        Dangling where its repository, listed once more, names the tag all the same. Each is
+        asked once.
         """
         references = set(references)
         wanted = sorted(references - self._heads.keys())
         self._expect(len(wanted))
         answers = await self.each(wanted, self._head_source)
         self._heads.update(zip(wanted, answers, strict=True))
+        await self._tell_dangling([each for each in wanted if self._heads[each] is None])
         return {each: self._heads[each] for each in sorted(references)}
+
+    async def _tell_dangling(self, absent: Sequence[Reference]) -> None:
+        """Tell tags that a list still names from those that went since it was read.
+
+        A repository of which nothing was listed or recorded is not listed for this.
+        """
+        absent = [each for each in absent if each.tag is not None and each.digest is None]
+        listings = await self.relist_sources(
+            each.repository
+            for each in absent
+            if each.repository in self._listed or each in self._sources
+        )
+        for each in absent:
+            listing = listings.get(each.repository, ())
+            if not isinstance(listing, StoreError) and each.tag in listing:
+                self._heads[each] = _dangling(each)
 
     async def look_at_destinations(
         self, addresses: Iterable[Reference]
@@ -195,3 +225,11 @@ class Observer:
             for _ in range(min(self.parallelism, len(questions))):
                 group.create_task(work())
         return [answers[number] for number in range(len(questions))]
+
+
+def _dangling(reference: Reference) -> Dangling:
+    cause = "its repository lists the tag, and has no manifest for it"
+    hint = "push it there again, delete the tag, or leave it out of the rule (exclude)"
+    error = Dangling(str(reference), cause, hint=hint)
+    error.side = "source"
+    return error

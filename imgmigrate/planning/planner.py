@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import StoreError
+from imgmigrate.errors import Archived, Dangling, StoreError
 from imgmigrate.events import NoSink
 from imgmigrate.oci.manifest import SCHEMA1
 from imgmigrate.plan import Action, Change, Filters, Plan
@@ -249,6 +249,8 @@ class _Planner:
             there = destinations[address]
             if isinstance(found, StoreError):
                 problems.add(address, found)
+                if isinstance(found, (Archived, Dangling)):
+                    self.asking.miss(each.rule)
             elif isinstance(there, StoreError):
                 problems.add(address, there)
             elif found is not None and found.media_type in SCHEMA1:
@@ -282,23 +284,26 @@ class _Planner:
         asked: dict[Reference, Asked],
         sources: dict[Reference, Descriptor | StoreError | None],
     ) -> dict[Repository, StoreError]:
-        """Find source repositories that are gone as a whole although images came from them.
+        """Find source repositories that are gone as a whole although something was there.
 
-        A HEAD that answers 404 does not tell a tag that is gone from a repository that is.
+        A tag that is not there does not tell whether its repository is; images came from it, or
+        its own list named the tag.
         """
         doubtful = {
             each.source.repository
             for address, each in asked.items()
             if sources[address] is None
-            and (record := self.state.record(address)) is not None
-            and record.is_live
+            and (
+                ((record := self.state.record(address)) is not None and record.is_live)
+                or not (each.explicit or each.source.digest)
+            )
         }
-        listings = await self.observer.list_sources(doubtful)
+        listings = await self.observer.relist_sources(doubtful)
         return {repo: found for repo, found in listings.items() if isinstance(found, StoreError)}
 
     async def _decide(self, wishes: list[tuple[Wish, Descriptor | None]]) -> list[Change | None]:
         decided = await self.observer.each(wishes, self._decide_one)
-        # A pattern's tag that vanished between listing and HEAD is no row, and not unchanged.
+        # A pattern's tag that vanished since the listing is no row, and not unchanged.
         pairs = zip(wishes, decided, strict=True)
         return [change for (wish, _), change in pairs if change or wish.found is not None]
 

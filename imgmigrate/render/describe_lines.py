@@ -266,6 +266,7 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
             "filters": a_list(a_list(OBJECT)),
             "selected": TEXTS,
             "shortages": TEXTS,
+            "dangling": TEXTS,
             "error": TEXT,
         },
     ),

@@ -70,6 +70,7 @@ def write_selection(explained: Sequence[Explained], stream: JsonStream) -> None:
             filters=[[_stage_document(stage) for stage in stages] for stages in choice.filters],
             selected=list(choice.tags),
             shortages=list(choice.shortages),
+            dangling=list(choice.dangling),
         )
 
 
@@ -98,6 +99,9 @@ def _stages(choice: Choice, style: Style, *, most: int | None) -> Iterator[str]:
     missing = sorted({*choice.tags} - choice.listing) if choice.rule.has_patterns else []
     if missing:
         text = f"named, and not there: {_listed(missing, most)}"
+        yield from style.wrap(text, indent="  ", hanging="    ")
+    if choice.dangling:
+        text = f"listed, and not to be had: {_listed(choice.dangling, most)}"
         yield from style.wrap(text, indent="  ", hanging="    ")
     for shortage in choice.shortages:
         yield from style.wrap(f"too few: {shortage}", indent="  ", hanging="    ")

@@ -132,6 +132,8 @@ _REASONS = {
     "max_delete": "more deletes than max_delete allows",
     "rule_removed": "no rule names it any more",
     "deselected": "its rule no longer selects the tag",
+    "dangling": "listed, and its manifest is not there",
+    "archived": "archived; restore it to copy it",
     "unreadable": "cannot be read",
     "unsupported": "of a type that cannot be copied",
     "no_such_platform": "has none of the wanted platforms",

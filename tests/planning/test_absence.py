@@ -9,6 +9,7 @@ import pytest
 from imgmigrate.events import Outcome
 from imgmigrate.state.record import Status
 from tests.fakes.memory import image
+from tests.planning.dated import seed
 from tests.support.world import NEW, OLD, World, make_world, rows
 
 if TYPE_CHECKING:
@@ -163,3 +164,106 @@ async def test_delete_that_did_nothing_is_not_believed_by_head(world: World) -> 
     world.new.hooks["delete"] = deaf
     assert (await world.apply(plan)).counts == {Outcome.FAILED: 1}
     assert world.state.records[f"{API}:1"].is_live
+
+
+def dangle(world: World, *tags: str) -> None:
+    """List tags of the source that have no manifest."""
+    for tag in tags:
+        world.old.dangling.add((REPO, tag))
+
+
+def ruled(world: World, tags: str) -> None:
+    """Ask for the source's tags in this way."""
+    world.rules = f"- {{source: {OLD}/{REPO}, destination: {API}, tags: {tags}}}"
+
+
+@pytest.mark.parametrize(
+    "tags", ["['*']", "['v*', v3]", "{newest: 5}", "{newest: 9, by: created}", "{min: 1}"]
+)
+async def test_listed_tag_without_a_manifest_is_an_error_row(world: World, tags: str) -> None:
+    """It is named, however it was selected, and the others are copied."""
+    ruled(world, tags)
+    world.seed("v1")
+    world.seed("v2")
+    dangle(world, "v3")
+    plan = await world.plan()
+    assert rows(plan) == {
+        f"{API}:v1": ("copy", "new"),
+        f"{API}:v2": ("copy", "new"),
+        f"{API}:v3": ("error", "dangling"),
+    }
+    assert f"source {OLD}/{REPO}:v3" in (plan.changes[2].detail or "")
+    assert not plan.header.complete
+
+
+@pytest.mark.parametrize("tags", ["{newest: 1}", "{newest: 1, by: created}"])
+async def test_newest_tag_that_dangles_is_said_and_displaces_nothing(
+    world: World, tags: str
+) -> None:
+    """What a tag would displace that is not to be had stays wanted: nothing is let go."""
+    ruled(world, tags)
+    seed(world, v1="2026-05-01T00:00:00Z")
+    await world.migrate()
+    dangle(world, "v2")
+    for options in ({}, {"allow_delete": True}):
+        assert rows(await world.plan(**options)) == {f"{API}:v2": ("error", "dangling")}
+
+
+async def test_choice_by_date_goes_on_without_what_dangles(world: World) -> None:
+    """The newest of what is there is copied, beside the row that names what is not."""
+    ruled(world, "{newest: 1, by: created}")
+    seed(world, v1="2026-05-01T00:00:00Z", v2="2026-05-02T00:00:00Z")
+    dangle(world, "v3", "v4")
+    assert rows(await world.plan()) == {
+        f"{API}:v2": ("copy", "new"),
+        f"{API}:v3": ("error", "dangling"),
+        f"{API}:v4": ("error", "dangling"),
+    }
+
+
+async def test_recorded_image_whose_source_dangles_is_an_error(world: World) -> None:
+    """It is neither gone nor as it was; its record and its image stay."""
+    world.seed("1")
+    world.seed("2")
+    await world.migrate()
+    del world.old.tags[REPO, "1"]
+    dangle(world, "1")
+    for options in ({}, {"allow_delete": True}, {"refresh_only": True}):
+        plan = await world.plan(**options)
+        assert rows(plan) == {f"{API}:1": ("error", "dangling")}
+    assert (await world.apply(await world.plan())).counts == {Outcome.FAILED: 1}
+    assert world.state.records[f"{API}:1"].is_live
+
+
+async def test_tag_that_went_since_it_was_listed_is_no_row(world: World) -> None:
+    """Listed once more, its repository does not name it: nothing is wrong."""
+    world.seed("1")
+    world.seed("2")
+
+    def vanish(repo: str, _: str) -> None:
+        world.old.tags.pop((repo, "2"), None)
+
+    world.old.hooks["manifest"] = vanish
+    assert rows(await world.plan()) == {f"{API}:1": ("copy", "new")}
+    assert world.old.calls["list_tags"] == 2
+
+
+async def test_repository_that_went_since_it_was_listed_is_an_error(world: World) -> None:
+    """What a list named and nobody can list any more is not nothing to do."""
+    world.seed("1")
+
+    def vanish(*_: str) -> None:
+        world.old.tags.clear()
+        world.old.manifests.clear()
+
+    world.old.hooks["manifest"] = vanish
+    assert rows(await world.plan()) == {f"{API}:1": ("error", "unreadable")}
+
+
+async def test_named_tag_without_a_list_is_missing(world: World) -> None:
+    """Nothing is listed to tell how a tag that only the config names is missing."""
+    ruled(world, "[v1, v9]")
+    world.seed("v1")
+    dangle(world, "v9")
+    assert rows(await world.plan())[f"{API}:v9"] == ("error", "source_missing")
+    assert world.old.calls["list_tags"] == 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.stores.base import Budget
 from imgmigrate.stores.registry import blobs, listing, manifests, uploads
+from imgmigrate.stores.registry.archive import Archive
 from imgmigrate.stores.registry.catalog import Catalog
 from imgmigrate.stores.registry.remote import Remote
 
@@ -43,6 +44,7 @@ class RegistryStore:
         self._remote = Remote(host, settings, http, sink, on_rate_limit=on_rate_limit, clock=clock)
         self._budget = Budget(host, settings(None).concurrency)
         self._catalog = Catalog(self._remote)
+        self._archive = Archive(self._remote) if self._remote.quirks.archives else None
 
     @property
     def identity(self) -> str:
@@ -96,9 +98,12 @@ class RegistryStore:
         keep: Callable[[Manifest], object] | None = None,
     ) -> Descriptor | None:
         """Describe what a tag shows; None only if reading it says that it is not there."""
-        return await manifests.look(
+        found = await manifests.look(
             self._remote, repo, ref, is_new=is_new, to_write=to_write, keep=keep
         )
+        if found is None and self._archive is not None:
+            await self._archive.check(repo, ref)
+        return found
 
     async def manifest(self, repo: str, ref: str) -> Manifest:
         """Read and verify a manifest."""
