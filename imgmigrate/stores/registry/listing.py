@@ -1,7 +1,8 @@
 """List the tags of a repository, or the repositories of a registry: every page, or an error.
 
-Pages are followed by `Link` alone, verbatim and at the registry's own origin only; what it
-means by its cursor is its own business (protocol 2.2).
+Pages are followed by `Link` alone, at the registry's own origin only, and verbatim; what it means
+by its cursor is its own business (protocol 2.2). A link that is not understood is an error: only
+an answer without any ends a list.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from imgmigrate.errors import NotFound, ProtocolError
 from imgmigrate.oci.bounds import refuse_bomb
@@ -19,7 +19,7 @@ from imgmigrate.oci.reference import is_tag
 from imgmigrate.stores.registry.auth import Access
 from imgmigrate.stores.registry.calls import Call
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
-from imgmigrate.stores.registry.http.urls import next_link, same_origin
+from imgmigrate.stores.registry.http.urls import next_link, next_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.http.session import Answer
     from imgmigrate.stores.registry.remote import Remote
 
-__all__ = ["Listing", "list_names", "list_tags"]
+__all__ = ["LINK_HINT", "Listing", "list_names", "list_tags"]
 
 # ECR answers 405 above 1000; every other registry clamps by itself.
 TAGS_PAGE_SIZE = 1000
@@ -41,6 +41,8 @@ MOST_IDLE_PAGES = 100
 MOST_WALKS = 3
 # What old versions of distribution leave among the tags.
 _NOT_TAGS = frozenset({"_uploads"})
+# What a registry behind a proxy needs to know its own address.
+LINK_HINT = "let the proxy before it pass on Host (with the port) and X-Forwarded-Proto"
 _NEXUS = re.compile(r"^/repository/[^/]+(?=/v2/)")
 
 
@@ -100,7 +102,7 @@ async def _walk(remote: Remote, listing: Listing, query: str) -> list[str] | Non
             name for name in names if isinstance(name, str) and listing.is_name(name)
         )
         idle = idle + 1 if len(tags) == known else 0
-        link = next_link(answer.headers("Link"))
+        link = _next_link(answer, listing)
         if link is None and query and len(visited) == 1 and len(names) == TAGS_PAGE_SIZE:
             # Nexus' group repositories leave out the Link (nexus-public#117): a list that is
             # just as long as asked for may be cut, and one without a size is not.
@@ -113,14 +115,21 @@ async def _walk(remote: Remote, listing: Listing, query: str) -> list[str] | Non
     raise ProtocolError(subject, f"its {listing.noun} does not end")
 
 
+def _next_link(answer: Answer, listing: Listing) -> str | None:
+    try:
+        return next_link(answer.headers("Link"))
+    except ValueError as error:
+        raise ProtocolError(listing.subject, f"{listing.noun}: {error}") from None
+
+
 def _followed(remote: Remote, listing: Listing, url: str, link: str) -> str:
-    target = remote.resolve(listing.subject, url, link)
-    if not same_origin(target, remote.origin):
-        raise ProtocolError(listing.subject, f"its {listing.noun} continues at another host")
-    parts = urlsplit(target)
+    try:
+        target = next_page(remote.origin, listing.path, url, link)
+    except ValueError as error:
+        raise ProtocolError(listing.subject, f"{listing.noun}: {error}", hint=LINK_HINT) from None
+    path, mark, query = target.partition("?")
     # Nexus links to the path behind its connector's port (nexus-public#1011).
-    path = _NEXUS.sub("", parts.path)
-    return target.replace(parts.path, path, 1) if path != parts.path else target
+    return f"{_NEXUS.sub('', path)}{mark}{query}"
 
 
 def _warn(remote: Remote, repo: str, count: int) -> None:
