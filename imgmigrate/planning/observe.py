@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from imgmigrate.errors import AccessDenied, Dangling, NotFound, StoreError, on_side
-from imgmigrate.events import Listed, Observed
+from imgmigrate.events import Listed, NamesSkipped, Observed
+from imgmigrate.planning.skipped import SkippedNames
 from imgmigrate.stores.place import Place
 
 if TYPE_CHECKING:
@@ -148,14 +149,16 @@ class Observer:
         return dict(zip(wanted, await self.each(wanted, look), strict=True))
 
     async def _list_source(self, repository: Repository) -> list[str] | StoreError:
-        place = self.place(repository)
+        place, skipped = self.place(repository), SkippedNames()
         try:
             async with self._slots:
                 with on_side("source"):
-                    tags = await place.store.list_tags(place.repo)
+                    tags = await place.store.list_tags(place.repo, skip=skipped.add)
         except StoreError as error:
             return error
         self.sink.emit(Listed(repository, len(tags)))
+        if skipped.names:
+            self.sink.emit(NamesSkipped(repository, tuple(skipped.names), skipped.total))
         return tags
 
     async def _head_source(self, reference: Reference) -> Descriptor | StoreError | None:

@@ -263,6 +263,8 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
             "address": TEXT,
             "fates": a_list(OBJECT),
             "listed": COUNT,
+            "skipped": COUNT,
+            "skipped_names": TEXTS,
             "filters": a_list(a_list(OBJECT)),
             "selected": TEXTS,
             "shortages": TEXTS,

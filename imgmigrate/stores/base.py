@@ -154,8 +154,13 @@ class Store(Protocol):
         Any StoreError if they cannot be listed; none is a list without entries.
         """
 
-    async def list_tags(self, repo: str) -> list[str]:
-        """List every valid tag; NotFound if there is no such repository. Never partial."""
+    async def list_tags(
+        self, repo: str, *, skip: Callable[[str], object] | None = None
+    ) -> list[str]:
+        """List every valid tag; NotFound if there is no such repository. Never partial.
+
+        `skip` is told, perhaps more than once, of each listed name that is no valid tag.
+        """
 
     async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
         """Describe a manifest by the cheapest question; None proves nothing.

@@ -63,6 +63,8 @@ class MemoryStore:
     dangling: set[tuple[str, str]] = field(default_factory=set)
     # Tags that exist and that no list names.
     unlisted: set[tuple[str, str]] = field(default_factory=set)
+    # Names that are listed beside the tags of a repository and are no valid tags.
+    odd_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     piece: int = 4
     streams: int = 16
     tags: dict[tuple[str, str], Digest] = field(default_factory=dict)
@@ -106,8 +108,13 @@ class MemoryStore:
             if pattern.matches_reference(Reference(Repository(self.identity, repo)))
         )
 
-    async def list_tags(self, repo: str) -> list[str]:
+    async def list_tags(
+        self, repo: str, *, skip: Callable[[str], object] | None = None
+    ) -> list[str]:
         await self._call("list_tags", repo, "")
+        for name in self.odd_names.get(repo, ()):
+            if skip is not None:
+                skip(name)
         names = ({*self.tags} - self.unlisted) | self.dangling
         found = [tag for name, tag in names if name == repo]
         if not found and not any(name == repo for name, _ in self.manifests):

@@ -80,9 +80,11 @@ class RegistryStore:
         """List every repository that a glob of paths matches."""
         return await self._catalog.find(glob)
 
-    async def list_tags(self, repo: str) -> list[str]:
+    async def list_tags(
+        self, repo: str, *, skip: Callable[[str], object] | None = None
+    ) -> list[str]:
         """List every valid tag; NotFound if there is no such repository."""
-        return await listing.list_tags(self._remote, repo)
+        return await listing.list_tags(self._remote, repo, skip=skip)
 
     async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
         """Describe a manifest; None, which proves nothing, if it is said not to be there."""

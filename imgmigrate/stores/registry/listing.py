@@ -40,7 +40,7 @@ MOST_IDLE_PAGES = 100
 # zot forgets where it was if the last tag of a page is deleted meanwhile (protocol 2.2).
 MOST_WALKS = 3
 # What old versions of distribution leave among the tags.
-_NOT_TAGS = frozenset({"_uploads"})
+_LEFTOVERS = ("_uploads",)
 # What a registry behind a proxy needs to know its own address.
 LINK_HINT = "let the proxy before it pass on Host (with the port) and X-Forwarded-Proto"
 _NEXUS = re.compile(r"^/repository/[^/]+(?=/v2/)")
@@ -50,7 +50,8 @@ _NEXUS = re.compile(r"^/repository/[^/]+(?=/v2/)")
 class Listing:
     """A list that comes in pages: where it begins, the key of its names, and what they are.
 
-    `noun` is for messages; what is no name for the specification is left out.
+    `noun` is for messages; what is no name for the specification is left out, and `skip` is told
+    of it, each time that it is read.
     """
 
     subject: str
@@ -59,13 +60,29 @@ class Listing:
     key: str
     noun: str
     is_name: Callable[[str], bool]
+    skip: Callable[[str], object] | None = None
+
+    def valid(self, names: list[object]) -> dict[str, None]:
+        """The names of a page, in its order, but for what is none."""
+        found: dict[str, None] = {}
+        for name in names:
+            if isinstance(name, str) and self.is_name(name):
+                found[name] = None
+            elif self.skip is not None and name not in _LEFTOVERS:
+                self.skip(name if isinstance(name, str) else _described(name))
+        return found
 
 
-async def list_tags(remote: Remote, repo: str) -> list[str]:
-    """List every tag, each once, in the registry's order; NotFound if it has no such repository."""
+async def list_tags(
+    remote: Remote, repo: str, *, skip: Callable[[str], object] | None = None
+) -> list[str]:
+    """List every tag, each once, in the registry's order; NotFound if it has no such repository.
+
+    `skip` is told of each name that is no valid tag, perhaps more than once.
+    """
     subject, path = f"{remote.host}/{repo}", f"/v2/{repo}/tags/list"
     tags = await list_names(
-        remote, Listing(subject, path, Access(repo), "tags", "tag list", _is_tag)
+        remote, Listing(subject, path, Access(repo), "tags", "tag list", _is_tag, skip)
     )
     _warn(remote, repo, len(tags))
     return tags
@@ -98,9 +115,7 @@ async def _walk(remote: Remote, listing: Listing, query: str) -> list[str] | Non
             return None
         names = _names(answer, listing)
         known = len(tags)
-        tags |= dict.fromkeys(
-            name for name in names if isinstance(name, str) and listing.is_name(name)
-        )
+        tags |= listing.valid(names)
         idle = idle + 1 if len(tags) == known else 0
         link = _next_link(answer, listing)
         if link is None and query and len(visited) == 1 and len(names) == TAGS_PAGE_SIZE:
@@ -154,6 +169,11 @@ def _names(answer: Answer, listing: Listing) -> list[object]:
     return found or []
 
 
+def _described(name: object) -> str:
+    """Say what stands where a name should, in what is no name either."""
+    return f"{'...' if isinstance(name, list | dict) else json.dumps(name)} (no text)"
+
+
 def _is_tag(name: str) -> bool:
     """Tell tags from what must not be used in a path, and from what is left lying about."""
-    return is_tag(name) and name not in _NOT_TAGS
+    return is_tag(name) and name not in _LEFTOVERS

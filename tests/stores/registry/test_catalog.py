@@ -16,7 +16,9 @@ from imgmigrate.errors import (
     Rejected,
     StoreError,
 )
-from imgmigrate.events import Warned
+from imgmigrate.events import NamesSkipped, Warned
+from imgmigrate.oci.reference import Repository
+from imgmigrate.stores.registry.vendors import google
 from tests.fakes.registry import PROFILES, FakeRegistry
 from tests.fakes.registry.profiles import DockerHub, Harbor
 from tests.support.images import image
@@ -108,7 +110,26 @@ async def test_listed_names_that_are_none_are_told_and_not_used(
     body = json.dumps({"repositories": ["good", "../bad", "Upper", 7]}).encode()
     fake_registry.fail("GET", "/v2/_catalog", status=200, body=body)
     assert await connect(fake_registry.host).list_repositories("**") == ["good"]
-    assert warnings(sink) == ["names_left_out"]
+    host = fake_registry.host
+    (skipped,) = [each for each in sink.events if isinstance(each, NamesSkipped)]
+    assert skipped == NamesSkipped(Repository(host, "**"), ("../bad", "7 (no text)", "Upper"), 3)
+    assert f"{host}/**: 3 listed names are no valid repository names" in skipped.warning.message
+
+
+async def test_folders_with_names_that_are_none_are_told(connect: Connect, sink: Recorder) -> None:
+    """Google's lists of what is below are no exception, and go on beside them."""
+    async with PROFILES["gar"]() as registry:
+        registry.auth = "none"
+        body = json.dumps({"child": ["Odd", "-x"], "manifest": {"a": {}}}).encode()
+        registry.fail("GET", "/tags/list", status=200, body=body)
+        remote = connect(registry.host).remote
+        found = await google.list_below(remote, ("team", "tools"))
+        registry.clear()
+        link = {"Link": "</v2/team/tools/tags/list?last=Odd>"}
+        registry.fail("GET", "/tags/list", status=200, body=body, headers=link)
+        with pytest.raises(ProtocolError, match="further pages"):
+            await google.list_below(remote, ("team", "tools"))
+    assert found == ["team/tools", "team/tools/Odd", "team/tools/-x"]
 
 
 VENDORS = [

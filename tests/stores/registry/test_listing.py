@@ -70,8 +70,20 @@ async def test_names_that_are_no_tags_are_dropped(connect: Connect) -> None:
     """What could be misused in a path, and what registries leave lying about, is not a tag."""
     async with Hostile() as registry:
         names = fill(registry, 1)
-        registry.extra_tags = ("../x", "a b", f"sha256:{'0' * 64}", "_uploads", "", "x" * 129)
-        assert await connect(registry.host).list_tags("a/b") == names
+        odd = ("../x", "a b", f"sha256:{'0' * 64}", "", "x" * 129, "-0.2.0", "1.0+b1")
+        registry.extra_tags = (*odd, "_uploads")
+        skipped: list[str] = []
+        assert await connect(registry.host).list_tags("a/b", skip=skipped.append) == names
+        assert skipped == [*odd]
+
+
+async def test_what_is_no_text_is_told_too(fake_registry: FakeRegistry, connect: Connect) -> None:
+    """Whatever stands where a tag should is left out, and never in silence."""
+    body = json.dumps({"tags": ["v1", 1.2, None, ["x"], {"a": 1}]}).encode()
+    fake_registry.fail("GET", "/tags/list", status=200, body=body)
+    skipped: list[str] = []
+    assert await connect(fake_registry.host).list_tags("a", skip=skipped.append) == ["v1"]
+    assert skipped == ["1.2 (no text)", "null (no text)", "... (no text)", "... (no text)"]
 
 
 async def test_list_that_never_ends_is_refused(

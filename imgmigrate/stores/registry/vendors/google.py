@@ -44,11 +44,14 @@ async def list_below(remote: Remote, segments: tuple[str, ...]) -> list[str]:
             raise ProtocolError(subject, "its folders do not end")
         below: list[str] = []
         for start in range(0, len(level), AT_ONCE):
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(_look(remote, path))
-                    for path in level[start : start + AT_ONCE]
-                ]
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [
+                        group.create_task(_look(remote, path))
+                        for path in level[start : start + AT_ONCE]
+                    ]
+            except ExceptionGroup as failed:  # one folder that cannot be read is reason enough
+                raise failed.exceptions[0] from None
             for task in tasks:
                 path, has_images, children = task.result()
                 found += [path] * has_images
