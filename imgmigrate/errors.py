@@ -13,7 +13,9 @@ ImgmigrateError                    1   anything that stopped the work
     ├── AuthenticationError        1   the credentials themselves were refused or are missing
     ├── AccessDenied               1   the credentials are good, the right is missing
     ├── NotFound                   1   the object is not there
+    ├── Dangling                   1   a list names it, and it is not there
     ├── Rejected                   1   the endpoint will never take this request
+    │   └── Archived               1   it is there, and cannot be read before it is restored
     ├── TransientError             1   trying again may help
     │   └── RateLimited            1   trying again later will help
     ├── QuotaExhausted             1   nothing is left to ask for, and the user does not wait
@@ -36,8 +38,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessDenied",
+    "Archived",
     "AuthenticationError",
     "ConfigError",
+    "Dangling",
     "GuardError",
     "ImgmigrateError",
     "IntegrityError",
@@ -236,8 +240,16 @@ class NotFound(StoreError):
     """The repository, tag, manifest or blob is not there."""
 
 
+class Dangling(StoreError):
+    """A repository lists the tag and has no manifest for it: whether it is gone is not known."""
+
+
 class Rejected(StoreError):
     """The endpoint will not take this request however often it is sent."""
+
+
+class Archived(Rejected):
+    """The image is there, and its registry gives it to nobody until it is restored."""
 
 
 class TransientError(StoreError):

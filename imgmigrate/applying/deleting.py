@@ -104,7 +104,7 @@ class Deleter:
                 )
                 if late is not None:
                     return late
-            left = await self._look(destination, tag)
+            left = await self._look(destination, tag, is_new=True)
         if left is not None:
             subject, cause = str(change.address), f"it was deleted and still shows {left.short}"
             raise ProtocolError(subject, cause, hint="apply the same plan again")
@@ -213,8 +213,9 @@ class Deleter:
             )
             raise
 
-    async def _look(self, destination: Place, tag: str) -> Digest | None:
-        found = await destination.store.head(destination.repo, tag, to_write=True)
+    async def _look(self, destination: Place, tag: str, *, is_new: bool = False) -> Digest | None:
+        store, repo = destination.store, destination.repo
+        found = await store.look(repo, tag, is_new=is_new, to_write=True)
         return found.digest if found else None
 
     async def _bring_config(self, destination: Place) -> bool:
@@ -236,12 +237,8 @@ class Deleter:
 
 async def _shows(place: Place, target: str) -> Digest | None:
     """Read what is under another name, as who pulls it would: a HEAD may say less than is there."""
-    if place.store.is_metered and (found := await place.store.head(place.repo, target)):
-        return found.digest
-    try:
-        return (await place.store.manifest(place.repo, target)).digest
-    except NotFound:
-        return None
+    found = await place.store.look(place.repo, target, is_new=True)
+    return found.digest if found else None
 
 
 def _advice(address: Reference, other: Reference, verb: str) -> str:

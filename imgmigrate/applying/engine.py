@@ -232,14 +232,17 @@ class Engine:
 
         Whoever recorded it there, somebody may have taken it away since.
         """
-        found = await _look(heir, self._place(heir.repository), to_write=False)
+        place = self._place(heir.repository)
+        with on_side("destination"):
+            there = await place.store.look(place.repo, heir.target)
+        found = there.digest if there else None
         if found != digest or found is None:
             shows = found.short if found else "nothing"
             message = f"{change.address}: not touched: {heir}, which is to hold it, shows {shows}"
             raise ImgmigrateError(message, hint="somebody changed it since; plan again")
 
     async def _adopt(self, change: Change, after: Digest, destination: Place) -> Receipt:
-        found = await _look(change.address, destination, to_write=False)
+        found = await _look(change, destination, to_write=False)
         if found == after:
             return Receipt(change.address, Outcome.APPLIED, after)
         return _conflict(change, found)
@@ -260,7 +263,7 @@ class Engine:
         source = self._place(origin.reference.repository)
         if self._is_worth_a_look(change):
             found, manifest = await both(
-                _look(change.address, destination), transfer.read(source, origin.digest)
+                _look(change, destination), transfer.read(source, origin.digest)
             )
             early = _judge(change, after, found, moved=0)
             if early is not None:
@@ -277,7 +280,7 @@ class Engine:
         # which takes its time, so it is read again too.
         for is_last in (False, True):
             async with self._turns.of(change.address):
-                late = _judge(change, after, await _look(change.address, destination), moved=moved)
+                late = _judge(change, after, await _look(change, destination), moved=moved)
                 if late is not None:
                     return late
                 if change.kept_as is not None:
@@ -341,10 +344,13 @@ def _in_order(changes: Sequence[Change], turns: Turns) -> tuple[list[Change], ..
     return keeping, writing, looking, deleting
 
 
-async def _look(address: Reference, destination: Place, *, to_write: bool = True) -> Digest | None:
-    """Read what is at the address now; only a 404 is absence here (DESIGN section 4)."""
+async def _look(change: Change, destination: Place, *, to_write: bool = True) -> Digest | None:
+    """Read what is at the address now; whatever was listed before confirms nothing here."""
+    target, is_new = change.address.target, change.before is None
     with on_side("destination"):
-        found = await destination.store.head(destination.repo, address.target, to_write=to_write)
+        found = await destination.store.look(
+            destination.repo, target, is_new=is_new, to_write=to_write
+        )
     return found.digest if found else None
 
 

@@ -103,6 +103,13 @@ class Asking:
             self.sink.emit(warning)
         return asked, problems
 
+    def miss(self, rule: Rule) -> None:
+        """Note that a selected tag is not to be had: what it displaces may still be wanted."""
+        filters = rule.selection.filters if rule.selection else ()
+        if any(each.newest is not None for each in filters):
+            self._unlisted.add((rule.number, rule.source))
+            self.unread.add_rule(rule)
+
     def _reported(self, rows: Iterable[Change]) -> Iterable[Change]:
         """Leave out rows of repositories that the command line leaves out."""
         for row in rows:
@@ -139,7 +146,7 @@ class Asking:
                 for rule, each in ((rule, _as_from(rule, record)) for rule in rules)
                 if self.chooser.still_selects(rule, each)
             ]
-            if any((rule.number, rule.source) in self._unlisted for rule, _ in wanting):
+            if any((rule.number, rule.source) in self._unlisted for rule in rules):
                 continue
             if not wanting and self.unread.covers(record.address.repository):
                 continue

@@ -6,7 +6,7 @@ and no longer asked for is judged by it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import GuardError, StoreError
@@ -69,8 +69,19 @@ class Chooser:
         dates = await self.dates.of(rule.source, needed)
         if isinstance(dates, StoreError):
             return dates
-        gone = set(needed) - dates.keys()  # since the listing was read
-        return choose(rule, [tag for tag in listing if tag not in gone], dates, self.now)
+        gone = set(needed) - dates.keys()
+        choice = choose(rule, [tag for tag in listing if tag not in gone], dates, self.now)
+        # Others went since the listing was read; these were asked for their dates just now.
+        heads = await self.observer.head_sources(rule.source.at(tag) for tag in gone)
+        dangling = {
+            str(reference.tag) for reference, head in heads.items() if isinstance(head, StoreError)
+        }
+        return replace(
+            choice,
+            listing=choice.listing | dangling,
+            tags=tuple(sorted({*choice.tags, *dangling})),
+            dangling=tuple(sorted(dangling)),
+        )
 
     def refuse_shortages(self) -> None:
         """Raise GuardError if a rule that could be listed selects fewer tags than its min."""

@@ -1,7 +1,7 @@
 """When images were made, by digest: read once, kept for ever in the state's folder.
 
 A digest never changes what it names, so neither does its date. Dates are read only where a rule
-asks for them: a HEAD a tag, and for each new digest its manifest and one small blob (of an index
+asks for them: a look a tag, and for each new digest its manifest and one small blob (of an index
 one for each child, of which the newest counts).
 """
 
@@ -11,7 +11,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import NotFound, StoreError
+from imgmigrate.errors import Archived, Dangling, NotFound, StoreError
 from imgmigrate.files import in_thread
 from imgmigrate.oci.bounds import Graph
 from imgmigrate.oci.manifest import SCHEMA1, Manifest
@@ -61,11 +61,16 @@ class CreatedDates:
     async def of(
         self, repository: Repository, tags: Iterable[str]
     ) -> dict[str, datetime | None] | StoreError:
-        """Date tags of a source; a tag that is gone is left out, one failure fails all."""
+        """Date tags of a source; one failure fails all.
+
+        A tag that is gone, or that is listed and not to be had, is left out.
+        """
         references = [repository.at(tag) for tag in tags]
         heads = await self._observer.head_sources(references)
         found: dict[str, Descriptor] = {}
         for reference, head in heads.items():
+            if isinstance(head, (Archived, Dangling)):
+                continue
             if isinstance(head, StoreError):
                 return head
             if head is not None and reference.tag is not None:

@@ -121,12 +121,12 @@ async def _vanished(
 ) -> dict[Repository, StoreError]:
     """Find source repositories that cannot even be listed: their images are unreadable, not gone.
 
-    A HEAD that answers 404 does not tell a tag that is gone from a repository that is.
+    A tag that is not there does not tell whether its repository is.
     """
     doubtful = {
         record.source.reference.repository
         for record in records
         if sources[record.source.reference] is None
     }
-    listings = await observer.list_sources(doubtful)
+    listings = await observer.relist_sources(doubtful)
     return {repo: found for repo, found in listings.items() if isinstance(found, StoreError)}

@@ -16,13 +16,14 @@ from imgmigrate.oci.reference import Reference, parse_endpoint, relative_layout
 from imgmigrate.planning.choosing import Chooser
 from imgmigrate.planning.expand import expand_rules
 from imgmigrate.planning.observe import Observer
+from imgmigrate.planning.skipped import Skips
 from imgmigrate.state.backends.local import LocalState
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
 
 if TYPE_CHECKING:
     from imgmigrate.config.model import Config, Rule
-    from imgmigrate.events import Sink
+    from imgmigrate.events import NamesSkipped, Sink
     from imgmigrate.planning.expand import Expansion
     from imgmigrate.planning.select import Choice
     from imgmigrate.stores.registry.metering import OnRateLimit
@@ -58,6 +59,7 @@ class Explained:
     choice: Choice | StoreError
     address: Reference | None = None
     fates: tuple[Fate, ...] = ()
+    skipped: NamesSkipped | None = None
 
 
 async def explain_selection(
@@ -73,21 +75,22 @@ async def explain_selection(
     A rule of many repositories is explained for each of them. Raises UsageError if there is no
     such rule, or none that writes there.
     """
-    state = await asyncio.to_thread(LocalState(config.state).read)
+    state, skips = await asyncio.to_thread(LocalState(config.state).read), Skips(sink)
     address = None if what.isdecimal() else _address(what, config)
     if address is None:
         config = _numbered(config, int(what))
-    async with open_stores(config, sink=sink, on_rate_limit=on_rate_limit) as stores:
-        observer = Observer(stores, state, sink, parallelism)
+    async with open_stores(config, sink=skips, on_rate_limit=on_rate_limit) as stores:
+        folder = config.state / "cache"
+        cache = ManifestCache(folder)
+        observer = Observer(stores, state, skips, parallelism, cache)
         expansion = await expand_rules(config, observer, state)
         rules = _concerned(expansion, what, address, str(config.base))
         listings = await observer.list_sources(rule.source for rule in rules if rule.has_patterns)
-        folder = config.state / "cache"
-        chooser = Chooser.over(observer, ManifestCache(folder), folder, datetime.now(UTC))
+        chooser = Chooser.over(observer, cache, folder, datetime.now(UTC))
         choices = await chooser.choose_all(rules, listings)
     focus = address if address is not None and address.tag is not None else None
     return [
-        Explained(rule, choice, focus, _fates(rule, choice, focus))
+        Explained(rule, choice, focus, _fates(rule, choice, focus), skips.of(rule.source))
         for rule, choice in zip(rules, choices, strict=True)
     ]
 

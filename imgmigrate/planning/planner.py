@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import StoreError
+from imgmigrate.errors import Archived, Dangling, StoreError
 from imgmigrate.events import NoSink
 from imgmigrate.oci.manifest import SCHEMA1
 from imgmigrate.plan import Action, Change, Filters, Plan
@@ -31,6 +31,7 @@ from imgmigrate.planning.observe import Observer
 from imgmigrate.planning.problems import Problems, merged
 from imgmigrate.planning.scope import Scope
 from imgmigrate.planning.sizes import Sizes, measure
+from imgmigrate.planning.skipped import Skips
 from imgmigrate.state.backends.local import LocalState
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
@@ -87,12 +88,12 @@ async def make_plan(
     What cannot be read becomes an error row. Raises StateError for a damaged state and
     UsageError or ConfigError where the rules or options contradict what is there.
     """
-    options, sink = options or PlanOptions(), sink or NoSink()
+    options, skips = options or PlanOptions(), Skips(sink or NoSink())
     unwanted = 0
     if options.refresh_only:
-        state, changes, unchanged = await _refresh(config, options, sink)
+        state, changes, unchanged = await _refresh(config, options, skips)
     else:
-        async with _open_planner(config, options, sink) as planner:
+        async with _open_planner(config, options, skips) as planner:
             changes, unchanged, unwanted = await planner.plan()
         state = planner.state
     header = await heading(
@@ -103,6 +104,7 @@ async def make_plan(
         unwanted=unwanted,
         filters=Filters(target=options.target, exclude=options.exclude),
         refresh_only=options.refresh_only,
+        notes=skips.notes,
     )
     return Plan.of(header, changes)
 
@@ -133,8 +135,8 @@ async def resolve(
 
     With `target` globs only the sources of addresses that they match are asked.
     """
-    options, sink = options or PlanOptions(), sink or NoSink()
-    async with _open_planner(config, options, sink) as planner:
+    options, skips = options or PlanOptions(), Skips(sink or NoSink())
+    async with _open_planner(config, options, skips) as planner:
         return await planner.resolve()
 
 
@@ -148,7 +150,7 @@ async def _open_planner(
     cache = ManifestCache(config.state / "cache")
     opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
     async with opened as stores:
-        observer = Observer(stores, state, sink, options.parallelism)
+        observer = Observer(stores, state, sink, options.parallelism, cache)
         expansion = await expand_rules(narrowed, observer, state)
         expanded = replace(narrowed, rules=expansion.rules, globs=())
         yield _Planner(config, expanded, options, state, cache, observer, sink, expansion)
@@ -263,6 +265,8 @@ class _Planner:
             there = destinations[address]
             if isinstance(found, StoreError):
                 problems.add(address, found)
+                if isinstance(found, (Archived, Dangling)):
+                    self.asking.miss(each.rule)
             elif isinstance(there, StoreError):
                 problems.add(address, there)
             elif found is not None and found.media_type in SCHEMA1:
@@ -296,23 +300,26 @@ class _Planner:
         asked: dict[Reference, Asked],
         sources: dict[Reference, Descriptor | StoreError | None],
     ) -> dict[Repository, StoreError]:
-        """Find source repositories that are gone as a whole although images came from them.
+        """Find source repositories that are gone as a whole although something was there.
 
-        A HEAD that answers 404 does not tell a tag that is gone from a repository that is.
+        A tag that is not there does not tell whether its repository is; images came from it, or
+        its own list named the tag.
         """
         doubtful = {
             each.source.repository
             for address, each in asked.items()
             if sources[address] is None
-            and (record := self.state.record(address)) is not None
-            and record.is_live
+            and (
+                ((record := self.state.record(address)) is not None and record.is_live)
+                or not (each.explicit or each.source.digest)
+            )
         }
-        listings = await self.observer.list_sources(doubtful)
+        listings = await self.observer.relist_sources(doubtful)
         return {repo: found for repo, found in listings.items() if isinstance(found, StoreError)}
 
     async def _decide(self, wishes: list[tuple[Wish, Descriptor | None]]) -> list[Change | None]:
         decided = await self.observer.each(wishes, self._decide_one)
-        # A pattern's tag that vanished between listing and HEAD is no row, and not unchanged.
+        # A pattern's tag that vanished since the listing is no row, and not unchanged.
         pairs = zip(wishes, decided, strict=True)
         return [change for (wish, _), change in pairs if change or wish.found is not None]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from imgmigrate.errors import Archived, Dangling
 from imgmigrate.oci.reference import Reference, Repository
 from imgmigrate.planning.diff import failed
 
@@ -47,8 +48,14 @@ class Problems:
                 rows.append(failed(Reference(repository), "unreadable", str(error)))
             else:
                 record = self._state.record(address)
-                rows.append(failed(address, "unreadable", str(error), record))
+                rows.append(failed(address, _reason(error), str(error), record))
         return rows
+
+
+def _reason(error: StoreError) -> str:
+    if isinstance(error, Dangling):
+        return "dangling"
+    return "archived" if isinstance(error, Archived) else "unreadable"
 
 
 def merged(problems: list[Change]) -> list[Change]:

@@ -45,7 +45,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a rule wants of one listing. `tags` is sorted; `shortages` say which min is missed."""
+    """What a rule wants of one listing. `tags` is sorted; `shortages` say which min is missed.
+
+    `dangling` are tags that could not be dated, because they are listed and not to be had: they
+    are wanted, so that somebody says so, and take nobody's place.
+    """
 
     rule: Rule
     listing: frozenset[str]
@@ -54,6 +58,7 @@ class Choice:
     shortages: tuple[str, ...] = ()
     now: datetime = _OLDEST
     dates: Mapping[str, datetime | None] | None = None
+    dangling: tuple[str, ...] = ()
 
 
 def choose(

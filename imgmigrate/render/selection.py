@@ -42,7 +42,7 @@ def selection_lines(
         if rule.digest is not None:
             yield "  names a digest: there is nothing to select"
             continue
-        yield from _stages(each.choice, style, most=None if verbose else MOST_TAGS)
+        yield from _stages(each, each.choice, style, most=None if verbose else MOST_TAGS)
 
 
 def write_selection(explained: Sequence[Explained], stream: JsonStream) -> None:
@@ -67,15 +67,21 @@ def write_selection(explained: Sequence[Explained], stream: JsonStream) -> None:
             _fate(each) if each.address is not None else f"{rule.source}: {_selected(choice)}",
             **fields,
             listed=len(choice.listing),
+            skipped=each.skipped.total if each.skipped else 0,
+            skipped_names=[printable(name) for name in each.skipped.names] if each.skipped else [],
             filters=[[_stage_document(stage) for stage in stages] for stages in choice.filters],
             selected=list(choice.tags),
             shortages=list(choice.shortages),
+            dangling=list(choice.dangling),
         )
 
 
-def _stages(choice: Choice, style: Style, *, most: int | None) -> Iterator[str]:
+def _stages(each: Explained, choice: Choice, style: Style, *, most: int | None) -> Iterator[str]:
     if choice.rule.has_patterns:
         yield f"  {count(len(choice.listing), 'tag')} listed"
+    if each.skipped is not None and choice.rule.has_patterns:
+        text = each.skipped.warning.message.partition(": ")[2]
+        yield from style.wrap(printable(text, 500), indent="  ", hanging="    ")
     for number, stages in enumerate(choice.filters):
         indent = "  "
         if len(choice.filters) > 1:
@@ -98,6 +104,9 @@ def _stages(choice: Choice, style: Style, *, most: int | None) -> Iterator[str]:
     missing = sorted({*choice.tags} - choice.listing) if choice.rule.has_patterns else []
     if missing:
         text = f"named, and not there: {_listed(missing, most)}"
+        yield from style.wrap(text, indent="  ", hanging="    ")
+    if choice.dangling:
+        text = f"listed, and not to be had: {_listed(choice.dangling, most)}"
         yield from style.wrap(text, indent="  ", hanging="    ")
     for shortage in choice.shortages:
         yield from style.wrap(f"too few: {shortage}", indent="  ", hanging="    ")

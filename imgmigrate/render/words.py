@@ -137,6 +137,8 @@ _REASONS = {
     "may_be_same": "perhaps wanted under another name",
     "rule_removed": "no rule names it any more",
     "deselected": "its rule no longer selects the tag",
+    "dangling": "listed, and its manifest is not there",
+    "archived": "archived; restore it to copy it",
     "unreadable": "cannot be read",
     "unsupported": "of a type that cannot be copied",
     "no_such_platform": "has none of the wanted platforms",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from imgmigrate.errors import Rejected, StoreError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Collection
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 
     from imgmigrate.oci.manifest import Descriptor, Manifest
     from imgmigrate.oci.reference import Digest
@@ -154,14 +154,36 @@ class Store(Protocol):
         Any StoreError if they cannot be listed; none is a list without entries.
         """
 
-    async def list_tags(self, repo: str) -> list[str]:
-        """List every valid tag; NotFound if there is no such repository. Never partial."""
+    async def list_tags(
+        self, repo: str, *, skip: Callable[[str], object] | None = None
+    ) -> list[str]:
+        """List every valid tag; NotFound if there is no such repository. Never partial.
+
+        `skip` is told, perhaps more than once, of each listed name that is no valid tag.
+        """
 
     async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
-        """Describe a manifest; None if the repository answers that it is not there (404).
+        """Describe a manifest by the cheapest question; None proves nothing.
 
-        `to_write`: asked with the right to push, as who is about to write there; registries
-        hide from readers that a repository is not there yet.
+        Some registries answer 404 to what they have (`look`). For what costs a round trip when
+        it is believed, and nobody an image. `to_write`: asked with the right to push, as who is
+        about to write there; registries hide from readers that a repository is not there yet.
+        """
+
+    async def look(
+        self,
+        repo: str,
+        ref: str,
+        *,
+        is_new: bool = False,
+        to_write: bool = False,
+        keep: Callable[[Manifest], object] | None = None,
+    ) -> Descriptor | None:
+        """Describe what a tag shows now; None only if reading it says that it is not there.
+
+        `is_new`: nothing that we know of is there, so its manifest is read at once where reads
+        cost nothing, and `keep` is given it: one request tells all. Else it is read only if the
+        cheapest question leaves a doubt. Archived if it is there and cannot be read.
         """
 
     async def manifest(self, repo: str, ref: str) -> Manifest:

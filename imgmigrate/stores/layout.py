@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.stores.base import Upload
+    from imgmigrate.stores.layout_index import Index
 
 __all__ = ["LayoutStore"]
 
@@ -74,21 +75,39 @@ class LayoutStore:
             each.repository.path for each in references if pattern.matches_reference(each)
         )
 
-    async def list_tags(self, repo: str) -> list[str]:
+    async def list_tags(
+        self, repo: str, *, skip: Callable[[str], object] | None = None
+    ) -> list[str]:
         """List every name in `index.json` that is a valid tag; NotFound if there is no layout."""
         folder = self._folder(repo)
 
-        def read() -> list[str]:
+        def read() -> Index:
             if not folder.exists():
                 raise NotFound(folder.name, f"there is no layout at {folder.path}")
-            return folder.index().tags
+            return folder.index()
 
-        return await _run(folder.name, folder.path, read)
+        index = await _run(folder.name, folder.path, read)
+        if skip is not None:
+            for name in index.skipped:
+                skip(name)
+        return index.tags
 
     async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
         """Describe a manifest from its own verified bytes; None if it is not there."""
         found = await self._find(repo, ref)
         return found.descriptor if found else None
+
+    async def look(
+        self,
+        repo: str,
+        ref: str,
+        *,
+        is_new: bool = False,
+        to_write: bool = False,
+        keep: Callable[[Manifest], object] | None = None,
+    ) -> Descriptor | None:
+        """Describe what a name shows: from its bytes, so `head` tells all; nothing is kept."""
+        return await self.head(repo, ref, to_write=to_write)
 
     async def manifest(self, repo: str, ref: str) -> Manifest:
         """Read and verify a manifest; NotFound if it is not there."""

@@ -27,11 +27,14 @@ class Index:
         self._entries: list[Any] = document.get("manifests") or []
         self._tags: dict[str, list[dict[str, Any]]] = {}
         self._types: dict[str, str] = {}
+        self._skipped: dict[str, None] = {}
         for entry in self._entries:
             if isinstance(entry, dict):
                 tag = _ref_name(entry)
                 if tag is not None and is_tag(tag):
                     self._tags.setdefault(tag, []).append(entry)
+                elif tag is not None:
+                    self._skipped[tag] = None
                 digest, media_type = entry.get("digest"), entry.get("mediaType")
                 if isinstance(digest, str) and isinstance(media_type, str):
                     self._types.setdefault(digest, media_type)
@@ -57,6 +60,11 @@ class Index:
     def tags(self) -> list[str]:
         """Every name that is a valid tag, in the order of the file."""
         return list(self._tags)
+
+    @property
+    def skipped(self) -> list[str]:
+        """Every name that is no valid tag."""
+        return list(self._skipped)
 
     def find(self, tag: str) -> Descriptor | None:
         """Find what a tag names; ProtocolError if that is ambiguous or not a descriptor."""

@@ -31,7 +31,7 @@ async def test_new_repository_is_asked_once_and_no_blob_is_looked_for(tmp_path: 
     assert {receipt.outcome for receipt in receipts.values()} == {Outcome.APPLIED}
     assert new.calls["list_tags"] == 1
     assert new.calls["blob_exists"] == 0
-    assert new.calls["head"] == 5
+    assert (new.calls["head"], new.calls["manifest"]) == (0, 5)
 
 
 async def test_repository_with_images_is_asked_for_each_blob(tmp_path: Path) -> None:

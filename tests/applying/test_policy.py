@@ -244,7 +244,7 @@ async def test_private_source_without_login_stops_no_other_repository(world: Wor
         if repo == "team/private":
             refused(OLD, f"{OLD}/{repo}@{what}")(repo, what)
 
-    world.old.hooks["manifest"] = refuse
+    world.old.hooks["open_blob"] = refuse
     result = await world.apply(plan, parallelism=1)
     assert {repo for repo, _ in world.new.tags} == {"team/public"}
     (refusal,) = result.refusals

@@ -251,7 +251,7 @@ async def test_image_that_ends_early_is_not_waited_for(tmp_path: Path) -> None:
         await settle()
         raise AccessDenied(B, "you may not look")
 
-    new[1].hooks["head"] = refuse
+    new[1].hooks["manifest"] = refuse
     receipts = await run(found, tmp_path, *everywhere("r", "t", digest))
     outcomes = [receipts[f"{host}/r:t"].outcome for host in (A, B, C)]
     assert outcomes == [Outcome.APPLIED, Outcome.FAILED, Outcome.APPLIED]

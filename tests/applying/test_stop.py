@@ -147,7 +147,8 @@ async def test_stopped_run_is_recorded_and_goes_on(world: World) -> None:
     """What was done is in the state, the exit code is 3, and the same plan does only the rest."""
     for number in range(5):
         world.seed(f"t{number}", f"layer {number}".encode())
-    plan = await world.plan(sizes="never")
+    world.old.is_metered = True
+    plan = await world.plan()
     left = 2
 
     def pull(*_: str) -> None:
@@ -177,7 +178,7 @@ async def test_plan_with_stop_makes_error_rows(world: World) -> None:
     def refuse(*_: str) -> None:
         raise used_up()
 
-    world.old.hooks["head"] = refuse
+    world.old.hooks["manifest"] = refuse
     plan = await world.plan(on_rate_limit="stop")
     (row,) = plan.changes
     assert (row.action.value, row.reason) == ("error", "unreadable")

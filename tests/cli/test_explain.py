@@ -87,3 +87,14 @@ def test_too_few_tags_end_a_plan_with_6(layout: Cli) -> None:
     assert not (layout.folder / "plan.out").exists()
     assert layout("plan", "--explain", "1") == 0
     assert "too few: 2 selected, and min is 3" in layout.out
+
+
+def test_names_that_are_no_tags_are_said(layout: Cli) -> None:
+    """A plan warns and notes them, an explanation counts them, and neither ends for them."""
+    write_layout(layout.folder / "images" / "os", "1.0+b1", image("odd"))
+    said = "oci:images/os: 1 listed name is no valid tag, and left out: 1.0+b1"
+    assert layout("plan", "--out", "plan.out") == 0
+    assert said in " ".join(layout.err.split())
+    assert f"note: {said}" in " ".join(layout.out.split())
+    assert layout("plan", "--explain", "1") == 0
+    assert "  4 tags listed\n  1 listed name is no valid tag, and left out: 1.0+b1\n" in layout.out

@@ -57,6 +57,14 @@ class MemoryStore:
     # What deleting answers where it is refused.
     refuses_deletes: StoreError | None = None
     refuses_ranges: bool = False
+    # HEAD says 404 to everything, as Nexus behind some proxies does; reading works.
+    denies_heads: bool = False
+    # Tags that are listed although their manifests are gone.
+    dangling: set[tuple[str, str]] = field(default_factory=set)
+    # Tags that exist and that no list names.
+    unlisted: set[tuple[str, str]] = field(default_factory=set)
+    # Names that are listed beside the tags of a repository and are no valid tags.
+    odd_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     piece: int = 4
     streams: int = 16
     tags: dict[tuple[str, str], Digest] = field(default_factory=dict)
@@ -100,17 +108,44 @@ class MemoryStore:
             if pattern.matches_reference(Reference(Repository(self.identity, repo)))
         )
 
-    async def list_tags(self, repo: str) -> list[str]:
+    async def list_tags(
+        self, repo: str, *, skip: Callable[[str], object] | None = None
+    ) -> list[str]:
         await self._call("list_tags", repo, "")
-        found = [tag for name, tag in self.tags if name == repo]
+        for name in self.odd_names.get(repo, ()):
+            if skip is not None:
+                skip(name)
+        names = ({*self.tags} - self.unlisted) | self.dangling
+        found = [tag for name, tag in names if name == repo]
         if not found and not any(name == repo for name, _ in self.manifests):
             raise NotFound(f"{self.identity}/{repo}", "not found (404)")
         return sorted(found)
 
     async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
         await self._call("head", repo, ref)
-        found = self._find(repo, ref)
+        found = None if self.denies_heads else self._find(repo, ref)
         return found.descriptor if found else None
+
+    async def look(
+        self,
+        repo: str,
+        ref: str,
+        *,
+        is_new: bool = False,
+        to_write: bool = False,
+        keep: Callable[[Manifest], object] | None = None,
+    ) -> Descriptor | None:
+        if not is_new or self.is_metered:
+            found = await self.head(repo, ref, to_write=to_write)
+            if found is not None:
+                return found
+        try:
+            manifest = await self.manifest(repo, ref)
+        except NotFound:
+            return None
+        if keep is not None:
+            keep(manifest)
+        return manifest.descriptor
 
     async def manifest(self, repo: str, ref: str) -> Manifest:
         await self._call("manifest", repo, ref)

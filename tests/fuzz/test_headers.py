@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -19,6 +21,7 @@ GRAMMAR += ["[", "]", "::1", "127.0.0.1", "%2f", "%", "a", "sha256:", "f" * 64, 
 TEXTS = st.lists(st.sampled_from(GRAMMAR) | st.text(max_size=5), max_size=30).map("".join)
 # No reader may need more than linear time: what is quadratic takes minutes here.
 LONG = [part * 30_000 for part in ("<", "a.", "<a>; ", ' rel="', "\\", '"', "a=b,", "basic ", ":")]
+LONG += [part * 30_000 for part in ("<a", "rel='", "a;", "a ", "a,", "<>", ">", "a<", "';")]
 BASE = "https://registry.example/v2/a/tags/list"
 
 
@@ -34,7 +37,10 @@ def test_challenges_of_any_text_are_read(text: str) -> None:
 @given(TEXTS)
 def test_links_of_any_text_lead_nowhere_else(text: str) -> None:
     """What a `Link` names is a part of it, and resolving it keeps to http(s) or fails."""
-    link = next_link([text])
+    try:
+        link = next_link([text])
+    except ValueError:  # several that do not say which is next
+        return
     assert link is None or link in text
     try:
         target = resolve(BASE, link or text)
@@ -51,7 +57,8 @@ def test_long_headers_take_no_time() -> None:
     """A header of 64 KiB made to confuse a reader is read at once, as is a long message."""
     for text in LONG:
         parse_challenges([text, f'Bearer realm="{text}'])
-        next_link([text, f"<a>{text}"])
+        with suppress(ValueError):
+            next_link([text, f"<a>{text}", f"a{text}"])
         redact(text)
         printable(text)
 

@@ -33,19 +33,19 @@ async def test_only_selected_tags_are_planned(world: World) -> None:
         f"{API}:v1.1": ("copy", "new"),
         f"{API}:v1.2": ("copy", "new"),
     }
-    assert world.old.calls == {"list_tags": 1, "head": 2}
+    assert world.old.calls == {"list_tags": 1, "manifest": 2}
 
 
-async def test_dates_cost_one_head_a_tag(world: World) -> None:
-    """The HEAD that dates a tag is the one that describes it; a second plan reads no blob."""
+async def test_dates_cost_one_look_a_tag(world: World) -> None:
+    """What dates a tag is what describes it and its manifest; a second plan reads no blob."""
     seed(world, a="2026-05-03T00:00:00Z", b="2026-05-01T00:00:00Z", c="2026-05-02T00:00:00Z")
     select(world, "{newest: 2, by: created}")
     expected = {f"{API}:a": ("copy", "new"), f"{API}:c": ("copy", "new")}
     assert rows(await world.plan(sizes="never")) == expected
-    assert world.old.calls["head"] == 3
-    assert world.old.calls["open_blob"] == 3
-    assert rows(await world.plan(sizes="never")) == expected
     assert (world.old.calls["open_blob"], world.old.calls["manifest"]) == (3, 3)
+    assert rows(await world.plan(sizes="never")) == expected
+    assert (world.old.calls["open_blob"], world.old.calls["manifest"]) == (3, 6)
+    assert world.old.calls["head"] == 0
 
 
 async def test_a_displaced_image_is_deselected_and_a_vanished_one_is_kept(world: World) -> None:
@@ -136,7 +136,7 @@ async def test_a_tag_that_vanished_since_the_listing_takes_no_place(world: World
     def vanish(repo: str, what: str) -> None:
         world.old.tags.pop((repo, "c"), None)
 
-    world.old.hooks["head"] = vanish
+    world.old.hooks["manifest"] = vanish
     assert rows(await world.plan()) == {f"{API}:b": ("copy", "new")}
 
 

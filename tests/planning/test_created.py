@@ -39,8 +39,9 @@ def store() -> MemoryStore:
 def dates(store: MemoryStore, folder: Path) -> CreatedDates:
     """What one run of the program has: its own observer, a folder that outlives it."""
     stores: Any = MemoryStores({HOST: store})
-    observer = Observer(stores, State(), NoSink(), 4)
-    return CreatedDates(observer, ManifestCache(folder), folder / "created.txt")
+    cache = ManifestCache(folder)
+    observer = Observer(stores, State(), NoSink(), 4, cache)
+    return CreatedDates(observer, cache, folder / "created.txt")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ async def test_a_config_without_a_date_is_no_error(
 
 
 async def test_a_date_is_read_once_for_ever(store: MemoryStore, tmp_path: Path) -> None:
-    """The next run asks for digests only; unknown dates are remembered too."""
+    """The next run looks at the tags only; unknown dates are remembered too."""
     for tag, created in (("1", "2026-05-01T00:00:00Z"), ("2", None), ("gone", None)):
         top, blobs = dated(created, tag.encode())
         store.seed(REPO, tag, top, blobs)
@@ -123,7 +124,7 @@ async def test_a_date_is_read_once_for_ever(store: MemoryStore, tmp_path: Path) 
         run = dates(store, tmp_path)
         assert await run.of(SOURCE, ["1", "2", "gone"]) == {"1": day(1), "2": None}
         await run.save()
-    assert (store.calls["manifest"], store.calls["open_blob"]) == (2, 2)
+    assert (store.calls["manifest"], store.calls["open_blob"]) == (6, 2)
     assert run.recall(store.tags[REPO, "1"]) == day(1)
 
 

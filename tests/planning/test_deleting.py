@@ -160,13 +160,13 @@ async def test_an_empty_source_proves_nothing(world: World) -> None:
 
 
 async def test_a_source_that_contradicts_itself_proves_nothing(world: World) -> None:
-    """A tag that is listed and answers 404 is not gone for sure."""
+    """A tag that is listed and has no manifest is not gone for sure: it is an error."""
     await migrated(world, "1", "keep")
     digest = world.old.tags["team/api", "1"]
     del world.old.manifests["team/api", digest]
     (change,) = (await world.plan(allow_delete_gone=True)).changes
-    assert (change.action, change.reason) == (Action.KEEP, "source_gone")
-    assert change.detail == f"not deleted: source {OLD}/team/api still lists 1"
+    assert (change.action, change.reason) == (Action.ERROR, "dangling")
+    assert f"source {OLD}/team/api:1: its repository lists the tag" in (change.detail or "")
 
 
 async def test_a_source_that_may_not_be_listed_is_said(world: World) -> None:

@@ -98,11 +98,11 @@ async def test_upgrade_asks_only_the_sources_of_what_may_move(world: World) -> N
         world.seed("2", repo=repo)
     old = (await pinned(world)).pins
     for glob, asked in {
-        f"{NEW}/copy/a:1": {("list_tags", "a", ""), ("head", "a", "1")},
-        f"{NEW}/c:2": {("head", "c", "2")},
+        f"{NEW}/copy/a:1": {("list_tags", "a", ""), ("manifest", "a", "1")},
+        f"{NEW}/c:2": {("manifest", "c", "2")},
         f"{NEW}/*:2": {
             ("list_tags", "a", ""), ("list_tags", "b", ""),
-            ("head", "a", "2"), ("head", "b", "2"), ("head", "c", "2"),
+            ("manifest", "a", "2"), ("manifest", "b", "2"), ("manifest", "c", "2"),
         },
     }.items():  # fmt: skip
         world.old.log.clear()
@@ -122,8 +122,10 @@ async def test_upgrade_within_a_glob_lists_the_catalog_and_what_matches(world: W
     assert [each.digest for each in made.pins.values() if each.digest == moved]
     assert said(made) == {f"{NEW}/b:1": "moved"}
     assert world.old.log == [
-        ("list_repositories", "team/**", ""), ("list_tags", "team/b", ""), ("head", "team/b", "1"),
-    ]  # fmt: skip
+        ("list_repositories", "team/**", ""),
+        ("list_tags", "team/b", ""),
+        ("manifest", "team/b", "1"),
+    ]
     world.old.log.clear()
     with pytest.raises(UsageError):
         await pinned(world, old, "elsewhere.example/**")
@@ -151,7 +153,7 @@ async def test_a_glob_that_matches_nothing_is_refused(world: World) -> None:
         await pinned(world, {}, f"{NEW}/x")
 
 
-@pytest.mark.parametrize("verb", ["list_tags", "head"])
+@pytest.mark.parametrize("verb", ["list_tags", "manifest"])
 async def test_what_cannot_be_read_keeps_its_pins(world: World, verb: str) -> None:
     """A source that fails is a problem, and none of its pins moves or goes away."""
     world.rules = TWO_RULES
@@ -322,7 +324,7 @@ def away(world: World) -> None:
     def fail(repo: str, what: str) -> None:
         raise TransientError(f"{OLD}/{repo}", "connection refused")
 
-    world.old.hooks |= dict.fromkeys(("head", "list_tags", "manifest"), fail)
+    world.old.hooks |= dict.fromkeys(("manifest", "list_tags", "manifest"), fail)
     world.old.log.clear()
 
 

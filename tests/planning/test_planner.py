@@ -45,7 +45,7 @@ async def test_a_plan_writes_nothing_anywhere(world: World) -> None:
     """Planning changes no registry and makes no state."""
     world.seed("1.0")
     await world.plan()
-    assert set(world.new.calls) <= {"head", "list_tags"}
+    assert set(world.new.calls) <= {"head", "manifest", "list_tags"}
     assert not (world.folder / "state" / "imgmigrate" / "journal.jsonl").exists()
 
 
@@ -101,10 +101,16 @@ async def test_removed_rule_forgets_and_narrowed_rule_deselects(world: World) ->
 
 
 async def test_explicit_tags_need_no_listing(world: World) -> None:
-    """A rule of exact tags costs one HEAD a side and tag."""
+    """A rule of exact tags costs one look a side and tag, which reads what is new."""
     world.seed("1.0")
     world.rules = f"- {{source: '{OLD}/team/api:1.0', destination: {NEW}/team/api}}"
-    await world.plan(sizes="never")
+    await world.plan()
+    assert world.old.calls == {"manifest": 1}
+    assert world.new.calls == {"manifest": 1}
+    await world.migrate()
+    world.old.calls.clear()
+    world.new.calls.clear()
+    await world.plan()
     assert world.old.calls == {"head": 1}
     assert world.new.calls == {"head": 1}
 
@@ -125,7 +131,7 @@ async def test_one_source_for_two_destinations_is_asked_once(world: World) -> No
     )
     plan = await world.plan(sizes="never")
     assert len(plan.changes) == 3
-    assert world.old.calls == {"head": 1}
+    assert world.old.calls == {"manifest": 1}
 
 
 async def test_two_sources_for_one_address_name_both_rules(world: World) -> None:
@@ -202,7 +208,7 @@ async def test_refused_credentials_at_the_destination_are_an_error(world: World)
     def refuse(repo: str, what: str) -> None:
         raise AuthenticationError(NEW, "the credentials were refused (401)")
 
-    world.new.hooks["head"] = refuse
+    world.new.hooks["manifest"] = refuse
     plan = await world.plan()
     assert rows(plan) == {f"{API}:1.0": ("error", "unreadable")}
     assert "destination" in (plan.changes[0].detail or "")

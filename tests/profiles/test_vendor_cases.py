@@ -122,7 +122,7 @@ async def test_profile_gar_answers_a_page_instead_of_a_manifest(visit: Visit) ->
     """HTML with status 200 is never a manifest, and the error names the source."""
     async with visit("gar", "source") as journey:
         assert isinstance(journey.old, Gar)
-        journey.put("1", images.image())
+        journey.put("1", images.two_platforms())
         plan = await journey.plan(sizes="never")
         journey.old.lying_pages = 99
         ended = await journey.apply(plan)

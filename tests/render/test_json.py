@@ -16,6 +16,7 @@ from imgmigrate.events import (
     ImageFinished,
     ImageStarted,
     Listed,
+    NamesSkipped,
     Observed,
     Outcome,
     Receipt,
@@ -146,6 +147,14 @@ def test_messages_carry_no_control_characters(written: Written) -> None:
     """`@message` is safe to print as it is."""
     (line,) = written.emit(Warned("code", "a\x1b[2Jb\r\nc"))
     assert line["@message"] == "Warning: a [2Jb c"
+
+
+def test_skipped_names_are_a_diagnostic(written: Written) -> None:
+    """Programs find them by a stable code."""
+    (line,) = written.emit(NamesSkipped(Repository("old.example", "team/**"), ("A\x07",), 1))
+    assert (line["type"], line["code"], line["@level"]) == ("diagnostic", "names_skipped", "warn")
+    said = "old.example/team/**: 1 listed name is no valid repository name, and left out: A"
+    assert line["summary"] == said
 
 
 def test_records_are_lines(written: Written) -> None:

@@ -15,6 +15,7 @@ from imgmigrate.events import (
     ImageFinished,
     ImageStarted,
     Listed,
+    NamesSkipped,
     Observed,
     Outcome,
     Receipt,
@@ -97,6 +98,19 @@ def test_retries_are_told_when_they_are_all_there_is() -> None:
 def test_warnings_are_shown_at_once() -> None:
     """A warning is never swallowed, and cannot write control characters."""
     assert lines_of(Warned("code", "mind \x1b[31mthis")) == ["Warning: mind  [31mthis"]
+
+
+def test_skipped_names_are_a_warning_that_names_a_few() -> None:
+    """Five show what they have in common; what a server wrote cannot write to the terminal."""
+    repository = Repository("old.example", "team/api")
+    one = NamesSkipped(repository, ("-1\x1b[2J",), 1)
+    said = "Warning: old.example/team/api: 1 listed name is no valid tag, and left out: -1 [2J"
+    assert lines_of(one) == [said]
+    many = NamesSkipped(repository, tuple(f"+{number}" for number in range(9)), 1200)
+    (line,) = lines_of(many)
+    assert (
+        "1,200 listed names are no valid tags, and left out: +0, +1, +2, +3, +4 and 1,195" in line
+    )
 
 
 def test_the_end_of_a_run_is_left_to_the_summary() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,16 @@ def test_named_tags_that_are_not_there_are_told() -> None:
     named = TagFilter(include=tuple(map(parse_tag_pattern, ("v1.0", "v7", "main*"))))
     found = lines(explained(named))
     assert found[-2:] == ["  3 tags selected: main, v1.0, v7", "  named, and not there: v7"]
+
+
+def test_listed_tags_that_are_not_to_be_had_are_told() -> None:
+    """What could not be dated because it dangles is named, as text and as data."""
+    choice = choose(rule(TagFilter(newest=1, by=By.CREATED)), ["a", "b"])
+    each = Explained(choice.rule, replace(choice, dangling=("b",)))
+    assert "  listed, and not to be had: b" in lines(each)
+    written: list[str] = []
+    write_selection([each], JsonStream(written.append, now=lambda: "now"))
+    assert json.loads(written[1])["dangling"] == ["b"]
 
 
 def test_long_lists_are_cut_unless_all_is_wanted() -> None:

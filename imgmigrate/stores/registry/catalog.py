@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import AccessDenied, AuthenticationError, NotFound, Rejected, StoreError
+from imgmigrate.events import MOST_NAMED, NamesSkipped
 from imgmigrate.matching import literal_segments, parse_pattern
 from imgmigrate.oci.reference import Reference, Repository, is_repository_path
 from imgmigrate.stores.registry.access import Access
@@ -77,7 +78,8 @@ class Catalog:
             self._way = self._way or await self._choose()
             segments = segments[: self._way.depth]
             if segments not in self._lists:
-                self._lists[segments] = self._checked(await self._way.ask(self._remote, segments))
+                names = await self._way.ask(self._remote, segments)
+                self._lists[segments] = self._checked(names, segments)
             return self._lists[segments]
         except AuthenticationError as error:
             # A password that was refused is not tried again with the next glob.
@@ -86,15 +88,15 @@ class Catalog:
         except (AccessDenied, NotFound, Rejected) as error:
             raise _with_hint(error) from None
 
-    def _checked(self, names: list[str]) -> list[str]:
+    def _checked(self, names: list[str], segments: tuple[str, ...]) -> list[str]:
         """Refuse an empty list; what is no name for the specification is told, and not used."""
-        good = [name for name in dict.fromkeys(names) if is_repository_path(name)]
         if not names:
             raise NotFound(f"{self._remote.host} (list of repositories)", "it is empty")
-        if len(good) < len(set(names)):
-            count = len(set(names)) - len(good)
-            message = f"{self._remote.host}: {count} listed repositories have names that are none"
-            self._remote.warn("names_left_out", message)
+        good = [name for name in dict.fromkeys(names) if is_repository_path(name)]
+        bad = sorted({*names} - {*good})
+        if bad:
+            whole = Repository(self._remote.host, "/".join((*segments, "**")))
+            self._remote.emit(NamesSkipped(whole, tuple(bad[:MOST_NAMED]), len(bad)))
         return good
 
     async def _choose(self) -> _Way:
@@ -121,10 +123,12 @@ async def _list_all(remote: Remote, path: str) -> list[str]:
     """The whole catalog, page by page."""
     subject = f"{remote.host} (list of repositories)"
     access = Access(catalog=True)
-    # What is no name is counted by whoever asked.
-    return await list_names(
-        remote, Listing(subject, path, access, "repositories", "catalog", lambda _: True)
+    odd: list[str] = []  # what is no text; what is no name is told by whoever asked
+    names = await list_names(
+        remote,
+        Listing(subject, path, access, "repositories", "catalog", lambda _: True, odd.append),
     )
+    return [*names, *odd]
 
 
 def _with_hint(error: StoreError) -> StoreError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.stores.base import Budget
 from imgmigrate.stores.registry import blobs, listing, manifests, uploads
+from imgmigrate.stores.registry.archive import Archive
 from imgmigrate.stores.registry.catalog import Catalog
 from imgmigrate.stores.registry.remote import Remote
 
@@ -43,6 +44,7 @@ class RegistryStore:
         self._remote = Remote(host, settings, http, sink, on_rate_limit=on_rate_limit, clock=clock)
         self._budget = Budget(host, settings(None).concurrency)
         self._catalog = Catalog(self._remote)
+        self._archive = Archive(self._remote) if self._remote.quirks.archives else None
 
     @property
     def identity(self) -> str:
@@ -78,13 +80,32 @@ class RegistryStore:
         """List every repository that a glob of paths matches."""
         return await self._catalog.find(glob)
 
-    async def list_tags(self, repo: str) -> list[str]:
+    async def list_tags(
+        self, repo: str, *, skip: Callable[[str], object] | None = None
+    ) -> list[str]:
         """List every valid tag; NotFound if there is no such repository."""
-        return await listing.list_tags(self._remote, repo)
+        return await listing.list_tags(self._remote, repo, skip=skip)
 
     async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
-        """Describe a manifest; None if it is not there."""
+        """Describe a manifest; None, which proves nothing, if it is said not to be there."""
         return await manifests.head(self._remote, repo, ref, to_write=to_write)
+
+    async def look(
+        self,
+        repo: str,
+        ref: str,
+        *,
+        is_new: bool = False,
+        to_write: bool = False,
+        keep: Callable[[Manifest], object] | None = None,
+    ) -> Descriptor | None:
+        """Describe what a tag shows; None only if reading it says that it is not there."""
+        found = await manifests.look(
+            self._remote, repo, ref, is_new=is_new, to_write=to_write, keep=keep
+        )
+        if found is None and self._archive is not None:
+            await self._archive.check(repo, ref)
+        return found
 
     async def manifest(self, repo: str, ref: str) -> Manifest:
         """Read and verify a manifest."""

@@ -1,7 +1,8 @@
 """List the tags of a repository, or the repositories of a registry: every page, or an error.
 
-Pages are followed by `Link` alone, verbatim and at the registry's own origin only; what it
-means by its cursor is its own business (protocol 2.2).
+Pages are followed by `Link` alone, at the registry's own origin only, and verbatim; what it means
+by its cursor is its own business (protocol 2.2). A link that is not understood is an error: only
+an answer without any ends a list.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from imgmigrate.errors import NotFound, ProtocolError
 from imgmigrate.oci.bounds import refuse_bomb
@@ -19,7 +19,7 @@ from imgmigrate.oci.reference import is_tag
 from imgmigrate.stores.registry.auth import Access
 from imgmigrate.stores.registry.calls import Call
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
-from imgmigrate.stores.registry.http.urls import next_link, same_origin
+from imgmigrate.stores.registry.http.urls import next_link, next_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.http.session import Answer
     from imgmigrate.stores.registry.remote import Remote
 
-__all__ = ["Listing", "list_names", "list_tags"]
+__all__ = ["LINK_HINT", "Listing", "list_names", "list_tags"]
 
 # ECR answers 405 above 1000; every other registry clamps by itself.
 TAGS_PAGE_SIZE = 1000
@@ -40,7 +40,9 @@ MOST_IDLE_PAGES = 100
 # zot forgets where it was if the last tag of a page is deleted meanwhile (protocol 2.2).
 MOST_WALKS = 3
 # What old versions of distribution leave among the tags.
-_NOT_TAGS = frozenset({"_uploads"})
+_LEFTOVERS = ("_uploads",)
+# What a registry behind a proxy needs to know its own address.
+LINK_HINT = "let the proxy before it pass on Host (with the port) and X-Forwarded-Proto"
 _NEXUS = re.compile(r"^/repository/[^/]+(?=/v2/)")
 
 
@@ -48,7 +50,8 @@ _NEXUS = re.compile(r"^/repository/[^/]+(?=/v2/)")
 class Listing:
     """A list that comes in pages: where it begins, the key of its names, and what they are.
 
-    `noun` is for messages; what is no name for the specification is left out.
+    `noun` is for messages; what is no name for the specification is left out, and `skip` is told
+    of it, each time that it is read.
     """
 
     subject: str
@@ -57,13 +60,29 @@ class Listing:
     key: str
     noun: str
     is_name: Callable[[str], bool]
+    skip: Callable[[str], object] | None = None
+
+    def valid(self, names: list[object]) -> dict[str, None]:
+        """The names of a page, in its order, but for what is none."""
+        found: dict[str, None] = {}
+        for name in names:
+            if isinstance(name, str) and self.is_name(name):
+                found[name] = None
+            elif self.skip is not None and name not in _LEFTOVERS:
+                self.skip(name if isinstance(name, str) else _described(name))
+        return found
 
 
-async def list_tags(remote: Remote, repo: str) -> list[str]:
-    """List every tag, each once, in the registry's order; NotFound if it has no such repository."""
+async def list_tags(
+    remote: Remote, repo: str, *, skip: Callable[[str], object] | None = None
+) -> list[str]:
+    """List every tag, each once, in the registry's order; NotFound if it has no such repository.
+
+    `skip` is told of each name that is no valid tag, perhaps more than once.
+    """
     subject, path = f"{remote.host}/{repo}", f"/v2/{repo}/tags/list"
     tags = await list_names(
-        remote, Listing(subject, path, Access(repo), "tags", "tag list", _is_tag)
+        remote, Listing(subject, path, Access(repo), "tags", "tag list", _is_tag, skip)
     )
     _warn(remote, repo, len(tags))
     return tags
@@ -96,11 +115,9 @@ async def _walk(remote: Remote, listing: Listing, query: str) -> list[str] | Non
             return None
         names = _names(answer, listing)
         known = len(tags)
-        tags |= dict.fromkeys(
-            name for name in names if isinstance(name, str) and listing.is_name(name)
-        )
+        tags |= listing.valid(names)
         idle = idle + 1 if len(tags) == known else 0
-        link = next_link(answer.headers("Link"))
+        link = _next_link(answer, listing)
         if link is None and query and len(visited) == 1 and len(names) == TAGS_PAGE_SIZE:
             # Nexus' group repositories leave out the Link (nexus-public#117): a list that is
             # just as long as asked for may be cut, and one without a size is not.
@@ -113,14 +130,21 @@ async def _walk(remote: Remote, listing: Listing, query: str) -> list[str] | Non
     raise ProtocolError(subject, f"its {listing.noun} does not end")
 
 
+def _next_link(answer: Answer, listing: Listing) -> str | None:
+    try:
+        return next_link(answer.headers("Link"))
+    except ValueError as error:
+        raise ProtocolError(listing.subject, f"{listing.noun}: {error}") from None
+
+
 def _followed(remote: Remote, listing: Listing, url: str, link: str) -> str:
-    target = remote.resolve(listing.subject, url, link)
-    if not same_origin(target, remote.origin):
-        raise ProtocolError(listing.subject, f"its {listing.noun} continues at another host")
-    parts = urlsplit(target)
+    try:
+        target = next_page(remote.origin, listing.path, url, link)
+    except ValueError as error:
+        raise ProtocolError(listing.subject, f"{listing.noun}: {error}", hint=LINK_HINT) from None
+    path, mark, query = target.partition("?")
     # Nexus links to the path behind its connector's port (nexus-public#1011).
-    path = _NEXUS.sub("", parts.path)
-    return target.replace(parts.path, path, 1) if path != parts.path else target
+    return f"{_NEXUS.sub('', path)}{mark}{query}"
 
 
 def _warn(remote: Remote, repo: str, count: int) -> None:
@@ -145,6 +169,11 @@ def _names(answer: Answer, listing: Listing) -> list[object]:
     return found or []
 
 
+def _described(name: object) -> str:
+    """Say what stands where a name should, in what is no name either."""
+    return f"{'...' if isinstance(name, list | dict) else json.dumps(name)} (no text)"
+
+
 def _is_tag(name: str) -> bool:
     """Tell tags from what must not be used in a path, and from what is left lying about."""
-    return is_tag(name) and name not in _NOT_TAGS
+    return is_tag(name) and name not in _LEFTOVERS

@@ -34,15 +34,17 @@ from imgmigrate.stores.registry.http.failures import is_immutable
 from imgmigrate.stores.registry.refusals import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from imgmigrate.stores.registry.http.session import Answer
     from imgmigrate.stores.registry.remote import Remote
 
-__all__ = ["delete", "head", "put_manifest", "read_manifest"]
+__all__ = ["delete", "head", "look", "put_manifest", "read_manifest"]
 
 # Where HEAD is not offered, or says nothing of why it failed, GET may know more (protocol 2.1).
 _ASK_WITH_GET = frozenset({400, 403, 405, 501})
+# Nexus behind some proxies answers so to every HEAD of a manifest (crazy-max/diun#1614).
+_SAYS_ABSENT = frozenset({404, 410})
 # How a registry says that it deletes nothing (distribution-spec "Deleting manifests").
 _NO_DELETES = frozenset({405, 501})
 _ENABLE = (
@@ -52,19 +54,66 @@ _ENABLE = (
 
 
 async def head(remote: Remote, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
-    """Describe a manifest; None only if the registry says that it is not there (404)."""
-    accepts = frozenset({200, 404}) | _ASK_WITH_GET
+    """Describe a manifest; None if the registry says that it is not there, which may be untrue."""
+    answer, found = await _ask_head(remote, repo, ref, to_write=to_write)
+    if found is not None or answer.status in _SAYS_ABSENT:
+        return found
+    return await _read_whole(remote, repo, ref, to_write=to_write)
+
+
+async def look(
+    remote: Remote,
+    repo: str,
+    ref: str,
+    *,
+    is_new: bool = False,
+    to_write: bool = False,
+    keep: Callable[[Manifest], object] | None = None,
+) -> Descriptor | None:
+    """Describe what a tag shows; None only if GET says that it is not there.
+
+    What is new is asked for by GET at once, unless reads are counted: then a HEAD that finds it
+    spares one.
+    """
+    if not is_new or remote.quirks.is_metered:
+        _, found = await _ask_head(remote, repo, ref, to_write=to_write)
+        return found or await _read_whole(remote, repo, ref, to_write=to_write, keep=keep)
+    try:
+        return await _read_whole(remote, repo, ref, to_write=to_write, keep=keep)
+    except (AccessDenied, ProtocolError, Rejected):
+        # What may not be read, or not by us, is there all the same if HEAD describes it.
+        _, found = await _ask_head(remote, repo, ref, to_write=to_write)
+        if found is None:
+            raise
+        return found
+
+
+async def _ask_head(
+    remote: Remote, repo: str, ref: str, *, to_write: bool
+) -> tuple[Answer, Descriptor | None]:
+    """Send HEAD; the answer, and what it describes if that is enough to rely on."""
+    accepts = frozenset({200}) | _SAYS_ABSENT | _ASK_WITH_GET
     call = _read("HEAD", remote, repo, ref, accepts=accepts, to_write=to_write)
     answer = await remote.call(call)
-    if answer.status == 404:
-        return None
-    found = _describe(answer, ref, call.subject) if answer.status == 200 else None
-    if found is not None:
-        return found
+    return answer, _describe(answer, ref, call.subject) if answer.status == 200 else None
+
+
+async def _read_whole(
+    remote: Remote,
+    repo: str,
+    ref: str,
+    *,
+    to_write: bool,
+    keep: Callable[[Manifest], object] | None = None,
+) -> Descriptor | None:
+    """Read a manifest to describe it; None if it is not there."""
     try:
-        return (await read_manifest(remote, repo, ref, to_write=to_write)).descriptor
+        manifest = await read_manifest(remote, repo, ref, to_write=to_write)
     except NotFound:
         return None
+    if keep is not None:
+        keep(manifest)
+    return manifest.descriptor
 
 
 async def read_manifest(remote: Remote, repo: str, ref: str, *, to_write: bool = False) -> Manifest:
@@ -190,7 +239,7 @@ async def _arrived(
     """
     if still is None:
         return await _holds(remote, repo, ref, manifest)
-    found = await head(remote, repo, ref, to_write=True)
+    found = await look(remote, repo, ref, is_new=None in still, to_write=True)
     shown = found.digest if found else None
     if shown is not None and shown.matches(manifest.raw):
         return True
@@ -214,7 +263,7 @@ async def _prove(remote: Remote, repo: str, ref: str, manifest: Manifest, answer
     subject = _subject(remote, repo, ref)
     stated = _stated_digest(answer, subject)
     if stated is None:
-        found = await head(remote, repo, ref, to_write=True)
+        found = await look(remote, repo, ref, to_write=True)
         if found is None:
             cause = f"the registry answered {answer.status} to the manifest and does not have it"
             raise ProtocolError(subject, cause)

@@ -287,7 +287,7 @@ class _Probing:
 
     async def _describe(self, repo: str, ref: str) -> Digest | None:
         try:
-            found = await manifests.head(self._remote, repo, ref)
+            found = await manifests.look(self._remote, repo, ref)
         except NotFound:
             return None
         self._subject = found.digest if found is not None else None

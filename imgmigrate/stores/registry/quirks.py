@@ -33,7 +33,8 @@ class Quirks:
     `listing_host` may hold what the pattern names, in braces.
     A repository's name has at most `most_segments` there. `deletes_tags`: a tag is deleted by
     its name and nothing goes with it; elsewhere a placeholder is deleted by its digest, which
-    is right wherever deleting is offered at all.
+    is right wherever deleting is offered at all. `archives`: images that are archived are listed,
+    and who asks for one is answered that it is not there.
     """
 
     api_host: str | None = None
@@ -51,6 +52,7 @@ class Quirks:
     most_segments: int | None = None
     cuts_absent: bool = False
     deletes_tags: bool = False
+    archives: bool = False
     quotas: tuple[Quota, ...] = USUAL
 
 
@@ -80,6 +82,8 @@ _ECR_ROW = Quirks(
     mounts_need_manifest=True,
     # A repository must exist: dotnet/sdk-container-builds#279.
     cuts_absent=True,
+    # docs.aws.amazon.com/AmazonECR/latest/userguide/archive-image.html
+    archives=True,
     quotas=_ECR,
     # docs.aws.amazon.com/general/latest/gr/ecr.html
     listing="ecr",

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from imgmigrate.config.model import RegistryConfig
-    from imgmigrate.events import Sink
+    from imgmigrate.events import Event, Sink
     from imgmigrate.stores.registry.access import Grant
     from imgmigrate.stores.registry.calls import Call, Signing
     from imgmigrate.stores.registry.limits import Passage
@@ -171,6 +171,10 @@ class Remote:
     def warn(self, code: str, message: str) -> None:
         """Tell the user something that stops nothing, once."""
         self._notices.warn(code, message)
+
+    def emit(self, event: Event) -> None:
+        """Tell whoever listens what happened."""
+        self._sink.emit(event)
 
     async def open(self, call: Call) -> Answer:
         """Send once and return the answer with its body unread; the caller closes it."""

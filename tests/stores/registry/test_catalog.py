@@ -16,7 +16,9 @@ from imgmigrate.errors import (
     Rejected,
     StoreError,
 )
-from imgmigrate.events import Warned
+from imgmigrate.events import NamesSkipped, Warned
+from imgmigrate.oci.reference import Repository
+from imgmigrate.stores.registry.vendors import google
 from tests.fakes.registry import PROFILES, FakeRegistry
 from tests.fakes.registry.profiles import DockerHub, Harbor
 from tests.support.images import image
@@ -108,7 +110,26 @@ async def test_listed_names_that_are_none_are_told_and_not_used(
     body = json.dumps({"repositories": ["good", "../bad", "Upper", 7]}).encode()
     fake_registry.fail("GET", "/v2/_catalog", status=200, body=body)
     assert await connect(fake_registry.host).list_repositories("**") == ["good"]
-    assert warnings(sink) == ["names_left_out"]
+    host = fake_registry.host
+    (skipped,) = [each for each in sink.events if isinstance(each, NamesSkipped)]
+    assert skipped == NamesSkipped(Repository(host, "**"), ("../bad", "7 (no text)", "Upper"), 3)
+    assert f"{host}/**: 3 listed names are no valid repository names" in skipped.warning.message
+
+
+async def test_folders_with_names_that_are_none_are_told(connect: Connect, sink: Recorder) -> None:
+    """Google's lists of what is below are no exception, and go on beside them."""
+    async with PROFILES["gar"]() as registry:
+        registry.auth = "none"
+        body = json.dumps({"child": ["Odd", "-x"], "manifest": {"a": {}}}).encode()
+        registry.fail("GET", "/tags/list", status=200, body=body)
+        remote = connect(registry.host).remote
+        found = await google.list_below(remote, ("team", "tools"))
+        registry.clear()
+        link = {"Link": "</v2/team/tools/tags/list?last=Odd>"}
+        registry.fail("GET", "/tags/list", status=200, body=body, headers=link)
+        with pytest.raises(ProtocolError, match="further pages"):
+            await google.list_below(remote, ("team", "tools"))
+    assert found == ["team/tools", "team/tools/Odd", "team/tools/-x"]
 
 
 VENDORS = [
@@ -268,8 +289,42 @@ async def test_vendors_pages_stay_at_their_host(connect: Connect) -> None:
         fill(registry, "team/a")
         headers = {"Link": '<https://evil.example/x>; rel="next"'}
         registry.fail("GET", "/api/v2.0", status=200, body=b"[]", headers=headers)
-        with pytest.raises(ProtocolError, match="next page is at another host"):
+        with pytest.raises(
+            ProtocolError, match=r"another host, https://evil\.example, and not at http://127"
+        ):
             await connect(registry.host, login(registry)).list_repositories("team/*")
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{0}; rel=next", "<{0}>", "<{0}>; rel='next'", '<http://harbor.internal{0}>; rel="next"'],
+)
+async def test_links_of_any_form_lead_through_every_list(connect: Connect, form: str) -> None:
+    """A catalog's and a vendor's pages are not ended by what a proxy makes of a link."""
+    async with PROFILES["harbor"]() as registry:
+        fill(registry, "team/a", "team/b")
+        target = "/api/v2.0/projects/team/repositories"
+        first = json.dumps([{"name": "team/a"}]).encode()
+        headers = {"Link": form.format(f"{target}?page=1&page_size=9"), "X-Total-Count": "2"}
+        registry.fail("GET", target, status=200, body=first, headers=headers, times=1)
+        store = connect(registry.host, login(registry))
+        assert await store.list_repositories("team/*") == ["team/a", "team/b"]
+    async with FakeRegistry() as plain:
+        fill(plain, "a", "b")
+        first = json.dumps({"repositories": ["a"]}).encode()
+        headers = {"Link": form.format("/v2/_catalog?last=a&n=1000")}
+        plain.fail("GET", "/v2/_catalog", status=200, body=first, headers=headers, times=1)
+        assert await connect(plain.host).list_repositories("**") == ["a", "b"]
+
+
+async def test_gitlabs_next_page_is_told_beside_the_link_too(connect: Connect) -> None:
+    """A proxy that takes the link away does not shorten the list."""
+    async with PROFILES["gitlab"]() as registry:
+        names = [f"team/tools/i{number:03}" for number in range(101)]
+        fill(registry, *names)
+        registry.rewrite("GET", "/api/v4", {"Link": None, "X-Next-Page": "2"}, times=1)
+        found = await connect(registry.host, login(registry)).list_repositories("team/**")
+        assert found == names
 
 
 async def test_vendors_pages_that_do_not_end_are_an_error(connect: Connect) -> None:

@@ -70,8 +70,20 @@ async def test_names_that_are_no_tags_are_dropped(connect: Connect) -> None:
     """What could be misused in a path, and what registries leave lying about, is not a tag."""
     async with Hostile() as registry:
         names = fill(registry, 1)
-        registry.extra_tags = ("../x", "a b", f"sha256:{'0' * 64}", "_uploads", "", "x" * 129)
-        assert await connect(registry.host).list_tags("a/b") == names
+        odd = ("../x", "a b", f"sha256:{'0' * 64}", "", "x" * 129, "-0.2.0", "1.0+b1")
+        registry.extra_tags = (*odd, "_uploads")
+        skipped: list[str] = []
+        assert await connect(registry.host).list_tags("a/b", skip=skipped.append) == names
+        assert skipped == [*odd]
+
+
+async def test_what_is_no_text_is_told_too(fake_registry: FakeRegistry, connect: Connect) -> None:
+    """Whatever stands where a tag should is left out, and never in silence."""
+    body = json.dumps({"tags": ["v1", 1.2, None, ["x"], {"a": 1}]}).encode()
+    fake_registry.fail("GET", "/tags/list", status=200, body=body)
+    skipped: list[str] = []
+    assert await connect(fake_registry.host).list_tags("a", skip=skipped.append) == ["v1"]
+    assert skipped == ["1.2 (no text)", "null (no text)", "... (no text)", "... (no text)"]
 
 
 async def test_list_that_never_ends_is_refused(
@@ -108,6 +120,64 @@ async def test_list_never_continues_at_another_host(
     with pytest.raises(ProtocolError, match="another host"):
         await connect(fake_registry.host).list_tags("a/b")
     assert not fake_registry.cdn_requests
+
+
+FORMS = [
+    '{path}?last=v0001&n=2; rel="next"',
+    "<{path}?last=v0001&n=2>; rel='next'",
+    "<{path}?last=v0001&n=2>",
+    "{path}?last=v0001&n=2",
+    '<{path}?last=v0001&n=2>; REL="NEXT"',
+    '<{path}?last=v0001&n=2; rel="next"',
+    '<?last=v0001&n=2>; rel="next"',
+    '<http://127.0.0.1{path}?last=v0001&n=2>; rel="next"',
+    '<https://127.0.0.1:{port}{path}?last=v0001&n=2>; rel="next"',
+    "<https://127.0.0.1{path}?last=v0001&n=2>",
+    '<http://registry.internal:5000{path}?last=v0001&n=2>; rel="next"',
+    '<{path}?n=2>; rel="first", <{path}?last=v0001&n=2>; rel="next"',
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_link_of_any_form_is_followed_at_the_own_origin(
+    fake_registry: FakeRegistry, connect: Connect, form: str
+) -> None:
+    """What a proxy makes of a link never ends the list."""
+    names = fill(fake_registry, 5)
+    first = json.dumps({"tags": names[:2]}).encode()
+    link = form.format(path="/v2/a/b/tags/list", port=fake_registry.host.partition(":")[2])
+    headers = {"Link": link}
+    fake_registry.fail("GET", "/tags/list", status=200, body=first, headers=headers, times=1)
+    assert await connect(fake_registry.host).list_tags("a/b") == names
+    assert not fake_registry.cdn_requests
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["garbage", "<>; rel=next", "</v2/a/b/x>", "<ftp://127.0.0.1/x>", "</x>, </y>", "next: </x>"],
+)
+async def test_link_that_leads_nowhere_is_an_error(
+    fake_registry: FakeRegistry, connect: Connect, link: str
+) -> None:
+    """What is not understood is no end."""
+    fill(fake_registry, 1)
+    fake_registry.rewrite("GET", "/tags/list", {"Link": link})
+    with pytest.raises(ProtocolError, match=f"{fake_registry.host}/a/b"):
+        await connect(fake_registry.host).list_tags("a/b")
+
+
+async def test_link_to_another_host_names_both_and_the_fix(
+    fake_registry: FakeRegistry, connect: Connect
+) -> None:
+    """Who runs the proxy learns what it does wrong."""
+    fill(fake_registry, 1)
+    link = {"Link": '<http://elsewhere.example/x>; rel="next"'}
+    fake_registry.rewrite("GET", "/tags/list", link)
+    with pytest.raises(ProtocolError) as caught:
+        await connect(fake_registry.host).list_tags("a/b")
+    assert "http://elsewhere.example" in caught.value.cause
+    assert f"not at http://{fake_registry.host}" in caught.value.cause
+    assert "X-Forwarded-Proto" in (caught.value.hint or "")
 
 
 async def test_list_with_too_many_tags_is_refused(

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from imgmigrate.stores.registry.http.urls import append_query, next_link, resolve, same_origin
+from imgmigrate.stores.registry.http.urls import (
+    append_query,
+    next_link,
+    next_page,
+    resolve,
+    same_origin,
+)
 
 BASE = "https://reg.example.com/v2/a/blobs/uploads/"
 
@@ -62,12 +68,91 @@ def test_location_that_must_not_be_followed_is_refused(location: str) -> None:
         (['<x>; foo="a, b"; REL="prev next"'], "x"),
         (['<first>; rel="first", <second>; rel="next"'], "second"),
         (['<x>; rel="nextish"'], None),
-        (["x; rel=next"], None),
+        (['<x>; rel="prev", <y>; rel=first; title="a, <b>"'], None),
+        (["", " ", ","], None),
+        (["x; rel=next"], "x"),
+        (["</x?a=1>; rel='next'"], "/x?a=1"),
+        (["</x>; rel='prev next'"], "/x"),
+        (['</x> ; REL = "Next"'], "/x"),
+        (["</x>;rel=NEXT"], "/x"),
+        (['</x>; title="a"; rel=next'], "/x"),
+        (['</x> rel="next"'], "/x"),
+        (["</x>"], "/x"),
+        (['</x>; rel=""'], "/x"),
+        (["</x>; rel"], "/x"),
+        (["</x>; rels=next"], "/x"),
+        (['</x; rel="next"'], "/x"),
+        (['"/x?a=1"; rel="next"'], "/x?a=1"),
+        (["/x?last=a,b&n=2"], "/x?last=a,b&n=2"),
+        (["/p;rel=prev,/x;rel=next"], "/x"),
+        (['/p; rel="prev", /x; rel="next"'], "/x"),
+        (['</p>; rel="prev", </x>'], "/x"),
+        (['</p>; rel="prev"', '</x>; rel="next"'], "/x"),
+        (["</x>", "</x>"], "/x"),
     ],
 )
-def test_next_link_is_found_whatever_its_parameters(lines: list[str], expected: str | None) -> None:
-    """Only `rel=next` continues a listing, quoted or not, first or not."""
+def test_next_link_is_found_whatever_its_form(lines: list[str], expected: str | None) -> None:
+    """What says `next`, or says nothing, leads on, however it is written; the rest does not."""
     assert next_link(lines) == expected
+
+
+def test_links_that_leave_open_which_is_next_are_refused() -> None:
+    """Neither is followed by chance, and the list does not end there."""
+    with pytest.raises(ValueError, match="several pages"):
+        next_link(["</x>, </y>"])
+
+
+PATH = "/v2/a/tags/list"
+OWN = f"https://reg.example.com:8443{PATH}?n=2"
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        f"{PATH}?last=b&n=2",
+        "?last=b&n=2",
+        "list?last=b&n=2",
+        f"https://reg.example.com:8443{PATH}?last=b&n=2",
+        f"https://reg.example.com{PATH}?last=b&n=2",
+        f"http://reg.example.com{PATH}?last=b&n=2",
+        f"http://reg.example.com:8443{PATH}?last=b&n=2",
+        f"HTTP://REG.example.com:80{PATH}?last=b&n=2",
+        f"//reg.example.com{PATH}?last=b&n=2",
+        f"http://internal:5000{PATH}?last=b&n=2",
+        f"http://internal/prefix{PATH}?last=b&n=2",
+        f"http://reg.example.com:5000{PATH}?last=b&n=2",
+        f"{PATH}?last=b&n=2#top",
+    ],
+)
+def test_next_page_is_asked_for_at_the_own_origin(link: str) -> None:
+    """Whatever a registry takes for its own address, the list goes on where it began."""
+    assert next_page("https://reg.example.com:8443", PATH, OWN, link) == f"{PATH}?last=b&n=2"
+
+
+def test_next_page_keeps_its_own_path_and_every_character() -> None:
+    """At the same host a page may be anywhere; a cursor is never quoted anew."""
+    link = "http://reg.example.com/other/list?last=%2B1%2f=,x"
+    assert (
+        next_page("https://reg.example.com:8443", PATH, OWN, link) == "/other/list?last=%2B1%2f=,x"
+    )
+
+
+@pytest.mark.parametrize(
+    ("link", "words"),
+    [
+        ("https://evil.example/x", "another host, https://evil.example, and not at https://reg"),
+        ("http://reg.example.com:5000/x", "another host, http://reg.example.com:5000"),
+        ("//v2/a/other", "another host, https://v2"),
+        ("https://me:secret@reg.example.com/x", "not a plain http"),
+        ("ftp://reg.example.com/x", "not a plain http"),
+        ("/x y", "not a URL"),
+        ("/x\r\nHost: evil", "not a URL"),
+    ],
+)
+def test_next_page_elsewhere_is_refused_with_both_hosts(link: str, words: str) -> None:
+    """Another host is asked nothing, and the reader learns which one it was."""
+    with pytest.raises(ValueError, match=words):
+        next_page("https://reg.example.com:8443", PATH, OWN, link)
 
 
 def test_query_is_appended_as_text() -> None:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["append_query", "next_link", "origin_of", "resolve", "same_origin"]
+__all__ = ["append_query", "next_link", "next_page", "origin_of", "resolve", "same_origin"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # No part can match in two ways: a header of 64 KiB must not cost seconds to read.
-_PARAMETER = re.compile(r'[\s;]*([^\s=;,"<]+)\s*(?:=\s*(?:"([^"]*)"|([^\s;,"]*)))?')
+_PARAMETER = re.compile(r"""[\s;]*([^\s=;,"<]+)\s*(?:=\s*(?:"([^"]*)"|'([^']*)'|([^\s;,"]*)))?""")
+_GAP = re.compile(r"[\s,;>]*")
+# A target without angle brackets. A comma may be a part of it, unless it ends there.
+_BARE = re.compile(r"[^\s;<>]+")
 
 
 def origin_of(url: str) -> tuple[str, str, int]:
@@ -61,21 +64,68 @@ def append_query(url: str, parameter: str) -> str:
 
 
 def next_link(lines: Iterable[str]) -> str | None:
-    """The target of `Link: <...>; rel="next"`, whatever the order of its parameters."""
-    for line in lines:
-        for target, relations in _links(line):
-            if "next" in relations.lower().split():
-                return target
-    return None
+    """The target of `Link: <...>; rel="next"`, whatever the order of its parameters.
+
+    Registries and their proxies lose the brackets, the double quotes and the relation itself
+    (heroku/docker-registry-client#11). A list whose link was not understood is not at its end,
+    so a link that says no relation leads on; ValueError if several do.
+    """
+    links = [link for line in lines for link in _links(line)]
+    for target, relations in links:
+        if "next" in relations.lower().split():
+            return target
+    silent = list(dict.fromkeys(target for target, relations in links if not relations.strip()))
+    if len(silent) > 1:
+        msg = "its Link names several pages, and not which one is next"
+        raise ValueError(msg)
+    return silent[0] if silent else None
+
+
+def next_page(origin: str, path: str, base: str, link: str) -> str:
+    """The path and query, at `origin`, of the page that the one at `base` links to.
+
+    Behind a proxy a registry may not know its own name, port and scheme (nexus-public#1011,
+    fluxcd/image-reflector-controller#343): nothing is ever asked but `origin`, and there what
+    `link` names at the same host, or the list's own `path` whatever the host. ValueError for
+    anything else, which names both hosts.
+    """
+    link = link.strip()
+    if not link.isprintable() or " " in link:
+        msg = f"it points to {link!r}, which is not a URL"
+        raise ValueError(msg)
+    target = urljoin(base, link).partition("#")[0]
+    scheme, host, port = origin_of(target)
+    place, own = urlsplit(target).netloc, origin_of(origin)
+    rest = target[len(scheme) + len("://") + len(place) :]
+    rest = rest if rest.startswith("/") else f"/{rest}"
+    where, mark, query = rest.partition("?")
+    if host == own[1] and port in (own[2], *_DEFAULT_PORTS.values()):
+        return rest
+    if unquote(where).endswith(path):
+        return f"{path}{mark}{query}"
+    msg = f"it goes on at another host, {scheme}://{place}, and not at {origin}"
+    raise ValueError(msg)
 
 
 def _links(line: str) -> Iterator[tuple[str, str]]:
     """Every target of a header line with its `rel`, from left to right (RFC 8288 section 3)."""
-    position = 0
-    while (start := line.find("<", position)) >= 0 and (end := line.find(">", start)) >= 0:
-        position, relations = end + 1, ""
+    position, last = 0, line.rfind(">")
+    while found := _GAP.match(line, position):
+        position = found.end()
+        if position == len(line):
+            return
+        if line[position] == "<" and position < last:
+            end = line.index(">", position)
+            target, position = line[position + 1 : end], end + 1
+        else:
+            bare = _BARE.match(line, position + (line[position] == "<"))
+            if bare is None:
+                position += 1
+                continue
+            target, position = bare[0].strip("\"',"), bare.end()
+        relations = ""
         while found := _PARAMETER.match(line, position):
             position = found.end()
             if found[1].lower() == "rel":
-                relations = relations or found[2] or found[3] or ""
-        yield line[start + 1 : end], relations
+                relations = relations or found[2] or found[3] or found[4] or ""
+        yield target, relations

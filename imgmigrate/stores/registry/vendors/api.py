@@ -1,7 +1,7 @@
 """Ask a vendor's own API: JSON in pages, bounded, and at one host only.
 
-What a server says of the next page is followed only where it stays at the API's origin: the
-authorization goes along.
+What a server says of the next page is followed at the API's own origin only: the authorization
+goes along.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from imgmigrate.stores.registry.access import Access
 from imgmigrate.stores.registry.calls import Call
 from imgmigrate.stores.registry.challenges import parse_challenges
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
-from imgmigrate.stores.registry.http.urls import next_link, same_origin
+from imgmigrate.stores.registry.http.urls import next_link, next_page
+from imgmigrate.stores.registry.listing import LINK_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -101,9 +102,11 @@ class Api:
 
         What is `following` a page is a target at the API's origin.
         """
+        path = target.partition("?")[0]
 
         def followed(document: Any, answer: Answer) -> str | None:
-            return self._followed(answer, following(document, answer))
+            link = following(document, answer)
+            return None if link is None else self._followed(path, answer, link)
 
         return await self.collect(target, self.get, names, followed)
 
@@ -132,13 +135,11 @@ class Api:
                 raise ProtocolError(self.subject, "its pages do not end")
         return list(found)
 
-    def _followed(self, answer: Answer, link: str | None) -> str | None:
-        if link is None:
-            return None
-        url = self.remote.resolve(self.subject, answer.url, link)
-        if not same_origin(url, self.root):
-            raise ProtocolError(self.subject, "its next page is at another host")
-        return url
+    def _followed(self, path: str, answer: Answer, link: str) -> str:
+        try:
+            return next_page(self.root, path, answer.url, link)
+        except ValueError as error:
+            raise ProtocolError(self.subject, f"its pages: {error}", hint=LINK_HINT) from None
 
     def check_count(self, stated: object, found: int) -> None:
         """Refuse a list that is shorter than it is said to be."""
@@ -164,7 +165,7 @@ async def challenge_of(remote: Remote) -> tuple[str, str]:
 
 
 def after_link(_: Any, answer: Answer) -> str | None:
-    """The next page, where it is told by `Link`."""
+    """The next page, where it is told by `Link`; ValueError if that cannot be told."""
     return next_link(answer.headers("Link"))
 
 

@@ -15,8 +15,9 @@ from imgmigrate.stores.registry.realms import may_receive_credentials
 from imgmigrate.stores.registry.vendors.api import PAGE, Api, after_link, entries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from imgmigrate.stores.registry.http.session import Answer
     from imgmigrate.stores.registry.remote import Remote
 
 __all__ = ["list_below"]
@@ -36,7 +37,7 @@ async def list_below(remote: Remote, segments: tuple[str, ...], realm: str) -> l
         raise Rejected(api.subject, "it lists no more than one group", hint=hint)
     for target in _places(segments):
         with suppress(NotFound):
-            return await api.walk(f"{target}?page=1&per_page={PAGE}", _paths, after_link)
+            return await api.walk(f"{target}?page=1&per_page={PAGE}", _paths, _following(target))
     cause = f"there is no group or project {'/'.join(segments)}, or it may not be read (404)"
     raise NotFound(api.subject, cause, status=404)
 
@@ -47,6 +48,17 @@ def _places(segments: tuple[str, ...]) -> Iterator[str]:
     for end in range(len(segments), 1, -1):
         project = quote("/".join(segments[:end]), safe="")
         yield f"/api/v4/projects/{project}/registry/repositories"
+
+
+def _following(target: str) -> Callable[[Any, Answer], str | None]:
+    """The next page by `Link`, or by the number beside it where a proxy took the link away."""
+
+    def following(document: Any, answer: Answer) -> str | None:
+        number = answer.number("X-Next-Page")
+        page = f"{target}?page={number}&per_page={PAGE}" if number else None
+        return after_link(document, answer) or page
+
+    return following
 
 
 def _paths(document: Any) -> list[str]:

@@ -16,6 +16,7 @@ from imgmigrate.oci.reference import is_repository_path
 from imgmigrate.stores.registry.access import Access
 from imgmigrate.stores.registry.calls import Call
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
+from imgmigrate.stores.registry.http.urls import next_link
 
 if TYPE_CHECKING:
     from imgmigrate.stores.registry.remote import Remote
@@ -43,29 +44,38 @@ async def list_below(remote: Remote, segments: tuple[str, ...]) -> list[str]:
             raise ProtocolError(subject, "its folders do not end")
         below: list[str] = []
         for start in range(0, len(level), AT_ONCE):
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(_look(remote, path))
-                    for path in level[start : start + AT_ONCE]
-                ]
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [
+                        group.create_task(_look(remote, path))
+                        for path in level[start : start + AT_ONCE]
+                    ]
+            except ExceptionGroup as failed:  # one folder that cannot be read is reason enough
+                raise failed.exceptions[0] from None
             for task in tasks:
                 path, has_images, children = task.result()
                 found += [path] * has_images
-                below += children
+                below += [each for each in children if is_repository_path(each)]
+                found += [each for each in children if not is_repository_path(each)]
         level = below
     return found
 
 
 async def _look(remote: Remote, path: str) -> tuple[str, bool, list[str]]:
-    """Whether a folder is a repository, and what is in it."""
+    """Whether a folder is a repository, and what is in it.
+
+    What is no name is handed on as a repository, so that it is told.
+    """
     subject, target = f"{remote.host}/{path}", f"/v2/{path}/tags/list"
     call = Call("GET", target, subject, Access(path), limit=TAGS_BODY, document=True)
     answer = await remote.call(call)
     try:
+        if next_link(answer.headers("Link")) is not None:
+            raise ProtocolError(subject, "its list of folders has further pages")
         refuse_bomb(answer.body, MOST_ELEMENTS)
         document: Any = json.loads(answer.body)
         has_images = bool(document.get("manifest") or document.get("tags"))
         children = [f"{path}/{name}" for name in document.get("child") or ()]
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise ProtocolError(subject, "its tag list is not one") from None
-    return path, has_images, [each for each in children if is_repository_path(each)]
+    return path, has_images, children
