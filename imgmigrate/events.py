@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from imgmigrate.errors import printable
+
 if TYPE_CHECKING:
     from imgmigrate.errors import ImgmigrateError
     from imgmigrate.oci.reference import Digest, Reference, Repository
@@ -22,6 +24,7 @@ __all__ = [
     "ImageFinished",
     "ImageStarted",
     "Listed",
+    "NamesSkipped",
     "NoSink",
     "Observed",
     "Outcome",
@@ -34,6 +37,11 @@ __all__ = [
     "Waiting",
     "Warned",
 ]
+
+
+# So many names, of so many characters, show what they have in common.
+MOST_NAMED = 5
+LONGEST_NAMED = 60
 
 
 class Outcome(StrEnum):
@@ -169,6 +177,30 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
+class NamesSkipped:
+    """A source lists `total` names that nothing can be copied under; `names` are some of them.
+
+    They are tags of `repository`, or, where its path has a wildcard, repositories.
+    """
+
+    repository: Repository
+    names: tuple[str, ...]
+    total: int
+
+    @property
+    def warning(self) -> Warned:
+        """Say it, with the first few names."""
+        shown = [printable(name, LONGEST_NAMED) or "''" for name in self.names[:MOST_NAMED]]
+        more = self.total - len(shown)
+        names = ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
+        kind = "repository name" if "*" in self.repository.path else "tag"
+        listed = f"1 listed name is no valid {kind}"
+        if self.total != 1:
+            listed = f"{self.total:,} listed names are no valid {kind}s"
+        return Warned("names_skipped", f"{self.repository}: {listed}, and left out: {names}")
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished:
     """An apply ended. `counts` says how many rows had which outcome; `moved` is in bytes.
 
@@ -198,6 +230,7 @@ Event = (
     | Retrying
     | Waiting
     | Warned
+    | NamesSkipped
     | RunFinished
 )
 

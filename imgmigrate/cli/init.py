@@ -139,8 +139,9 @@ class _Notes:
     def emit(self, event: Event) -> None:
         """Say it."""
         from imgmigrate.errors import printable
-        from imgmigrate.events import Retrying, Warned
+        from imgmigrate.events import NamesSkipped, Retrying, Warned
 
+        event = event.warning if isinstance(event, NamesSkipped) else event
         if self._output.stream is not None:
             self._output.stream.emit(event)
         elif isinstance(event, Retrying):

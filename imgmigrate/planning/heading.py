@@ -30,8 +30,12 @@ async def heading(
     filters: Filters,
     refresh_only: bool = False,
     undoes: str | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Header:
-    """Sum a plan up and bind it to its config, its commit and its state."""
+    """Sum a plan up and bind it to its config, its commit and its state.
+
+    `notes` are what whoever reviews it must know of how the sources were read.
+    """
     return Header(
         tool_version=__version__,
         created_at=timestamp(now()),
@@ -43,7 +47,7 @@ async def heading(
         refresh_only=refresh_only,
         undoes=undoes,
         # Rows that are not of the rules are not of how the rules were read either.
-        notes=() if undoes or refresh_only else config.notes,
+        notes=notes if undoes or refresh_only else (*config.notes, *notes),
         complete=filters == Filters() and all(c.action is not Action.ERROR for c in changes),
         summary=Summary.of(changes, unchanged),
     )

@@ -58,6 +58,10 @@ class Observer:
         """Open the store of a repository."""
         return Place(self.stores.of(repository), repository.path)
 
+    def source(self, repository: Repository) -> Place:
+        """Open the store of a repository to read its names as those of a source."""
+        return Place(self.stores.source_of(repository), repository.path)
+
     async def list_sources(
         self, repositories: Iterable[Repository]
     ) -> dict[Repository, list[str] | StoreError]:
@@ -102,7 +106,7 @@ class Observer:
         return dict(zip(wanted, await self.each(wanted, look), strict=True))
 
     async def _list_source(self, repository: Repository) -> list[str] | StoreError:
-        place = self.place(repository)
+        place = self.source(repository)
         try:
             async with self._slots:
                 with on_side("source"):
@@ -113,7 +117,7 @@ class Observer:
         return tags
 
     async def _head_source(self, reference: Reference) -> Descriptor | StoreError | None:
-        place = self.place(reference.repository)
+        place = self.source(reference.repository)
         try:
             async with self._slots:
                 with on_side("source"):

@@ -30,6 +30,7 @@ from imgmigrate.planning.observe import Observer
 from imgmigrate.planning.problems import Problems, merged
 from imgmigrate.planning.scope import Scope
 from imgmigrate.planning.sizes import Sizes, measure
+from imgmigrate.planning.skipped import Skips
 from imgmigrate.state.backends.local import LocalState
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
@@ -82,17 +83,23 @@ async def make_plan(
     What cannot be read becomes an error row. Raises StateError for a damaged state and
     UsageError or ConfigError where the rules or options contradict what is there.
     """
-    options, sink = options or PlanOptions(), sink or NoSink()
+    options, skips = options or PlanOptions(), Skips(sink or NoSink())
     if options.refresh_only:
-        state, changes, unchanged = await _refresh(config, options, sink)
+        state, changes, unchanged = await _refresh(config, options, skips)
     else:
         narrowed = narrow(config, Globs("target", options.target))
-        async with _open_planner(narrowed, options, sink) as planner:
+        async with _open_planner(narrowed, options, skips) as planner:
             changes, unchanged = await planner.plan()
         state = planner.state
     filters = Filters(target=options.target, exclude=options.exclude)
     header = await heading(
-        config, state, changes, unchanged, filters=filters, refresh_only=options.refresh_only
+        config,
+        state,
+        changes,
+        unchanged,
+        filters=filters,
+        refresh_only=options.refresh_only,
+        notes=skips.notes,
     )
     return Plan.of(header, changes)
 
@@ -123,9 +130,9 @@ async def resolve(
 
     With `target` globs only the sources of addresses that they match are asked.
     """
-    options, sink = options or PlanOptions(), sink or NoSink()
+    options, skips = options or PlanOptions(), Skips(sink or NoSink())
     narrowed = narrow(config, Globs("target", options.target))
-    async with _open_planner(narrowed, options, sink) as planner:
+    async with _open_planner(narrowed, options, skips) as planner:
         return await planner.resolve()
 
 

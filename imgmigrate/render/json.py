@@ -20,6 +20,7 @@ from imgmigrate.events import (
     ImageFinished,
     ImageStarted,
     Listed,
+    NamesSkipped,
     Observed,
     Retrying,
     RunFinished,
@@ -84,6 +85,7 @@ class JsonStream:
 
     def emit(self, event: Event) -> None:
         """Write what an event says; byte counts are gathered into one line a second."""
+        event = event.warning if isinstance(event, NamesSkipped) else event
         self.tally.emit(event)
         match event:
             case Listed():

@@ -9,7 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from imgmigrate.errors import printable
-from imgmigrate.events import ImageFinished, Outcome, Retrying, RunFinished, Waiting, Warned
+from imgmigrate.events import (
+    ImageFinished,
+    NamesSkipped,
+    Outcome,
+    Retrying,
+    RunFinished,
+    Waiting,
+    Warned,
+)
 from imgmigrate.render.errors import cause_at, hint_of
 from imgmigrate.render.units import UNKNOWN, count, duration, size
 from imgmigrate.render.words import OUTCOMES
@@ -49,6 +57,7 @@ class LineProgress:
 
     def emit(self, event: Event) -> None:
         """Count, and write what is worth a line; rows settled from the start are not."""
+        event = event.warning if isinstance(event, NamesSkipped) else event
         settled, begun = self.tally.settled, was_begun(event, self.tally)
         self.tally.emit(event)
         if isinstance(event, ImageFinished):

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imgmigrate.errors import printable
-from imgmigrate.events import ImageFinished, Waiting, Warned
+from imgmigrate.events import ImageFinished, NamesSkipped, Waiting, Warned
 from imgmigrate.render.lines import (
     finished_line,
     overall,
@@ -70,6 +70,7 @@ class LiveProgress:
 
     def emit(self, event: Event) -> None:
         """Count, and let what must not be missed scroll by."""
+        event = event.warning if isinstance(event, NamesSkipped) else event
         settled, begun = self.tally.settled, was_begun(event, self.tally)
         self.tally.emit(event)
         if isinstance(event, Warned):

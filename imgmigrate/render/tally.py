@@ -17,6 +17,7 @@ from imgmigrate.events import (
     ImageFinished,
     ImageStarted,
     Listed,
+    NamesSkipped,
     Observed,
     Outcome,
     Retrying,
@@ -142,6 +143,8 @@ class Tally:
                 self.last_retry = event
             case Warned():
                 self.warnings.append(event)
+            case NamesSkipped():
+                self.warnings.append(event.warning)
 
     def _finish(self, receipt: Receipt) -> None:
         self.outcomes[receipt.outcome] += 1

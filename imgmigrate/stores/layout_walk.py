@@ -30,7 +30,7 @@ class Walk:
 
     `found` has every layout that the `pattern` matches, and every folder that it matches and
     that cannot be read: it may be one, and whoever reads it is told why it cannot be. `skipped`
-    has those whose names cannot be addressed, and links to folders.
+    has those whose names cannot be addressed, and links to folders, which it calls so.
     """
 
     base: Path
@@ -76,7 +76,7 @@ class Walk:
         if is_layout:
             self._add(folder)
         for link in links:
-            self._skip(link)
+            self._skip(link, " (a link)")
         if not is_last:
             self._waiting += [
                 (os.path.join(folder, name), depth + 1)
@@ -95,10 +95,10 @@ class Walk:
         self.found.append(path)
         return True
 
-    def _skip(self, folder: str) -> None:
+    def _skip(self, folder: str, remark: str = "") -> None:
         path = os.fsencode(self._relative(folder)).decode(errors="backslashreplace")
         if self._matches(path):
-            self.skipped.append(path)
+            self.skipped.append(path + remark)
 
     def _matches(self, path: str) -> bool:
         return self.pattern.matches_reference(Repository(LAYOUTS, path).at("x"))

@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from imgmigrate.config.load import load_config
 from imgmigrate.errors import Rejected, TransientError
+from imgmigrate.events import Warned
 from imgmigrate.oci.manifest import Manifest
+from imgmigrate.oci.reference import LAYOUTS, Repository
 from imgmigrate.stores import layout_indexfile
 from imgmigrate.stores.layout import LayoutStore
 from imgmigrate.stores.layout_indexfile import LOCK, IndexFile
+from imgmigrate.stores.pool import open_stores
 from tests.stores.layout_samples import put_blob, put_image
 from tests.support.images import image
 from tests.support.layouts import layout_tags, write_layout
@@ -26,6 +30,8 @@ from tests.support.tools import run, skopeo_copy
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from imgmigrate.events import Event
 
 MANIFEST = Manifest.parse(image("a").raw)
 
@@ -338,3 +344,38 @@ def test_an_index_is_read_anew_when_it_was_changed_in_place(tmp_path: Path) -> N
     assert index.read() is index.read()
     path.write_text(json.dumps({"manifests": []}))
     assert index.read().tags == []
+
+
+class Heard:
+    """A sink that keeps every event."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        """Keep it."""
+        self.events.append(event)
+
+
+@pytest.mark.parametrize("spoiled", [False, True])
+async def test_the_end_of_a_run_sees_to_its_tags(tmp_path: Path, spoiled: bool) -> None:
+    """What another tool took back is there again, or whoever ran it is warned."""
+    config = tmp_path / "imgmigrate.yaml"
+    config.write_text('version: 1\nimages: [{source: "oci:a", destination: "oci:app"}]\n')
+    write_layout(tmp_path / "app", "theirs", image("b"))
+    path, sink = tmp_path / "app/index.json", Heard()
+    stale = path.read_bytes()
+    async with open_stores(load_config(config), sink=sink) as stores:
+        await stores.of(Repository(LAYOUTS, "app")).put_manifest("app", "1.0", MANIFEST)
+        path.unlink()
+        if spoiled:
+            os.mkfifo(path)
+        else:
+            path.write_bytes(stale)
+    if spoiled:
+        [event] = sink.events
+        assert isinstance(event, Warned)
+        assert (event.code, "plan again" in event.message) == ("layout_overwritten", True)
+    else:
+        assert sorted(layout_tags(tmp_path / "app")) == ["1.0", "theirs"]
+        assert sink.events == []
