@@ -180,7 +180,7 @@ class Warned:
 class NamesSkipped:
     """A source lists `total` names that nothing can be copied under; `names` are some of them.
 
-    They are tags of `repository`, or, where its path ends in a wildcard, repositories.
+    They are tags of `repository`, or, where its path has a wildcard, repositories.
     """
 
     repository: Repository
@@ -193,7 +193,7 @@ class NamesSkipped:
         shown = [printable(name, LONGEST_NAMED) or "''" for name in self.names[:MOST_NAMED]]
         more = self.total - len(shown)
         names = ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
-        kind = "repository name" if self.repository.path.endswith("*") else "tag"
+        kind = "repository name" if "*" in self.repository.path else "tag"
         listed = f"1 listed name is no valid {kind}"
         if self.total != 1:
             listed = f"{self.total:,} listed names are no valid {kind}s"

@@ -107,6 +107,15 @@ def is_repository_path(text: str) -> bool:
     return len(text) <= LONGEST_NAME and _PATH.fullmatch(text) is not None
 
 
+def is_layout_path(text: str) -> bool:
+    """Tell whether a folder of this name can be addressed: `oci:` before it means it alone."""
+    try:
+        text.encode()  # a name that is no UTF-8 has halves of surrogate pairs
+        return parse_endpoint(f"{LAYOUTS}{text}") == Reference(Repository(LAYOUTS, text))
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Repository:
     """Where images with one name live: a path within a store.

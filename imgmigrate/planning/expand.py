@@ -48,7 +48,8 @@ class Expansion:
 async def expand_rules(config: Config, observer: Observer, state: State) -> Expansion:
     """List what the globs of a config match, each glob once, and make a rule of each match.
 
-    ConfigError for a match whose destination is not a name that registries take.
+    ConfigError for a registry's match whose destination is not a name that registries take; a
+    layout's is an error row.
     """
     if not config.globs:
         _check_destinations(config.rules)
@@ -89,7 +90,7 @@ class _Lister:
 
     async def ask(self, glob: Repository) -> list[Repository] | StoreError:
         """List the repositories that a glob matches."""
-        place = self.observer.place(glob)
+        place = self.observer.source(glob)
         try:
             with on_side("source"):
                 found = await place.store.list_repositories(glob.path)
@@ -134,7 +135,13 @@ class _Expander:
             self._report_all(rule, reason, f"source {rule.rule.source}: {said}")
             return
         for source in matching:
-            self.rules += self._concrete(rule, source)
+            try:
+                self.rules += self._concrete(rule, source)
+            except ConfigError as error:
+                # Any folder may turn up on a disk; a registry's names are known to who asks it.
+                if not source.is_layout:
+                    raise
+                self._report_all(rule, "unreadable", f"source {source}: {error}")
         there = set(listing)
         for gone in known:
             if gone.source not in there:

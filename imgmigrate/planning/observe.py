@@ -71,6 +71,10 @@ class Observer:
         """Open the store of a repository."""
         return Place(self.stores.of(repository), repository.path)
 
+    def source(self, repository: Repository) -> Place:
+        """Open the store of a repository to read its names as those of a source."""
+        return Place(self.stores.source_of(repository), repository.path)
+
     async def list_sources(
         self, repositories: Iterable[Repository]
     ) -> dict[Repository, list[str] | StoreError]:
@@ -149,7 +153,7 @@ class Observer:
         return dict(zip(wanted, await self.each(wanted, look), strict=True))
 
     async def _list_source(self, repository: Repository) -> list[str] | StoreError:
-        place, skipped = self.place(repository), SkippedNames()
+        place, skipped = self.source(repository), SkippedNames()
         try:
             async with self._slots:
                 with on_side("source"):
@@ -162,7 +166,7 @@ class Observer:
         return tags
 
     async def _head_source(self, reference: Reference) -> Descriptor | StoreError | None:
-        place, is_new = self.place(reference.repository), reference not in self._sources
+        place, is_new = self.source(reference.repository), reference not in self._sources
         keep = self.cache.put if self.cache else None
         try:
             async with self._slots:

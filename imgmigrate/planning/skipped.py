@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SkippedNames", "Skips"]
 
-# A hostile list may hold a million of them: as many are told apart, and kept.
+# A hostile list may hold a million of them, of any length: as many are told apart, and kept.
 MOST_APART = 1000
+LONGEST_NAME = 200
 
 
 @dataclass(slots=True)
@@ -26,6 +27,7 @@ class SkippedNames:
 
     def add(self, name: str) -> None:
         """Count a name."""
+        name = name[:LONGEST_NAME]
         if name in self.names:
             return
         self.total += 1

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from imgmigrate.files import PRIVATE_FILE, in_thread, sync_data, sync_folder, write_all
 from imgmigrate.state.journal import UNSYNCED_LINES, print_line
-from imgmigrate.state.trouble import unwritable
+from imgmigrate.state.trouble import intruded, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,11 @@ class Appender:
             raise unwritable(self._path, error) from None
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do blocking work in the journal's thread, which `close` waits for."""
+        """Do blocking work in the journal's thread, which `close` waits for.
+
+        StateError, before it begins, if another process has written the journal.
+        """
+        self._refuse_intruders()
         return await in_thread(work, self._thread)
 
     async def room(self) -> None:
@@ -89,6 +93,7 @@ class Appender:
                 raise self._failure
             if self._is_torn:
                 self._cut()
+            self._refuse_intruders()
             self._is_torn = True
             write_all(self._descriptor, line)
         except OSError as error:
@@ -120,6 +125,15 @@ class Appender:
                     self._sync(self._descriptor)
             if self._descriptor >= 0:
                 os.close(self._descriptor)
+
+    def _refuse_intruders(self) -> None:
+        """Stop before a line of ours breaks the chain of another writer's.
+
+        The lock keeps them out, unless the file system grants it to everybody who asks.
+        """
+        found = os.stat(self._path, follow_symlinks=False)
+        if found.st_size != self._end or not os.path.samestat(found, os.fstat(self._descriptor)):
+            raise intruded(self._path)
 
     def _cut(self) -> None:
         """Take back what a failed write left behind the last whole line."""

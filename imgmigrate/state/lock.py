@@ -1,7 +1,7 @@
 """Let one process write a state, and tell the others who that is.
 
-The lock is the operating system's, so it ends with its process, however that ends. Who holds
-it stands in a file beside it: some versions of filelock empty the lock file when they open it.
+The lock is the operating system's, so it ends with its process, however that ends; a file
+system without locks is refused. Who holds it stands in a file beside it, which only informs.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 from imgmigrate.errors import StateLocked, redact
 from imgmigrate.files import PRIVATE_FILE, write_atomically
-from imgmigrate.state.trouble import unwritable
+from imgmigrate.lockfile import HELD, NoLocks, try_lock
+from imgmigrate.state.trouble import unlockable, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -84,14 +84,12 @@ class StateLock:
 
     def __init__(self, folder: Path, *, clock: Callable[[], datetime] = now) -> None:
         self._folder, self._clock = folder, clock
-        self._info = folder / "lock.json"
-        # Not thread-local: what one thread acquired another may release.
-        self._lock = FileLock(folder / "lock", mode=PRIVATE_FILE, thread_local=False)
+        self._file, self._info = folder / "lock", folder / "lock.json"
 
     @asynccontextmanager
     async def held(self, command: str, *, timeout: float = 0) -> AsyncIterator[None]:
         """Hold the lock; StateLocked if another process still does after `timeout` seconds."""
-        await self._acquire(timeout)
+        descriptor = await self._acquire(timeout)
         try:
             # It only informs: a full disk is reported by the journal, which matters.
             with contextlib.suppress(OSError):
@@ -101,7 +99,7 @@ class StateLock:
         finally:
             with contextlib.suppress(OSError):
                 self._info.unlink()
-            self._lock.release()
+            os.close(descriptor)
 
     def is_held(self) -> bool:
         """Tell whether some process holds the lock, without a writer being refused for it.
@@ -109,16 +107,14 @@ class StateLock:
         It is shared with other lookers for microseconds; whoever wants it tries twice.
         """
         try:
-            descriptor = os.open(self._folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self._file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            # A file system without such locks: then only the file says something.
-            return self.holder() is not None
+        except OSError as error:
+            # Where there are no locks nobody writes, for he would have been refused.
+            return error.errno in HELD
         finally:
             os.close(descriptor)
         return False
@@ -130,23 +126,23 @@ class StateLock:
         except (OSError, ValueError):
             return None
 
-    async def _acquire(self, timeout: float) -> None:
+    async def _acquire(self, timeout: float) -> int:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + max(timeout, SECOND_LOOK)
-        while not self._try():
+        while (descriptor := self._try()) is None:
             left = deadline - loop.time()
             if left <= 0:
                 raise self._locked()
             await asyncio.sleep(min(POLL, left))
+        return descriptor
 
-    def _try(self) -> bool:
+    def _try(self) -> int | None:
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            return False
+            return try_lock(self._file, mode=PRIVATE_FILE)
+        except NoLocks as error:
+            raise unlockable(self._file, error) from None
         except OSError as error:
-            raise unwritable(self._folder / "lock", error) from None
-        return True
+            raise unwritable(self._file, error) from None
 
     def _locked(self) -> StateLocked:
         holder = self.holder()

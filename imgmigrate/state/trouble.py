@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
     from imgmigrate.state.journal import Damage
 
-__all__ = ["damaged", "damaged_journal", "explain", "unreadable", "unwritable"]
+__all__ = [
+    "damaged",
+    "damaged_journal",
+    "explain",
+    "intruded",
+    "unlockable",
+    "unreadable",
+    "unwritable",
+]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -32,6 +40,24 @@ def unwritable(path: Path, error: OSError) -> StateError:
     else:
         hint = "check the folder, or choose another one (state.path, --state)"
     return StateError(f"state {path}: cannot be written: {_cause(error)}", hint=hint)
+
+
+def unlockable(path: Path, error: OSError) -> StateError:
+    """Explain why a state is not written where nothing keeps a second writer out."""
+    return StateError(
+        f"state {path}: its file system cannot lock it: {_cause(error)}",
+        hint="put the state where files can be locked (state.path, --state); an NFS mount needs"
+        " its lock service",
+    )
+
+
+def intruded(path: Path) -> StateError:
+    """Stop when another process writes the journal that is locked for us."""
+    return StateError(
+        f"state {path}: another process writes it, although it is locked",
+        hint="its file system grants a lock to several at once (NFS mounted with nolock?): let"
+        " one process write it, or choose another folder (state.path, --state)",
+    )
 
 
 def unreadable(path: Path, error: OSError) -> StateError:

@@ -19,12 +19,13 @@ from imgmigrate.errors import IntegrityError, NotFound, ProtocolError, Rejected,
 from imgmigrate.files import in_thread, sync_data, write_all
 from imgmigrate.matching import literal_segments, parse_pattern
 from imgmigrate.oci.manifest import Manifest
-from imgmigrate.oci.reference import LAYOUTS, Digest, Repository
+from imgmigrate.oci.reference import LAYOUTS, Digest
 from imgmigrate.stores.base import Budget, Mounted, NoDeletes
 from imgmigrate.stores.layout_folder import PIECE, LayoutFolder
+from imgmigrate.stores.layout_walk import Walk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection
+    from collections.abc import AsyncGenerator, Callable, Collection, Sequence
     from pathlib import Path
 
     from imgmigrate.oci.manifest import Descriptor
@@ -59,21 +60,17 @@ class LayoutStore:
         top = literal_segments(glob)
         root = self._base.joinpath(*top)
 
-        def walk() -> list[str]:
-            found: list[str] = []
+        walk = Walk(self._base, pattern, f"{LAYOUTS}{glob}")
+        deepest = None if "**" in glob else glob.count("/") + 1 - len(top)
+
+        def look() -> None:
             if not root.is_dir():
                 raise NotFound(f"{LAYOUTS}{glob}", f"there is no folder {root}")
-            for folder, names, files in os.walk(root, onerror=_fail):
-                names[:] = [name for name in names if name != "blobs"]
-                if "oci-layout" in files:
-                    found.append(os.path.relpath(folder, self._base).replace(os.sep, "/"))
-            return found
+            walk.below(root, deepest)
 
-        found = await _run(f"{LAYOUTS}{glob}", root, walk)
-        references = (Repository(LAYOUTS, path).at("x") for path in found)
-        return sorted(
-            each.repository.path for each in references if pattern.matches_reference(each)
-        )
+        await _run(f"{LAYOUTS}{glob}", root, look)
+        self._tell_skipped(glob, walk.skipped)
+        return sorted(walk.found)
 
     async def list_tags(
         self, repo: str, *, skip: Callable[[str], object] | None = None
@@ -84,13 +81,13 @@ class LayoutStore:
         def read() -> Index:
             if not folder.exists():
                 raise NotFound(folder.name, f"there is no layout at {folder.path}")
-            return folder.index()
+            return self._names(folder.index())
 
-        index = await _run(folder.name, folder.path, read)
+        names = await _run(folder.name, folder.path, read)
         if skip is not None:
-            for name in index.skipped:
+            for name in names.skipped:
                 skip(name)
-        return index.tags
+        return names.tags
 
     async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
         """Describe a manifest from its own verified bytes; None if it is not there."""
@@ -198,6 +195,21 @@ class LayoutStore:
             if not await _write(subject, folder, remove):
                 raise NotFound(subject, "there is no such name in this layout")
 
+    async def aclose(self) -> None:
+        """Put back the tags that others, who take no lock, have taken from the layouts' indexes.
+
+        A StoreError names the first layout where that cannot be done.
+        """
+        for folder in self._folders.values():
+            await _run(folder.name, folder.path, folder.restore_tags)
+
+    def _names(self, index: Index) -> Index:
+        """Choose how names are read."""
+        return index
+
+    def _tell_skipped(self, repo: str, names: Sequence[str]) -> None:
+        """Take note of names that cannot be taken; of a destination nobody wants to know."""
+
     def _folder(self, repo: str) -> LayoutFolder:
         if repo not in self._folders:
             self._folders[repo] = LayoutFolder(self._base / repo, f"{LAYOUTS}{repo}")
@@ -205,7 +217,9 @@ class LayoutStore:
 
     async def _find(self, repo: str, ref: str) -> Manifest | None:
         folder, subject = self._folder(repo), _subject(repo, ref)
-        return await _run(subject, folder.path, lambda: _read_manifest(folder, subject, ref))
+        names = self._names
+        read = partial(_read_manifest, folder, subject, ref, names)
+        return await _run(subject, folder.path, read)
 
 
 class _Upload:
@@ -252,10 +266,12 @@ class _Upload:
             os.close(file)
 
 
-def _read_manifest(folder: LayoutFolder, subject: str, ref: str) -> Manifest | None:
+def _read_manifest(
+    folder: LayoutFolder, subject: str, ref: str, names: Callable[[Index], Index]
+) -> Manifest | None:
     if not folder.exists():
         return None
-    index = folder.index()
+    index = names(folder.index())
     if _is_digest(ref):
         digest, entry = Digest.parse(ref), None
         media_type = index.media_type(digest)
@@ -314,11 +330,6 @@ async def _run(subject: str, path: Path, work: Callable[[], T]) -> T:
         else:
             raise TransientError(subject, cause) from None
         raise Rejected(subject, cause, hint=hint) from None
-
-
-def _fail(error: OSError) -> None:
-    """A folder that cannot be read may hold layouts: without it the list is not whole."""
-    raise error
 
 
 def _is_digest(ref: str) -> bool:

@@ -10,19 +10,28 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
+import secrets
 import stat
 import tempfile
 import time
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import ProtocolError, TransientError
-from imgmigrate.files import make_folder, sync_data, sync_folder, write_all, write_atomically
-from imgmigrate.oci.manifest import LARGEST_MANIFEST, OCI_INDEX
-from imgmigrate.stores.layout_index import Index
+from imgmigrate.errors import ProtocolError
+from imgmigrate.files import make_folder, sync_data, sync_folder, write_all
+from imgmigrate.oci.manifest import LARGEST_MANIFEST
+from imgmigrate.stores.layout_files import (
+    FILE_MODE,
+    NotRegular,
+    file_mode,
+    open_file,
+    open_folder,
+    open_regular,
+    read_file,
+)
+from imgmigrate.stores.layout_indexfile import LOCK, TEMPORARY, IndexFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,25 +39,20 @@ if TYPE_CHECKING:
 
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest
+    from imgmigrate.stores.layout_index import Index
 
 __all__ = ["PIECE", "LayoutFolder"]
 
-# Layouts are handed around, so others may read them (umask permitting nothing more).
-FILE_MODE = 0o644
+# Of a new layout, less the umask; see `file_mode` for what is there already.
 FOLDER_MODE = 0o755
 # Big enough that a thread's turn costs little, small enough for 64 streams: bytes.
 PIECE = 512 * 1024
-TEMPORARY = ".imgmigrate-"
 # A running upload writes to its file; one untouched this long, in seconds, has lost its process.
 ABANDONED = 24 * 3600
 VERSION = "1.0.0"
 ALGORITHMS = ("sha256", "sha512")
-# 100,000 entries; more is no index but an attack: bytes.
-LARGEST_INDEX = 64 * 1024 * 1024
-# Another process holds the index for milliseconds; seconds.
-LOCK_TIMEOUT, LOCK_POLL = 30.0, 0.02
-# A file rewritten in place within the clock's grain looks unchanged: nanoseconds.
-CLOCK_GRAIN = 100_000_000
+# The real one has 31 bytes.
+LARGEST_VERSION = 64 * 1024
 _LINK_REFUSED = (
     errno.EXDEV,
     errno.EPERM,
@@ -57,7 +61,6 @@ _LINK_REFUSED = (
     errno.ENOTSUP,
     errno.ENOSYS,
 )
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
 
 
 class LayoutFolder:
@@ -65,7 +68,7 @@ class LayoutFolder:
 
     def __init__(self, path: Path, name: str) -> None:
         self.path, self.name = path, name
-        self._index: tuple[tuple[int, int, int], Index] | None = None
+        self._names = IndexFile(path, name, self._has_blob)
         self._is_prepared = False
         # Blobs whose bytes this process has hashed on their way in, or before a link.
         self._proved: set[Digest] = set()
@@ -76,13 +79,13 @@ class LayoutFolder:
         ProtocolError if something else is there.
         """
         try:
-            raw = self._read("oci-layout", LARGEST_MANIFEST)
+            raw = self._read_version()
         except NotADirectoryError:
             raise ProtocolError(self.name, f"{self.path} is not a folder") from None
         if raw is None and self._is_empty():
             return False
         # Not empty: another process may have made the layout between the two looks.
-        raw = self._read("oci-layout", LARGEST_MANIFEST) if raw is None else raw
+        raw = self._read_version() if raw is None else raw
         if raw is None:
             raise ProtocolError(
                 self.name,
@@ -91,7 +94,7 @@ class LayoutFolder:
             )
         try:
             version = json.loads(raw).get("imageLayoutVersion")
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             version = None
         if not isinstance(version, str) or version.partition(".")[0] != "1":
             raise ProtocolError(
@@ -102,14 +105,17 @@ class LayoutFolder:
         return True
 
     def prepare(self) -> None:
-        """Make the layout if need be, and remove what killed runs left in it."""
+        """Make the layout if need be, and remove what killed runs left in it.
+
+        A layout that cannot be locked is refused now, before any byte is brought.
+        """
         if self._is_prepared:
             return
         if not self.exists():
             make_folder(self.path, mode=FOLDER_MODE)
-            version = json.dumps({"imageLayoutVersion": VERSION}, separators=(",", ":"))
-            self._replace("oci-layout", version.encode(), FILE_MODE)
-        self._sweep()
+            self._write_version()
+        with self._names.locked():
+            self._sweep()
         self._is_prepared = True
 
     def forget(self) -> None:
@@ -118,42 +124,26 @@ class LayoutFolder:
 
     def index(self) -> Index:
         """Read `index.json`; an empty one where there is none yet."""
-        try:
-            found = (self.path / "index.json").stat()
-        except FileNotFoundError:
-            return Index(self.name, {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []})
-        stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
-        if self._index and self._index[0] == stamp:
-            return self._index[1]
-        index = Index.parse(self.name, self._read("index.json", LARGEST_INDEX) or b"")
-        if time.time_ns() - found.st_mtime_ns > CLOCK_GRAIN:
-            self._index = stamp, index
-        return index
+        return self._names.read()
 
     def tag(self, tag: str, descriptor: Descriptor) -> None:
         """Point a tag at a manifest, atomically, also beside other processes that do so."""
-        with self._locked():
-            index = self.index()
-            if not index.shows(tag, descriptor):
-                self._replace("index.json", index.tagged(tag, descriptor), self._mode())
+        self._names.tag(tag, descriptor)
 
     def untag(self, tag: str) -> bool:
         """Take a tag out of the index, atomically; False if it is not there."""
-        with self._locked():
-            index = self.index()
-            if tag not in index.tags:
-                return False
-            self._replace("index.json", index.untagged(tag), self._mode())
-            return True
+        return self._names.untag(tag)
+
+    def restore_tags(self) -> None:
+        """Put back what others took away of the tags that were written here."""
+        self._names.restore()
 
     def read_blob(self, digest: Digest) -> bytes | None:
         """Read a whole blob that is a manifest; None if it is not there."""
         descriptor = self.open_blob(digest)
         if descriptor is None:
             return None
-        with os.fdopen(descriptor, "rb") as file:
-            self._check_size(f"blob {digest}", os.fstat(descriptor).st_size, LARGEST_MANIFEST)
-            return file.read()
+        return read_file(descriptor, self.name, f"blob {digest}", LARGEST_MANIFEST)
 
     def open_blob(self, digest: Digest) -> int | None:
         """Open a blob for reading; None if it is not there, ProtocolError if it is no file."""
@@ -161,10 +151,10 @@ class LayoutFolder:
         if folder is None:
             return None
         try:
-            return _open_regular(digest.hex, folder)
+            return open_regular(digest.hex, folder)
         except FileNotFoundError:
             return None
-        except _NotRegular:
+        except NotRegular:
             raise ProtocolError(
                 self.name,
                 f"blobs/{digest.algorithm}/{digest.hex} is not a regular file",
@@ -177,7 +167,7 @@ class LayoutFolder:
         """Create a file in the layout for bytes on their way in."""
         self.prepare()
         descriptor, path = tempfile.mkstemp(dir=self.path, prefix=TEMPORARY)
-        os.fchmod(descriptor, FILE_MODE)
+        os.fchmod(descriptor, file_mode(self.path))
         return descriptor, path
 
     def place(self, temporary: str, digest: Digest) -> None:
@@ -214,7 +204,8 @@ class LayoutFolder:
         if source is None:
             return False
         with os.fdopen(source, "rb") as file:
-            if os.fstat(source).st_size != descriptor.size:
+            found = os.fstat(source)
+            if found.st_size != descriptor.size:
                 return False
             if digest not in other._proved:
                 if hashlib.file_digest(file, digest.algorithm).hexdigest() != digest.hex:
@@ -222,6 +213,9 @@ class LayoutFolder:
                 sync_data(source)
                 other._proved.add(digest)
                 file.seek(0)
+            if file_mode(self.path) & ~found.st_mode:
+                # Who may read this layout may not read that one's files.
+                return self._copy(iter(lambda: file.read(PIECE), b""), digest)
             try:
                 self._link(other, digest)
             except FileExistsError:
@@ -239,30 +233,36 @@ class LayoutFolder:
             with contextlib.suppress(FileNotFoundError):
                 sync_folder(folder)
 
-    def _read(self, name: str, limit: int) -> bytes | None:
-        try:
-            with (self.path / name).open("rb") as file:
-                self._check_size(name, os.fstat(file.fileno()).st_size, limit)
-                return file.read()
-        except FileNotFoundError:
+    def _read_version(self) -> bytes | None:
+        descriptor = open_file(self.path, "oci-layout", self.name)
+        if descriptor is None:
             return None
+        return read_file(descriptor, self.name, "oci-layout", LARGEST_VERSION)
 
-    def _check_size(self, what: str, size: int, limit: int) -> None:
-        if size > limit:
-            raise ProtocolError(self.name, f"{what} has {size} bytes; the limit is {limit}")
+    def _write_version(self) -> None:
+        """Write the layout's first file, by whose rights those of all others go.
 
-    def _replace(self, name: str, data: bytes, mode: int) -> None:
-        write_atomically(self.path / name, data, mode=mode, prefix=TEMPORARY)
-
-    def _mode(self) -> int:
-        """Keep the rights that others gave `index.json`."""
-        with contextlib.suppress(FileNotFoundError):
-            return stat.S_IMODE((self.path / "index.json").stat().st_mode)
-        return FILE_MODE
+        Its own are what the umask, or the folder's default ACL, leaves.
+        """
+        data = json.dumps({"imageLayoutVersion": VERSION}, separators=(",", ":")).encode()
+        path = self.path / f"{TEMPORARY}{secrets.token_hex(8)}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(descriptor)
+            os.replace(path, self.path / "oci-layout")
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            raise
+        sync_folder(self.path)
 
     def _is_empty(self) -> bool:
         try:
-            return all(name.startswith(TEMPORARY) for name in os.listdir(self.path))
+            names = os.listdir(self.path)
+            return all(name.startswith(TEMPORARY) or name == LOCK for name in names)
         except FileNotFoundError:
             return True
 
@@ -281,7 +281,7 @@ class LayoutFolder:
         """Open `blobs/<algorithm>` step by step, so that no link is followed."""
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            layout = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            layout = open_folder(self.path)
         except FileNotFoundError:
             return None
         opened = [layout]
@@ -308,9 +308,23 @@ class LayoutFolder:
         if folder is None:
             make_folder(self.path / "blobs" / algorithm, mode=FOLDER_MODE)
             folder = self._open_blobs(algorithm)
+            if folder is not None:
+                self._share(folder)
         if folder is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         return folder
+
+    def _share(self, folder: int) -> None:
+        """Let those look into a new folder who may read the layout's files."""
+        readers = file_mode(self.path) & 0o444
+        mode = stat.S_IMODE(os.fstat(folder).st_mode) & ~0o055
+        os.fchmod(folder, mode | readers | readers >> 2)
+
+    def _has_blob(self, digest: Digest) -> bool:
+        descriptor = self.open_blob(digest)
+        if descriptor is not None:
+            os.close(descriptor)
+        return descriptor is not None
 
     def _holds(self, descriptor: Descriptor) -> bool:
         found = self.open_blob(descriptor.digest)
@@ -349,50 +363,3 @@ class LayoutFolder:
             with contextlib.suppress(OSError):
                 os.unlink(path)
         return True
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep other processes from the index; the lock is on the folder, so it leaves no file."""
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            self._lock(descriptor)
-            yield
-        finally:
-            os.close(descriptor)
-
-    def _lock(self, descriptor: int) -> None:
-        deadline = time.monotonic() + LOCK_TIMEOUT
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise TransientError(
-                        self.name, "another process keeps index.json locked"
-                    ) from None
-                time.sleep(LOCK_POLL)
-            except OSError as error:
-                # Some network file systems lock no folders: then the last writer wins.
-                if error.errno not in _NO_LOCKS:
-                    raise
-                return
-            else:
-                return
-
-
-class _NotRegular(Exception):
-    """The name is a link, a folder or a device."""
-
-
-def _open_regular(name: str, folder: int) -> int:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        descriptor = os.open(name, flags, dir_fd=folder)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise _NotRegular from None
-        raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise _NotRegular
-    return descriptor

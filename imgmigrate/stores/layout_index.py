@@ -6,35 +6,53 @@ Pure. Others write these files too: whatever is not ours to change is kept as it
 from __future__ import annotations
 
 import json
+import re
+from functools import cached_property
 from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imgmigrate.errors import ProtocolError
+from imgmigrate.oci.bounds import refuse_bomb
 from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.oci.reference import Digest, is_tag
 
-__all__ = ["REF_NAME", "Index"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["LARGEST_INDEX", "REF_NAME", "Index"]
 
 # image-spec annotations.md: in a layout's index, the name of an entry.
 REF_NAME = "org.opencontainers.image.ref.name"
+# 100,000 entries, of up to 20 elements each; more is no index but an attack. Bytes, elements.
+LARGEST_INDEX = 64 * 1024 * 1024
+MOST_ELEMENTS = 2_000_000
+# Of the images that one tag may mean, in an error.
+MOST_NAMED = 3
+# What tools put before a tag: a repository, perhaps with its registry.
+_PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,255}")
 
 
 class Index:
-    """A parsed `index.json`; `name` is what errors call its layout. Never changed, only printed."""
+    """A parsed `index.json`; `name` is what errors call its layout. Never changed, only printed.
+
+    `skipped` are the names that a source cannot take, if it was read as one (`by_path`).
+    """
+
+    skipped: tuple[str, ...] = ()
 
     def __init__(self, name: str, document: dict[str, Any]) -> None:
         self._name, self._document = name, document
         self._entries: list[Any] = document.get("manifests") or []
         self._tags: dict[str, list[dict[str, Any]]] = {}
         self._types: dict[str, str] = {}
-        self._skipped: dict[str, None] = {}
+        # What is named otherwise than by a tag.
+        self._named: dict[str, list[dict[str, Any]]] = {}
         for entry in self._entries:
             if isinstance(entry, dict):
-                tag = _ref_name(entry)
-                if tag is not None and is_tag(tag):
-                    self._tags.setdefault(tag, []).append(entry)
-                elif tag is not None:
-                    self._skipped[tag] = None
+                said = _ref_name(entry)
+                if said is not None:
+                    of_kind = self._tags if is_tag(said) else self._named
+                    of_kind.setdefault(said, []).append(entry)
                 digest, media_type = entry.get("digest"), entry.get("mediaType")
                 if isinstance(digest, str) and isinstance(media_type, str):
                     self._types.setdefault(digest, media_type)
@@ -42,6 +60,11 @@ class Index:
     @classmethod
     def parse(cls, name: str, raw: bytes) -> Index:
         """Read the file's bytes; ProtocolError if they are no index."""
+        cause = "its index.json is not an image index"
+        try:
+            refuse_bomb(raw, MOST_ELEMENTS)
+        except ValueError as error:
+            raise ProtocolError(name, f"{cause}: {error}") from None
         try:
             document = json.loads(raw)
         except (ValueError, RecursionError):
@@ -51,7 +74,7 @@ class Index:
         ):
             raise ProtocolError(
                 name,
-                "its index.json is not an image index",
+                cause,
                 hint="it is damaged or no OCI layout; restore it from where it came from",
             )
         return cls(name, document)
@@ -61,10 +84,32 @@ class Index:
         """Every name that is a valid tag, in the order of the file."""
         return list(self._tags)
 
-    @property
-    def skipped(self) -> list[str]:
-        """Every name that is no valid tag."""
-        return list(self._skipped)
+    @cached_property
+    def by_path(self) -> Index:
+        """The same file as a source: a name with a path is read by its tag where that is clear.
+
+        `docker.io/library/app:1.2` is the tag `1.2` if all entries of that tag, with and without
+        a path, are one image. A tag without a path is always itself.
+        """
+        index = Index(self._name, {})
+        index._tags, index._types = dict(self._tags), self._types
+        candidates: dict[str, list[str]] = {}
+        skipped = []
+        for name in self._named:
+            tag = _tag_of(name)
+            if tag is None:
+                skipped.append(name)
+            else:
+                candidates.setdefault(tag, []).append(name)
+        for tag, names in candidates.items():
+            plain = self._tags.get(tag, [])
+            entries = [*plain, *(entry for name in names for entry in self._named[name])]
+            if len({str(entry.get("digest")) for entry in entries}) > 1:
+                skipped += names
+            elif not plain:
+                index._tags[tag] = entries
+        index.skipped = tuple(skipped)
+        return index
 
     def find(self, tag: str) -> Descriptor | None:
         """Find what a tag names; ProtocolError if that is ambiguous or not a descriptor."""
@@ -74,7 +119,7 @@ class Index:
         if len(found) > 1:
             raise ProtocolError(
                 subject,
-                f"index.json gives this name to {' and to '.join(sorted(found))}",
+                f"index.json gives this name to {' and to '.join(sorted(found)[:MOST_NAMED])}",
                 hint="remove all but one, for example with: umoci rm",
             )
         return _descriptor(subject, entries[0]) if entries else None
@@ -90,19 +135,24 @@ class Index:
             entries[0].get(key) == value for key, value in _fields(descriptor).items()
         )
 
-    def tagged(self, tag: str, descriptor: Descriptor) -> bytes:
-        """Print the file with the tag pointed at a manifest; all else stays as it is."""
-        mine = {**_fields(descriptor), "annotations": {REF_NAME: tag}}
+    def has(self, tag: str) -> bool:
+        """Tell whether the file has the name, whatever it names."""
+        return tag in self._tags
+
+    def tagged(self, tags: Mapping[str, Descriptor]) -> bytes:
+        """Print the file with each tag pointed at a manifest; all else stays as it is."""
+        mine = {
+            tag: {**_fields(descriptor), "annotations": {REF_NAME: tag}}
+            for tag, descriptor in tags.items()
+        }
         entries: list[Any] = []
         for entry in self._entries:
-            if not isinstance(entry, dict) or _ref_name(entry) != tag:
+            name = _ref_name(entry) if isinstance(entry, dict) else None
+            if name is None or name not in tags:
                 entries.append(entry)
-            elif mine not in entries:
-                entries.append(mine)
-        if mine not in entries:
-            entries.append(mine)
-        document = {**self._document, "manifests": entries}
-        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+            elif name in mine:
+                entries.append(mine.pop(name))
+        return self._printed([*entries, *mine.values()])
 
     def untagged(self, tag: str) -> bytes:
         """Print the file without the entries that the tag names; all else stays as it is.
@@ -114,14 +164,38 @@ class Index:
             for entry in self._entries
             if not isinstance(entry, dict) or _ref_name(entry) != tag
         ]
+        return self._printed(entries)
+
+    def _printed(self, entries: list[Any]) -> bytes:
         document = {**self._document, "manifests": entries}
-        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        try:
+            text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        except (RecursionError, ValueError):
+            cause = "its index.json is nested too deeply, or has numbers that JSON cannot say"
+            hint = "write it anew, for example by copying its images to another folder"
+            raise ProtocolError(self._name, cause, hint=hint) from None
+        try:
+            data = text.encode()
+        except UnicodeEncodeError:
+            # Half of a surrogate pair, which JSON can say and UTF-8 cannot.
+            data = json.dumps(document, separators=(",", ":")).encode()
+        if len(data) > LARGEST_INDEX:
+            cause = f"its index.json would have {len(data)} bytes; the limit is {LARGEST_INDEX}"
+            raise ProtocolError(self._name, cause, hint="put some of its images elsewhere")
+        return data
 
 
 def _ref_name(entry: dict[str, Any]) -> str | None:
+    """The name of an entry; one that is no text is told as JSON has it, and names no tag."""
     annotations = entry.get("annotations")
     found = annotations.get(REF_NAME) if isinstance(annotations, dict) else None
-    return found if isinstance(found, str) else None
+    return found if found is None or isinstance(found, str) else f"({type(found).__name__})"
+
+
+def _tag_of(name: str) -> str | None:
+    """Find the tag of a name with a path; None if there is none, or a digest beside it."""
+    path, colon, tag = name.rpartition(":")
+    return tag if colon and is_tag(tag) and _PATH.fullmatch(path) else None
 
 
 def _fields(descriptor: Descriptor) -> dict[str, Any]:

@@ -6,6 +6,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from imgmigrate.errors import StoreError
+from imgmigrate.events import Warned
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.oci.reference import Repository
     from imgmigrate.stores.base import Store
+    from imgmigrate.stores.layout import LayoutStore
+    from imgmigrate.stores.layout_source import LayoutSource
     from imgmigrate.stores.registry.http.limits import Timeouts
     from imgmigrate.stores.registry.http.session import Http
     from imgmigrate.stores.registry.metering import OnRateLimit
@@ -36,6 +41,7 @@ class Stores:
         self._config, self._sink, self._timeouts, self._stack = config, sink, timeouts, stack
         self._on_rate_limit, self._clock = on_rate_limit, clock
         self._found: dict[str, Store] = {}
+        self._layout_source: LayoutSource | None = None
         self._http: Http | None = None
 
     def of(self, repository: Repository) -> Store:
@@ -46,10 +52,30 @@ class Stores:
             self._found[repository.store] = found
         return found
 
+    def source_of(self, repository: Repository) -> Store:
+        """The store to plan from: as `of`, but a layout's names are read as those of a source."""
+        if not repository.is_layout:
+            return self.of(repository)
+        if self._layout_source is None:
+            from imgmigrate.stores.layout_source import LayoutSource
+
+            self._layout_source = LayoutSource(self._config.base, self._sink)
+        return self._layout_source
+
     def _layouts(self) -> Store:
         from imgmigrate.stores.layout import LayoutStore
 
-        return LayoutStore(self._config.base)
+        store = LayoutStore(self._config.base)
+        self._stack.push_async_callback(self._restore_tags, store)
+        return store
+
+    async def _restore_tags(self, store: LayoutStore) -> None:
+        """See to the names of written layouts last of all; the images themselves are there."""
+        try:
+            await store.aclose()
+        except StoreError as error:
+            message = f"{error}; plan again to see which tags another tool has taken out"
+            self._sink.emit(Warned("layout_overwritten", message))
 
     def _registry(self, host: str) -> Store:
         # Imported here, so that a run among layouts never loads aiohttp.

@@ -270,6 +270,10 @@ class MemoryStores:
         """Find or make the store of a host."""
         return self.stores.setdefault(repository.store, MemoryStore(repository.store))
 
+    def source_of(self, repository: Repository) -> MemoryStore:
+        """The same: only a layout's names differ by side."""
+        return self.of(repository)
+
 
 def fail_times(times: int, error: Callable[[], StoreError]) -> Callable[[str, str], None]:
     """Make a hook that raises `times` times, for each object apart."""

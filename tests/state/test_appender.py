@@ -14,6 +14,7 @@ from imgmigrate.errors import StateError
 from imgmigrate.state import appender as appending
 from imgmigrate.state.appender import Appender
 from imgmigrate.state.journal import UNSYNCED_LINES, Scan
+from tests.state.samples import a_run, local
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,3 +207,39 @@ async def test_a_half_line_that_could_not_be_cut_is_cut_later(
     chain.write()
     await chain.appender.close()
     assert lines(path) == 2
+
+
+@pytest.mark.parametrize("how", ["appended", "cut", "replaced", "removed"])
+async def test_a_second_writer_is_found_before_the_next_line(tmp_path: Path, how: str) -> None:
+    """Where a lock is granted to several, neither breaks the chain that the other has begun."""
+    path = tmp_path / "journal"
+    chain = Chain(path, Disk())
+    chain.write()
+    whole = path.read_bytes()
+    if how == "appended":
+        with path.open("ab") as file:
+            file.write(b"another writer's\n")
+    elif how == "cut":
+        os.truncate(path, 0)
+    else:
+        path.unlink()
+        if how == "replaced":
+            path.write_bytes(whole)
+    left = path.read_bytes() if path.exists() else None
+    with pytest.raises(StateError, match=r"another process writes it|cannot be written"):
+        chain.write()
+    assert (path.read_bytes() if path.exists() else None) == left
+    await chain.appender.close()
+
+
+async def test_nothing_is_compacted_over_a_second_writer(tmp_path: Path) -> None:
+    """A journal that somebody else has gone on writing is not put aside."""
+    path = tmp_path / "journal.jsonl"
+    async with a_run(local(tmp_path)):
+        pass
+    async with local(tmp_path).writer(command="imgmigrate state") as writer:
+        with path.open("ab") as file:
+            file.write(b"another writer's\n")
+        with pytest.raises(StateError, match="another process writes it"):
+            await writer.end({})  # of no run: it only compacts
+    assert path.read_bytes().endswith(b"another writer's\n")

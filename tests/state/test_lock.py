@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.errors import StateLocked, hide
+from imgmigrate.errors import StateError, StateLocked, hide
 from imgmigrate.state.lock import Holder, StateLock
 from tests.state.samples import NOON
 
@@ -123,6 +124,55 @@ async def test_a_killed_holder_leaves_the_lock_free(tmp_path: Path) -> None:
         holder = lock(tmp_path).holder()
     assert holder
     assert holder.command == "another"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP])
+async def test_a_file_system_without_locks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """No marker stands in for a lock: it would outlive its process and lock all others out."""
+    (tmp_path / "lock").write_bytes(b"10298\nrunner-a\n56201342846455\n")
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StateError, match="cannot lock it") as caught:
+        async with lock(tmp_path).held("apply", timeout=60):
+            pytest.fail("nobody can hold it")
+    assert os.strerror(number) in caught.value.message
+    assert caught.value.hint
+    assert not lock(tmp_path).is_held()
+    monkeypatch.undo()
+    async with lock(tmp_path).held("apply"):
+        assert lock(tmp_path).is_held()
+
+
+async def test_a_lock_that_is_granted_to_everybody_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems say yes to whoever asks: nobody is kept out there either."""
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+    with pytest.raises(StateError, match="grants the same lock to several at once"):
+        async with lock(tmp_path).held("apply", timeout=60):
+            pytest.fail("nobody can hold it")
+    assert not lock(tmp_path).is_held()
+
+
+@pytest.mark.parametrize("locks", ["granted", "refused", "real"])
+async def test_a_holder_that_left_its_name_is_not_said_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: str
+) -> None:
+    """The file only informs, whatever the file system makes of locks."""
+    (tmp_path / "lock.json").write_text(Holder.me("imgmigrate apply", NOON).model_dump_json())
+    (tmp_path / "lock").touch()
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "no locks")
+
+    if locks != "real":
+        monkeypatch.setattr(fcntl, "flock", refuse if locks == "refused" else lambda *_: None)
+    assert not lock(tmp_path).is_held()
 
 
 async def test_looking_does_not_disturb(tmp_path: Path) -> None:

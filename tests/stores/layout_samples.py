@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from imgmigrate.stores.layout import LayoutStore
     from tests.support.images import Image
 
+# What a layout is made of before it holds anything, and the lock of whoever writes to it.
+EMPTY = [".imgmigrate.lock", "oci-layout"]
+
 
 async def put_blob(store: LayoutStore, repo: str, data: bytes, digest: str | None = None) -> None:
     """Upload a blob in two pieces."""

@@ -13,7 +13,7 @@ from imgmigrate.oci.reference import Digest
 from imgmigrate.stores import layout_folder
 from imgmigrate.stores.base import Mounted
 from imgmigrate.stores.layout import LayoutStore
-from tests.stores.layout_samples import put_blob, read_blob
+from tests.stores.layout_samples import EMPTY, put_blob, read_blob
 from tests.support.blobs import described
 from tests.support.images import image
 from tests.support.layouts import write_layout
@@ -72,7 +72,7 @@ class TestBlobs:
         await upload.write(b"12")
         assert not await store.blob_exists("app", Digest.of(b"1234"))
         await upload.abort()
-        assert [path.name for path in (tmp_path / "app").iterdir()] == ["oci-layout"]
+        assert sorted(path.name for path in (tmp_path / "app").iterdir()) == EMPTY
 
     async def test_an_upload_of_another_size_is_not_committed(
         self, store: LayoutStore, tmp_path: Path
@@ -84,7 +84,7 @@ class TestBlobs:
         with pytest.raises(IntegrityError, match="2 bytes came, not 4"):
             await upload.commit()
         await upload.abort()
-        assert [path.name for path in (tmp_path / "app").iterdir()] == ["oci-layout"]
+        assert sorted(path.name for path in (tmp_path / "app").iterdir()) == EMPTY
 
     async def test_aborting_twice_or_after_a_commit_is_harmless(self, store: LayoutStore) -> None:
         """`abort` never raises and never takes a finished blob away."""
@@ -158,7 +158,7 @@ class TestMounts:
         assert not isinstance(upload, Mounted)
         await upload.abort()
         left = [path.name for path in (tmp_path / "two").rglob("*") if path.is_file()]
-        assert left == ["oci-layout"]
+        assert sorted(left) == EMPTY
 
     @pytest.mark.parametrize(
         "content", [None, b"12", b"4321"], ids=["missing", "of another size", "of another digest"]
