@@ -45,13 +45,15 @@ Examples:
 Exit codes:
   0    done
   1    an error; nothing was changed
-  2    only plan --detailed-exitcode: a destination would change, or
-       with --refresh-only has moved, as may its source;
+  2    only plan --detailed-exitcode: a destination would change or is a
+       conflict, or with --refresh-only has moved, as may its source;
        pin --check: sources have moved
-  3    partly done: some images failed, conflict or could not be read
+  3    partly done, another run may mend it: some images failed, could not
+       be read or were not reached
   4    the plan was refused: damaged, edited, mismatched or too old
   5    the state is locked by another run
   6    a guard refused
+  7    done but for conflicts, which a person must decide
   8    images moved, but the state could not be written
   64   wrong usage or config
   130  interrupted (SIGINT), 143 (SIGTERM); the state is consistent
