@@ -18,6 +18,7 @@ __all__ = [
     "BlobFinished",
     "BlobMoved",
     "BlobStarted",
+    "Checked",
     "Event",
     "ImageFinished",
     "ImageStarted",
@@ -85,6 +86,15 @@ class Observed:
 
     done: int
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Verifying has looked at `done` of `total` images; `read` bytes, where it reads them all."""
+
+    done: int
+    total: int
+    read: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +199,7 @@ class RunFinished:
 Event = (
     Listed
     | Observed
+    | Checked
     | RunStarted
     | ImageStarted
     | BlobStarted

@@ -29,6 +29,7 @@ from imgmigrate.cli.show import show
 from imgmigrate.cli.signals import interruptible
 from imgmigrate.cli.state import state
 from imgmigrate.cli.status import status
+from imgmigrate.cli.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,7 @@ Exit codes:
   1    an error; nothing was changed
   2    only plan --detailed-exitcode: a destination would change or is a
        conflict, or with --refresh-only has moved, as may its source;
-       pin --check: sources have moved
+       pin --check: sources have moved; verify: images are not whole
   3    partly done, another run may mend it: some images failed, could not
        be read or were not reached
   4    the plan was refused: damaged, edited, mismatched or too old
@@ -84,6 +85,7 @@ for _command in (
     adopt,
     status,
     rollback,
+    verify,
     *later_commands(),
 ):
     commands.add_command(_command)

@@ -6,10 +6,10 @@
 | 1 | error, nothing changed; also a damaged state, an answer that was not `yes`, or a registry |
 |   | that does not do what the rules need (`validate --online`) |
 | 2 | only `plan --detailed-exitcode`: something at a destination would change or is a conflict, |
-|   | or, with `--refresh-only`, has moved since it was recorded; and `pin --check`: sources have |
-|   | moved |
-| 3 | what another run may mend: a plan has error rows; a source to pin was not read; or an apply |
-|   | began and some row failed or was not reached |
+|   | or, with `--refresh-only`, has moved since it was recorded; `pin --check`: sources have |
+|   | moved; and `verify`: images are not whole, or changed |
+| 3 | what another run may mend: a plan has error rows; a source to pin, or an image to verify, |
+|   | was not read; or an apply began and some row failed or was not reached |
 | 4 | the plan was refused |
 | 5 | the state is locked |
 | 6 | a guard refused; also if the rest was planned or done, and `max_delete` kept the deletes |
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import RunFinished
     from imgmigrate.plan import Plan
 
-__all__ = ["Applied", "Declined", "Pinned", "Planned", "Probed", "exit_code"]
+__all__ = ["Applied", "Declined", "Pinned", "Planned", "Probed", "Proved", "exit_code"]
 
 OK = 0
 FAILED = 1
@@ -85,6 +85,14 @@ class Probed:
     works: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """`verify` ended; `unread` if an image could not be read, so that it is not known."""
+
+    whole: bool
+    unread: bool
+
+
 def exit_code(outcome: object) -> int:
     """Map how a command ended, or what it raised, to the process's exit code."""
     match outcome:
@@ -98,6 +106,8 @@ def exit_code(outcome: object) -> int:
             return PARTLY if outcome.unread else CHANGES if outcome.moved else OK
         case Probed():
             return OK if outcome.works else FAILED
+        case Proved():
+            return PARTLY if outcome.unread else OK if outcome.whole else CHANGES
         case BaseException():
             return _raised(outcome)
         case int():  # click's own: 0 after --help and --version

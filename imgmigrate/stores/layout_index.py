@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imgmigrate.errors import ProtocolError
 from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.oci.reference import Digest, is_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["REF_NAME", "Index"]
 
@@ -74,6 +77,17 @@ class Index:
     def media_type(self, digest: Digest) -> str | None:
         """The type that the file states for a manifest, if it lists it."""
         return self._types.get(digest)
+
+    def entries(self) -> Iterator[tuple[str | None, Descriptor | ProtocolError]]:
+        """Every entry, with its name where that is a tag; what is no descriptor says why."""
+        for number, entry in enumerate(self._entries, 1):
+            name = _ref_name(entry) if isinstance(entry, dict) else None
+            name = name if name is not None and is_tag(name) else None
+            subject = f"{self._name}:{name}" if name else f"{self._name}: entry {number}"
+            try:
+                yield name, _descriptor(subject, entry if isinstance(entry, dict) else {})
+            except ProtocolError as error:
+                yield name, error
 
     def shows(self, tag: str, descriptor: Descriptor) -> bool:
         """Tell whether the file says already that the tag names this manifest."""

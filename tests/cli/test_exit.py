@@ -9,7 +9,7 @@ import click
 import pytest
 
 from imgmigrate import errors
-from imgmigrate.cli.exit import Applied, Declined, Planned, exit_code
+from imgmigrate.cli.exit import Applied, Declined, Planned, Proved, exit_code
 from imgmigrate.events import Outcome, Receipt, RunFinished
 from imgmigrate.oci.reference import Reference
 from tests.render.samples import change, plan
@@ -141,3 +141,13 @@ def test_a_declined_apply_is_1_and_everything_else_0() -> None:
     """An answer that was not `yes` is 1; a command that just ends is 0."""
     assert exit_code(Declined()) == 1
     assert exit_code(None) == 0
+
+
+@pytest.mark.parametrize(
+    ("whole", "unread", "code"), [(True, False, 0), (False, False, 2), (False, True, 3)]
+)
+def test_a_verification_tells_what_is_broken_from_what_is_not_known(
+    whole: bool, unread: bool, code: int
+) -> None:
+    """What could not be read wins: the rest is not the whole answer."""
+    assert exit_code(Proved(whole, unread)) == code
