@@ -43,13 +43,14 @@ class Outcome(StrEnum):
     APPLIED = "applied"  # the destination or the state was changed as the row says
     ALREADY = "already"  # it was so: by an earlier run of the same plan, or by somebody else
     CONFLICT = "conflict"  # the destination or the state moved since the plan; nothing was done
+    KNOWN = "known_conflict"  # the plan's own conflict, which the config knows; nothing was done
     FAILED = "failed"  # tried, and not done; the destination's tag is as it was
     CANCELLED = "cancelled"  # the run ended before this row was done
 
     @property
     def is_done(self) -> bool:
         """Tell whether the row needs no further run."""
-        return self in (Outcome.APPLIED, Outcome.ALREADY)
+        return self in (Outcome.APPLIED, Outcome.ALREADY, Outcome.KNOWN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imgmigrate import __version__
+from imgmigrate.cli.acknowledge import acknowledge
 from imgmigrate.cli.adopt import adopt
 from imgmigrate.cli.apply import apply
 from imgmigrate.cli.convert import convert
@@ -83,6 +84,7 @@ for _command in (
     pin,
     schema,
     adopt,
+    acknowledge,
     status,
     rollback,
     verify,

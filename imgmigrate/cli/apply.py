@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -139,10 +140,12 @@ class _Task:
     def from_file(self, path: Path, expect_sha256: str | None) -> Applied:
         """Apply exactly the plan in a file."""
         from imgmigrate.plan import read_plan
+        from imgmigrate.planning.known import marked
 
         whole = read_plan(path, expect_sha256=expect_sha256)
         plan = choosing.chosen(self.settings, whole)
         config = self._config_of(plan)
+        plan = marked(plan, config.known, datetime.now(UTC).date())
         self._warn_of_differences(config, plan)
         left = len(whole.changes) - len(plan.changes)
         again = (str(path), *(("--expect-sha256", expect_sha256) if expect_sha256 else ()))

@@ -24,6 +24,7 @@ from imgmigrate.planning.globs import Globs
 from imgmigrate.planning.heading import heading
 from imgmigrate.planning.holding import held
 from imgmigrate.planning.keeping import Keeping, KeptNames
+from imgmigrate.planning.known import mark_known
 from imgmigrate.planning.moving import Moving
 from imgmigrate.planning.narrowing import narrow
 from imgmigrate.planning.observe import Observer
@@ -90,6 +91,7 @@ async def make_plan(
         async with _open_planner(narrowed, options, sink) as planner:
             changes, unchanged = await planner.plan()
         state = planner.state
+        changes = mark_known(changes, config.known, datetime.now(UTC).date())
     filters = Filters(target=options.target, exclude=options.exclude)
     header = await heading(
         config, state, changes, unchanged, filters=filters, refresh_only=options.refresh_only

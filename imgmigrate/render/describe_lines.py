@@ -256,6 +256,18 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
         {"counts": COUNTS, "saved": maybe(TEXT)},
         {},
     ),
+    "acknowledged": (
+        "A conflict that is known from now on; `wrote` tells whether it was noted, or only shown.",
+        {
+            "address": TEXT,
+            "digest": ref("digest"),
+            "until": {"type": "string", "format": "date"},
+            "because": TEXT,
+            "file": TEXT,
+            "wrote": FLAG,
+        },
+        {},
+    ),
     "verify_progress": (
         "How many images were looked at; `read` is in bytes, null unless all are read.",
         {"done": COUNT, "total": COUNT, "read": maybe(COUNT)},
