@@ -20,6 +20,7 @@ __all__ = [
     "BlobFinished",
     "BlobMoved",
     "BlobStarted",
+    "Checked",
     "Event",
     "ImageFinished",
     "ImageStarted",
@@ -50,13 +51,14 @@ class Outcome(StrEnum):
     APPLIED = "applied"  # the destination or the state was changed as the row says
     ALREADY = "already"  # it was so: by an earlier run of the same plan, or by somebody else
     CONFLICT = "conflict"  # the destination or the state moved since the plan; nothing was done
+    KNOWN = "known_conflict"  # the plan's own conflict, which the config knows; nothing was done
     FAILED = "failed"  # tried, and not done; the destination's tag is as it was
     CANCELLED = "cancelled"  # the run ended before this row was done
 
     @property
     def is_done(self) -> bool:
         """Tell whether the row needs no further run."""
-        return self in (Outcome.APPLIED, Outcome.ALREADY)
+        return self in (Outcome.APPLIED, Outcome.ALREADY, Outcome.KNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,15 @@ class Observed:
 
     done: int
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Verifying has looked at `done` of `total` images; `read` bytes, where it reads them all."""
+
+    done: int
+    total: int
+    read: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +232,7 @@ class RunFinished:
 Event = (
     Listed
     | Observed
+    | Checked
     | RunStarted
     | ImageStarted
     | BlobStarted

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["Action", "Change", "Header", "Plan", "StateBinding", "Summary", "read_plan"]
+__all__ = ["Action", "Change", "Header", "Known", "Plan", "StateBinding", "Summary", "read_plan"]
 
 FORMAT_VERSION = "1.0"
 KIND: Final = "imgmigrate.plan"
@@ -76,6 +76,13 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+class Known(_Frozen):
+    """Who reads a conflict knows of it: until this day (UTC, included), and why."""
+
+    until: str
+    because: str
+
+
 class Change(_Frozen):
     """One action on one address. Fields that are None are unknown and stay out of the file.
 
@@ -105,6 +112,8 @@ class Change(_Frozen):
     moved_to: Reference | None = None
     kept_as: Reference | None = None
     namesakes: tuple[Reference, ...] | None = None
+    # Of a conflict that the config knows: it is told apart, and decides no exit code.
+    known: Known | None = None
 
     def line(self) -> dict[str, Any]:
         """Lay the row out for the file: the pinned fields always, the rest when known."""
@@ -128,7 +137,12 @@ class Change(_Frozen):
     @property
     def is_dangerous(self) -> bool:
         """Tell whether a reviewer must see this row first."""
-        return self.action in _DANGEROUS or self.reason in GONE
+        return (self.action in _DANGEROUS and not self.is_known) or self.reason in GONE
+
+    @property
+    def is_known(self) -> bool:
+        """Tell whether it is a conflict that somebody has acknowledged."""
+        return self.known is not None and self.action is Action.CONFLICT
 
 
 class StateBinding(_Frozen):
@@ -156,6 +170,8 @@ class Summary(_Frozen):
     conflict: int = 0
     error: int = 0
     drift: int = 0
+    # Counted apart from `conflict`.
+    known_conflict: int = 0
     unchanged: int = 0
     unwanted: int = 0
     transfer_bytes: int = 0
@@ -167,7 +183,9 @@ class Summary(_Frozen):
     def of(cls, changes: Iterable[Change], unchanged: int, unwanted: int = 0) -> Summary:
         """Count `changes`."""
         changes = tuple(changes)
-        counts = Counter(change.action.value for change in changes)
+        counts = Counter(
+            "known_conflict" if change.is_known else change.action.value for change in changes
+        )
         writes = [change.transfer_bytes for change in changes if change.action.writes]
         return cls.model_validate(
             {

@@ -13,10 +13,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.streaming import read_resumed
 from imgmigrate.applying.window import Window
 from imgmigrate.errors import StoreError, TransientError
 from imgmigrate.stores.base import NoRanges
+from imgmigrate.stores.resumed import read_resumed
 
 if TYPE_CHECKING:
     import asyncio

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Literal
 from imgmigrate.applying.ahead import Lanes
 from imgmigrate.applying.delivering import Delivery, carry
 from imgmigrate.applying.meeting import Meetings
-from imgmigrate.applying.retrying import attempts
 from imgmigrate.errors import ImgmigrateError, StoreError, on_side
 from imgmigrate.events import BlobFinished
+from imgmigrate.stores.attempts import attempts
 from imgmigrate.stores.base import Mounted, OtherForm
 
 if TYPE_CHECKING:

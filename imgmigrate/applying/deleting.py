@@ -15,7 +15,6 @@ from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.retrying import attempts
 from imgmigrate.errors import (
     ImgmigrateError,
     NotFound,
@@ -27,6 +26,7 @@ from imgmigrate.errors import (
 from imgmigrate.events import Outcome, Receipt
 from imgmigrate.oci.manifest import OCI_MANIFEST, Descriptor, Manifest
 from imgmigrate.oci.reference import Digest
+from imgmigrate.stores.attempts import attempts
 from imgmigrate.stores.base import Mounted, NoDeletes, OtherForm, TagMoved, hold
 
 if TYPE_CHECKING:

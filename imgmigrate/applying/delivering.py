@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from imgmigrate.applying.ahead import read_ahead
 from imgmigrate.applying.concurrent import both, together, ungrouped
-from imgmigrate.applying.streaming import chain
 from imgmigrate.errors import ImgmigrateError, IntegrityError, on_side
 from imgmigrate.events import BlobMoved, BlobStarted
 from imgmigrate.stores.base import Mounted, hold
+from imgmigrate.stores.resumed import chain
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence

@@ -70,6 +70,8 @@ class _Settler:
         if change.action is Action.ERROR:
             error = ImgmigrateError(change.detail or f"{change.address}: {change.reason}")
             return Receipt(change.address, Outcome.FAILED, error=error)
+        if change.is_known:
+            return Receipt(change.address, Outcome.KNOWN)
         if change.action is Action.CONFLICT:
             message = f"destination {change.address}: {_CONFLICTS[change.reason]}"
             hint = "plan again with --allow-overwrite to replace it, or exclude it"

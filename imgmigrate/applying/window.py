@@ -12,7 +12,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.streaming import read_resumed
+from imgmigrate.stores.resumed import read_resumed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

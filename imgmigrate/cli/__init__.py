@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imgmigrate import __version__
+from imgmigrate.cli.acknowledge import acknowledge
 from imgmigrate.cli.adopt import adopt
 from imgmigrate.cli.apply import apply
 from imgmigrate.cli.convert import convert
@@ -29,6 +30,7 @@ from imgmigrate.cli.show import show
 from imgmigrate.cli.signals import interruptible
 from imgmigrate.cli.state import state
 from imgmigrate.cli.status import status
+from imgmigrate.cli.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,13 +47,15 @@ Examples:
 Exit codes:
   0    done
   1    an error; nothing was changed
-  2    only plan --detailed-exitcode: a destination would change, or
-       with --refresh-only has moved, as may its source;
-       pin --check: sources have moved
-  3    partly done: some images failed, conflict or could not be read
+  2    only plan --detailed-exitcode: a destination would change or is a
+       conflict, or with --refresh-only has moved, as may its source;
+       pin --check: sources have moved; verify: images are not whole
+  3    partly done, another run may mend it: some images failed, could not
+       be read or were not reached
   4    the plan was refused: damaged, edited, mismatched or too old
   5    the state is locked by another run
   6    a guard refused
+  7    done but for conflicts, which a person must decide
   8    images moved, but the state could not be written
   64   wrong usage or config
   130  interrupted (SIGINT), 143 (SIGTERM); the state is consistent
@@ -80,8 +84,10 @@ for _command in (
     pin,
     schema,
     adopt,
+    acknowledge,
     status,
     rollback,
+    verify,
     *later_commands(),
 ):
     commands.add_command(_command)

@@ -45,8 +45,9 @@ Examples:
   imgmigrate adopt 'registry.new/team/**' --take-ownership
 
 \b
-Exit codes: 0 adopted, 1 not approved, 3 some images could not be read or
-have changed meanwhile, 5 the state is locked, 64 a glob matches nothing.""",
+Exit codes: 0 adopted, 1 not approved, 3 some images could not be read,
+5 the state is locked, 7 some images have changed meanwhile, 64 a glob
+matches nothing.""",
 )
 @click.argument("globs", metavar="GLOB...", nargs=-1, required=True)
 @click.option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -59,11 +60,12 @@ Examples:
   imgmigrate apply --locked           the same, planned from the pins
 
 \b
-Exit codes: 0 all done, 1 not approved, 3 some images are not done, 4 the
-plan was refused, 5 the state is locked, 6 max_delete kept all deletes from
-being done, 8 images moved but the state could not be written, 64 wrong
-usage or config, 130 or 143 interrupted. After 3, 130 and 143 the same
-command goes on.""",
+Exit codes: 0 all done, 1 not approved, 3 some images failed, could not be
+read or were not reached, 4 the plan was refused, 5 the state is locked,
+6 max_delete kept all deletes from being done, 7 only conflicts are left,
+8 images moved but the state could not be written, 64 wrong usage or
+config, 130 or 143 interrupted. After 3, 130 and 143 the same command goes
+on; 7 needs a person who decides.""",
 )
 @click.argument("plan_file", metavar="[PLAN]", required=False, type=file_path())
 @auto_approve_option
@@ -138,10 +140,12 @@ class _Task:
     def from_file(self, path: Path, expect_sha256: str | None) -> Applied:
         """Apply exactly the plan in a file."""
         from imgmigrate.plan import read_plan
+        from imgmigrate.planning.known import marked
 
         whole = read_plan(path, expect_sha256=expect_sha256)
         plan = choosing.chosen(self.settings, whole)
         config = self._config_of(plan)
+        plan = marked(plan, config.known, datetime.now(UTC).date())
         self._warn_of_differences(config, plan)
         left = len(whole.changes) - len(plan.changes)
         again = (str(path), *(("--expect-sha256", expect_sha256) if expect_sha256 else ()))

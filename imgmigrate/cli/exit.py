@@ -5,13 +5,15 @@
 | 0 | ok |
 | 1 | error, nothing changed; also a damaged state, an answer that was not `yes`, or a registry |
 |   | that does not do what the rules need (`validate --online`) |
-| 2 | only `plan --detailed-exitcode`: something at a destination would change, or, with |
-|   | `--refresh-only`, has moved since it was recorded; and `pin --check`: sources have moved |
-| 3 | a plan has error rows; a source to pin was not read; or an apply began and some row is not |
-|   | done |
+| 2 | only `plan --detailed-exitcode`: something at a destination would change or is a conflict, |
+|   | or, with `--refresh-only`, has moved since it was recorded; `pin --check`: sources have |
+|   | moved; and `verify`: images are not whole, or changed |
+| 3 | what another run may mend: a plan has error rows; a source to pin, or an image to verify, |
+|   | was not read; or an apply began and some row failed or was not reached |
 | 4 | the plan was refused |
 | 5 | the state is locked |
 | 6 | a guard refused; also if the rest was planned or done, and `max_delete` kept the deletes |
+| 7 | what a person must decide: all that an apply left are conflicts |
 | 8 | images moved, but the state could not be written |
 | 64 | usage or config error |
 | 130, 143 | interrupted; the state is consistent |
@@ -26,17 +28,19 @@ from typing import TYPE_CHECKING
 import click
 
 from imgmigrate.errors import GuardError, ImgmigrateError, Interrupted, UsageError
+from imgmigrate.events import Outcome
 
 if TYPE_CHECKING:
     from imgmigrate.events import RunFinished
     from imgmigrate.plan import Plan
 
-__all__ = ["Applied", "Declined", "Pinned", "Planned", "Probed", "exit_code"]
+__all__ = ["Applied", "Declined", "Pinned", "Planned", "Probed", "Proved", "exit_code"]
 
 OK = 0
 FAILED = 1
 CHANGES = 2
 PARTLY = 3
+CONFLICTS = 7
 USAGE = UsageError.exit_code
 SIGNALLED = 128
 
@@ -81,6 +85,14 @@ class Probed:
     works: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """`verify` ended; `unread` if an image could not be read, so that it is not known."""
+
+    whole: bool
+    unread: bool
+
+
 def exit_code(outcome: object) -> int:
     """Map how a command ended, or what it raised, to the process's exit code."""
     match outcome:
@@ -94,6 +106,8 @@ def exit_code(outcome: object) -> int:
             return PARTLY if outcome.unread else CHANGES if outcome.moved else OK
         case Probed():
             return OK if outcome.works else FAILED
+        case Proved():
+            return PARTLY if outcome.unread else OK if outcome.whole else CHANGES
         case BaseException():
             return _raised(outcome)
         case int():  # click's own: 0 after --help and --version
@@ -108,19 +122,24 @@ def _planned(outcome: Planned) -> int:
     if summary.error:
         return PARTLY
     moved = outcome.plan.header.refresh_only and bool(outcome.plan.changes)
-    return CHANGES if outcome.detailed and (summary.alters or moved) else OK
+    differs = summary.alters or summary.conflict or moved
+    return CHANGES if outcome.detailed and differs else OK
 
 
 def _applied(outcome: Applied) -> int:
     summary, result = outcome.plan.summary, outcome.result
     if _is_over_limit(outcome.plan):
         return GuardError.exit_code
-    if summary.error or summary.conflict:
+    undone = _undone(result) if result else set()
+    if summary.error or undone - {Outcome.CONFLICT}:
         return PARTLY
-    if result is None:
-        return OK
-    undone = [number for each, number in result.counts.items() if not each.is_done]
-    return PARTLY if result.unfinished or any(undone) else OK
+    return CONFLICTS if summary.conflict or undone else OK
+
+
+def _undone(result: RunFinished) -> set[Outcome]:
+    """The ways in which rows ended without being done."""
+    counted = {each for each, number in result.counts.items() if number and not each.is_done}
+    return counted | {receipt.outcome for receipt in result.unfinished}
 
 
 def _is_over_limit(plan: Plan) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "arguments", "foreign_options", "load_foreign", "say_notes"]
 
 # The commands that have these options.
-COMMANDS = ("plan", "apply", "validate", "pin", "adopt", "rollback")
+COMMANDS = ("plan", "apply", "validate", "pin", "adopt", "rollback", "verify", "acknowledge")
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
 _option = partial(kept_option, group="foreign")

@@ -8,7 +8,7 @@ from imgmigrate.cli.options import Command, refuse_later
 
 __all__ = ["later_command", "later_commands"]
 
-_LATER = ("verify", "discover", "rewrite")
+_LATER = ("discover", "rewrite")
 
 
 def later_command(name: str) -> click.Command:

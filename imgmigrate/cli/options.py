@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from imgmigrate.cli.output import Output
 
 __all__ = [
+    "DEFAULT_CONFIG",
     "PARALLELISM",
     "Command",
     "Group",

@@ -60,12 +60,13 @@ Examples:
   imgmigrate plan --refresh-only                      who has moved
 
 \b
-Exit codes: 0 planned, 2 changes (only with --detailed-exitcode), 3 some
-images could not be read, 6 more deletes than max_delete allows or fewer
-tags than a rule's min, 64 wrong usage or config.""",
+Exit codes: 0 planned, 2 changes or conflicts (only with
+--detailed-exitcode), 3 some images could not be read, 6 more deletes than
+max_delete allows or fewer tags than a rule's min, 64 wrong usage or
+config.""",
 )
 @click.option("--out", type=file_path(), metavar="FILE", help="Save the plan, to apply exactly it.")
-@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 if a destination would change.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 for changes and conflicts.")
 @planning_options
 @refresh_only_option
 @click.option(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from imgmigrate.matching import Pattern
     from imgmigrate.oci.reference import Reference
 
-__all__ = ["Guards", "build_guards", "read_kept_name"]
+__all__ = ["Guards", "build_guards", "read_kept_name", "read_pattern"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def build_guards(tree: Tree, model: FileModel) -> Guards:
     """Read the keys; ConfigError with their place if one is wrong."""
     return Guards(
         protect=tuple(
-            _pattern(tree, text, ("protect", index)) for index, text in enumerate(model.protect)
+            read_pattern(tree, text, ("protect", index)) for index, text in enumerate(model.protect)
         ),
         max_delete=_share(tree, model.max_delete) if model.max_delete is not None else None,
         moved=tuple(
@@ -101,14 +101,15 @@ def _host(tree: Tree, text: str, path: KeyPath) -> str:
     return found.store
 
 
-def _pattern(tree: Tree, text: str, path: KeyPath) -> Pattern:
+def read_pattern(tree: Tree, text: str, path: KeyPath, does: str = "protects") -> Pattern:
+    """Read a glob over addresses; ConfigError if none can match. `does` is what it is for."""
     hint = "name addresses or globs, such as registry.new/team/**:v1.*"
     try:
         pattern = parse_pattern(text)
     except ValueError as error:
         raise tree.error(str(error), path, hint=hint) from None
     if not text.startswith(("/", LAYOUTS, "**")) and "/" not in text:
-        message = f"{text!r} names no registry, so it protects nothing"
+        message = f"{text!r} names no registry, so it {does} nothing"
         raise tree.error(message, path, hint=hint)
     return pattern
 

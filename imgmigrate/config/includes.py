@@ -31,7 +31,7 @@ MOST_FILES = 1000
 DEEPEST = 20
 _MAIN_ONLY = (
     *("state", "registries", "defaults", "protect", "max_delete", "max_plan_age"),
-    *("moved", "keep_previous"),
+    *("moved", "keep_previous", "known_conflicts"),
 )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.config.foreign.text import is_image_syncer, parse_config_text
 from imgmigrate.config.guards import build_guards
 from imgmigrate.config.includes import read_includes
+from imgmigrate.config.known import build_known, known_path, read_known
 from imgmigrate.config.model import Config
 from imgmigrate.config.paths import resolve_path
 from imgmigrate.config.registries import Registries
@@ -87,6 +88,7 @@ def build_config(
         registries=registries,
         notes=notes,
         guards=build_guards(tree, model),
+        known=build_known(tree, model.known_conflicts) + read_known(known_path(path)),
     )
 
 

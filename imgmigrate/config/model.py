@@ -23,6 +23,7 @@ from imgmigrate.config.tags import DefaultTags, PatternTexts  # noqa: TC001
 
 if TYPE_CHECKING:
     from imgmigrate.config.kept import KeptName
+    from imgmigrate.config.known import KnownConflict
     from imgmigrate.config.registries import Registries
     from imgmigrate.config.selection import Selection
     from imgmigrate.config.templates import Renaming, Template
@@ -270,6 +271,8 @@ class Config:
     # Of the bytes of the pins that the rules were made of; empty where they were not.
     lock_sha256: str = ""
     guards: Guards = field(default_factory=Guards)
+    # Of the config, then of the file beside it.
+    known: tuple[KnownConflict, ...] = ()
 
     @property
     def is_oneshot(self) -> bool:

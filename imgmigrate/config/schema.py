@@ -28,6 +28,8 @@ __all__ = [
     "ImageModel",
     "IncludedModel",
     "IncludingModel",
+    "KnownFileModel",
+    "KnownModel",
     "StateModel",
     "raise_all",
     "validate",
@@ -79,6 +81,22 @@ class MovedModel(_Part):
     new: str = Field(alias="to")
 
 
+class KnownModel(_Part):
+    """One entry of `known_conflicts:`."""
+
+    address: str
+    digest: str
+    until: str
+    because: str
+
+
+class KnownFileModel(_Part):
+    """A file of known conflicts alone."""
+
+    version: Literal["1"] = "1"
+    known_conflicts: list[KnownModel] = []
+
+
 class FileModel(_Part):
     """A whole file; entries of `registries` are checked when their variables are known."""
 
@@ -93,6 +111,7 @@ class FileModel(_Part):
     keep_previous: str | None = None
     moved: list[MovedModel] = []
     distinct: list[str | list[str]] = []
+    known_conflicts: list[KnownModel] = []
     images: Annotated[list[ImageModel], Field(min_length=1)]
 
 
@@ -118,6 +137,7 @@ _LEVELS: dict[tuple[str, ...], tuple[type[BaseModel], frozenset[str]]] = {
         frozenset({"policies"}),
     ),
     ("moved", "*"): (MovedModel, frozenset()),
+    ("known_conflicts", "*"): (KnownModel, frozenset()),
     ("state",): (StateModel, frozenset({"backend"})),
     ("defaults",): (
         Defaults,
@@ -227,4 +247,8 @@ _MISSING = {
     "source": "write source: host/repository",
     "destination": "write destination: host/repository",
     "path": "write path: FOLDER",
+    "address": "write address: host/repository:tag",
+    "digest": "write digest: the one that the destination shows",
+    "until": "write until: YYYY-MM-DD",
+    "because": "write because: the reason, for whoever reads a plan",
 }

@@ -24,6 +24,7 @@ from imgmigrate.planning.globs import Globs
 from imgmigrate.planning.heading import heading
 from imgmigrate.planning.holding import held
 from imgmigrate.planning.keeping import Keeping, KeptNames
+from imgmigrate.planning.known import mark_known
 from imgmigrate.planning.moving import Moving
 from imgmigrate.planning.namesakes import Namesakes
 from imgmigrate.planning.narrowing import narrow
@@ -96,6 +97,7 @@ async def make_plan(
         async with _open_planner(config, options, skips) as planner:
             changes, unchanged, unwanted = await planner.plan()
         state = planner.state
+        changes = mark_known(changes, config.known, datetime.now(UTC).date())
     header = await heading(
         config,
         state,

@@ -256,6 +256,57 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
         {"counts": COUNTS, "saved": maybe(TEXT)},
         {},
     ),
+    "acknowledged": (
+        "A conflict that is known from now on; `wrote` tells whether it was noted, or only shown.",
+        {
+            "address": TEXT,
+            "digest": ref("digest"),
+            "until": {"type": "string", "format": "date"},
+            "because": TEXT,
+            "file": TEXT,
+            "wrote": FLAG,
+        },
+        {},
+    ),
+    "verify_progress": (
+        "How many images were looked at; `read` is in bytes, null unless all are read.",
+        {"done": COUNT, "total": COUNT, "read": maybe(COUNT)},
+        {},
+    ),
+    "verify_image": (
+        "An image that is not whole, or could not be read; `digest` is what should be there.",
+        {
+            "address": TEXT,
+            "digest": maybe(ref("digest")),
+            "standing": {"enum": ["changed", "incomplete", "unread"]},
+            "faults": a_list(
+                an_object(
+                    {
+                        "kind": {"enum": ["absent", "changed", "missing", "size", "damaged"]},
+                        "part": {"enum": ["index", "manifest", "blob"]},
+                        "digest": maybe(ref("digest")),
+                        "size": maybe(COUNT),
+                        "found": maybe(TEXT),
+                    }
+                )
+            ),
+            "more_faults": COUNT,
+            **_FAILURE,
+        },
+        {},
+    ),
+    "verify_summary": (
+        "How many images are whole; `mend` is the command that writes the others again.",
+        {
+            "images": COUNT,
+            "counts": COUNTS,
+            "blobs": COUNT,
+            "size": COUNT,
+            "deep": FLAG,
+            "mend": maybe(TEXT),
+        },
+        {},
+    ),
     "selection": (
         "Which tags a rule selects, and why the others drop out.",
         {"rule": COUNT, "file": TEXT, "line": COUNT, "source": TEXT},

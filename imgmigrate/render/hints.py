@@ -81,7 +81,11 @@ def allowing(plan: Plan) -> tuple[str, ...]:
 
 
 def _problems(plan: Plan, command: Commander) -> Iterator[Hint]:
-    conflicts = [change for change in plan.changes if change.action is Action.CONFLICT]
+    conflicts = [
+        change
+        for change in plan.changes
+        if change.action is Action.CONFLICT and not change.is_known
+    ]
     if plan.header.undoes:
         if conflicts:
             yield Hint(
@@ -94,6 +98,12 @@ def _problems(plan: Plan, command: Commander) -> Iterator[Hint]:
             "Conflicts are never overwritten by themselves. To take the source's image once, "
             "name addresses or globs; for good, set overwrite in the rule:",
             command("plan", "--allow-overwrite", str(conflicts[0].address)),
+        )
+        yield Hint(
+            "To leave one as it is until a day, without effect on exit codes:",
+            command(
+                "acknowledge", str(conflicts[0].address), "--until", "DAY", "--because", "REASON"
+            ),
         )
     if any(change.reason == "equivalent" for change in conflicts):
         yield Hint(

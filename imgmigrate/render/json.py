@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from imgmigrate import __version__
 from imgmigrate.errors import ImgmigrateError, printable
 from imgmigrate.events import (
+    Checked,
     ImageFinished,
     ImageStarted,
     Listed,
@@ -198,6 +199,11 @@ class JsonStream:
         if now - self._spoke < PROGRESS_SECONDS:
             return
         self._spoke = now
+        if isinstance(event, Checked):
+            message = f"{event.done:,} of {count(event.total, 'image')} looked at"
+            done, total, read = event.done, event.total, event.read
+            self.line("verify_progress", message, done=done, total=total, read=read)
+            return
         if isinstance(event, Observed):
             message = f"{event.done:,} of {count(event.total, 'image')} looked at"
             self.line("plan_progress", message, done=event.done, total=event.total)

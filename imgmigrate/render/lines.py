@@ -81,7 +81,12 @@ class LineProgress:
 
 
 def planning_line(tally: Tally) -> str:
-    """How far planning has come; before anything was read, only that we are alive."""
+    """How far planning or verifying has come; before anything was read, that we are alive."""
+    checked = tally.checked
+    if checked is not None:
+        read = f", {size(checked.read)} read" if checked.read is not None else ""
+        images = f"{checked.done:,} of {count(checked.total, 'image')} looked at"
+        return f"verifying: {images}{read}, {duration(tally.seconds)}"
     if not tally.repositories and not tally.addresses:
         return f"starting, {duration(tally.seconds)}"
     text = f"reading both sides: {count(tally.repositories, 'repository', 'repositories')} listed"

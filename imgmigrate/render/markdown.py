@@ -41,7 +41,7 @@ MOST_INSIDE = 4
 
 _CODE_BREAKERS = re.compile(r"[`|\\]")
 _PLAIN_WORDS = re.compile(r"[A-Za-z ,:;-]+")
-_SOURCED = frozenset({"lost", "conflict", "update", "copy", "drift", "move"})
+_SOURCED = frozenset({"lost", "conflict", "known", "update", "copy", "drift", "move"})
 
 
 def plan_markdown(
@@ -166,6 +166,8 @@ def _details(change: Change) -> Iterator[str]:
         facts.append(said if _PLAIN_WORDS.fullmatch(said) else _code(said))
     if facts:
         yield ", ".join(facts)
+    if change.known:
+        yield f"known until {_code(change.known.until)}: {_code(change.known.because)}"
     if change.detail:
         yield _code(change.detail)
     if change.filter:

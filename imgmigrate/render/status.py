@@ -254,9 +254,15 @@ def _name(run: Run) -> str:
 def _outcome(view: RunView) -> str:
     run = view.run
     if view.phase is Phase.FINISHED:
-        said = [f"{number:,} {word}" for word, number in run.counts.items() if number]
+        said = [_counted(word, number) for word, number in run.counts.items() if number]
         return f"finished: {printable(', '.join(said)) or 'nothing done'}"
     return f"{view.phase.value}: {_images(view)}"
+
+
+def _counted(word: str, number: int) -> str:
+    """Say how many rows had an outcome, as the state words it."""
+    known = Outcome.KNOWN.value
+    return count(number, "known conflict") if word == known else f"{number:,} {word}"
 
 
 def _images(view: RunView) -> str:

@@ -31,6 +31,7 @@ _COUNTED = (
     (Outcome.APPLIED, "{} done", "{} done"),
     (Outcome.ALREADY, "{} already done", "{} already done"),
     (Outcome.CONFLICT, "{} conflict", "{} conflicts"),
+    (Outcome.KNOWN, "{} known conflict", "{} known conflicts"),
     (Outcome.FAILED, "{} failed", "{} failed"),
     (Outcome.CANCELLED, "{} not reached", "{} not reached"),
 )
@@ -43,6 +44,7 @@ def unplanned(plan: Plan, result: RunFinished | None) -> tuple[Change, ...]:
         change
         for change in plan.changes
         if (change.action in (Action.CONFLICT, Action.ERROR) or change.is_over_limit)
+        and not change.is_known
         and change.address not in reported
     )
 
@@ -93,6 +95,7 @@ def result_lines(
         yield ""
     for refusal in result.refusals:
         yield from _refusal(refusal, style)
+    yield from _known(plan, style)
     complete = not result.unfinished and not left
     colour: Colour = "green" if complete else "red"
     for line in style.wrap(_headline(result, complete, spared), hanging="  "):
@@ -175,6 +178,20 @@ def _unreached(receipts: list[Receipt], stopped: str | None, style: Style) -> It
     yield from _some([str(each.address) for each in left], style)
 
 
+def _known(plan: Plan, style: Style) -> Iterator[str]:
+    """The conflicts that were left alone because somebody knows of them."""
+    rows = [change for change in plan.changes if change.is_known]
+    if not rows:
+        return
+    yield style.paint(f"= known conflicts ({len(rows):,})", "bold")
+    for change in rows[:MOST_UNREACHED]:
+        told = f"known until {change.known.until}: {change.known.because}" if change.known else ""
+        yield from _row(str(change.address), told, None, style, mark="=")
+    if len(rows) > MOST_UNREACHED:
+        yield f"  and {len(rows) - MOST_UNREACHED:,} more"
+    yield ""
+
+
 def _some(addresses: list[str], style: Style) -> Iterator[str]:
     for each in addresses[:MOST_UNREACHED]:
         yield f"  {style.paint('!', 'red')} {printable(each, 500)}"
@@ -183,9 +200,11 @@ def _some(addresses: list[str], style: Style) -> Iterator[str]:
     yield ""
 
 
-def _row(address: str, cause: str, hint: str | None, style: Style) -> Iterator[str]:
+def _row(
+    address: str, cause: str, hint: str | None, style: Style, *, mark: str = "!"
+) -> Iterator[str]:
     address, cause = printable(address, 500), printable(cause, 500)
-    head = f"  {style.paint('!', 'red')} "
+    head = f"  {style.paint(mark, 'red' if mark == '!' else 'dim')} "
     if len(address) + len(cause) + len("  ! : ") <= style.columns:
         yield f"{head}{address}: {cause}"
     else:

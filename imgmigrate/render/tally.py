@@ -14,6 +14,7 @@ from imgmigrate.events import (
     BlobFinished,
     BlobMoved,
     BlobStarted,
+    Checked,
     ImageFinished,
     ImageStarted,
     Listed,
@@ -58,6 +59,7 @@ class Tally:
     clock: Callable[[], float] = time.monotonic
     repositories: int = 0
     observed: int = 0
+    checked: Checked | None = None
     addresses: int = 0
     planned: int = 0
     settled: int = 0
@@ -131,6 +133,8 @@ class Tally:
                 self._finish(event.receipt)
             case Observed():
                 self.observed, self.addresses = event.done, event.total
+            case Checked():
+                self.checked = event
             case Listed():
                 self.repositories += 1
             case RunStarted():

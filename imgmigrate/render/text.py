@@ -242,6 +242,8 @@ def _detail(change: Change) -> str:
 
 def _below(change: Change, view: View) -> Iterator[str]:
     """What stands in lines of its own: why it failed, and what is inside."""
+    if change.known:
+        yield printable(f"known until {change.known.until}: {change.known.because}", LONGEST_NAME)
     if change.detail:
         yield printable(change.detail, LONGEST_NAME)
     if change.filter:

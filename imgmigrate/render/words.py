@@ -100,6 +100,14 @@ SECTIONS = (
         ("red",),
         foldable=False,
     ),
+    Section(
+        "known",
+        "=",
+        "=",
+        "known conflicts",
+        "acknowledged, and left alone until their day",
+        ("dim",),
+    ),
     Section("move", ">", ">", "move", "to another address, from where we put it", ("cyan",)),
     Section("update", "~", "~", "update", "an existing tag gets another image", ("yellow",)),
     Section("copy", "+", "+", "copy", "new at the destination", ("green",)),
@@ -159,6 +167,7 @@ OUTCOMES = {
     Outcome.APPLIED: "done",
     Outcome.ALREADY: "already done",
     Outcome.CONFLICT: "conflict",
+    Outcome.KNOWN: "known conflict",
     Outcome.FAILED: "failed",
     Outcome.CANCELLED: "not reached",
 }
@@ -184,7 +193,7 @@ def section_of(change: Change) -> Section:
         return _BY_KEY["lost"]
     if change.action is Action.FORGET and change.is_dangerous:
         return _BY_KEY["gone"]
-    return _BY_KEY[change.action.value]
+    return _BY_KEY["known" if change.is_known else change.action.value]
 
 
 def reason(change: Change) -> str:
@@ -241,11 +250,13 @@ def _refreshed(summary: Summary) -> str:
 
 
 def _parts(summary: Summary) -> list[str]:
-    return [
+    parts = [
         (one if summary.count(action) == 1 else many).format(f"{summary.count(action):,}")
         for action, one, many in _COUNTED
         if summary.count(action)
     ]
+    known = summary.known_conflict
+    return [*parts, count(known, "known conflict")] if known else parts
 
 
 def _transfer(summary: Summary) -> str:

@@ -192,6 +192,12 @@ class Store(Protocol):
     async def blob_exists(self, repo: str, digest: Digest) -> bool:
         """Tell whether the repository holds the blob."""
 
+    async def blob_size(self, repo: str, descriptor: Descriptor) -> int | None:
+        """How many bytes of a blob a puller would get; None only if it is proved not to be there.
+
+        Reads none of them. ProtocolError if the store does not tell.
+        """
+
     def open_blob(
         self, repo: str, descriptor: Descriptor, offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[bytes, None]:

@@ -89,6 +89,25 @@ class LayoutStore:
                 skip(name)
         return names.tags
 
+    async def entries(self, repo: str) -> list[tuple[str | None, Descriptor | ProtocolError]]:
+        """List every entry of `index.json`, with its name where that is a tag.
+
+        What is no descriptor, and an index that is none, says why. NotFound if there is no layout.
+        """
+        folder = self._folder(repo)
+
+        def read() -> list[tuple[str | None, Descriptor | ProtocolError]]:
+            if not folder.exists():
+                raise NotFound(folder.name, f"there is no layout at {folder.path}")
+            try:
+                if not (folder.path / "index.json").exists():
+                    raise ProtocolError(folder.name, "its index.json is missing")
+                return list(folder.index().entries())
+            except ProtocolError as error:
+                return [(None, error)]
+
+        return await _run(folder.name, folder.path, read)
+
     async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
         """Describe a manifest from its own verified bytes; None if it is not there."""
         found = await self._find(repo, ref)
@@ -124,6 +143,21 @@ class LayoutStore:
             return descriptor is not None
 
         return await _run(_subject(repo, digest), folder.path, look)
+
+    async def blob_size(self, repo: str, descriptor: Descriptor) -> int | None:
+        """How large the blob's file is; None if there is none."""
+        folder = self._folder(repo)
+
+        def look() -> int | None:
+            file = folder.open_blob(descriptor.digest) if folder.exists() else None
+            if file is None:
+                return None
+            try:
+                return os.fstat(file).st_size
+            finally:
+                os.close(file)
+
+        return await _run(_subject(repo, descriptor.digest), folder.path, look)
 
     async def open_blob(
         self, repo: str, descriptor: Descriptor, offset: int = 0, length: int | None = None

@@ -17,7 +17,7 @@ from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.oci.reference import Digest, is_tag
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["LARGEST_INDEX", "REF_NAME", "Index"]
 
@@ -127,6 +127,17 @@ class Index:
     def media_type(self, digest: Digest) -> str | None:
         """The type that the file states for a manifest, if it lists it."""
         return self._types.get(digest)
+
+    def entries(self) -> Iterator[tuple[str | None, Descriptor | ProtocolError]]:
+        """Every entry, with its name where that is a tag; what is no descriptor says why."""
+        for number, entry in enumerate(self._entries, 1):
+            name = _ref_name(entry) if isinstance(entry, dict) else None
+            name = name if name is not None and is_tag(name) else None
+            subject = f"{self._name}:{name}" if name else f"{self._name}: entry {number}"
+            try:
+                yield name, _descriptor(subject, entry if isinstance(entry, dict) else {})
+            except ProtocolError as error:
+                yield name, error
 
     def shows(self, tag: str, descriptor: Descriptor) -> bool:
         """Tell whether the file says already that the tag names this manifest."""

@@ -158,7 +158,7 @@ def test_a_source_that_cannot_be_read_exits_3(there: Cli) -> None:
 def test_a_destination_that_moved_meanwhile_is_not_recorded(
     there: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each destination is looked at again just before; what moved is a conflict, exit 3."""
+    """Each destination is looked at again just before; what moved is a conflict, exit 7."""
     real = applying.apply_plan
 
     async def late(*arguments: Any, **options: Any) -> RunFinished:
@@ -166,7 +166,7 @@ def test_a_destination_that_moved_meanwhile_is_not_recorded(
         return await real(*arguments, **options)
 
     monkeypatch.setattr(applying, "apply_plan", late)
-    assert there("adopt", "**") == 3
+    assert there("adopt", "**") == 7
     assert list(recorded(there)) == ["oci:bundle/os:1"]
     assert "oci:bundle/os:2" in there.out
     assert "1 conflict" in there.out

@@ -166,10 +166,10 @@ def test_bookkeeping_is_work(cli: Cli, engine: Engine) -> None:
     assert len(engine.applied) == 1
 
 
-def test_a_plan_of_conflicts_alone_is_shown_and_exits_3(cli: Cli, engine: Engine) -> None:
+def test_a_plan_of_conflicts_alone_is_shown_and_exits_7(cli: Cli, engine: Engine) -> None:
     """Where nothing can be done, why is shown, and the code says that it is not done."""
     save(cli, here(cli, CONFLICT))
-    assert cli("apply", "plan.out") == 3
+    assert cli("apply", "plan.out") == 7
     assert "harbor.new/c:1" in cli.out
     assert not engine.applied
 

@@ -93,7 +93,7 @@ def test_apply_does_the_chosen_rows_of_a_plan(
     assert [str(each.address) for each in applied.changes] == [f"{NEW}/{each}" for each in chosen]
     assert applied.plan_id == PLAN.plan_id
     assert not applied.header.complete
-    assert code == (3 if "web:2" in chosen else 0)
+    assert code == (7 if "web:2" in chosen else 0)
     left = len(ROWS) - len(chosen)
     assert cli.out.splitlines()[-1] == f"Left for another apply: {left} of the plan's rows."
     assert cli.out.startswith(f"Plan: {sum(each != 'web:2' for each in chosen)} to copy")
@@ -167,7 +167,7 @@ def test_apply_plans_like_plan(cli: Cli, saved: Engine) -> None:
     """Without PLAN the options of `plan` reach the planner, and the way on repeats them."""
     options = ["--target", "a/**", "--exclude", "a/b", "--replace", "a/c"]
     options += ["--allow-overwrite", "a/d", "--no-refresh", "--target-file", "targets.txt"]
-    assert cli("apply", "--auto-approve", *options) == 3
+    assert cli("apply", "--auto-approve", *options) == 7
     assert cli("plan", *options) == 0
     (_, one), (_, other) = saved.planned
     assert one == other

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from imgmigrate import errors
-from imgmigrate.cli.exit import Applied, Declined, Planned, exit_code
+from imgmigrate.cli.exit import Applied, Declined, Planned, Proved, exit_code
 from imgmigrate.events import Outcome, Receipt, RunFinished
 from imgmigrate.oci.reference import Reference
 from tests.render.samples import change, plan
@@ -34,8 +34,10 @@ OVER_LIMIT = change("a.b/c:9", "blocked", "max_delete")
         (plan(), 0, 0),
         (plan(COPY), 0, 2),
         (plan(ADOPT, KEEP), 0, 0),
-        (plan(CONFLICT), 0, 0),
+        (plan(CONFLICT), 0, 2),
         (plan(COPY, CONFLICT), 0, 2),
+        (plan(CONFLICT, PROTECTED), 0, 2),
+        (plan(ERROR, CONFLICT), 3, 3),
         (plan(COPY, ERROR), 3, 3),
         (plan(DELETE), 0, 2),
         (plan(MOVE), 0, 2),
@@ -44,12 +46,13 @@ OVER_LIMIT = change("a.b/c:9", "blocked", "max_delete")
         (plan(ERROR, OVER_LIMIT), 6, 6),
     ],
     ids=[
-        *("nothing", "writes", "bookkeeping", "conflict", "conflict-writes", "error"),
+        *("nothing", "writes", "bookkeeping", "conflict", "conflict-writes"),
+        *("conflict-protected", "conflict-error", "error"),
         *("delete", "move", "protected", "over-the-limit", "over-the-limit-and-error"),
     ],
 )
 def test_a_plan_exits_by_its_rows(made: Plan, code: int, detailed: int) -> None:
-    """2 only if a destination would change and only when asked; 3 and 6 win over it."""
+    """2 only for changes and conflicts, and only when asked; 3 and 6 win over it."""
     assert exit_code(Planned(made)) == code
     assert exit_code(Planned(made, detailed=True)) == detailed
 
@@ -73,18 +76,22 @@ def ended(*unfinished: Outcome, **counts: int) -> RunFinished:
         (plan(COPY), ended(already=1), 0),
         (plan(COPY), ended(applied=1, failed=0), 0),
         (plan(COPY), ended(Outcome.FAILED, failed=1), 3),
-        (plan(COPY), ended(conflict=1), 3),
+        (plan(COPY), ended(conflict=1), 7),
+        (plan(COPY), ended(Outcome.CONFLICT, applied=3, conflict=1), 7),
+        (plan(COPY), ended(conflict=1, failed=1), 3),
+        (plan(COPY), ended(conflict=1, cancelled=1), 3),
+        (plan(COPY, CONFLICT), ended(Outcome.FAILED, conflict=1, failed=1), 3),
         (plan(COPY), ended(cancelled=1), 3),
         (plan(COPY, ERROR), ended(applied=1), 3),
-        (plan(COPY, CONFLICT), ended(applied=1), 3),
+        (plan(COPY, CONFLICT), ended(applied=1), 7),
+        (plan(COPY, CONFLICT, OVER_LIMIT), ended(applied=1), 6),
         (plan(ERROR), None, 3),
-        (plan(CONFLICT), None, 3),
+        (plan(ERROR, CONFLICT), None, 3),
+        (plan(CONFLICT), None, 7),
     ],
 )
-def test_an_apply_exits_3_if_any_row_is_not_done(
-    made: Plan, result: RunFinished | None, code: int
-) -> None:
-    """0 only if every row is done, whatever kept the others from it."""
+def test_an_apply_exits_by_what_is_left(made: Plan, result: RunFinished | None, code: int) -> None:
+    """0 only if every row is done; 3 for what another run may mend, 7 for conflicts alone."""
     assert exit_code(Applied(made, result)) == code
 
 
@@ -134,3 +141,13 @@ def test_a_declined_apply_is_1_and_everything_else_0() -> None:
     """An answer that was not `yes` is 1; a command that just ends is 0."""
     assert exit_code(Declined()) == 1
     assert exit_code(None) == 0
+
+
+@pytest.mark.parametrize(
+    ("whole", "unread", "code"), [(True, False, 0), (False, False, 2), (False, True, 3)]
+)
+def test_a_verification_tells_what_is_broken_from_what_is_not_known(
+    whole: bool, unread: bool, code: int
+) -> None:
+    """What could not be read wins: the rest is not the whole answer."""
+    assert exit_code(Proved(whole, unread)) == code

@@ -87,6 +87,17 @@ async def guarded(move: Move) -> None:
     assert_says(ran.err, "min")
 
 
+async def contested(move: Move) -> None:
+    """What is left is somebody else's image; a plan that shows nothing but it says so too."""
+    theirs = images.image("theirs")
+    move.new.put_image("app", "second", theirs)
+    ran = await move.run("apply", "--auto-approve", code=7)
+    assert_says(ran.out, "1 conflict")
+    await move.run("plan", "--detailed-exitcode", "--out", "plan.out", code=2)
+    ran = await move.run("apply", "plan.out", code=7)
+    assert move.new.image("app", "second").top == theirs.top
+
+
 async def unsaved(move: Move) -> None:
     """The state's file reached the most that the system lets it have, after images moved."""
     many = {f"t{number}": images.image(f"t{number}", size=64) for number in range(30)}
@@ -137,6 +148,7 @@ CODES: dict[int, Callable[[Move], Awaitable[None]]] = {
     4: refused,
     5: locked,
     6: guarded,
+    7: contested,
     8: unsaved,
     64: misused,
     130: by_sigint,

@@ -114,7 +114,6 @@ def test_wrong_usage_exits_64(cli: Cli, arguments: list[str]) -> None:
     "arguments",
     [
         ["show", "plan.out", "-format=html"],
-        ["verify", "--deep"],
         ["discover"],
         ["rewrite", "--help"],
     ],

@@ -88,7 +88,7 @@ def test_a_place_that_must_not_be_written_is_refused_first(
     [
         ([COPY], ["plan"], 0),
         ([COPY], ["plan", "-detailed-exitcode"], 2),
-        ([CONFLICT], ["plan", "-detailed-exitcode"], 0),
+        ([CONFLICT], ["plan", "-detailed-exitcode"], 2),
         ([COPY, ERROR], ["plan", "-detailed-exitcode", "--out", "plan.out"], 3),
         ([COPY, ERROR], ["plan"], 3),
     ],

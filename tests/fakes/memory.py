@@ -162,6 +162,11 @@ class MemoryStore:
         await self._call("blob_exists", repo, digest)
         return (repo, digest) in self.blobs
 
+    async def blob_size(self, repo: str, descriptor: Descriptor) -> int | None:
+        await self._call("blob_size", repo, descriptor.digest)
+        data = self.blobs.get((repo, descriptor.digest))
+        return None if data is None else len(data)
+
     async def open_blob(
         self, repo: str, descriptor: Descriptor, offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[bytes, None]:

@@ -152,7 +152,7 @@ async def test_a_plan_of_a_newer_minor_is_applied(move: Move) -> None:
 
 
 async def test_a_row_that_the_state_has_overtaken_is_a_conflict(move: Move) -> None:
-    """A record newer than the plan skips its image by name, exit 3; --strict refuses all, 4."""
+    """A record newer than the plan skips its image by name, exit 7; --strict refuses all, 4."""
     first, other = await move.plan(), move.folder / "other.out"
     first.rename(other)
     move.old.put_image("app", "second", images.image("moved"))
@@ -161,7 +161,7 @@ async def test_a_row_that_the_state_has_overtaken_is_a_conflict(move: Move) -> N
     before = move.destination()
     ran = await move.run("apply", other.name, "--strict", code=4)
     assert_says(ran.err, move.address("second"), "--strict", "plan again")
-    ran = await move.run("apply", other.name, code=3)
+    ran = await move.run("apply", other.name, code=7)
     assert_says(ran.out, move.address("second"), "the state moved since the plan", "plan again")
     assert move.destination() == before
     assert await move.recorded() == before

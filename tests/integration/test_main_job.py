@@ -93,7 +93,7 @@ def test_drift_is_planned_for_what_it_is(tmp_path: Path, docker_registry: StartR
         "1": ("forget", "rule_removed"),
     }
     before = len(new.access_log())
-    ran = imgmigrate(tmp_path, "apply", "plan.out", code=3)
+    ran = imgmigrate(tmp_path, "apply", "plan.out", code=7)
     assert f"{new.host}/app:overwritten" in ran.out + ran.err
     writes = [line for line in new.access_log()[before:] if line.method in ("POST", "PUT", "PATCH")]
     assert not [line for line in writes if "there" in line.path or "overwritten" in line.path]

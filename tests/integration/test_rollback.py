@@ -104,12 +104,12 @@ def test_an_image_that_is_gone_by_its_digest_is_an_error(
 def test_a_tag_that_moved_after_the_rollback_was_planned_is_left_alone(
     tmp_path: Path, docker_registry: StartRegistry
 ) -> None:
-    """As with any plan: exit 3, that tag untouched, the rest done."""
+    """As with any plan: exit 7, that tag untouched, the rest done."""
     _, new = prepare(tmp_path, docker_registry)
     imgmigrate(tmp_path, "rollback", "plan.out", "--out", "back.out")
     theirs = images.two_platforms("theirs")
     registries.push(new.remote, "app", "moved", theirs)
-    imgmigrate(tmp_path, "apply", "back.out", code=3)
+    imgmigrate(tmp_path, "apply", "back.out", code=7)
     registries.assert_holds(new.remote, "app", "moved", theirs)
     registries.assert_holds(new.remote, "app", "gone", BEFORE["gone"])
     ran = imgmigrate(tmp_path, "rollback", "plan.out")

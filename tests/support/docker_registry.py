@@ -154,6 +154,13 @@ def put_on_disk(folder: Path, repo: str, tag: str, image: Image) -> None:
         (path / "link").write_text(digest)
 
 
+def lose_blob(folder: Path, digest: str) -> None:
+    """Take a blob's bytes from the storage, behind the server's back; every link to it stays."""
+    algorithm, _, name = digest.partition(":")
+    (found,) = folder.glob(f"**/blobs/{algorithm}/{name[:2]}/{name}/data")
+    found.unlink()
+
+
 @contextmanager
 def serve(
     folder: Path,

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import IntegrityError, NotFound, StoreError, TransientError
+from imgmigrate.errors import (
+    IntegrityError,
+    NotFound,
+    ProtocolError,
+    StoreError,
+    TransientError,
+)
 from imgmigrate.oci.manifest import ACCEPT
 from imgmigrate.stores.base import NoRanges
 from imgmigrate.stores.registry.auth import Access
@@ -25,14 +32,18 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.http.session import Answer
     from imgmigrate.stores.registry.remote import Remote
 
-__all__ = ["blob_exists", "open_blob"]
+__all__ = ["blob_exists", "blob_size", "open_blob"]
 
 # Where HEAD is not offered, uploading is the safe answer; where it is denied, too: whether we
 # may push is for the POST to say (Artifactory denies what is absent: skopeo#2346).
 _EXISTS = frozenset({200, 403, 404, 405, 501})
+# Where HEAD is not offered, or says nothing of why it failed, GET may know more.
+_TOLD_BY_GET = frozenset({200, 400, 403, 404, 405, 501})
 _RANGED = frozenset({200, 206, 416})
 _DAMAGED = "the source image is damaged; push it there again"
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+# Of a part as of a refused one: how long the whole is.
+_WHOLE = re.compile(r"bytes (?:\*|[0-9]{1,18}-[0-9]{1,18})/([0-9]{1,18})")
 
 
 async def blob_exists(remote: Remote, repo: str, digest: Digest) -> bool:
@@ -43,6 +54,42 @@ async def blob_exists(remote: Remote, repo: str, digest: Digest) -> bool:
     target, subject = f"/v2/{repo}/blobs/{digest}", f"{remote.host}/{repo}@{digest}"
     call = Call("HEAD", target, subject, Access(repo, push=True), _EXISTS)
     return (await remote.call(call)).status == 200
+
+
+async def blob_size(remote: Remote, repo: str, descriptor: Descriptor) -> int | None:
+    """Tell how many bytes of a blob a puller would get; None if it is not there.
+
+    Only a GET proves that it is not, or that it has another size: some proxies answer HEAD
+    otherwise (404 where GET works). It asks for a single byte.
+    """
+    target = f"/v2/{repo}/blobs/{descriptor.digest}"
+    subject = f"{remote.host}/{repo}@{descriptor.digest}"
+    answer = await remote.call(Call("HEAD", target, subject, Access(repo), _TOLD_BY_GET))
+    if answer.status == 200 and answer.length == descriptor.size:
+        return descriptor.size
+    for header in ({"Range": "bytes=0-0"}, {}):
+        call = _get(remote, repo, descriptor.digest, _RANGED, header)
+        try:
+            answer = await remote.again(partial(_anywhere, remote, repo, call, descriptor))
+        except NotFound:
+            return None
+        answer.close()
+        if is_web_page(answer.header("Content-Type")) and answer.length != descriptor.size:
+            raise web_page(subject, answer.status)
+        size = _told_size(answer)
+        if size is not None:
+            return size
+    cause = "the registry does not say how large it is"
+    raise ProtocolError(subject, cause, hint="read it whole: imgmigrate verify --deep")
+
+
+def _told_size(answer: Answer) -> int | None:
+    """The size of the whole blob, as the answer to a request for all or a part of it tells."""
+    if answer.status == 200:
+        return answer.length
+    lines = answer.headers("Content-Range")
+    found = _WHOLE.fullmatch(lines[0].strip()) if len(lines) == 1 else None
+    return int(found[1]) if found else None
 
 
 async def open_blob(

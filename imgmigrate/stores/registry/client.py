@@ -115,6 +115,10 @@ class RegistryStore:
         """Tell whether the repository holds the blob."""
         return await blobs.blob_exists(self._remote, repo, digest)
 
+    async def blob_size(self, repo: str, descriptor: Descriptor) -> int | None:
+        """How many bytes of a blob a puller would get; None if it is not there."""
+        return await blobs.blob_size(self._remote, repo, descriptor)
+
     def open_blob(
         self, repo: str, descriptor: Descriptor, offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[bytes, None]:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.config.model import RegistryConfig
-from imgmigrate.errors import IntegrityError, NotFound, ProtocolError, TransientError
+from imgmigrate.errors import (
+    AccessDenied,
+    AuthenticationError,
+    IntegrityError,
+    NotFound,
+    ProtocolError,
+    TransientError,
+)
 from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import NoRanges
@@ -170,6 +177,80 @@ async def test_existence_that_cannot_be_asked_is_none(
     """Uploading is always right; whether it is allowed is for the POST to say."""
     registry.fail("HEAD", "/blobs/", status=status)
     assert not await connect(registry.host).blob_exists("a", BLOB.digest)
+
+
+async def test_size_is_told_by_one_head(registry: FakeRegistry, connect: Connect) -> None:
+    """As a puller asks: nothing is read, and no right to push is needed."""
+    assert await connect(registry.host).blob_size("a", BLOB) == BLOB.size
+    assert [(each.method, each.status) for each in registry.requests if "/blobs/" in each.path] == [
+        ("HEAD", 200)
+    ]
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 501])
+async def test_absence_rests_on_no_head(
+    registry: FakeRegistry, connect: Connect, status: int
+) -> None:
+    """Proxies answer HEAD otherwise than GET: a byte is asked for before a blob is missing."""
+    registry.fail("HEAD", "/blobs/", status=status)
+    assert await connect(registry.host).blob_size("a", BLOB) == BLOB.size
+
+
+@pytest.mark.parametrize("length", ["0", "17", None])
+async def test_size_of_a_head_is_not_believed_against_the_manifest(
+    registry: FakeRegistry, connect: Connect, length: str | None
+) -> None:
+    """A front end may tell its own length, or none."""
+    registry.rewrite("HEAD", "/blobs/", {"Content-Length": length})
+    assert await connect(registry.host).blob_size("a", BLOB) == BLOB.size
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+async def test_size_that_is_another_is_told(
+    registry: FakeRegistry, connect: Connect, ranges: bool
+) -> None:
+    """By the part that was asked for, or where that is ignored by the whole; neither is read."""
+    if not ranges:
+        registry.fail("GET", "/blobs/", status=200, body=DATA)
+    for size in (len(DATA) - 1, len(DATA) + 1):
+        wanted = replace(BLOB, size=size)
+        assert await connect(registry.host).blob_size("a", wanted) == len(DATA)
+
+
+async def test_blob_that_neither_verb_finds_is_missing(
+    registry: FakeRegistry, connect: Connect
+) -> None:
+    """Only then."""
+    absent = described(b"absent")
+    assert await connect(registry.host).blob_size("a", absent) is None
+    assert await connect(registry.host).blob_size("nowhere", BLOB) is None
+
+
+async def test_blob_that_may_not_be_read_is_not_missing(
+    registry: FakeRegistry, connect: Connect
+) -> None:
+    """A refusal is an error of its own."""
+    registry.fail("*", "/blobs/", status=403)
+    with pytest.raises((AccessDenied, AuthenticationError)):
+        await connect(registry.host).blob_size("a", BLOB)
+
+
+async def test_web_page_tells_no_size(registry: FakeRegistry, connect: Connect) -> None:
+    """A front end's error page is a passing failure, not a blob of another size."""
+    headers = {"Content-Type": "text/html"}
+    registry.fail("*", "/blobs/", status=200, body=b"<html>", headers=headers)
+    with pytest.raises(TransientError, match="web page"):
+        await connect(registry.host).blob_size("a", BLOB)
+
+
+async def test_empty_blob_is_found_where_ranges_are_refused(
+    registry: FakeRegistry, connect: Connect
+) -> None:
+    """No byte of it can be asked for: the refusal tells its size."""
+    empty = described(b"")
+    registry.storage.add_blob("a", b"")
+    registry.fail("HEAD", "/blobs/", status=404)
+    assert await connect(registry.host).blob_size("a", empty) == 0
 
 
 @pytest.mark.parametrize("size", [len(DATA) - 1, len(DATA) + 1])

@@ -8,13 +8,14 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.retrying import ATTEMPTS, attempts
 from imgmigrate.errors import NotFound, TransientError, on_side
 from imgmigrate.events import Retrying
+from imgmigrate.stores.attempts import ATTEMPTS, attempts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from imgmigrate.errors import Side
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.stores.place import Place
@@ -26,7 +27,13 @@ PROGRESS_THAT_COUNTS = 1024 * 1024
 
 
 async def read_resumed(
-    source: Place, blob: Descriptor, sink: Sink, start: int = 0, end: int | None = None
+    source: Place,
+    blob: Descriptor,
+    sink: Sink,
+    start: int = 0,
+    end: int | None = None,
+    *,
+    side: Side = "source",
 ) -> AsyncGenerator[bytes, None]:
     """Yield a blob's bytes from `start` on; with `end`, only those before it, asked for as such.
 
@@ -34,9 +41,9 @@ async def read_resumed(
     """
     offset, breaks, last_break = start, 0, start
     while offset < (blob.size if end is None else end):
-        async with aclosing(await _open(source, blob, sink, offset, end)) as pieces:
+        async with aclosing(await _open(source, blob, sink, offset, end, side)) as pieces:
             try:
-                with on_side("source"):
+                with on_side(side):
                     async for piece in pieces:
                         offset += len(piece)
                         yield piece
@@ -49,17 +56,17 @@ async def read_resumed(
 
 
 async def _open(
-    source: Place, blob: Descriptor, sink: Sink, offset: int, end: int | None
+    source: Place, blob: Descriptor, sink: Sink, offset: int, end: int | None, side: Side
 ) -> AsyncGenerator[bytes, None]:
     """Open a blob at an offset, trying again with backoff; the first piece proves that it works."""
     length = None if end is None else end - offset
-    async for attempt in attempts(sink, "source"):
-        with attempt, on_side("source"):
+    async for attempt in attempts(sink, side):
+        with attempt, on_side(side):
             pieces = source.store.open_blob(source.repo, blob, offset, length)
             try:
                 first = await anext(pieces, b"")
             except NotFound as error:
-                error.hint = error.hint or "the source image lacks it; push it there again"
+                error.hint = error.hint or f"the {side} image lacks it; push it there again"
                 raise
             if not first:
                 subject = f"{source.repository}@{blob.digest}"

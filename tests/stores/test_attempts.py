@@ -7,9 +7,9 @@ import asyncio
 import pytest
 import stamina
 
-from imgmigrate.applying.retrying import ATTEMPTS, attempts
 from imgmigrate.errors import ImgmigrateError, Rejected, TransientError
 from imgmigrate.events import NoSink, Retrying
+from imgmigrate.stores.attempts import ATTEMPTS, attempts
 from tests.support.world import Recorder
 
 

@@ -1,0 +1,166 @@
+"""Show what a verification found: each image that is not whole, why, and how to mend it.
+
+Pure: a Verified in, lines and data out. Names and causes come from servers and layouts, so each
+passes through `printable`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from imgmigrate.errors import printable
+from imgmigrate.render.errors import cause_at, hint_of, message_of
+from imgmigrate.render.style import PLAIN, Style, fold
+from imgmigrate.render.units import count, size
+from imgmigrate.verifying.verdict import Kind, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from imgmigrate.oci.reference import Reference
+    from imgmigrate.render.hints import Commander
+    from imgmigrate.verifying.verdict import Fault, Verdict, Verified
+
+__all__ = ["mending", "verdict_document", "verdict_text", "verified_headline", "verified_lines"]
+
+# As many addresses as a command line bears; more are said by their repositories.
+MOST_NAMED = 20
+# Faults of one image; all of them are in the data.
+MOST_FAULTS = 8
+LONGEST_NAME = 500
+
+_SECTIONS = (
+    (Standing.UNREAD, "could not be read", "nobody knows whether they are whole"),
+    (Standing.INCOMPLETE, "incomplete", "a pull of them fails"),
+    (Standing.CHANGED, "changed", "another image than the recorded one is there"),
+)
+
+
+def verified_lines(verified: Verified, command: Commander, style: Style = PLAIN) -> Iterator[str]:
+    """Show what is not whole, worst first, then the sentence and the commands that mend it."""
+    for standing, title, meaning in _SECTIONS:
+        verdicts = [each for each in verified.verdicts if each.standing is standing]
+        if verdicts:
+            head = f"! {title} ({len(verdicts):,}): {meaning}"
+            yield from (style.paint(line, "bold") for line in style.wrap(head, hanging="  "))
+            for verdict in verdicts:
+                yield from _verdict(verdict, style)
+            yield ""
+    is_whole = not verified.verdicts
+    for line in style.wrap(verified_headline(verified), hanging="  "):
+        yield style.paint(line, "bold", "green" if is_whole else "red")
+    incomplete = _addresses(verified, Standing.INCOMPLETE)
+    if incomplete:
+        yield ""
+        yield from style.wrap(
+            "To write again what is not whole, check each blob, and record it, plan that and "
+            "apply the plan:"
+        )
+        yield f"  {mending(incomplete, command)}"
+    if _addresses(verified, Standing.CHANGED):
+        yield ""
+        yield from style.wrap("Whether what has changed is to be replaced, a plan tells:")
+        yield f"  {command('plan')}"
+
+
+def verified_headline(verified: Verified) -> str:
+    """Say in one sentence how many images are whole."""
+    looked = f"{count(verified.blobs, 'blob')}, {size(verified.size)}"
+    how = "every byte read and hashed" if verified.deep else "each there with its size"
+    if not verified.images:
+        return "Nothing to verify: there are no images."
+    if not verified.verdicts:
+        return f"Whole: {count(verified.images, 'image')} with {looked}; {how}."
+    parts = [
+        f"{number:,} {word}"
+        for standing, word in (
+            (Standing.INCOMPLETE, "incomplete"),
+            (Standing.CHANGED, "changed"),
+            (Standing.UNREAD, "could not be read"),
+            (Standing.WHOLE, "whole"),
+        )
+        if (number := verified.count(standing))
+    ]
+    return f"Not whole: {', '.join(parts)}, of {count(verified.images, 'image')} with {looked}."
+
+
+def mending(addresses: Sequence[Reference], command: Commander) -> str:
+    """The command that plans to write these images again; of many, their repositories."""
+    names = [str(address) for address in addresses]
+    if len(names) > MOST_NAMED:
+        names = sorted({str(address.repository) for address in addresses})
+    chosen = [part for name in names for part in ("--replace", name)]
+    return command("plan", *chosen, "--out", "plan.out")
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """Say in one line what is wrong with an image."""
+    told = [_said(fault) for fault in verdict.faults[:MOST_FAULTS]]
+    if verdict.error is not None:
+        told.insert(0, message_of(verdict.error))
+    return f"{verdict.address}: {verdict.standing.value}: {'; '.join(told)}"
+
+
+def verdict_document(verdict: Verdict) -> dict[str, Any]:
+    """Lay out what is wrong with an image as data, digests in full."""
+    error = verdict.error
+    return {
+        "address": str(verdict.address),
+        "digest": verdict.digest,
+        "standing": verdict.standing.value,
+        "faults": [
+            {
+                "kind": fault.kind.value,
+                "part": fault.part,
+                "digest": fault.digest,
+                "size": fault.size,
+                "found": printable(fault.found) if fault.found is not None else None,
+            }
+            for fault in verdict.faults
+        ],
+        "more_faults": verdict.more,
+        "error": message_of(error) if error else None,
+        "hint": hint_of(error) if error else None,
+    }
+
+
+def _addresses(verified: Verified, standing: Standing) -> list[Reference]:
+    return [each.address for each in verified.verdicts if each.standing is standing]
+
+
+def _verdict(verdict: Verdict, style: Style) -> Iterator[str]:
+    address = printable(str(verdict.address), LONGEST_NAME)
+    pieces = fold(address, style.columns - len("  ! "))
+    yield f"  {style.paint('!', 'red')} {pieces[0]}"
+    yield from (f"    {piece}" for piece in pieces[1:])
+    if verdict.error is not None:
+        cause = printable(cause_at(address, verdict.error), LONGEST_NAME)
+        yield from style.wrap(cause, indent="      ")
+        hint = hint_of(verdict.error)
+        if hint:
+            yield from style.wrap(hint, indent="      hint: ", hanging="        ")
+    shown = verdict.faults[:MOST_FAULTS]
+    for fault in shown:
+        yield from style.wrap(_said(fault), indent="      ", hanging="        ")
+    more = len(verdict.faults) - len(shown) + verdict.more
+    if more:
+        yield f"      and {more:,} more; --json lists them"
+
+
+def _said(fault: Fault) -> str:
+    """Say what is wrong with a part."""
+    name = fault.part + (f" {fault.digest.short}" if fault.digest else "")
+    found = printable(fault.found or "", LONGEST_NAME)
+    match fault.kind:
+        case Kind.ABSENT:
+            return found or "nothing is there"
+        case Kind.CHANGED:
+            wanted = fault.digest.short if fault.digest else "nothing"
+            return f"shows {found.rpartition(':')[2][:12]}, recorded {wanted}"
+        case Kind.MISSING:
+            much = f", {size(fault.size)}" if fault.size is not None else ""
+            return f"{name} is missing{much}"
+        case Kind.SIZE:
+            return f"{name} has {found} bytes, not {fault.size}"
+        case Kind.DAMAGED:
+            return f"{name} is damaged: {found}"

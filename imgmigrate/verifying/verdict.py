@@ -1,0 +1,142 @@
+"""What was found out about images: whole, not whole and why, or not to be read.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imgmigrate.errors import StoreError
+    from imgmigrate.oci.reference import Digest, Reference
+
+__all__ = ["Fault", "Kind", "Part", "Standing", "Verdict", "Verified", "joined", "most_severe"]
+
+# A thousand missing layers say no more than the first hundred; the number is kept.
+MOST_FAULTS = 100
+
+Part = Literal["index", "manifest", "blob"]
+
+
+class Kind(StrEnum):
+    """What is wrong with an image, or with one of its parts."""
+
+    ABSENT = "absent"  # nothing is at the address
+    CHANGED = "changed"  # another image than the recorded one is at the address
+    MISSING = "missing"  # the image names it, and it is not there
+    SIZE = "size"  # it is there with another size
+    DAMAGED = "damaged"  # its bytes are not those of its digest, or it cannot be served
+
+
+class Standing(StrEnum):
+    """What became of one image."""
+
+    WHOLE = "whole"
+    CHANGED = "changed"
+    INCOMPLETE = "incomplete"
+    UNREAD = "unread"  # a part of it could not be read: nobody knows
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong; sizes are bytes, `digest` is what should be there."""
+
+    kind: Kind
+    part: Part
+    digest: Digest | None = None
+    size: int | None = None
+    found: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found out about one image; `digest` is what should be at its address.
+
+    `more` counts faults beyond those that are listed. `error` is the first failure to read.
+    """
+
+    address: Reference
+    digest: Digest | None
+    faults: tuple[Fault, ...] = ()
+    more: int = 0
+    error: StoreError | None = None
+
+    @property
+    def standing(self) -> Standing:
+        """What became of it; what could not be read leaves the rest in doubt."""
+        if self.error is not None:
+            return Standing.UNREAD
+        if not self.faults:
+            return Standing.WHOLE
+        changed = all(fault.kind is Kind.CHANGED for fault in self.faults)
+        return Standing.CHANGED if changed else Standing.INCOMPLETE
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found out about all of them. `verdicts` are those that are not whole, by address.
+
+    `blobs` counts distinct blobs of each repository, `size` their bytes; `deep` says that every
+    byte of them was read and hashed.
+    """
+
+    images: int
+    blobs: int
+    size: int
+    deep: bool
+    verdicts: tuple[Verdict, ...] = ()
+
+    def count(self, standing: Standing) -> int:
+        """How many images stand so."""
+        if standing is Standing.WHOLE:
+            return self.images - len(self.verdicts)
+        return sum(verdict.standing is standing for verdict in self.verdicts)
+
+
+@dataclass(slots=True)
+class Findings:
+    """What is wrong with a part and all below it, collected."""
+
+    faults: list[Fault] = field(default_factory=list)
+    more: int = 0
+    error: StoreError | None = None
+
+    def add(self, fault: Fault) -> None:
+        """Note a fault, once."""
+        if fault in self.faults:
+            return
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append(fault)
+        else:
+            self.more += 1
+
+    def join(self, other: Findings) -> None:
+        """Take over what was found below."""
+        for fault in other.faults:
+            self.add(fault)
+        self.more += other.more
+        self.error = self.error or other.error
+
+
+def joined(parts: Sequence[Verified]) -> Verified:
+    """Sum up several."""
+    return Verified(
+        images=sum(part.images for part in parts),
+        blobs=sum(part.blobs for part in parts),
+        size=sum(part.size for part in parts),
+        deep=all(part.deep for part in parts),
+        verdicts=tuple(verdict for part in parts for verdict in part.verdicts),
+    )
+
+
+def most_severe(verified: Verified) -> Standing:
+    """The standing that decides how the whole ended: what is not known comes first."""
+    for standing in (Standing.UNREAD, Standing.INCOMPLETE, Standing.CHANGED):
+        if verified.count(standing):
+            return standing
+    return Standing.WHOLE

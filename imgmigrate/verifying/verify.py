@@ -1,0 +1,205 @@
+"""Verify images: those that a state records, or all that a layout lists.
+
+The state, or the layout's own index, says what should be there; what is there is asked of the
+destination itself, and never of a cache. Takes no lock and changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from imgmigrate.errors import ProtocolError, StoreError, on_side
+from imgmigrate.events import Checked, NoSink
+from imgmigrate.oci.manifest import Descriptor
+from imgmigrate.oci.reference import Reference
+from imgmigrate.stores.layout import LayoutStore
+from imgmigrate.stores.place import Place
+from imgmigrate.stores.pool import open_stores
+from imgmigrate.verifying.verdict import Fault, Findings, Kind, Standing, Verdict, Verified
+from imgmigrate.verifying.walk import Walk, each
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from imgmigrate.config.model import Config
+    from imgmigrate.events import Sink
+    from imgmigrate.oci.reference import Digest, Repository
+    from imgmigrate.state.record import ImageRecord
+    from imgmigrate.stores.base import Store
+    from imgmigrate.stores.registry.metering import OnRateLimit
+
+    Entries = Sequence[tuple[str | None, Descriptor | ProtocolError]]
+
+__all__ = ["VerifyOptions", "verify_layout", "verify_records"]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """How to verify: `deep` reads every byte; `parallelism` is images and requests at once."""
+
+    deep: bool = False
+    parallelism: int = 32
+    on_rate_limit: OnRateLimit = "wait"
+
+
+async def verify_records(
+    config: Config,
+    records: Iterable[ImageRecord],
+    options: VerifyOptions | None = None,
+    *,
+    sink: Sink | None = None,
+) -> Verified:
+    """Verify what live records say against their destinations."""
+    options, sink = options or VerifyOptions(), sink or NoSink()
+    wanted = [_Wanted(record.address, record.digest) for record in records if record.is_live]
+    opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
+    async with opened as stores:
+        return await _Verification(stores, options, sink).verify(wanted)
+
+
+async def verify_layout(
+    base: Path,
+    repository: Repository,
+    tag: str | None = None,
+    options: VerifyOptions | None = None,
+    *,
+    sink: Sink | None = None,
+) -> Verified:
+    """Verify all that a layout's index lists, or one tag of it, against the layout itself.
+
+    `base` is the folder that its path is relative to.
+    """
+    options, sink = options or VerifyOptions(), sink or NoSink()
+    store = LayoutStore(base)
+    try:
+        with on_side("destination"):
+            entries = await store.entries(repository.path)
+    except StoreError as error:
+        verdict = Verdict(Reference(repository), None, error=error)
+        return Verified(1, 0, 0, options.deep, (verdict,))
+    wanted = _listed(repository, entries) if tag is None else [_tagged(repository, entries, tag)]
+    return await _Verification(_Layouts(store), options, sink).verify(wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One image to verify, and what is known to be wrong with it before anybody looks.
+
+    A `descriptor` is of something that only its digest names.
+    """
+
+    address: Reference
+    digest: Digest | None
+    size: int | None = None
+    descriptor: Descriptor | None = None
+    fault: Fault | None = None
+
+
+class _Stores(Protocol):
+    def of(self, repository: Repository) -> Store:
+        """The store that holds a repository."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layouts:
+    store: LayoutStore
+
+    def of(self, _: Repository) -> Store:
+        return self.store
+
+
+@dataclass(slots=True)
+class _Verification:
+    """One run: images in the order of their addresses, what a repository shares asked for once."""
+
+    stores: _Stores
+    options: VerifyOptions
+    sink: Sink
+    done: int = 0
+    total: int = 0
+    blobs: int = 0
+    size: int = 0
+    _slots: asyncio.Semaphore = field(init=False)
+    _walks: dict[Repository, Walk] = field(default_factory=dict)
+    _left: Counter[Repository] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self.options.parallelism)
+
+    async def verify(self, wanted: Sequence[_Wanted]) -> Verified:
+        """Look at all of them; keep what is not whole."""
+        self.total = len(wanted)
+        self._left.update(one.address.repository for one in wanted)
+        jobs = [partial(self._one, one) for one in wanted]
+        verdicts = await each(jobs, self.options.parallelism)
+        return Verified(
+            images=len(wanted),
+            blobs=self.blobs,
+            size=self.size,
+            deep=self.options.deep,
+            verdicts=tuple(verdict for verdict in verdicts if verdict is not None),
+        )
+
+    async def _one(self, wanted: _Wanted) -> Verdict | None:
+        repository = wanted.address.repository
+        walk = self._walk(repository)
+        if wanted.fault is not None:
+            findings = Findings([wanted.fault])
+        elif wanted.descriptor is not None:
+            findings = await walk.part(wanted.descriptor)
+        else:
+            findings = await walk.image(wanted.address, wanted.digest, wanted.size)
+        self._leave(repository)
+        self.done += 1
+        size = self.size + sum(one.size for one in self._walks.values())
+        self.sink.emit(Checked(self.done, self.total, size if self.options.deep else None))
+        verdict = Verdict(
+            wanted.address, wanted.digest, tuple(findings.faults), findings.more, findings.error
+        )
+        return None if verdict.standing is Standing.WHOLE else verdict
+
+    def _walk(self, repository: Repository) -> Walk:
+        walk = self._walks.get(repository)
+        if walk is None:
+            place = Place(self.stores.of(repository), repository.path)
+            walk = Walk(place, self._slots, self.sink, self.options.deep)
+            self._walks[repository] = walk
+        return walk
+
+    def _leave(self, repository: Repository) -> None:
+        """Forget a repository's answers with its last image: memory does not grow with a state."""
+        self._left[repository] -= 1
+        if not self._left[repository]:
+            walk = self._walks.pop(repository)
+            self.blobs += walk.blobs
+            self.size += walk.size
+
+
+def _listed(repository: Repository, entries: Entries) -> list[_Wanted]:
+    """All that a layout's index lists, each name and each nameless digest once."""
+    wanted: dict[Reference, _Wanted] = {}
+    for name, entry in entries:
+        if isinstance(entry, ProtocolError):
+            address = repository.at(name) if name else Reference(repository)
+            fault = Fault(Kind.DAMAGED, "index", found=entry.cause)
+            one = _Wanted(address, None, fault=fault)
+        elif name is not None and entry.is_manifest:
+            one = _Wanted(repository.at(name), entry.digest, entry.size)
+        else:
+            address = repository.at(entry.digest)
+            one = _Wanted(address, entry.digest, descriptor=entry)
+        wanted.setdefault(one.address, one)
+    return sorted(wanted.values(), key=lambda one: str(one.address))
+
+
+def _tagged(repository: Repository, entries: Entries, tag: str) -> _Wanted:
+    """One tag; where the index is at odds with itself, whoever reads it is told so."""
+    found = [entry for name, entry in entries if name == tag and isinstance(entry, Descriptor)]
+    if len({entry.digest for entry in found}) != 1:
+        return _Wanted(repository.at(tag), None)
+    return _Wanted(repository.at(tag), found[0].digest, found[0].size)
