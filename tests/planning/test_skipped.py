@@ -43,7 +43,7 @@ async def test_names_are_told_once_and_noted_in_the_plan(world: World) -> None:
     await world.migrate()
     del world.old.tags[REPO, "v2"]
     world.sink.events.clear()
-    plan = await world.plan(allow_delete=True)
+    plan = await world.plan(allow_delete_gone=True)
     assert world.old.calls["list_tags"] > 2
     assert skips(world) == [NamesSkipped(Repository(OLD, REPO), ODD, 2)]
     said = f"{OLD}/{REPO}: 2 listed names are no valid tags, and left out: -0.2.0, 1.0+b1"
