@@ -81,8 +81,8 @@ class Deleter:
         """Delete the tag if it still shows what the plan saw there, or our own placeholder.
 
         `image` is what belongs there if that is refused, where the plan saw the placeholder of
-        another plan. Rejected if one of `namesakes`, which are wanted, turns out to be the same
-        tag, or where nothing can tell.
+        another plan. A conflict if one of `namesakes`, which are wanted, turns out to be the
+        same tag, or where nothing can tell.
         """
         tag = change.address.tag
         if tag is None or change.before is None:
@@ -95,7 +95,9 @@ class Deleter:
                 return _moved_on(change, found)
             if destination.store.deletes_tags:
                 # Nothing was written that could tell one registry from two.
-                await self._refuse_shared(change, found, namesakes or {}, "may be")
+                other = await _shared(found, namesakes or {})
+                if other is not None:
+                    return _wanted(change, other, "may be")
                 await _delete(destination, tag)
             else:
                 before = await self._to_put_back(image or change.before, change.before, destination)
@@ -133,7 +135,9 @@ class Deleter:
         store, repo = destination.store, destination.repo
         old = None
         if found == stand_in.digest:  # after a crash
-            await self._prove(change, before, old, stand_in, destination, tag, namesakes)
+            wanted = await self._prove(change, before, old, stand_in, destination, tag, namesakes)
+            if wanted is not None:
+                return wanted
         # Mostly it is not there yet: this asks whether deleting is offered before anything is
         # touched. After a crash it is there, and then this is all there is to do.
         refusal = await _try(destination, stand_in.digest, change.address)
@@ -151,7 +155,9 @@ class Deleter:
                 await store.put_manifest(repo, tag, stand_in, still={found})
             except TagMoved as error:
                 return _moved_on(change, error.found)
-            await self._prove(change, before, old, stand_in, destination, tag, namesakes)
+            wanted = await self._prove(change, before, old, stand_in, destination, tag, namesakes)
+            if wanted is not None:
+                return wanted
             refusal = await _try(destination, stand_in.digest, change.address)
         if refusal is not None:
             await self._put_back(before, old, stand_in, destination, tag)
@@ -167,28 +173,20 @@ class Deleter:
         destination: Place,
         tag: str,
         namesakes: Mapping[Reference, Place],
-    ) -> None:
-        """See that the placeholder on the tag shows under no other name; else put the old back."""
+    ) -> Receipt | None:
+        """See that the placeholder on the tag shows under no other name; else put the old back.
+
+        So too, and raises, where another name cannot be read.
+        """
         try:
-            await self._refuse_shared(change, stand_in.digest, namesakes, "is")
+            other = await _shared(stand_in.digest, namesakes)
         except StoreError:
             await self._put_back(before, old, stand_in, destination, tag)
             raise
-
-    async def _refuse_shared(
-        self,
-        change: Change,
-        digest: Digest,
-        namesakes: Mapping[Reference, Place],
-        verb: str,
-    ) -> None:
-        """Refuse if a digest shows under another name; raises too where that cannot be read."""
-        for other, place in namesakes.items():
-            if await _shows(place, other.target) == digest:
-                cause = f"not deleted: {other}, which is wanted, {verb} the same tag"
-                raise Rejected(
-                    str(change.address), cause, hint=_advice(change.address, other, verb)
-                )
+        if other is None:
+            return None
+        await self._put_back(before, old, stand_in, destination, tag)
+        return _wanted(change, other, "is")
 
     async def _put_back(
         self,
@@ -235,17 +233,28 @@ class Deleter:
             return True
 
 
+async def _shared(digest: Digest, namesakes: Mapping[Reference, Place]) -> Reference | None:
+    """Find another name under which a digest shows; StoreError where one cannot be read."""
+    for other, place in namesakes.items():
+        if await _shows(place, other.target) == digest:
+            return other
+    return None
+
+
 async def _shows(place: Place, target: str) -> Digest | None:
     """Read what is under another name, as who pulls it would: a HEAD may say less than is there."""
     found = await place.store.look(place.repo, target, is_new=True)
     return found.digest if found else None
 
 
-def _advice(address: Reference, other: Reference, verb: str) -> str:
-    if verb == "is":
-        return "its record under this name is of no use: imgmigrate state rm lets go of it"
-    hosts = f"{address.repository.store}, {other.repository.store}"
-    return f"if these are two registries, say so in the config: distinct: [{hosts}]"
+def _wanted(change: Change, other: Reference, verb: str) -> Receipt:
+    """Say that the tag is wanted under another name, or may be."""
+    message = f"{change.address}: not deleted: {other}, which is wanted, {verb} the same tag"
+    hint = f"if only its record shall go: imgmigrate state rm {change.address}"
+    if verb != "is":
+        hosts = f"{change.address.repository.store}, {other.repository.store}"
+        hint = f"if these are two registries, say so in the config: distinct: [{hosts}]"
+    return Receipt(change.address, Outcome.CONFLICT, error=ImgmigrateError(message, hint=hint))
 
 
 async def _try(destination: Place, digest: Digest, address: Reference) -> StoreError | None:

@@ -22,7 +22,28 @@ def test_options_reach_the_planner(cli: Cli, engine: Engine, command: tuple[str,
     assert cli(*command, "-allow-delete", "-max-delete=2.5%") == 0
     ((_, options),) = engine.planned
     assert options.allow_delete
+    assert not options.allow_delete_gone
+    assert not options.forget
     assert options.max_delete == read_share("2.5%")
+
+
+@pytest.mark.parametrize("option", ["allow_delete", "allow_delete_gone", "forget"])
+def test_each_way_to_let_go_is_asked_for_by_itself(cli: Cli, engine: Engine, option: str) -> None:
+    """None of them brings another along."""
+    assert cli("plan", f"--{option.replace('_', '-')}") == 0
+    ((_, options),) = engine.planned
+    asked = {name for name in ("allow_delete", "allow_delete_gone", "forget")
+             if getattr(options, name)}  # fmt: skip
+    assert asked == {option}
+
+
+def test_what_is_too_many_is_allowed_by_the_options_it_needs(cli: Cli, engine: Engine) -> None:
+    """The command that is named allows what was blocked, and no other kind."""
+    gone = samples.change("harbor.new/a:1", "blocked", "max_delete_gone")
+    engine.plan = samples.plan(gone)
+    assert cli("plan", "--allow-delete-gone", "--max-delete", "0") == 6
+    assert "--allow-delete-gone --max-delete 1" in " ".join(cli.out.split())
+    assert "--allow-delete " not in cli.out
 
 
 def test_nothing_is_deleted_unless_that_is_allowed(cli: Cli, engine: Engine) -> None:
@@ -48,6 +69,14 @@ def test_a_preview_names_the_command_that_plans_the_same(cli: Cli, engine: Engin
         ["plan", "--allow-delete", "--max-delete", "some"],
         ["plan", "--allow-delete", "--max-delete", "101%"],
         ["plan", "--allow-delete", "--refresh-only"],
+        ["plan", "--allow-delete-gone", "--refresh-only"],
+        ["plan", "--forget", "--refresh-only"],
+        ["plan", "--forget", "--explain", "1"],
+        ["plan", "--from", "a.example/a:1", "--to", "b.example/a", "--allow-delete"],
+        ["plan", "--from", "a.example/a:1", "--to", "b.example/a", "--allow-delete-gone"],
+        ["plan", "--from", "a.example/a:1", "--to", "b.example/a", "--forget"],
+        ["apply", "plan.out", "--forget"],
+        ["rollback", "plan.out", "--forget"],
         ["plan", "--allow-delete", "--explain", "1"],
         ["apply", "plan.out", "--allow-delete"],
     ],

@@ -55,7 +55,8 @@ def test_one_of_three_tags_goes_and_the_other_two_stay(
 ) -> None:
     """docker-registry deletes digests only: still no other tag of ours or theirs is lost."""
     new = migrate(tmp_path, docker_registry)
-    assert "1 to forget" in imgmigrate(tmp_path, "plan").out
+    assert "unwanted: 1, still ours" in imgmigrate(tmp_path, "plan", "--detailed-exitcode").out
+    assert "1 to forget" in imgmigrate(tmp_path, "plan", "--forget").out
     ran = imgmigrate(
         tmp_path, "plan", "--allow-delete", "--out", "plan.out", "--detailed-exitcode", code=2
     )
@@ -227,3 +228,24 @@ def test_a_kill_between_placeholder_and_delete_is_resumed(tmp_path: Path, moment
             registries.assert_holds(new.host, "app", "kept", IMAGE)
             rows = imgmigrate(folder, "plan", "--allow-delete", "--json").out.splitlines()
             assert not [row for row in rows if json.loads(row)["type"] == "planned_change"]
+
+
+@pytest.mark.parametrize("way", ["link", "folder through a link", "absolute"])
+def test_a_layout_under_another_name_keeps_what_is_wanted(tmp_path: Path, way: str) -> None:
+    """Folders tell whether they are one, however their path is written."""
+    config = tmp_path / "work"
+    for folder in (config, tmp_path / "disk" / "real"):
+        folder.mkdir(parents=True)
+    (config / "link").symlink_to(tmp_path / "disk" / "real")
+    (config / "mount").symlink_to(tmp_path / "disk")
+    write_layout(config / "source", "1", IMAGE)
+    names = {
+        "link": "oci:link",
+        "folder through a link": "oci:mount/real",
+        "absolute": f"oci:{tmp_path}/disk/real",
+    }
+    write_config(config, "  - {source: 'oci:source', destination: 'oci:../disk/real'}")
+    imgmigrate(config, "apply", "--auto-approve")
+    write_config(config, f"  - {{source: 'oci:source', destination: '{names[way]}'}}")
+    imgmigrate(config, "apply", "--allow-delete", "--auto-approve")
+    assert layout_tags(tmp_path / "disk" / "real") == {"1": IMAGE.top}
