@@ -77,6 +77,7 @@ def adopt(
     Nothing is written to a registry. Without a record an image is not ours; adopting '**'
     rebuilds a lost state. Asks only before it takes ownership of what differs.
     """
+    settings.output.left_something = not dry_run
     if as_json:
         settings.output.open_stream()
     if take_ownership:

@@ -101,6 +101,7 @@ def apply(
     the others wait for another apply. Without it, imgmigrate plans, shows the plan and asks
     for `yes`.
     """
+    settings.output.left_something = True
     if as_json:
         settings.output.open_stream()
     if plan_file is None:
