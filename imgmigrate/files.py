@@ -37,7 +37,7 @@ PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 COPY_PIECE = 1 << 20
 # Where a name stands for a descriptor of this process: /dev/stdout and /dev/fd/N lead there.
-_DESCRIPTORS = re.compile(rf"/dev/fd|/proc/(?:self|{os.getpid()})(?:/task/\d{{1,10}})?/fd")
+_DESCRIPTORS = re.compile(r"/dev/fd|/proc/([0-9]{1,10})(?:/task/[0-9]{1,10})?/fd")
 MOST_LINKS = 40
 
 T = TypeVar("T")
@@ -134,7 +134,8 @@ def _descriptor_named(path: Path) -> int | None:
     for _ in range(MOST_LINKS):
         folder, last = os.path.split(name)
         folder = os.path.realpath(folder)
-        if last.isdecimal() and _DESCRIPTORS.fullmatch(folder):
+        found = _DESCRIPTORS.fullmatch(folder)
+        if found and found[1] in (None, str(os.getpid())) and last.isdecimal():
             return int(last)
         name = os.path.join(folder, last)
         if not os.path.islink(name):
