@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import re
+import socket
+import stat
 import sys
 import tempfile
 from typing import TYPE_CHECKING, TypeVar
@@ -20,16 +24,21 @@ if TYPE_CHECKING:
 __all__ = [
     "copy_or_link",
     "in_thread",
+    "is_stream",
     "make_folder",
     "sync_data",
     "sync_folder",
     "write_all",
     "write_atomically",
+    "write_output",
 ]
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 COPY_PIECE = 1 << 20
+# Where a name stands for a descriptor of this process: /dev/stdout and /dev/fd/N lead there.
+_DESCRIPTORS = re.compile(r"/dev/fd|/proc/([0-9]{1,10})(?:/task/[0-9]{1,10})?/fd")
+MOST_LINKS = 40
 
 T = TypeVar("T")
 
@@ -63,6 +72,76 @@ def write_atomically(
         raise
     if durable:
         sync_folder(path.parent)
+
+
+def write_output(path: Path, data: bytes, *, mode: int = PRIVATE_FILE) -> None:
+    """Write what a user wants at `path`; OSError leaves a file as it was.
+
+    A file is replaced whole, and one that a link leads to in its place: the link stays. A
+    device, a pipe or a socket is written into as it stands, and so is a descriptor of ours
+    (/dev/stdout), whatever it leads to. A pipe waits for its reader.
+    """
+    number = _descriptor_named(path)
+    if number is not None:
+        write_all(number, data)
+        return
+    try:
+        kind = os.stat(path).st_mode
+    except FileNotFoundError:
+        kind = stat.S_IFREG
+    if stat.S_ISSOCK(kind):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+            connection.sendall(data)
+    elif not stat.S_ISREG(kind):
+        _write_into(path, data)
+    else:
+        target = type(path)(os.path.realpath(path))
+        try:
+            write_atomically(target, data, mode=mode)
+        except OSError as error:
+            # A file that is mounted into a container cannot be replaced, only written.
+            if error.errno != errno.EBUSY:
+                raise
+            _write_into(target, data, os.O_TRUNC)
+
+
+def is_stream(path: Path) -> bool:
+    """Tell whether output goes into `path` as it stands, rather than into a file there."""
+    if _descriptor_named(path) is not None:
+        return True
+    try:
+        kind = os.stat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISCHR(kind) or stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)
+
+
+def _write_into(path: Path, data: bytes, flags: int = 0) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC | flags)
+    try:
+        write_all(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def _descriptor_named(path: Path) -> int | None:
+    """Follow links to the name of an open descriptor; None if they lead anywhere else.
+
+    Opening that name again would begin at the start of a file, and fails for a socket.
+    """
+    name = os.fspath(path)
+    for _ in range(MOST_LINKS):
+        folder, last = os.path.split(name)
+        folder = os.path.realpath(folder)
+        found = _DESCRIPTORS.fullmatch(folder)
+        if found and found[1] in (None, str(os.getpid())) and last.isdecimal():
+            return int(last)
+        name = os.path.join(folder, last)
+        if not os.path.islink(name):
+            return None
+        name = os.path.join(folder, os.readlink(name))
+    return None
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imgmigrate.errors import PlanRefused
-from imgmigrate.files import write_atomically
+from imgmigrate.files import write_output
 
 # Pydantic needs these at run time.
 from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
@@ -286,9 +286,12 @@ class Plan(_Frozen):
         return body + _encode({"sha256": self.sha256, "changes": len(self.changes)})
 
     def write(self, path: Path) -> str:
-        """Write the file, atomically and private; return its own sha256 (what sha256sum says)."""
+        """Write the file, private; return its own sha256 (what sha256sum says).
+
+        A file is replaced whole; a device or a pipe is written into (`files.write_output`).
+        """
         data = self.encode()
-        write_atomically(path, data)
+        write_output(path, data)
         return hashlib.sha256(data).hexdigest()
 
 

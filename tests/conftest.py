@@ -81,7 +81,7 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, _homes: Iterator[Path]) -> Iterat
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
     # Without it podman's logins would be looked for in the machine's own /run/containers.
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
-    monkeypatch.setattr(errors, "_secrets", set())
+    monkeypatch.setattr(errors, "_secrets", {origin: {} for origin in errors._secrets})
     with stamina.set_testing(True, attempts=ATTEMPTS, cap=True):
         yield
 

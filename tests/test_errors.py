@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import inspect
+import json
+import re
+from base64 import b64encode
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
@@ -209,3 +214,40 @@ def test_what_may_heal_is_one_branch_of_the_tree() -> None:
 def test_an_interruption_keeps_its_signal() -> None:
     """The process ends with 128 and the signal's number."""
     assert Interrupted(15, "stopped").signal_number == 15
+
+
+@pytest.mark.parametrize("origin", ["own", "token", "url"])
+def test_a_hidden_value_is_known_in_every_form(origin: errors.Origin) -> None:
+    """Percent, JSON, HTML, Python and base64: servers repeat what they got as they like."""
+    secret = 'Tr0ub4dor-"&\\x+%/= é:-Zebra77'
+    hide(secret, origin)
+    forms = [secret, quote(secret), quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]]
+    forms += [json.dumps(secret)[1:-1], html.escape(secret), b64encode(secret.encode()).decode()]
+    forms += [re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), quote(secret, safe=""))]
+    for form in forms:
+        shown = str(StoreError("registry.new", f"you sent {form}."))
+        assert shown == "registry.new: you sent ***."
+
+
+def test_each_line_of_a_long_secret_is_one() -> None:
+    """A key file is often shown line by line, and a short line of it is none."""
+    hide('{\n"private_key_id": "0123456789abcdef",\n"type": 1\n}')
+    assert redact('see "private_key_id": "0123456789abcdef",') == "see ***"
+    assert redact('see "type": 1') == 'see "type": 1'
+
+
+def test_what_servers_hand_out_is_forgotten_in_the_end() -> None:
+    """The latest thousands are known, and our own for ever; a word of a server blanks nothing."""
+    hide("our own secret")
+    for number in range(errors.MOST_ISSUED + 10):
+        hide(f"token-{number:08}-issued", "token")
+    assert redact("token-00000001-issued") == "token-00000001-issued"
+    assert redact(f"token-{errors.MOST_ISSUED:08}-issued, our own secret") == "***, ***"
+    hide("denied", "token")
+    assert redact("denied") == "denied"
+
+
+@pytest.mark.parametrize("text", ["eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln", "eyJhbGciOiJSUzI1N"])
+def test_a_token_that_nobody_gave_us_is_blanked_out(text: str) -> None:
+    """A JSON Web Token is known by its beginning, whole or cut."""
+    assert redact(f"bad token <{text}>") == "bad token <***>"

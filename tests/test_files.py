@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import socket
 import threading
 from typing import TYPE_CHECKING
 
@@ -119,3 +121,106 @@ async def test_what_a_thread_raises_is_raised() -> None:
     """An error in the thread reaches the caller as it is."""
     with pytest.raises(ZeroDivisionError):
         await files.in_thread(lambda: 1 // 0)
+
+
+def test_output_replaces_a_file_whole(tmp_path: Path) -> None:
+    """A reader that has the old file open still reads the old one."""
+    path = tmp_path / "plan.out"
+    path.write_bytes(b"old")
+    with path.open("rb") as reader:
+        files.write_output(path, b"new")
+        assert (reader.read(), path.read_bytes()) == (b"old", b"new")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["file", "nothing yet"])
+def test_output_goes_to_what_a_link_leads_to(tmp_path: Path, is_there: bool) -> None:
+    """The link stays, over several steps and relative ones; its target is replaced, or made."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    if is_there:
+        (shared / "plan.out").write_bytes(b"old")
+    (shared / "latest").symlink_to("plan.out")
+    path = tmp_path / "plan.out"
+    path.symlink_to("shared/latest")
+    files.write_output(path, b"new")
+    assert path.readlink().as_posix() == "shared/latest"
+    assert (shared / "latest").is_symlink()
+    assert (shared / "plan.out").read_bytes() == b"new"
+
+
+def test_output_goes_into_a_pipe_as_it_stands(tmp_path: Path) -> None:
+    """More than a pipe holds at once arrives whole, and the pipe is still one."""
+    path, data = tmp_path / "pipe", b"x" * 300_000
+    os.mkfifo(path)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(path.read_bytes()))
+    reader.start()
+    files.write_output(path, data)
+    reader.join(60)
+    assert got == [data]
+    assert path.is_fifo()
+
+
+def test_output_goes_to_whoever_listens_at_a_socket(tmp_path: Path) -> None:
+    """A socket's name is connected to, not replaced."""
+    path, got = tmp_path / "s", list[bytes]()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rb") as file:
+                got.append(file.read())
+
+        reader = threading.Thread(target=serve)
+        reader.start()
+        files.write_output(path, b"plan")
+        reader.join(60)
+    assert got == [b"plan"]
+    assert path.is_socket()
+
+
+def test_output_goes_into_a_device_as_it_stands(tmp_path: Path) -> None:
+    """Through a link too: what is no file is never replaced, and a full one says so."""
+    null, full = tmp_path / "null", tmp_path / "full"
+    null.symlink_to("/dev/null")
+    full.symlink_to("/dev/full")
+    files.write_output(null, b"plan")
+    with pytest.raises(OSError, match="No space left"):
+        files.write_output(full, b"plan")
+    assert null.is_char_device()
+    assert {null.is_symlink(), full.is_symlink()} == {True}
+
+
+@pytest.mark.parametrize("folder", ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"])
+def test_output_to_a_descriptor_goes_on_where_that_is(tmp_path: Path, folder: str) -> None:
+    """`--out /dev/stdout > log` adds to the log instead of replacing or overwriting it."""
+    log = tmp_path / "log"
+    with log.open("wb", buffering=0) as file:
+        file.write(b"before ")
+        link = tmp_path / "stdout"
+        link.symlink_to(f"{folder}/{file.fileno()}")
+        assert files.is_stream(link)
+        files.write_output(link, b"plan")
+        file.write(b" after")
+    assert log.read_bytes() == b"before plan after"
+
+
+def test_output_to_a_mounted_file_is_written_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is a mount point cannot be replaced: it is written."""
+    path = tmp_path / "plan.out"
+    path.write_bytes(b"a longer old plan")
+    number = path.stat().st_ino
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    files.write_output(path, b"new")
+    assert (path.read_bytes(), path.stat().st_ino) == (b"new", number)
+    assert list(tmp_path.iterdir()) == [path]

@@ -12,7 +12,7 @@ import secrets
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.config.shares import Share
     from imgmigrate.events import Refusal, Sink
-    from imgmigrate.oci.reference import Repository
+    from imgmigrate.oci.reference import Reference, Repository
     from imgmigrate.plan import Change, Plan
     from imgmigrate.state.record import State
     from imgmigrate.state.writer import Writer
@@ -83,8 +83,9 @@ async def apply_plan(
     """Do what the plan says, record every image as it lands, and say what became of each row.
 
     Raises PlanRefused, StateLocked or StateError before anything has changed, StateUnsaved
-    when images moved whose records could not be written. Cancelling it leaves a consistent
-    state that the same plan continues. The `clock` of `max_duration` is the event loop's.
+    when images moved and their records, or the run's end, could not be written: the sink has
+    been told by then what became of the rows. Cancelling it leaves a consistent state that the
+    same plan continues. The `clock` of `max_duration` is the event loop's.
     """
     options, sink, clock = options or ApplyOptions(), sink or NoSink(), clock or LoopClock()
     began = clock.time()
@@ -92,13 +93,29 @@ async def apply_plan(
     patience = options.lock_timeout
     if options.max_duration is not None:
         patience = min(patience, options.max_duration)
-    async with open_writer(backend, options.command, patience, sink) as writer:
-        check_binding(plan, writer.state, backend, options.replan)
-        _check_age(config, plan, writer.state, options)
-        run = _Run(config, plan, options, writer, cache, sink, clock, began)
-        finished = await run.carry_out()
+    run: _Run | None = None
+    try:
+        async with open_writer(backend, options.command, patience, sink) as writer:
+            check_binding(plan, writer.state, backend, options.replan)
+            _check_age(config, plan, writer.state, options)
+            run = _Run(config, plan, options, writer, cache, sink, clock, began)
+            finished = await run.carry_out()
+    except StateError as error:
+        # Also what only closing the state brings to light, behind the last row.
+        if run is None or not run.wrote or isinstance(error, StateUnsaved):
+            raise
+        raise _unended(error) from error
     await asyncio.to_thread(cache.prune)
     return finished
+
+
+def _unended(error: StateError) -> StateUnsaved:
+    """Say that all is done and recorded but for the run's own end."""
+    return StateUnsaved(
+        f"{error.message}; the images that are done are recorded, the run's end is not",
+        hint="mend the state, then apply the same plan again: it finds what is done and moves no"
+        " byte of it",
+    )
 
 
 def _check_age(config: Config, plan: Plan, state: State, options: ApplyOptions) -> None:
@@ -123,8 +140,10 @@ class _Run:
     recording: Recording = field(init=False)
     counts: Counter[Outcome] = field(default_factory=Counter)
     unfinished: list[Receipt] = field(default_factory=list)
+    told: set[Reference] = field(default_factory=set)
     moved: int = 0
     wrote: bool = False
+    begun: bool = False
     stopped: str | None = None
     refusals: tuple[Refusal, ...] = ()
 
@@ -143,16 +162,14 @@ class _Run:
         for receipt in settled:
             self._count(receipt)
         await protect(self.writer, self.config.guards)
+        trouble: StateError | None = None
         if todo:
-            opened = open_stores(
-                self.config, sink=self.sink, on_rate_limit=self.options.on_rate_limit
-            )
-            async with opened as stores:
-                self._resolve(stores, todo)
-                engine = self._engine(stores)
-                await self._begin(todo)
-                await self._record_all(engine, todo)
-            await self.writer.end({outcome.value: n for outcome, n in self.counts.items()})
+            try:
+                await self._work(todo)
+            except StateError as error:
+                if not self.begun:
+                    raise
+                trouble = error
         finished = RunFinished(
             self.name,
             self.plan.plan_id,
@@ -164,12 +181,36 @@ class _Run:
             self.refusals,
         )
         self.sink.emit(finished)
+        if trouble is not None:
+            raise trouble
         return finished
+
+    async def _work(self, todo: list[Change]) -> None:
+        """Run the rows, record each, and end the run; a StateError leaves the rest undone."""
+        opened = open_stores(self.config, sink=self.sink, on_rate_limit=self.options.on_rate_limit)
+        async with opened as stores:
+            self._resolve(stores, todo)
+            engine = self._engine(stores)
+            await self._begin(todo)
+            try:
+                await self._record_all(engine, todo)
+            except StateError:
+                self._leave(todo)
+                raise
+        await self.writer.end({outcome.value: n for outcome, n in self.counts.items()})
+
+    def _leave(self, todo: list[Change]) -> None:
+        """Count the rows that nothing became of, now that nothing can be recorded any more."""
+        for change in todo:
+            if change.address not in self.told:
+                self._count(Receipt(change.address, Outcome.CANCELLED))
+        self.stopped = "the state cannot be written; some may be at their destination by now"
 
     async def _begin(self, todo: list[Change]) -> None:
         """Make the run and all that it will write durable, before its first tag."""
         claims = self.recording.claims(todo)
         await self.writer.begin(self.name, self.plan.plan_id, claims, rows=len(todo))
+        self.begun = True
         for change in todo:
             if change.action is Action.FORGET:
                 await self._finish(change, Receipt(change.address, Outcome.APPLIED))
@@ -229,7 +270,10 @@ class _Run:
             elif receipt.outcome is Outcome.FAILED:
                 await self._note_failure(receipt)
         except StateError as error:
-            raise self._unsaved(change, receipt, error) from error
+            unsaved = self._unsaved(change, receipt, error)
+            # Not done: whatever lies there, the state does not know of it.
+            self._count(replace(receipt, outcome=_unrecorded(receipt.outcome), error=unsaved))
+            raise unsaved from error
         self.wrote = self.wrote or (change.action.alters and receipt.outcome.is_done)
         self._count(receipt)
 
@@ -258,11 +302,16 @@ class _Run:
         )
 
     def _count(self, receipt: Receipt) -> None:
+        self.told.add(receipt.address)
         self.counts[receipt.outcome] += 1
         self.moved += receipt.moved
         if not receipt.outcome.is_done:
             self.unfinished.append(receipt)
         self.sink.emit(ImageFinished(receipt))
+
+
+def _unrecorded(outcome: Outcome) -> Outcome:
+    return Outcome.FAILED if outcome.is_done else outcome
 
 
 def _total(sizes: Iterable[int | None]) -> int | None:

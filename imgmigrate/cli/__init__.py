@@ -30,10 +30,13 @@ from imgmigrate.cli.show import show
 from imgmigrate.cli.signals import interruptible
 from imgmigrate.cli.state import state
 from imgmigrate.cli.status import status
+from imgmigrate.cli.streams import guarded_streams
 from imgmigrate.cli.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from imgmigrate.cli.streams import Streams
 
 __all__ = ["commands", "main"]
 
@@ -101,19 +104,33 @@ COLLECT_EVERY = 50_000
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the process's exit code (see `imgmigrate.cli.exit`)."""
     gc.set_threshold(COLLECT_EVERY)
-    output = Output()
-    settings = Settings(output)
-    with logging_to_stderr(settings):
-        try:
-            with interruptible(signals=(signal.SIGTERM,)):
-                outcome = commands.main(
-                    args=list(argv) if argv is not None else None,
-                    prog_name="imgmigrate",
-                    obj=settings,
-                    standalone_mode=False,
-                )
-        except BaseException as error:  # noqa: BLE001 - the process ends here, with a code
-            report(error, settings)
-            outcome = error
-        output.flush()
-    return exit_code(outcome)
+    with guarded_streams() as streams:
+        settings = Settings(Output())
+        with logging_to_stderr(settings):
+            outcome = _outcome(argv, settings)
+        is_untold = _is_untold(streams, settings.output)
+    return exit_code(outcome, is_untold=is_untold)
+
+
+def _outcome(argv: Sequence[str] | None, settings: Settings) -> object:
+    try:
+        with interruptible(signals=(signal.SIGTERM,)):
+            return commands.main(
+                args=list(argv) if argv is not None else None,
+                prog_name="imgmigrate",
+                obj=settings,
+                standalone_mode=False,
+            )
+    except BaseException as error:  # noqa: BLE001 - the process ends here, with a code
+        report(error, settings)
+        return error
+
+
+def _is_untold(streams: Streams, output: Output) -> bool:
+    """Tell whether stdout failed that was all the command was to leave; say that it did."""
+    output.flush()
+    failure = streams.stdout.failure
+    if failure is None:
+        return False
+    output.note(f"Warning: stdout cannot be written: {failure.strerror or failure}")
+    return not output.left_something

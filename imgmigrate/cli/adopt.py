@@ -77,6 +77,7 @@ def adopt(
     Nothing is written to a registry. Without a record an image is not ours; adopting '**'
     rebuilds a lost state. Asks only before it takes ownership of what differs.
     """
+    settings.output.left_something = not dry_run
     if as_json:
         settings.output.open_stream()
     if take_ownership:
@@ -158,11 +159,12 @@ class _Task:
             command=command,
             on_rate_limit=self.on_rate_limit,
         )
-        result = apply_now(self.settings, config, plan, options, tally)
-        if not output.stream:
+
+        def ended(result: RunFinished) -> str:
             style = output.style()
-            output.text(result_text(plan, result, resume=command, replan=command, style=style))
-        return result
+            return result_text(plan, result, resume=command, replan=command, style=style)
+
+        return apply_now(self.settings, config, plan, options, tally, ended)
 
     def _command(self) -> str:
         flags = ("--take-ownership",) if self.take_ownership else ()

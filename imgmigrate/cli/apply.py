@@ -33,9 +33,10 @@ from imgmigrate.cli.options import (
 )
 from imgmigrate.cli.plan import plan_now
 from imgmigrate.cli.wiring import command_line, open_config, shown, with_state
-from imgmigrate.errors import Interrupted, UsageError
+from imgmigrate.errors import Interrupted, StateError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from imgmigrate.applying.apply import ApplyOptions
@@ -101,6 +102,7 @@ def apply(
     the others wait for another apply. Without it, imgmigrate plans, shows the plan and asks
     for `yes`.
     """
+    settings.output.left_something = True
     if as_json:
         settings.output.open_stream()
     if plan_file is None:
@@ -219,15 +221,13 @@ class _Task:
         if not has_work(plan.summary):
             self._keep_protection(config, command)
             return Applied(plan, None)
+        from imgmigrate.render.summary import result_text
         from imgmigrate.render.tally import Tally
 
-        tally = Tally()
-        result = self._run(config, plan, command, max_duration, tally)
-        output = self.settings.output
-        if not output.stream:
-            from imgmigrate.render.summary import result_text
+        tally, output = Tally(), self.settings.output
 
-            text = result_text(
+        def ended(result: RunFinished) -> str:
+            return result_text(
                 plan,
                 result,
                 spared=tally.spared,
@@ -235,8 +235,8 @@ class _Task:
                 replan=self._replan(plan),
                 style=output.style(),
             )
-            output.text(text)
-        return Applied(plan, result)
+
+        return Applied(plan, self._run(config, plan, command, max_duration, tally, ended))
 
     def _keep_protection(self, config: Config, command: str) -> None:
         """Note in the state what the config protects, although nothing else is to be done."""
@@ -246,7 +246,13 @@ class _Task:
         run(lambda: keep_protection(config, command=command, lock_timeout=self.lock_timeout))
 
     def _run(
-        self, config: Config, plan: Plan, command: str, max_duration: float | None, tally: Tally
+        self,
+        config: Config,
+        plan: Plan,
+        command: str,
+        max_duration: float | None,
+        tally: Tally,
+        ended: Callable[[RunFinished], str],
     ) -> RunFinished:
         from imgmigrate.applying.apply import ApplyOptions
 
@@ -262,7 +268,7 @@ class _Task:
             max_plan_age=self.limits.max_plan_age,
             replan=self._replan(plan),
         )
-        return apply_now(self.settings, config, plan, options, tally)
+        return apply_now(self.settings, config, plan, options, tally, ended)
 
     def _announce(self, plan: Plan, left: int) -> None:
         """Say what begins, and how many rows of the plan are left for another apply.
@@ -317,17 +323,32 @@ class _Task:
 
 
 def apply_now(
-    settings: Settings, config: Config, plan: Plan, options: ApplyOptions, tally: Tally
+    settings: Settings,
+    config: Config,
+    plan: Plan,
+    options: ApplyOptions,
+    tally: Tally,
+    ended: Callable[[RunFinished], str],
 ) -> RunFinished:
-    """Apply while showing progress; an interruption tells how far it came and what goes on."""
+    """Apply while showing progress, and print how it `ended`, also if the state failed then.
+
+    An interruption tells how far it came and what goes on.
+    """
     from imgmigrate.applying.apply import apply_plan
     from imgmigrate.cli.run import run, watching
     from imgmigrate.render.summary import interrupted_text
 
     try:
         with watching(settings.output, tally) as sink:
-            return run(lambda: apply_plan(config, plan, options, sink=sink))
+            result = run(lambda: apply_plan(config, plan, options, sink=sink))
+    except StateError:
+        if tally.finished is not None and not settings.output.stream:
+            settings.output.text(ended(tally.finished))
+        raise
     except Interrupted as error:
         message = interrupted_text(tally.done, tally.images, shown(config.state))
         hint = f"to go on: {options.command}"
         raise Interrupted(error.signal_number, message, hint=hint) from None
+    if not settings.output.stream:
+        settings.output.text(ended(result))
+    return result

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from os import environ
-from os.path import lexists
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from imgmigrate.cli.options import Command, Settings, common_options, file_path, pass_settings
-from imgmigrate.errors import ImgmigrateError, UsageError
+from imgmigrate.cli.outfile import check_new, save_to
+from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
     from imgmigrate.config.foreign.document import Document
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["convert"]
 
 FORMATS = ("image-syncer", "regsync", "skopeo", "dregsy")
-# The config names secrets, and is meant to be shared; the file beside it holds them.
+# The config names secrets, and is meant to be shared; the file beside it holds them, private.
 SHARED_FILE = 0o644
-PRIVATE_FILE = 0o600
 
 
 @click.command(
@@ -79,10 +79,12 @@ def convert(
     from imgmigrate.config.foreign.image_syncer import Options
     from imgmigrate.config.foreign.load import check
     from imgmigrate.config.foreign.writer import write
+    from imgmigrate.files import is_stream
 
-    if out is not None and env_file is None:
-        env_file = out.with_suffix(".env")
-    _refuse_existing(out, "--out")
+    if out is not None:
+        if env_file is None and not is_stream(out):
+            env_file = out.with_suffix(".env")
+        check_new(out, settings, option="--out")
     options = Options(registry=registry, namespace=namespace, os=os, arch=arch)
     _refuse_skopeos(form, to=to, scoped=scoped, append_suffix=append_suffix)
     document = _read(form, files, to, scoped, append_suffix or "", options)
@@ -96,15 +98,19 @@ def convert(
     title = f"Converted from {', '.join(each.name for each in files)} of {form}."
     state = None if out is not None and out.stem == main.stem else f"state/{main.stem}"
     written = write(document, title=title, state=state)
-    if written.secrets:
-        _refuse_existing(env_file, "--env-file")
+    if written.secrets and env_file is not None:
+        _check_env_file(settings, env_file, out)
     _save(settings, written, out, env_file)
 
 
-def _refuse_existing(path: Path | None, option: str) -> None:
-    if path is not None and lexists(path):
-        message = f"{path} exists already and is left as it is"
-        raise UsageError(message, hint=f"name another file with {option}")
+def _check_env_file(settings: Settings, env_file: Path, out: Path | None) -> None:
+    """Refuse what is there already, and the file that the config itself goes to."""
+    from imgmigrate.files import is_stream
+
+    check_new(env_file, settings, option="--env-file")
+    if out is not None and not is_stream(out) and realpath(out) == realpath(env_file):
+        message = f"--env-file {env_file}: the config goes there"
+        raise UsageError(message, hint="passwords need a file of their own")
 
 
 def _refuse_skopeos(form: str, **given: object) -> None:
@@ -168,20 +174,13 @@ def _image_syncer(files: tuple[Path, ...], options: Options) -> Document:
 
 def _save(settings: Settings, written: Written, out: Path | None, env_file: Path | None) -> None:
     from imgmigrate.config.foreign.writer import env_text, reading
-    from imgmigrate.files import write_atomically
 
     output = settings.output
-    path = env_file
-    try:
-        if written.secrets and env_file is not None:
-            text = env_text(written.secrets, Path(env_file.name))
-            write_atomically(env_file, text.encode(), mode=PRIVATE_FILE)
-        if out is not None:
-            path = out
-            write_atomically(out, written.text.encode(), mode=SHARED_FILE)
-    except OSError as error:
-        message = f"{path}: cannot be written: {error.strerror}"
-        raise ImgmigrateError(message) from None
+    if written.secrets and env_file is not None:
+        text = env_text(written.secrets, Path(env_file.name))
+        save_to(settings, env_file, text.encode())
+    if out is not None:
+        save_to(settings, out, written.text.encode(), mode=SHARED_FILE)
     if out is None:
         output.text(written.text)
     else:

@@ -3,8 +3,9 @@
 | code | meaning |
 | --- | --- |
 | 0 | ok |
-| 1 | error, nothing changed; also a damaged state, an answer that was not `yes`, or a registry |
-|   | that does not do what the rules need (`validate --online`) |
+| 1 | error, nothing changed; also a damaged state, an answer that was not `yes`, a registry |
+|   | that does not do what the rules need (`validate --online`), or a stdout that cannot be |
+|   | written, of a command that leaves nothing else |
 | 2 | only `plan --detailed-exitcode`: something at a destination would change or is a conflict, |
 |   | or, with `--refresh-only`, has moved since it was recorded; `pin --check`: sources have |
 |   | moved; and `verify`: images are not whole, or changed |
@@ -93,8 +94,16 @@ class Proved:
     unread: bool
 
 
-def exit_code(outcome: object) -> int:
-    """Map how a command ended, or what it raised, to the process's exit code."""
+def exit_code(outcome: object, *, is_untold: bool = False) -> int:
+    """Map how a command ended, or what it raised, to the process's exit code.
+
+    `is_untold`: what it was to print is lost, and that was all that it was to leave.
+    """
+    code = _code(outcome)
+    return FAILED if code == OK and is_untold else code
+
+
+def _code(outcome: object) -> int:
     match outcome:
         case Planned():
             return _planned(outcome)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -17,8 +16,8 @@ from imgmigrate.cli.options import (
     file_path,
     pass_settings,
 )
+from imgmigrate.cli.outfile import check_new, save_to
 from imgmigrate.cli.wiring import command_line, open_config, shown
-from imgmigrate.errors import ImgmigrateError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,17 +53,11 @@ def init(settings: Settings, file: Path | None) -> None:
     FILE is imgmigrate.yaml if not given. A file that exists is never overwritten.
     """
     from imgmigrate.config.starter import STARTER
-    from imgmigrate.files import write_atomically
 
     path = file or settings.config or DEFAULT_CONFIG
-    if os.path.lexists(path):
-        message = f"{path} exists already and is left as it is"
-        raise UsageError(message, hint="name another file: imgmigrate init FILE")
-    try:
-        write_atomically(path, STARTER.encode(), mode=SHARED_FILE)
-    except OSError as error:
-        message = f"{path}: cannot be written: {error.strerror}"
-        raise ImgmigrateError(message) from None
+    hint = "name another file: imgmigrate init FILE"
+    check_new(path, settings, option="FILE", hint=hint)
+    save_to(settings, path, STARTER.encode(), mode=SHARED_FILE)
     output = settings.output
     config = () if path == DEFAULT_CONFIG else ("--config", str(path))
     output.line(f"Wrote {path}. Edit it, then:")

@@ -1,11 +1,11 @@
 """Where text goes: results to stdout, diagnostics to stderr, logs redacted.
 
-Whoever reads our output may leave early (`| head`): the work goes on, the rest is dropped.
+Whoever reads our output may leave early (`| head`), and a disk may be full: the work goes on,
+the rest is dropped (`streams.py`).
 """
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import shutil
@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from imgmigrate.cli.streams import read_line
 from imgmigrate.errors import ImgmigrateError, redact
 
 if TYPE_CHECKING:
@@ -36,11 +37,13 @@ class Output:
     def __init__(self) -> None:
         self.stream: JsonStream | None = None
         self.no_color = False
-        self._gone: set[str] = set()
+        # A file, a record or an image outlives the command: what it printed is not all of it.
+        self.left_something = False
         for file in (sys.stdout, sys.stderr):
-            if isinstance(file, io.TextIOWrapper):
-                # A terminal in another encoding shows an escape instead of failing.
-                file.reconfigure(errors="backslashreplace")
+            # A terminal in another encoding shows an escape instead of failing.
+            reconfigure = getattr(file, "reconfigure", None)
+            if reconfigure is not None:
+                reconfigure(errors="backslashreplace")
 
     def text(self, text: str) -> None:
         """Write a result to stdout; it ends its own lines."""
@@ -58,7 +61,7 @@ class Output:
         """Ask on stderr and read a line of stdin; the end of the input is an empty answer."""
         self._write("stderr", question)
         self.flush()
-        return sys.stdin.readline().strip()
+        return read_line().strip()
 
     def warn(self, code: str, message: str) -> None:
         """Tell of something that stops nothing."""
@@ -96,28 +99,13 @@ class Output:
             self._write(name, "")
 
     def _write(self, name: str, text: str) -> None:
-        if name in self._gone:
-            return
         file = _file(name)
-        try:
-            file.write(text)
-            file.flush()
-        except BrokenPipeError:
-            self._gone.add(name)
-            _abandon(file)
+        file.write(text)
+        file.flush()
 
 
 def _file(name: str) -> IO[str]:
     return sys.stdout if name == "stdout" else sys.stderr
-
-
-def _abandon(file: IO[str]) -> None:
-    """Let the interpreter's last flush go nowhere (docs.python.org, "Note on SIGPIPE")."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(devnull, file.fileno())
-    finally:
-        os.close(devnull)
 
 
 def report(error: BaseException, settings: Settings) -> None:

@@ -88,6 +88,7 @@ def pin(
     # A file without a single pin would only hide that the sources could not be read.
     is_in_vain = bool(pinning.problems) and not pinning.pins and not path.exists()
     wrote = not (check or is_in_vain) and write_pins(path, pinning.pins)
+    settings.output.left_something = wrote
     _present(settings, pinning, path, wrote=wrote, check=check)
     return Pinned(bool(pinning.problems), bool(check and pinning.differences))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,9 +25,9 @@ from imgmigrate.cli.options import (
     pass_settings,
     verbose_option,
 )
+from imgmigrate.cli.outfile import check_place, save_to
 from imgmigrate.cli.refreshing import refresh_only_option, refuse_with_refresh_only
 from imgmigrate.cli.wiring import command_line, open_config
-from imgmigrate.errors import ImgmigrateError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from imgmigrate.render.hints import Commander
     from imgmigrate.stores.registry.metering import OnRateLimit
 
-__all__ = ["check_place", "plan", "plan_now", "present", "save", "while_planning"]
+__all__ = ["plan", "plan_now", "present", "save", "while_planning"]
 
 
 @click.command(
@@ -141,7 +142,7 @@ def plan(
         )
         return None
     if out is not None:
-        check_place(out, config)
+        check_place(out, settings, config)
     options = planning.options(
         refresh_only=refresh_only,
         sizes=sizes,
@@ -149,21 +150,11 @@ def plan(
         on_rate_limit=on_rate_limit,
     )
     made = plan_now(settings, config, options)
-    sha256 = save(made, out) if out else None
+    sha256 = save(settings, made, out) if out else None
     command = partial(command_line, settings)
     again = partial(_same_again, settings)
     present(settings, made, out, sha256, verbose=verbose, command=command, again=again)
     return Planned(made, detailed=detailed_exitcode)
-
-
-def check_place(out: Path, config: Config) -> None:
-    """Refuse before planning a place where the plan cannot or must not be saved."""
-    if not out.parent.is_dir():
-        message = f"--out {out}: there is no folder {out.parent}"
-        raise UsageError(message, hint="create it first")
-    if out.exists() and config.path.exists() and out.samefile(config.path):
-        message = f"--out {out}: this is the config, which the plan would overwrite"
-        raise UsageError(message, hint="name another file, such as plan.out")
 
 
 def plan_now(settings: Settings, config: Config, options: PlanOptions) -> Plan:
@@ -183,13 +174,11 @@ def while_planning(
     return look(settings.output, work, doing="planning")
 
 
-def save(made: Plan, out: Path) -> str:
+def save(settings: Settings, made: Plan, out: Path) -> str:
     """Write the plan's file; return its sha256."""
-    try:
-        return made.write(out)
-    except OSError as error:
-        message = f"plan {out}: cannot be written: {error.strerror}"
-        raise ImgmigrateError(message, hint="name another place with --out") from None
+    data = made.encode()
+    save_to(settings, out, data, what="plan")
+    return hashlib.sha256(data).hexdigest()
 
 
 def present(

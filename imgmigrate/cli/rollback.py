@@ -23,7 +23,8 @@ from imgmigrate.cli.options import (
     pass_settings,
     verbose_option,
 )
-from imgmigrate.cli.plan import check_place, present, save, while_planning
+from imgmigrate.cli.outfile import check_place
+from imgmigrate.cli.plan import present, save, while_planning
 from imgmigrate.cli.wiring import command_line, open_config, with_state
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def rollback(
     undone = _named(what)
     config = _config(settings, undone)
     if out is not None:
-        check_place(out, config)
+        check_place(out, settings, config)
     planning = planning_of(settings)
     options = RollbackOptions(
         target=planning.target,
@@ -95,7 +96,7 @@ def rollback(
     made = while_planning(
         settings, config, lambda sink: make_rollback(config, undone, options, sink=sink)
     )
-    sha256 = save(made, out) if out else None
+    sha256 = save(settings, made, out) if out else None
     command = _Commands(settings, what)
     again = _Commands(settings, what, tuple(arguments(settings)))
     present(settings, made, out, sha256, verbose=verbose, command=command, again=again)

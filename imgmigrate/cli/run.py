@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
@@ -105,7 +105,7 @@ class _Interruption:
             _leave(128 + self.number)
         self.number = number
         # os.write: a handler may run in the middle of a buffered write.
-        os.write(2, b"\nending within 5 s; a second signal leaves at once\n")
+        _say(b"\nending within 5 s; a second signal leaves at once\n")
         self._last_resort = threading.Timer(LAST_RESORT_SECONDS, _leave, (128 + number,))
         self._last_resort.daemon = True
         self._last_resort.start()
@@ -116,8 +116,14 @@ class _Interruption:
 def _leave(code: int) -> NoReturn:
     """End the process without any cleaning up; a live display has hidden the cursor."""
     if os.isatty(2):
-        os.write(2, _SHOW_CURSOR)
+        _say(_SHOW_CURSOR)
     os._exit(code)
+
+
+def _say(text: bytes) -> None:
+    """Write to stderr, or not: a log that cannot be written must not raise in a handler."""
+    with suppress(OSError):
+        os.write(2, text)
 
 
 @contextmanager

@@ -300,6 +300,7 @@ def _write(
     from imgmigrate.state.backends.local import LocalState
 
     state = LocalState(state_folder(settings))
+    settings.output.left_something = True
 
     async def write() -> None:
         async with state.writer(command=command, lock_timeout=lock_timeout) as writer:

@@ -62,6 +62,7 @@ def repair_state(
     from imgmigrate.cli.run import run
 
     command = command_line(settings, "state", "repair")
+    output.left_something = True
     kept = run(lambda: state.repair(found, command=command, lock_timeout=lock_timeout))
     if output.stream:
         places = [shown(path) for path in kept]

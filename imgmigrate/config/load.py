@@ -79,6 +79,7 @@ def build_config(
         raise tree.error("the included files hold no images", ("include",), hint=hint)
     return Config(
         path=path,
+        files=(path, *(Path(part.tree.file) for part in included)),
         base=base,
         state=_state(tree, model, base, path),
         rules=rules,

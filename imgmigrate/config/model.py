@@ -270,6 +270,8 @@ class Config:
     globs: tuple[GlobRule, ...] = ()
     # Of the bytes of the pins that the rules were made of; empty where they were not.
     lock_sha256: str = ""
+    # The files that it was read from: itself, and those that it includes.
+    files: tuple[Path, ...] = ()
     guards: Guards = field(default_factory=Guards)
     # Of the config, then of the file beside it.
     known: tuple[KnownConflict, ...] = ()

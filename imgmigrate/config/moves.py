@@ -9,8 +9,11 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass
+from typing import Any
 
-from imgmigrate.matching import has_wildcard, parse_pattern, split_target
+import re2
+
+from imgmigrate.matching import compile_regex, has_wildcard, parse_pattern, split_target
 from imgmigrate.oci.reference import LAYOUTS, Reference, normalise_host
 
 __all__ = ["Move", "parse_move"]
@@ -27,8 +30,8 @@ class Move:
 
     old: str
     new: str
-    _repository: re.Pattern[str]
-    _target: re.Pattern[str] | None
+    _repository: Any
+    _target: Any | None
 
     def apply(self, address: Reference) -> Reference | None:
         """Give the new address; None if the pair is not about it, ValueError if it is none."""
@@ -67,9 +70,13 @@ def parse_move(old: str, new: str) -> Move:
     return Move(
         old,
         new,
-        re.compile(_expression(_normalised(name))),
-        re.compile(re.escape(separator) + _expression(target)) if separator else None,
+        _compiled(_expression(_normalised(name))),
+        _compiled(re2.escape(separator) + _expression(target)) if separator else None,
     )
+
+
+def _compiled(expression: str) -> Any:
+    return compile_regex(f"/{expression}/")
 
 
 def _normalised(name: str) -> str:
@@ -84,14 +91,14 @@ def _expression(glob: str) -> str:
     """Capture what each wildcard stands for; `**/` may stand for no folder at all."""
     parts, position = [], 0
     for found in _WILDCARDS.finditer(glob):
-        parts.append(re.escape(glob[position : found.start()]))
+        parts.append(re2.escape(glob[position : found.start()]))
         position = found.end()
         if _is_folders(glob, found):
             parts.append("((?:.*/)?)")
             position += 1
         else:
             parts.append(_STANDS_FOR[found[0]])
-    return "".join([*parts, re.escape(glob[position:])])
+    return "".join([*parts, re2.escape(glob[position:])])
 
 
 def _filled(glob: str, values: list[str]) -> str:

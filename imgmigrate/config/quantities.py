@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 __all__ = ["read_bandwidth", "read_duration", "read_proxy", "read_rate"]
 
-_NUMBER = r"\s*([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*"
-_RATE = re.compile(_NUMBER + r"(?:/\s*s)?\s*")
+_NUMBER = r"\s*+([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*+"
+_RATE = re.compile(_NUMBER + r"(?:/\s*+s)?\s*+")
 # "MB" and "MiB" differ; "Mb" and "Mbit" are bits, and asking is better than guessing.
-_BANDWIDTH = re.compile(_NUMBER + r"([kKMGT]?i?B?)\s*(?:/\s*s)?\s*")
+_BANDWIDTH = re.compile(_NUMBER + r"([kKMGT]?i?B?)\s*+(?:/\s*+s)?\s*+")
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhdw]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}

@@ -116,7 +116,7 @@ _EXPLAINED = (
         "use single quotes, as for a regex: '/^v\\d+$/'",
     ),
     _row(
-        "quoted scalar.*end of stream",
+        "quoted scalar.{0,80}end of stream",
         "the quote that is opened here is never closed",
         "close it, or quote with the other kind of quotes",
         at_start=True,

@@ -18,7 +18,7 @@ from imgmigrate.config.schema import raise_all
 from imgmigrate.config.templates import concrete_rule
 from imgmigrate.config.tree import Mapping, Scalar, parse_tree
 from imgmigrate.errors import ConfigError, ImgmigrateError
-from imgmigrate.files import write_atomically
+from imgmigrate.files import write_output
 from imgmigrate.oci.reference import Digest, Reference
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def write_pins(path: Path, pins: Pins) -> bool:
     try:
         if path.exists() and path.read_bytes() == data:
             return False
-        write_atomically(path, data, mode=SHARED_FILE)
+        write_output(path, data, mode=SHARED_FILE)
     except OSError as error:
         message = f"{path}: cannot be written: {error.strerror}"
         raise ImgmigrateError(message, hint="nothing was changed; mend it and pin again") from None

@@ -100,6 +100,11 @@ class RunView:
         return left * 60 / rate
 
     @property
+    def is_through(self) -> bool:
+        """Tell whether a run that says nothing of its end had come to every row."""
+        return self.phase is Phase.INTERRUPTED and self.run.rows is not None and not self.run.left
+
+    @property
     def undone(self) -> int:
         """How many rows a finished run left that the same plan may still do."""
         return sum(self.run.counts.get(each.value, 0) for each in _LEFT)
@@ -108,6 +113,8 @@ class RunView:
     def resume(self) -> str | None:
         """The command that goes on with it, if something is left and it is not running."""
         is_open = self.phase is Phase.INTERRUPTED or self.undone > 0
+        if self.is_through:
+            is_open = self.run.failed > 0
         return self.run.command or None if is_open and self.phase is not Phase.RUNNING else None
 
 
@@ -256,6 +263,8 @@ def _outcome(view: RunView) -> str:
     if view.phase is Phase.FINISHED:
         said = [_counted(word, number) for word, number in run.counts.items() if number]
         return f"finished: {printable(', '.join(said)) or 'nothing done'}"
+    if view.is_through:
+        return f"ended, only its end is not recorded: {_images(view)}"
     return f"{view.phase.value}: {_images(view)}"
 
 

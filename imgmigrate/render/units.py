@@ -63,7 +63,7 @@ def moment(text: str) -> str:
     """Print an RFC 3339 time to the second, in UTC; what is no time stays as it is."""
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
         return text
-    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     return found.strftime("%Y-%m-%d %H:%M:%S UTC")

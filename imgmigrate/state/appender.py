@@ -64,9 +64,8 @@ class Appender:
     async def reopen(self) -> None:
         """Go on in the file that has the journal's name now; StateError if there can be none."""
         await self.flush()
-        os.close(self._descriptor)
-        self._descriptor = -1
         try:
+            self._let_go()
             self.open()
         except OSError as error:
             self._failure = error
@@ -123,8 +122,16 @@ class Appender:
             if self._synced < self._written and not self._failure:
                 with contextlib.suppress(OSError):
                     self._sync(self._descriptor)
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
+            try:
+                self._let_go()
+            except OSError as error:
+                raise unwritable(self._path, error) from None
+
+    def _let_go(self) -> None:
+        """Close the file; some file systems tell only then that they kept nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _refuse_intruders(self) -> None:
         """Stop before a line of ours breaks the chain of another writer's.

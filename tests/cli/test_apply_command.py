@@ -296,3 +296,19 @@ def test_errors_keep_their_codes(
     engine.error = error
     assert cli("apply", "plan.out") == code
     assert error.message in cli.err
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_state_that_fails_at_the_end_does_not_swallow_the_summary(
+    cli: Cli, engine: Engine, form: list[str]
+) -> None:
+    """Exit 8, and before the error everything that the run has to say."""
+    save(cli, here(cli, COPY))
+    error = AccessDenied(str(COPY.address), "denied (403)")
+    failed = Receipt(COPY.address, Outcome.FAILED, error=error)
+    engine.events = (success(engine.plan, failed),)
+    engine.error = StateUnsaved("journal.jsonl: disk full", hint="mend it")
+    assert cli("apply", "plan.out", *form) == 8
+    assert "denied (403)" in cli.out
+    assert ("Apply incomplete" in cli.out) is not bool(form)
+    assert "disk full" in (cli.out if form else cli.err)

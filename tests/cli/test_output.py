@@ -27,12 +27,14 @@ def test_a_reader_that_leaves_does_not_stop_the_work() -> None:
     script = """
 import sys
 from imgmigrate.cli.output import Output
-output = Output()
-sys.stdin.readline()
-for _ in range(3):
-    output.text("x" * 100_000 + "\\n")
-output.note("still here")
-output.flush()
+from imgmigrate.cli.streams import guarded_streams
+with guarded_streams():
+    output = Output()
+    sys.stdin.readline()
+    for _ in range(3):
+        output.text("x" * 100_000 + "\\n")
+    output.note("still here")
+    output.flush()
 sys.exit(7)
 """
     process = subprocess.Popen(

@@ -67,17 +67,20 @@ def test_out_saves_the_plan_and_names_the_next_command(cli: Cli, engine: Engine)
 
 def test_a_plan_that_cannot_be_saved_is_an_error(cli: Cli, engine: Engine) -> None:
     """The place is named, and nothing pretends to have been saved."""
-    (cli.folder / "there").mkdir()
+    (cli.folder / "there").symlink_to("/dev/full")
     assert cli("plan", "--out", "there") == 1
     assert "plan there: cannot be written" in cli.err
     assert engine.planned
 
 
-@pytest.mark.parametrize("place", ["no-such-folder/plan.out", "imgmigrate.yaml"])
+@pytest.mark.parametrize(
+    "place", ["no-such-folder/plan.out", "imgmigrate.yaml", "state", "imgmigrate.lock.yaml"]
+)
 def test_a_place_that_must_not_be_written_is_refused_first(
     cli: Cli, engine: Engine, place: str
 ) -> None:
-    """A missing folder, or the config itself, is refused before an hour of planning."""
+    """A missing or a named folder, the config or its pins are refused before all planning."""
+    (cli.folder / "state").mkdir(exist_ok=True)
     assert cli("plan", "--out", place) == 64
     assert place in cli.err
     assert not engine.planned

@@ -130,6 +130,20 @@ async def test_an_interrupted_run_names_the_command_that_goes_on(cli: Cli) -> No
     assert cli.out.endswith(f"To go on:\n  {COMMAND}\n")
 
 
+@pytest.mark.parametrize("failed", [0, 1])
+async def test_a_run_without_an_end_that_came_to_every_row_was_not_cut_off(
+    cli: Cli, failed: int
+) -> None:
+    """Its state failed at the very end; only what failed is left to do again."""
+    async with a_run(cli, rows=2 + failed) as writer:
+        if failed:
+            await writer.failed(samples.record("harbor.new/a:f").address, "denied (403)")
+    assert cli("status", "--state", "s") == 0
+    assert "ended, only its end is not recorded: 2 of " in cli.out
+    assert "interrupted" not in cli.out
+    assert ("To go on:" in cli.out) is bool(failed)
+
+
 @pytest.mark.parametrize(
     ("counts", "resumes"),
     [

@@ -75,7 +75,14 @@ def test_any_realm_is_judged(realm: str, registry: str) -> None:
     assert may_receive_credentials(resolved, BASE, frozenset()) in (True, False)
 
 
-@given(TEXTS | st.integers().map(str) | st.datetimes().map(str), st.floats(0, 1000))
+NUMBERS = st.integers(-(10**40), 10**40).map(str)
+DATES = st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS).map(
+    lambda parts: "Fri, {} Dec {} {}:{}:59 {}".format(*parts)
+)
+
+
+@given(TEXTS | DATES | st.integers().map(str) | st.datetimes().map(str), st.floats(0, 1000))
+@example("Fri, 31 Dec 9999 23:59:59 -2359999999999", 900.0)
 @example("9" * 5000, 900.0)
 @example("Thu, 99 Foo 99999999 99:99:99 GMT", 900.0)
 @example("Mon, 01 Jan 0001 00:00:00 +2359", 900.0)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TemplateError", "expand_template", "only_file"]
 
-_ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
+# Nothing in it opens another: an action that is never closed is not looked through twice.
+_ACTION = re.compile(r"\{\{((?:[^{}]|\{(?!\{)|\}(?!\}))*+)\}\}")
 _ENV = re.compile(r'env\s+["`]([A-Za-z_][A-Za-z0-9_]*)["`]')
 _FILE = re.compile(r'file\s+["`]([^"`]+)["`](\s*\|\s*\w+)*')
 
@@ -40,15 +41,21 @@ def expand_template(text: str, known: Mapping[str, str] | None = None) -> str:
 def only_file(text: str) -> str:
     """Say where a text comes from that is a template: a file, if it reads one."""
     action = _ACTION.fullmatch(text)
-    found = _FILE.fullmatch(action[1]) if action else None
+    found = _FILE.fullmatch(_inner(action)) if action else None
     return f"the file {found[1]}" if found else "a template"
 
 
+def _inner(action: re.Match[str]) -> str:
+    """What an action says, without the dashes that trim the text around it."""
+    return action[1].removeprefix("-").removesuffix("-").strip()
+
+
 def _value(found: re.Match[str], known: Mapping[str, str]) -> str:
-    variable = _ENV.fullmatch(found[1])
+    inner = _inner(found)
+    variable = _ENV.fullmatch(inner)
     if variable:
         return f"${{{variable[1]}}}"
-    if found[1].startswith(".") and found[1][1:] in known:
-        return known[found[1][1:]]
+    if inner.startswith(".") and inner[1:] in known:
+        return known[inner[1:]]
     msg = f"the template {found[0]} has no equivalent here"
     raise TemplateError(msg)

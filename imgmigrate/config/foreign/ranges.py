@@ -53,7 +53,7 @@ _SIGNS = {
     Dialect.DREGSY: {**_COMMON, "==": "=", "!": "!=", "!=": "!="},
 }
 _COMPARISON = re.compile(r"([!=<>~^]*)[ \t]*([^\s,!=<>~^|]+)[\s,]*")
-_HYPHEN = re.compile(r"(\S+)[ \t]+-[ \t]+(\S+)")
+_HYPHEN = re.compile(r"(?<!\S)(\S++)[ \t]++-[ \t]++(\S++)")
 _WRITTEN = re.compile(r"v?(?:(\d{1,18})(?:\.(\d{1,18}))?(?:\.(\d{1,18}))?)?(\.?[xX*])*(-.*)?")
 # blang's ParseTolerant: short versions have nothing behind them.
 _SEMVER = re.compile(r"v?\d+(\.\d+)?|v?\d+\.\d+\.\d+(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?")

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = ["is_image_syncer", "parse_config_text", "plain_json", "quote"]
 
-_COMMENT = r"//[^\n]*|/\*.*?\*/"
-_FIRST = re.compile(rf"(?:\s|{_COMMENT})*\{{", re.DOTALL)
+# Possessive: a comment ends in one place only, however many there are.
+_COMMENT = r"//[^\n]*+|/\*(?:[^*]|\*(?!/))*+\*/"
+_FIRST = re.compile(rf"(?:\s|{_COMMENT})*+\{{")
+_INSIDE = r'(?:[^"\\\n]|\\[^\n])*+'
 # What YAML takes only as an escape: controls, marks and what is no character.
 _HIDDEN = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")
 _TOKEN = re.compile(
-    rf'(?P<string>"(?:[^"\\\n]|\\[^\n])*")|(?P<comment>{_COMMENT})|(?P<open>"|/\*)|(?P<tab>[\t\r])'
-    r"|(?P<null>\bnull\b)",
-    re.DOTALL,
+    rf'(?P<string>"{_INSIDE}")|(?P<comment>{_COMMENT})|(?P<open>"{_INSIDE}|/\*[\s\S]*+)|(?P<tab>[\t\r])'
+    r"|(?P<null>\bnull\b)"
 )
 
 
@@ -65,9 +66,13 @@ def plain_json(text: str, file: str) -> str:
                 hint = "double it, as in a regex: \\\\d"
                 raise ConfigError(message, file=file, line=line, hint=hint) from None
         if kind == "open":
-            what = "comment" if token == "/*" else "string"
+            what = "comment" if token.startswith("/*") else "string"
             message = f"the {what} that begins here is never closed"
-            hint = "end it with */" if token == "/*" else "close it before the end of the line"
+            hint = (
+                "end it with */"
+                if token.startswith("/*")
+                else "close it before the end of the line"
+            )
             raise ConfigError(message, file=file, line=line, hint=hint)
         if kind == "null":
             hint = 'write a value, or remove the key; "" is an empty text'

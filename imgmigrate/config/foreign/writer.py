@@ -28,7 +28,8 @@ __all__ = ["Written", "env_text", "reading", "write"]
 # Of a comment's text: what is before it fills up a line of 80 columns.
 WIDTH = 74
 _SECRET = "password"
-_PART = re.compile(r"(\$\$\{|\$\{[^}]*\})")
+# One that is never closed goes to the end: it is not looked for again behind every dollar.
+_PART = re.compile(r"(\$\$\{|\$\{[^}]*+\}?)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from dataclasses import dataclass, field
-from urllib.parse import quote, quote_plus
 
 from imgmigrate.errors import hide
 
@@ -27,9 +25,7 @@ class Credential:
 
     def __post_init__(self) -> None:
         for secret in filter(None, (self.password, self.identity_token, self.registry_token)):
-            # Servers repeat what they were sent, in the form in which they were sent it.
-            for form in (secret, quote(secret, safe=""), quote_plus(secret), _in_json(secret)):
-                hide(form)
+            hide(secret)
         if self.password or self.identity_token:
             hide(self.basic.removeprefix("Basic "))
 
@@ -39,7 +35,3 @@ class Credential:
         username = self.username or "<token>"
         password = self.password or self.identity_token or ""
         return f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
-
-
-def _in_json(text: str) -> str:
-    return json.dumps(text)[1:-1]

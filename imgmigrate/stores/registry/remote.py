@@ -41,7 +41,7 @@ from imgmigrate.stores.registry.pacing import LoopClock
 from imgmigrate.stores.registry.quirks import quirks_of
 from imgmigrate.stores.registry.quotas import Kind, kind_of
 from imgmigrate.stores.registry.scheme import Scheme
-from imgmigrate.stores.registry.straying import REDIRECTS, astray, of_storage
+from imgmigrate.stores.registry.straying import REDIRECTS, astray, hide_signature, of_storage
 from imgmigrate.stores.registry.tokens import TokenServer
 
 if TYPE_CHECKING:
@@ -329,6 +329,7 @@ class Remote:
             async with answer:
                 await answer.settle()
             url = self.resolve(call.subject, answer.url, location)
+            hide_signature(url, call.subject)
             is_read = call.method in ("GET", "HEAD")
             if not is_read and not (answer.status in (307, 308) and self._is_own(url)):
                 raise astray(self.host, call.subject, answer)

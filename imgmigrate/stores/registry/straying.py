@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from imgmigrate.errors import ProtocolError, StoreError, TransientError
+from imgmigrate.errors import ProtocolError, StoreError, TransientError, hide
 from imgmigrate.stores.registry.http.urls import resolve
 
 if TYPE_CHECKING:
     from imgmigrate.stores.registry.http.session import Answer
 
-__all__ = ["REDIRECTS", "astray", "of_storage"]
+__all__ = ["REDIRECTS", "astray", "hide_signature", "of_storage"]
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+# How storages name what makes a URL as good as a token; a date and a size stay readable.
+_SIGNING = re.compile(r"(?i)sig|token|credential|policy|secret|key|password|auth")
+# Characters; shorter values are names and numbers.
+SHORTEST_SIGNATURE = 12
+
+
+def hide_signature(url: str, subject: str) -> None:
+    """Never show the parts that sign a URL, also if a server repeats them without their names.
+
+    What names the `subject` of the request is none of them: messages need it.
+    """
+    for name, value in parse_qsl(urlsplit(url).query):
+        if len(value) >= SHORTEST_SIGNATURE and _SIGNING.search(name) and value not in subject:
+            hide(value, "url")
 
 
 def astray(host: str, subject: str, answer: Answer) -> StoreError:

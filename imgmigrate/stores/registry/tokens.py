@@ -15,7 +15,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from imgmigrate.errors import AuthenticationError, NotFound, ProtocolError, Rejected
+from imgmigrate.errors import AuthenticationError, NotFound, ProtocolError, Rejected, hide
 from imgmigrate.stores.registry.http.failures import failure, retry_after
 from imgmigrate.stores.registry.http.limits import TOKEN_BODY
 from imgmigrate.stores.registry.http.retries import retrying
@@ -39,6 +39,8 @@ SHORTEST_LIFE = 60.0
 LONGEST_LIFE = 24 * 3600.0
 # A token is replaced this long before it ends: a request has to arrive with it.
 MARGIN = 15.0
+# What an answer holds that any later one may repeat.
+_SECRET_KEYS = ("access_token", "token", "refresh_token", "id_token")
 # A realm may move once or twice (a login page after that is no token server).
 MOST_HOPS = 3
 # Quay takes three at one moment from one user, then 120 a second (protocol 1.3).
@@ -196,6 +198,8 @@ class TokenServer:
     def _read(self, answer: Answer, asked: float) -> Token:
         try:
             document = json.loads(answer.body)
+            for key in _SECRET_KEYS:
+                hide(document[key] if isinstance(document.get(key), str) else None, "token")
             value = document.get("access_token") or document.get("token")
         except (ValueError, AttributeError, RecursionError):
             value = None

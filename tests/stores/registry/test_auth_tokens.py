@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.config.model import RegistryConfig
-from imgmigrate.errors import AccessDenied, AuthenticationError
+from imgmigrate.errors import AccessDenied, AuthenticationError, StoreError, redact
 from imgmigrate.stores.base import Mounted
 from imgmigrate.stores.registry.access import Access
 from imgmigrate.stores.registry.calls import Call
@@ -247,3 +247,32 @@ async def test_challenge_may_come_at_any_request(connect: Connect, request_numbe
             if number == request_number:
                 registry.auth = "token"
             assert await store.list_tags("a") == ["1"]
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+async def test_a_token_of_an_earlier_request_is_hidden_when_a_server_repeats_it(
+    connect: Connect, status: int
+) -> None:
+    """Not only the one that was sent with the request whose answer repeats it."""
+    async with serving() as registry:
+        registry.put_image("b", "1", image())
+        remote = connect(registry.host, as_me())
+        await remote.list_tags("a")
+        await remote.list_tags("b")
+        issued = list(registry.tokens)
+        assert len(issued) == 2
+        said = json.dumps({"errors": [{"code": "X", "message": " or ".join(issued)}]})
+        registry.fail("GET", "/b/tags/", status=status, body=said.encode())
+        with pytest.raises(StoreError) as caught:
+            await remote.list_tags("b")
+        assert "*** or ***" in str(caught.value)
+        assert not any(token in str(caught.value) for token in issued)
+
+
+async def test_every_secret_of_a_token_servers_answer_is_hidden(connect: Connect) -> None:
+    """A refresh token and an identity token come beside the token that is used."""
+    async with serving() as registry:
+        registry.token_keys = ("token", "refresh_token", "id_token")
+        await connect(registry.host, as_me()).list_tags("a")
+        (token,) = registry.tokens
+        assert redact(f"x{token}x") == "x***x"

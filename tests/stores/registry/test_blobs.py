@@ -14,6 +14,7 @@ from imgmigrate.errors import (
     IntegrityError,
     NotFound,
     ProtocolError,
+    Rejected,
     TransientError,
 )
 from imgmigrate.oci.manifest import Descriptor
@@ -348,3 +349,22 @@ async def test_existence_is_asked_by_head(registry: FakeRegistry, connect: Conne
     assert await store.blob_exists("a", BLOB.digest)
     assert not await store.blob_exists("b", BLOB.digest)
     assert registry.count("GET", "/blobs/") == 0
+
+
+@pytest.mark.parametrize("name", ["sig", "X-Amz-Credential", "hash_token", "my-key"])
+async def test_a_part_of_a_signed_url_is_hidden_when_a_server_repeats_it(
+    registry: FakeRegistry, connect: Connect, name: str
+) -> None:
+    """Whatever it is called there, also without its name, also by a later answer of another."""
+    location = {"Location": f"http://{registry.cdn_host}/storage/x?{name}=hunter2+hunter2%2F&v=1"}
+    registry.fail("GET", "/blobs/", status=307, body=b"", times=1, headers=location)
+    registry.fail("GET", "/storage/", status=404, body=b"gone", times=1)
+    store = connect(registry.host)
+    with pytest.raises(NotFound):
+        await read(store)
+    said = b'{"errors": [{"code": "X", "message": "hunter2 hunter2/ or hunter2+hunter2%2F"}]}'
+    registry.fail("GET", "/blobs/", status=400, body=said)
+    with pytest.raises(Rejected) as caught:
+        await read(store)
+    assert "*** or ***" in str(caught.value)
+    assert str(BLOB.digest) in str(caught.value)

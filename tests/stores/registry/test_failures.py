@@ -171,6 +171,15 @@ def test_web_pages_are_recognised(content_type: str | None, expected: bool) -> N
         ("Tue, 24 Nov 2020 12:00:00 GMT", 0),
         ("Fri, 31 Dec 2100 23:59:59 GMT", 900),
         ("Fri, 31 Dec 2100 23:59:59 -0000", 900),
+        ("Fri, 31 Dec 9999 23:59:59 -2359999999999", None),
+        ("Fri, 31 Dec 9999 23:59:59 +" + "9" * 30, None),
+        ("Mon, 01 Jan 0001 00:00:00 +9999", None),
+        ("Mon, 99 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2030 99999999999999999999:00:00", None),
+        ("9" * 5000, 900),
+        ("1e999", None),
+        ("nan", None),
+        ("\u0664", None),
     ],
 )
 def test_retry_after_is_understood_and_clamped(text: str | None, expected: float | None) -> None:

@@ -171,10 +171,11 @@ def retry_after(text: str | None, longest: float) -> float | None:
         return min(float(text), longest)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        seconds = (moment - datetime.now(UTC)).total_seconds()
+    except (ArithmeticError, LookupError, TypeError, ValueError):  # all that the parser lets out
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), longest)
+    return min(max(seconds, 0.0), longest)
 
 
 def connection_failure(subject: str, url: str, error: Exception) -> StoreError:

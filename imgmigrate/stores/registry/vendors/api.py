@@ -129,7 +129,7 @@ class Api:
             try:
                 found |= dict.fromkeys(names(document))
                 page = following(document, answer)
-            except (LookupError, TypeError, ValueError, AttributeError):
+            except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError):
                 raise ProtocolError(self.subject, "its answer is not a list of them") from None
             if len(found) > MOST_NAMES:
                 raise ProtocolError(self.subject, "its pages do not end")

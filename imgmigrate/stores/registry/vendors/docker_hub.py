@@ -51,5 +51,5 @@ async def _authorization(api: Api, namespace: str) -> str | None:
     token = document.get("access_token") if isinstance(document, dict) else None
     if not isinstance(token, str) or not (token.isascii() and token.isprintable()):
         raise ProtocolError(api.subject, "its login answered without a token")
-    hide(token)
+    hide(token, "token")
     return f"Bearer {token}"
