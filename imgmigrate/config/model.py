@@ -165,6 +165,8 @@ class Rule:
     pinned_tag: str | None = None
     # None is what the whole config says.
     keep_previous: KeptName | None = None
+    # Its source carries only what is new: what is not there says nothing.
+    is_delta: bool = False
 
     @property
     def explicit_tags(self) -> tuple[str, ...]:

@@ -98,6 +98,7 @@ class _Builder:
             keep_previous=read_kept_name(
                 self.tree, image.keep_previous, (*self.path, "keep_previous")
             ),
+            is_delta=image.source_is_delta,
         )
         if is_glob:
             return self._many(rule, image)
@@ -278,6 +279,8 @@ def _without_repetition(builders: Sequence[_Builder], rules: list[Rule]) -> tupl
                 clash = f"{address} is asked from {source}, and from {first_source}"
             elif first.overwrite != rule.overwrite:
                 clash = f"{address} is asked with overwrite {rule.overwrite}, and {first.overwrite}"
+            elif first.is_delta != rule.is_delta:
+                clash = f"{address} is asked with and without source_is_delta"
             elif first.platforms != rule.platforms:
                 clash = f"{address} is asked with platforms {_names(rule)}, and {_names(first)}"
             if clash:
@@ -295,6 +298,9 @@ def _without_repetition(builders: Sequence[_Builder], rules: list[Rule]) -> tupl
         first = kept.setdefault(asked, rule)
         if first.overwrite != rule.overwrite and rule.has_patterns:
             message = f"{_place(first, rule)} asks the same with overwrite {first.overwrite}"
+            errors.append(builders[rule.number - 1].clash(message, "keep one"))
+        elif first.is_delta != rule.is_delta and rule.has_patterns:
+            message = f"{_place(first, rule)} asks the same with and without source_is_delta"
             errors.append(builders[rule.number - 1].clash(message, "keep one"))
         elif first.platforms != rule.platforms and rule.has_patterns:
             message = f"{_place(first, rule)} asks the same with platforms {_names(first)}"

@@ -72,6 +72,7 @@ class ImageModel(_Part):
     rename: dict[str, str] = {}
     flatten: str | None = None
     keep_previous: str | None = None
+    source_is_delta: bool = False
 
 
 class MovedModel(_Part):

@@ -13,6 +13,7 @@ from imgmigrate.config.templates import check_names
 from imgmigrate.errors import ConfigError, NotFound, StoreError
 from imgmigrate.oci.reference import Reference
 from imgmigrate.planning.barren import find_barren
+from imgmigrate.planning.delta import with_absent
 from imgmigrate.planning.diff import decide_unwanted, failed
 from imgmigrate.planning.unread import Unread
 
@@ -77,6 +78,7 @@ class Asking:
         listings = await self.observer.list_sources(
             rule.source for rule in rules if rule.has_patterns
         )
+        listings = with_absent(rules, listings)
         asked: dict[Reference, Asked] = {}
         problems: list[Change] = list(self.expansion.problems)
         choices = await self.chooser.choose_all(rules, listings)

@@ -58,6 +58,8 @@ def find_barren(choices: Iterable[Choice], state: State) -> Barren:
 def _judge(
     group: Sequence[Choice], origins: set[tuple[Repository, Repository]], found: Barren
 ) -> None:
+    if _is_known_delta(group, origins):
+        return  # nothing of it is new this time
     emptied = [each for each in group if not each.listing and _is_known(each.rule, origins)]
     for choice in emptied:
         cause = "it lists no tags at all, and images came from it"
@@ -89,6 +91,14 @@ def _selects(choice: Choice) -> bool:
 def _is_known(rule: Rule, origins: set[tuple[Repository, Repository]]) -> bool:
     """Tell whether a live record came by this rule, as far as repositories tell."""
     return any((rule.source, each.repository) in origins for each in rule.destinations)
+
+
+def _is_known_delta(group: Sequence[Choice], origins: set[tuple[Repository, Repository]]) -> bool:
+    """Tell whether a delta brought images to where its rule writes, from whatever folder."""
+    if not group[0].rule.is_delta:
+        return False
+    known = {destination for _, destination in origins}
+    return any(each.repository in known for one in group for each in one.rule.destinations)
 
 
 def _rows(rule: Rule, reason: str, cause: str, more: str = "") -> Iterable[Change]:

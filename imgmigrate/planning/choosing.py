@@ -95,6 +95,11 @@ class Chooser:
         hint = f"see which tags drop out and why: imgmigrate plan --explain {short[0].rule.number}"
         raise GuardError(message, hint=hint)
 
+    def lists(self, rule: Rule, tag: str) -> bool:
+        """Tell whether a rule's source was listed, and lists a tag."""
+        choice = self._choices.get((rule.number, rule.source))
+        return choice is not None and tag in choice.listing
+
     def still_selects(self, rule: Rule, record: ImageRecord) -> bool:
         """Tell whether a rule would ask for a record's tag, were it still at the source."""
         choice = self._choices.get((rule.number, rule.source))

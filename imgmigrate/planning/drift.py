@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import StoreError
+from imgmigrate.errors import NotFound, StoreError
+from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.plan import Action, Change
 from imgmigrate.planning.globs import Globs
 from imgmigrate.planning.problems import Problems, merged
 from imgmigrate.state.record import Source
 
 if TYPE_CHECKING:
-    from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest, Reference, Repository
+    from imgmigrate.planning.delta import Deltas
     from imgmigrate.planning.observe import Observer
     from imgmigrate.state.record import ImageRecord, State
 
@@ -27,9 +28,17 @@ __all__ = ["decide_drift", "find_drift"]
 
 
 async def find_drift(
-    observer: Observer, state: State, target: tuple[str, ...], exclude: tuple[str, ...]
+    observer: Observer,
+    state: State,
+    target: tuple[str, ...],
+    exclude: tuple[str, ...],
+    *,
+    deltas: Deltas | None = None,
 ) -> tuple[list[Change], int]:
-    """Compare every live record with both sides; return what moved and how many did not."""
+    """Compare every live record with both sides; return what moved and how many did not.
+
+    That the source of `deltas` does not carry an image says nothing of it.
+    """
     targets, excludes = (
         Globs(option, texts, of="the state")
         for option, texts in (("target", target), ("exclude", exclude))
@@ -49,6 +58,9 @@ async def find_drift(
     for record in records:
         reference = record.source.reference
         found = vanished.get(reference.repository) or sources[reference]
+        is_delta = deltas is not None and deltas.covers(record.address, reference)
+        if is_delta and (found is None or isinstance(found, NotFound)):
+            found = _as_recorded(record)
         seen = there[record.address]
         if isinstance(found, StoreError):
             problems.add(record.address, found)
@@ -63,6 +75,11 @@ async def find_drift(
             else:
                 changes.append(_described(change, found))
     return merged([*changes, *problems.changes()]), unchanged
+
+
+def _as_recorded(record: ImageRecord) -> Descriptor:
+    """Describe a source as it was: only its digest is asked for."""
+    return Descriptor(record.media_type, record.source.digest, record.size or 0)
 
 
 def decide_drift(

@@ -7,12 +7,14 @@ from does not become nothing by being missing from a list (DESIGN section 5).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.globs import stand_in
 from imgmigrate.config.templates import concrete_rule
 from imgmigrate.errors import ConfigError, StoreError, on_side
 from imgmigrate.oci.reference import Reference, Repository
+from imgmigrate.planning.delta import may_come
 from imgmigrate.planning.diff import failed
 from imgmigrate.planning.select import would_select
 from imgmigrate.stores.registry.quirks import quirks_of
@@ -106,7 +108,7 @@ class _Expander:
         self.lost: list[Rule] = []
         self.unread: list[GlobRule] = []
         self.excluded: list[tuple[GlobRule, Repository]] = []
-        self._base, self._state = str(config.base), state
+        self._base, self._state, self._guards = str(config.base), state, config.guards
         # What rules that name their repository say is all that is said of that pair.
         self._named = {
             (rule.source, each.repository)
@@ -125,6 +127,10 @@ class _Expander:
             return
         matching = [source for source in listing if not rule.excludes(Reference(source))]
         self.excluded += [(rule, source) for source in sorted({*listing} - {*matching})]
+        if rule.rule.is_delta and (known or self._brought(rule)):
+            # What it does not carry stays as it is.
+            self.rules += [made for source in matching for made in self._concrete(rule, source)]
+            return
         if not matching:
             # With nothing there, what is recorded has vanished as a whole.
             self.lost += known
@@ -155,6 +161,14 @@ class _Expander:
         )
         if destinations:
             yield replace(made, destinations=destinations)
+
+    def _brought(self, rule: GlobRule) -> bool:
+        """Tell whether something is recorded where a delta may write, from whatever folder."""
+        base = Path(self._base)
+        return any(
+            may_come(rule, record.address.repository, base, self._guards)
+            for record in self._state.live()
+        )
 
     def _known(self, rule: GlobRule) -> list[Rule]:
         """The rules of repositories that live records came from by this glob."""

@@ -16,6 +16,7 @@ from imgmigrate.planning.asking import Asking
 from imgmigrate.planning.choosing import Chooser
 from imgmigrate.planning.comparing import Comparing
 from imgmigrate.planning.deleting import Deleting, release, tell_cut_off
+from imgmigrate.planning.delta import Deltas
 from imgmigrate.planning.diff import Exceptions, Wish, decide, failed
 from imgmigrate.planning.drift import find_drift
 from imgmigrate.planning.expand import expand_rules
@@ -119,7 +120,10 @@ async def _refresh(
     opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
     async with opened as stores:
         observer = Observer(stores, state, sink, options.parallelism)
-        return state, *await find_drift(observer, state, options.target, options.exclude)
+        deltas = Deltas(config.rules, config.globs, config.base, config.guards)
+        return state, *await find_drift(
+            observer, state, options.target, options.exclude, deltas=deltas
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +225,7 @@ class _Planner:
         asked, rows = await self.asking.ask(rules)
         heads = await self.observer.head_sources({each.source for each in asked.values()})
         images: dict[Reference, tuple[Reference, Digest]] = {}
+        absent = self._deltas().recorded(self.state, self.scope.takes)
         problems = Problems(self.state)
         for address, each in asked.items():
             head = heads[each.source]
@@ -228,9 +233,12 @@ class _Planner:
                 problems.add(address, head)
             elif head is not None:
                 images[address] = (each.source, head.digest)
+            elif address in absent:
+                images[address] = absent[address]
             elif each.explicit:
                 detail = f"source {each.source}: not found; correct the config, or remove it there"
                 rows.append(failed(address, "source_missing", detail))
+        images = {a: each for a, each in absent.items() if a not in asked} | images
         return Resolved(images, tuple(merged([*rows, *problems.changes()])))
 
     def _is_as_recorded(self, address: Reference, asked: Asked) -> bool:
@@ -311,6 +319,7 @@ class _Planner:
             each.source.repository
             for address, each in asked.items()
             if sources[address] is None
+            and not each.rule.is_delta
             and (
                 ((record := self.state.record(address)) is not None and record.is_live)
                 or not (each.explicit or each.source.digest)
@@ -338,11 +347,16 @@ class _Planner:
             return decide(wish, digest, self.state, Exceptions(equivalent=True))
         return change
 
+    def _deltas(self) -> Deltas:
+        rules, globs = self.config.rules, self.whole.globs
+        return Deltas(rules, globs, self.config.base, self.config.guards, self.asking.chooser)
+
     async def _guarded(self, changes: list[Change], asked: dict[Reference, Asked]) -> list[Change]:
         """Move what only gets another address; delete what nobody wants, as far as that may be."""
         guards = self.config.guards
         if guards.moved and not self.config.is_oneshot:
             changes = await Moving(self.observer, self.state, guards.moved).settle(changes, asked)
+        changes = self._deltas().settle(changes)
         if deleting := self._deleting(asked):
             changes = await deleting.settle(changes)
         changes = tell_cut_off(changes, self.state)

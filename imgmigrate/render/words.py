@@ -135,6 +135,7 @@ _REASONS = {
     "overwrite_never": "differs; overwrite: never",
     "take_ownership": "taken over although it differs",
     "source_gone": "the source tag is gone",
+    "not_in_delta": "not among what is new; stays",
     "source_missing": "the source has no such image",
     "moved": "moved",
     "protected": "protected",
