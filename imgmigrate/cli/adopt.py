@@ -157,6 +157,7 @@ class _Task:
             lock_timeout=self.lock_timeout,
             command=command,
             on_rate_limit=self.on_rate_limit,
+            takes_ownership=self.take_ownership,
         )
         result = apply_now(self.settings, config, plan, options, tally)
         if not output.stream:
