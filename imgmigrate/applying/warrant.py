@@ -154,7 +154,7 @@ class _Judge:
         )
         if needs_one and record is None:
             return "there is no record of it"
-        return None
+        return self._origin(change) if change.action is Action.MOVE else None
 
     def of_work(self, change: Change) -> str | None:
         """Judge a row that is to be carried out."""
@@ -222,11 +222,20 @@ class _Judge:
         record = self._state.record(old)
         if old.repository.store != change.address.repository.store:
             return f"{old} is in another registry"
-        if record is None or record.digest != change.source.digest or record.digest != change.after:
-            return f"no record tells that {_short(change.after)} is at {old}"
+        if record is None or (cause := self._origin(change)):
+            return cause if record else f"there is no record of {old}"
         origin = record.source.reference.repository
         if not self._joins.find(origin, change.address.repository):
             return f"no rule brings images of {origin} there"
+        return None
+
+    def _origin(self, change: Change) -> str | None:
+        """Judge where a move takes its image from."""
+        old = change.source.reference if change.source else None
+        record = self._state.record(old) if old else None
+        told = {change.after, change.source.digest if change.source else None}
+        if record is None or told != {record.digest}:
+            return f"no record tells that {_short(change.after)} is at {old}"
         return None
 
     def _keep(self, change: Change) -> str | None:
