@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from enum import StrEnum
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -26,9 +26,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["Action", "Change", "Header", "Known", "Plan", "StateBinding", "Summary", "read_plan"]
+__all__ = [
+    "Action",
+    "Change",
+    "Ends",
+    "Header",
+    "Known",
+    "Plan",
+    "StateBinding",
+    "Summary",
+    "read_plan",
+]
 
-FORMAT_VERSION = "1.0"
+# 1.1 brought whose state a plan is for, and what a plan without a config was asked for.
+FORMAT_VERSION = "1.1"
 KIND: Final = "imgmigrate.plan"
 PLAN_ID_LENGTH = 16
 # The reason of rows that put back what a run has changed.
@@ -41,8 +52,15 @@ OVER_LIMIT = ("max_delete", "max_delete_gone")
 GONE = ("destination_lost", "destination_gone")
 
 
+# Bytes and counts of a row: what no image has would be no number to any reader either.
+_Amount = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
 class Action(StrEnum):
-    """What a row asks for; those that change a destination come first."""
+    """What a row asks for; those that change a destination come first.
+
+    An action of a later minor version is read as itself; it is none of these, and does nothing.
+    """
 
     COPY = "copy"
     UPDATE = "update"
@@ -55,6 +73,19 @@ class Action(StrEnum):
     CONFLICT = "conflict"
     ERROR = "error"
     DRIFT = "drift"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Action | None:
+        if not isinstance(value, str) or not value:
+            return None
+        unknown = str.__new__(cls, value)
+        unknown._name_ = unknown._value_ = value
+        return unknown
+
+    @property
+    def is_understood(self) -> bool:
+        """Tell whether this version knows what to do with it."""
+        return any(self is each for each in Action)
 
     @property
     def writes(self) -> bool:
@@ -103,10 +134,10 @@ class Change(_Frozen):
     recorded: Digest | None = None
     media_type: str | None = None
     filter: Filter | None = None
-    size: int | None = None
-    transfer_bytes: int | None = None
+    size: _Amount | None = None
+    transfer_bytes: _Amount | None = None
     platforms: tuple[str, ...] | None = None
-    blobs: int | None = None
+    blobs: _Amount | None = None
     inside: tuple[str, ...] | None = None
     detail: str | None = None
     moved_to: Reference | None = None
@@ -137,7 +168,11 @@ class Change(_Frozen):
     @property
     def is_dangerous(self) -> bool:
         """Tell whether a reviewer must see this row first."""
-        return (self.action in _DANGEROUS and not self.is_known) or self.reason in GONE
+        return (
+            (self.action in _DANGEROUS and not self.is_known)
+            or self.reason in GONE
+            or not self.action.is_understood
+        )
 
     @property
     def is_known(self) -> bool:
@@ -146,11 +181,24 @@ class Change(_Frozen):
 
 
 class StateBinding(_Frozen):
-    """Which state the plan was made from; `lineage` is None if there was none."""
+    """Which state the plan was made from; `lineage` is None if there was none.
+
+    `name` is of the config whose state it is to be, `place` where that state is, seen from the
+    config's folder: by these two a plan that was made before any state knows its own.
+    """
 
     lineage: str | None = None
     sequence: int = 0
     head: str = ""
+    name: str | None = None
+    place: str | None = None
+
+
+class Ends(_Frozen):
+    """What a plan without a config was asked for: a repository or a glob, and where it goes."""
+
+    source: str
+    destinations: tuple[str, ...]
 
 
 class Summary(_Frozen):
@@ -184,7 +232,9 @@ class Summary(_Frozen):
         """Count `changes`."""
         changes = tuple(changes)
         counts = Counter(
-            "known_conflict" if change.is_known else change.action.value for change in changes
+            "known_conflict" if change.is_known else change.action.value
+            for change in changes
+            if change.action.is_understood
         )
         writes = [change.transfer_bytes for change in changes if change.action.writes]
         return cls.model_validate(
@@ -212,6 +262,11 @@ class Summary(_Frozen):
         return sum(self.count(action) for action in Action if action.alters)
 
 
+# What a summary says of the rows; the rest is of images without one, and only the header knows it.
+_OF_ROWS = ("copy_", *(each.value for each in Action if each is not Action.COPY))
+_OF_ROWS += ("known_conflict", "transfer_bytes", "unknown_sizes")
+
+
 class Filters(_Frozen):
     """What `--target` and `--exclude` left of the whole."""
 
@@ -226,7 +281,11 @@ class Header(_Frozen):
     kind: Literal["imgmigrate.plan"] = KIND
     tool_version: str
     created_at: str
+    # The config's path as it was named, relative or a mere name: for commands to repeat.
+    config: str | None = None
     config_sha256: str | None = None
+    # Where there was no config.
+    ends: Ends | None = None
     # Of the pins that it was planned from, as sha256sum prints it for their file.
     lock_sha256: str | None = None
     git_commit: str | None = None
@@ -238,6 +297,8 @@ class Header(_Frozen):
     undoes: str | None = None
     # What whoever reviews must know of how the config was read.
     notes: tuple[str, ...] = ()
+    # What `--max-delete` allowed instead of what the config does.
+    max_delete: str | None = None
     complete: bool = True
     summary: Summary
 
@@ -248,6 +309,13 @@ class Plan(_Frozen):
     header: Header
     changes: tuple[Change, ...]
     sha256: str
+    # The whole that these rows are some of; None where they are the whole.
+    part_of: Plan | None = Field(None, repr=False)
+
+    @property
+    def whole(self) -> Plan:
+        """The plan as its file is."""
+        return self.part_of or self
 
     @property
     def plan_id(self) -> str:
@@ -256,8 +324,20 @@ class Plan(_Frozen):
 
     @property
     def summary(self) -> Summary:
-        """The header's counts."""
+        """The header's counts, as whoever wrote the file says; `counted` are the rows' own."""
         return self.header.summary
+
+    @property
+    def counted(self) -> Summary:
+        """Count the rows anew: a reviewer is told of what is there, whatever the header says."""
+        own = Summary.of(self.changes, 0)
+        rows = {name: getattr(own, name) for name in _OF_ROWS}
+        return self.summary.model_copy(update=rows)
+
+    @property
+    def unknown(self) -> int:
+        """How many rows ask for what this version does not know."""
+        return sum(not change.action.is_understood for change in self.changes)
 
     @classmethod
     def of(cls, header: Header, changes: Iterable[Change]) -> Plan:
@@ -278,7 +358,13 @@ class Plan(_Frozen):
             target=(*header.filters.target, *target), exclude=(*header.filters.exclude, *exclude)
         )
         update = {"filters": filters, "complete": False, "summary": Summary.of(rows, 0)}
-        return self.model_copy(update={"header": header.model_copy(update=update), "changes": rows})
+        return self.model_copy(
+            update={
+                "header": header.model_copy(update=update),
+                "changes": rows,
+                "part_of": self.whole,
+            }
+        )
 
     def encode(self) -> bytes:
         """The bytes of the plan file."""

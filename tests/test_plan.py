@@ -118,7 +118,7 @@ def test_a_row_shows_the_pinned_fields_and_only_what_is_known() -> None:
 def test_the_header_carries_what_the_design_says() -> None:
     """Line 1 is the contract with other tools."""
     header = json.loads(lines_of(plan())[0])
-    assert header["format_version"] == "1.0"
+    assert header["format_version"] == "1.1"
     assert header["kind"] == "imgmigrate.plan"
     assert header["state"] == {"lineage": None, "sequence": 0, "head": ""}
     assert header["filters"] == {"target": [], "exclude": []}
@@ -275,12 +275,15 @@ def test_another_file_is_refused(lines: list[bytes], words: str) -> None:
         b"[" * 100_000,
         b'{"address": 5, "action": "copy", "reason": "new"}',
         b'{"address": "Quay/A", "action": "copy", "reason": "new"}',
-        b'{"address": "quay.io/a:v1", "action": "destroy", "reason": "new"}',
+        b'{"address": "quay.io/a:v1", "action": "", "reason": "new"}',
+        b'{"address": "quay.io/a:v1", "action": 5, "reason": "new"}',
+        b'{"address": "quay.io/a:v1", "action": "copy", "reason": "new", "size": -1}',
+        b'{"address": "quay.io/a:v1", "action": "copy", "reason": "new", "size": 1e400}',
         b'{"address": "quay.io/a:v1", "action": "copy", "reason": "new", "after": "sha256:x"}',
     ],
 )
 def test_a_row_that_is_no_change_is_refused(row: bytes) -> None:
-    """An action of a later version is not skipped in silence."""
+    """What names no address and no action, or no image's size, is no row of any version."""
     with pytest.raises(PlanRefused, match="a row is not valid"):
         decode_plan(sealed(lines_of(plan([]))[0], row), "plan.out")
 

@@ -8,7 +8,6 @@ resumes itself, and plans about different images never disturb each other.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections import Counter
 from contextlib import suppress
@@ -16,7 +15,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.binding import REPLAN, check_age, check_binding, check_unmoved
+from imgmigrate.applying.binding import (
+    REPLAN,
+    check_age,
+    check_binding,
+    check_first,
+    check_unmoved,
+)
 from imgmigrate.applying.engine import Engine
 from imgmigrate.applying.policy import FailurePolicy, time_limit
 from imgmigrate.applying.protecting import protect
@@ -24,10 +29,21 @@ from imgmigrate.applying.recording import Recording
 from imgmigrate.applying.recovery import save_elsewhere
 from imgmigrate.applying.settling import overtaken, sort_rows
 from imgmigrate.applying.waiting import open_writer
+from imgmigrate.applying.warrant import check_deletes, check_summary, check_warrants
 from imgmigrate.errors import StateError, StateUnsaved, StoreError
-from imgmigrate.events import ImageFinished, NoSink, Outcome, Receipt, RunFinished, RunStarted
+from imgmigrate.events import (
+    ImageFinished,
+    NoSink,
+    Outcome,
+    Receipt,
+    RunFinished,
+    RunStarted,
+    Warned,
+)
 from imgmigrate.plan import Action
 from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.owner import check_owner, owner_of, waits_for_owner
+from imgmigrate.state.writer import run_name
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
 from imgmigrate.stores.registry.pacing import LoopClock
@@ -40,7 +56,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import Refusal, Sink
     from imgmigrate.oci.reference import Reference, Repository
     from imgmigrate.plan import Change, Plan
-    from imgmigrate.state.record import State
+    from imgmigrate.state.record import Owner, State
     from imgmigrate.state.writer import Writer
     from imgmigrate.stores.pool import Stores
     from imgmigrate.stores.registry.metering import OnRateLimit
@@ -57,7 +73,8 @@ class ApplyOptions:
     there is, or stop the run so that it can go on later. `fail_fast` and `max_failures` say how
     many rows may fail before no new one is begun. `max_duration` and `max_plan_age` are
     seconds; a run that reaches the one ends, a plan beyond the other begins none. `replan` is
-    the command that plans again, for messages.
+    the command that plans again, and `file` what the plan's file is called, for messages.
+    `takes_ownership` is for an adoption that was asked to.
     """
 
     parallelism: int = 32
@@ -70,6 +87,8 @@ class ApplyOptions:
     max_duration: float | None = None
     max_plan_age: float | None = None
     replan: str = REPLAN
+    file: str = "plan.out"
+    takes_ownership: bool = False
 
 
 async def apply_plan(
@@ -82,10 +101,11 @@ async def apply_plan(
 ) -> RunFinished:
     """Do what the plan says, record every image as it lands, and say what became of each row.
 
-    Raises PlanRefused, StateLocked or StateError before anything has changed, StateUnsaved
-    when images moved and their records, or the run's end, could not be written: the sink has
-    been told by then what became of the rows. Cancelling it leaves a consistent state that the
-    same plan continues. The `clock` of `max_duration` is the event loop's.
+    Raises PlanRefused, GuardError, UsageError for a state of another config, StateLocked or
+    StateError before anything has changed, StateUnsaved when images moved and their records, or
+    the run's end, could not be written: the sink has been told by then what became of the rows.
+    The first apply binds the state to the config. Cancelling it leaves a consistent state that
+    the same plan continues. The `clock` of `max_duration` is the event loop's.
     """
     options, sink, clock = options or ApplyOptions(), sink or NoSink(), clock or LoopClock()
     began = clock.time()
@@ -93,9 +113,12 @@ async def apply_plan(
     patience = options.lock_timeout
     if options.max_duration is not None:
         patience = min(patience, options.max_duration)
+    check_summary(plan, options.replan)
+    check_first(plan, config, options.file)
     run: _Run | None = None
     try:
         async with open_writer(backend, options.command, patience, sink) as writer:
+            check_owner(writer.state, config)
             check_binding(plan, writer.state, backend, options.replan)
             _check_age(config, plan, writer.state, options)
             run = _Run(config, plan, options, writer, cache, sink, clock, began)
@@ -136,7 +159,7 @@ class _Run:
     sink: Sink
     clock: Clock
     began: float
-    name: str = field(default_factory=lambda: _run_name(datetime.now(UTC)))
+    name: str = field(default_factory=lambda: run_name(datetime.now(UTC)))
     recording: Recording = field(init=False)
     counts: Counter[Outcome] = field(default_factory=Counter)
     unfinished: list[Receipt] = field(default_factory=list)
@@ -155,6 +178,7 @@ class _Run:
         """Sort the rows, run what is left, record, and sum up."""
         began = time.monotonic()
         todo, settled = sort_rows(self.plan, self.writer.state, self.config.guards)
+        self._check(todo)
         if self.options.strict:
             check_unmoved(self.plan, overtaken(self.plan, settled), self.options.replan)
         size = _total(change.transfer_bytes for change in todo if change.action.writes)
@@ -162,6 +186,7 @@ class _Run:
         for receipt in settled:
             self._count(receipt)
         await protect(self.writer, self.config.guards)
+        self._tell_binding()
         trouble: StateError | None = None
         if todo:
             try:
@@ -170,6 +195,8 @@ class _Run:
                 if not self.begun:
                     raise
                 trouble = error
+        elif (owner := self._new_owner()) is not None and self.writer.state.lineage:
+            await self.writer.bind(owner)
         finished = RunFinished(
             self.name,
             self.plan.plan_id,
@@ -206,10 +233,35 @@ class _Run:
                 self._count(Receipt(change.address, Outcome.CANCELLED))
         self.stopped = "the state cannot be written; some may be at their destination by now"
 
+    def _check(self, todo: list[Change]) -> None:
+        """Refuse the whole plan for a row that neither config nor state bears out."""
+        state, options = self.writer.state, self.options
+        check_warrants(
+            self.plan,
+            todo,
+            self.config,
+            state,
+            options.replan,
+            takes_ownership=options.takes_ownership,
+        )
+        check_deletes(self.plan, todo, self.config, state)
+
+    def _new_owner(self) -> Owner | None:
+        """Whom the state is to be bound to; None where it is bound, or no config is there."""
+        return owner_of(self.config) if self.writer.state.name is None else None
+
+    def _tell_binding(self) -> None:
+        """Say that a state that held something already gets an owner by this run."""
+        if waits_for_owner(self.writer.state, self.config):
+            said = f"state {self.config.place}: it belonged to no config; now it is "
+            self.sink.emit(Warned("state_bound", f"{said}that of {self.config.name}"))
+
     async def _begin(self, todo: list[Change]) -> None:
         """Make the run and all that it will write durable, before its first tag."""
         claims = self.recording.claims(todo)
-        await self.writer.begin(self.name, self.plan.plan_id, claims, rows=len(todo))
+        await self.writer.begin(
+            self.name, self.plan.plan_id, claims, rows=len(todo), owner=self._new_owner()
+        )
         self.begun = True
         for change in todo:
             if change.action is Action.FORGET:
@@ -317,8 +369,3 @@ def _unrecorded(outcome: Outcome) -> Outcome:
 def _total(sizes: Iterable[int | None]) -> int | None:
     known = list(sizes)
     return None if None in known else sum(size for size in known if size is not None)
-
-
-def _run_name(now: datetime) -> str:
-    """Name a run so that names sort by time and never meet."""
-    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"

@@ -1,4 +1,4 @@
-"""Whether a plan may be applied to a state: its lineage, its age, and rows that have moved.
+"""Whether a plan may be applied to a state: whose it is, its lineage, its age, rows that moved.
 
 Pure but for the history that it is told to look at. Each refusal says what differs, who moved
 it and when, and the next command.
@@ -6,22 +6,29 @@ it and when, and the next command.
 
 from __future__ import annotations
 
+import os.path
+import shlex
 from datetime import datetime, timedelta
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
+from imgmigrate.config.paths import default_place
 from imgmigrate.errors import ImgmigrateError, PlanRefused
 from imgmigrate.events import Outcome, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from imgmigrate.config.model import Config
     from imgmigrate.plan import Change, Plan
     from imgmigrate.state.record import ImageRecord, State
 
-__all__ = ["REPLAN", "check_age", "check_binding", "check_unmoved", "stale"]
+__all__ = ["REPLAN", "check_age", "check_binding", "check_first", "check_unmoved", "stale"]
 
 # Who does not know how we were called is told the plain command.
 REPLAN = "imgmigrate plan --out plan.out"
+# Clocks differ: a plan may seem to be made so many seconds after now.
+MOST_SKEW = 300
 # Addresses that a refusal names; all of them would bury why.
 MOST_NAMED = 10
 
@@ -31,6 +38,43 @@ class History(Protocol):
 
     def knows(self, sequence: int, head: str) -> bool:
         """Tell whether a line is in it."""
+
+
+def check_first(plan: Plan, config: Config, file: str = "plan.out") -> None:
+    """Refuse a plan that was made before any state for another config, or another place.
+
+    It has no lineage to tell one state from another, and would fit them all. `file` is what the
+    plan is called, for the command that is right.
+    """
+    bound = plan.header.state
+    if bound.lineage is not None or bound.name is None:
+        return
+    if bound.name != config.name:
+        this = config.name or "no config"
+        message = f"plan {plan.plan_id}: made for {bound.name}, before it had a state; "
+        message += f"this is {this}"
+    elif bound.place is not None and not _is_same_place(bound.place, config):
+        message = f"plan {plan.plan_id}: made for the state {bound.place} of {bound.name}, "
+        message += f"before that was there; this is {config.place}"
+    else:
+        return
+    raise PlanRefused(message, hint=f"apply it where it belongs: {_right_command(plan, file)}")
+
+
+def _is_same_place(place: str, config: Config) -> bool:
+    if place == config.place:
+        return True
+    return os.path.realpath(config.base / place) == os.path.realpath(config.state)
+
+
+def _right_command(plan: Plan, file: str) -> str:
+    header = plan.header
+    path = PurePosixPath(header.config or header.state.name or "CONFIG")
+    place = header.state.place or default_place(path)
+    words = ["imgmigrate", "apply", "-c", str(path)]
+    if place != default_place(path):
+        words += ["--state", str(path.parent / place)]
+    return shlex.join([*words, file])
 
 
 def check_binding(plan: Plan, state: State, history: History, replan: str = REPLAN) -> None:
@@ -73,8 +117,16 @@ def check_age(
     """
     if most is None or any(run.plan_id == plan.plan_id for run in state.runs):
         return
-    made = datetime.fromisoformat(plan.header.created_at)
-    age = (now - made).total_seconds()
+    name, said = f"plan {plan.plan_id}", plan.header.created_at
+    try:
+        made = datetime.fromisoformat(said)
+        age = (now - made).total_seconds() if made.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        age = None
+    if age is None or age < -MOST_SKEW:
+        cause = "that is no time with its zone" if age is None else "that is in the future"
+        message = f"{name}: made at {said}, {cause}, so it cannot be told how old it is"
+        raise PlanRefused(f"{message}; {limit} is asked", hint=f"plan again: {replan}")
     if age > most:
         message = (
             f"plan {plan.plan_id}: made at {plan.header.created_at}, {_span(age)} ago; "

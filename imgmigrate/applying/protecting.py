@@ -6,19 +6,15 @@ own record; this is for the records that are there already.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
-
-from imgmigrate.state.backends.local import LocalState
 
 if TYPE_CHECKING:
     from imgmigrate.config.guards import Guards
-    from imgmigrate.config.model import Config
     from imgmigrate.oci.reference import Reference
     from imgmigrate.state.record import ImageRecord, State
     from imgmigrate.state.writer import Writer
 
-__all__ = ["is_protected", "keep_protection", "protect"]
+__all__ = ["is_protected", "protect", "unprotected"]
 
 
 def is_protected(guards: Guards, address: Reference, *records: ImageRecord | None) -> bool:
@@ -29,24 +25,11 @@ def is_protected(guards: Guards, address: Reference, *records: ImageRecord | Non
 
 async def protect(writer: Writer, guards: Guards) -> None:
     """Note the protection of live records; durable on return."""
-    await writer.protect(_unnoted(writer.state, guards))
+    await writer.protect(unprotected(writer.state, guards))
 
 
-async def keep_protection(config: Config, *, command: str, lock_timeout: float) -> None:
-    """Do the same where no plan is applied; the lock is taken only if there is something to note.
-
-    Raises StateLocked and StateError.
-    """
-    if not config.guards.protect:
-        return
-    backend = LocalState(config.state)
-    if not _unnoted(await asyncio.to_thread(backend.read), config.guards):
-        return
-    async with backend.writer(command=command, lock_timeout=lock_timeout) as writer:
-        await protect(writer, config.guards)
-
-
-def _unnoted(state: State, guards: Guards) -> list[Reference]:
+def unprotected(state: State, guards: Guards) -> list[Reference]:
+    """The live records that the config protects and the state does not yet."""
     if not guards.protect:
         return []
     return [

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from imgmigrate.plan import Change, Plan
     from imgmigrate.state.record import ImageRecord, State
 
-__all__ = ["overtaken", "sort_rows"]
+__all__ = ["CONFLICTS", "overtaken", "sort_rows"]
 
 # Rows that only tell something.
 _TOLD = (Action.KEEP, Action.BLOCKED, Action.DRIFT)
-_CONFLICTS = {
+CONFLICTS = {
     "foreign": "holds an image that imgmigrate did not write",
     "changed_here": "somebody overwrote what imgmigrate had written",
     "equivalent": "holds an index of the same images in other bytes",
@@ -67,13 +67,19 @@ class _Settler:
 
     def settle(self, change: Change) -> Receipt | None:
         """The receipt of a row that is not to be done; None for one that is."""
+        if not change.action.is_understood:
+            message = f"{change.address}: this version does not know the action {change.action}"
+            error = ImgmigrateError(message, hint="apply it with the imgmigrate that planned it")
+            return Receipt(change.address, Outcome.FAILED, error=error)
         if change.action is Action.ERROR:
             error = ImgmigrateError(change.detail or f"{change.address}: {change.reason}")
             return Receipt(change.address, Outcome.FAILED, error=error)
         if change.is_known:
             return Receipt(change.address, Outcome.KNOWN)
         if change.action is Action.CONFLICT:
-            message = f"destination {change.address}: {_CONFLICTS[change.reason]}"
+            # A later version may have further reasons: then the reason is all there is to say.
+            cause = CONFLICTS.get(change.reason, f"is a conflict ({change.reason})")
+            message = f"destination {change.address}: {cause}"
             hint = "plan again with --allow-overwrite to replace it, or exclude it"
             if self.plan.header.undoes:
                 hint = "roll back what wrote it last, or exclude it"

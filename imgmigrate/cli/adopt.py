@@ -158,6 +158,7 @@ class _Task:
             lock_timeout=self.lock_timeout,
             command=command,
             on_rate_limit=self.on_rate_limit,
+            takes_ownership=self.take_ownership,
         )
 
         def ended(result: RunFinished) -> str:

@@ -16,7 +16,7 @@ from imgmigrate.cli.choosing import planning_of, planning_options
 from imgmigrate.cli.exit import Applied, Declined
 from imgmigrate.cli.foreign import foreign_options
 from imgmigrate.cli.limits import Limits, limit_options, limits_of
-from imgmigrate.cli.oneshot import load_for_apply, plain_http_option
+from imgmigrate.cli.oneshot import config_of_plan, oneshot_options
 from imgmigrate.cli.options import (
     PARALLELISM,
     Command,
@@ -32,7 +32,7 @@ from imgmigrate.cli.options import (
     pass_settings,
 )
 from imgmigrate.cli.plan import plan_now
-from imgmigrate.cli.wiring import command_line, open_config, shown, with_state
+from imgmigrate.cli.wiring import command_line, open_config, shown
 from imgmigrate.errors import Interrupted, StateError, UsageError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ on; 7 needs a person who decides.""",
 @planning_options
 @limit_options
 @locked_option
-@plain_http_option
+@oneshot_options
 @foreign_options
 @common_options
 @pass_settings
@@ -141,27 +141,27 @@ class _Task:
 
     def from_file(self, path: Path, expect_sha256: str | None) -> Applied:
         """Apply exactly the plan in a file."""
+        from imgmigrate.applying.binding import check_first
+        from imgmigrate.applying.warrant import check_summary
         from imgmigrate.plan import read_plan
         from imgmigrate.planning.known import marked
 
         whole = read_plan(path, expect_sha256=expect_sha256)
+        # What is announced, asked and counted from here on is what the rows are.
+        check_summary(whole, self._replan(whole))
         plan = choosing.chosen(self.settings, whole)
-        config = self._config_of(plan)
+        config = config_of_plan(self.settings, plan, path)
         plan = marked(plan, config.known, datetime.now(UTC).date())
         self._warn_of_differences(config, plan)
         left = len(whole.changes) - len(plan.changes)
         again = (str(path), *(("--expect-sha256", expect_sha256) if expect_sha256 else ()))
+        check_first(plan, config, str(path))
         self._announce(plan, left)
-        applied = self._apply(config, plan, self._again(*again), self.limits.max_duration)
+        most = self.limits.max_duration
+        applied = self._apply(config, plan, self._again(*again), most, str(path))
         if left and not self.settings.output.stream:
             self.settings.output.line(f"Left for another apply: {left:,} of the plan's rows.")
         return applied
-
-    def _config_of(self, plan: Plan) -> Config:
-        """Open the config; a plan without one says so by having no sha256 of it."""
-        if plan.header.config_sha256 is None:
-            return with_state(self.settings, load_for_apply(self.settings))
-        return open_config(self.settings)
 
     def from_config(self, auto_approve: bool) -> Applied | Declined:
         """Plan, show, ask, apply."""
@@ -214,17 +214,23 @@ class _Task:
         return command_line(self.settings, "plan", *chosen, "--out", "plan.out")
 
     def _apply(
-        self, config: Config, plan: Plan, command: str, max_duration: float | None
+        self,
+        config: Config,
+        plan: Plan,
+        command: str,
+        max_duration: float | None,
+        file: str = "plan.out",
     ) -> Applied:
         from imgmigrate.render.words import has_work
 
         if not has_work(plan.summary):
-            self._keep_protection(config, command)
+            self._keep_books(config, command)
             return Applied(plan, None)
         from imgmigrate.render.summary import result_text
         from imgmigrate.render.tally import Tally
 
         tally, output = Tally(), self.settings.output
+        options = self._options(plan, command, max_duration, file)
 
         def ended(result: RunFinished) -> str:
             return result_text(
@@ -236,27 +242,23 @@ class _Task:
                 style=output.style(),
             )
 
-        return Applied(plan, self._run(config, plan, command, max_duration, tally, ended))
+        return Applied(plan, apply_now(self.settings, config, plan, options, tally, ended))
 
-    def _keep_protection(self, config: Config, command: str) -> None:
-        """Note in the state what the config protects, although nothing else is to be done."""
-        from imgmigrate.applying.protecting import keep_protection
+    def _keep_books(self, config: Config, command: str) -> None:
+        """Note in the state what the config says of it, although nothing else is to be done."""
+        from imgmigrate.applying.books import keep_books
         from imgmigrate.cli.run import run
 
-        run(lambda: keep_protection(config, command=command, lock_timeout=self.lock_timeout))
+        told = run(lambda: keep_books(config, command=command, lock_timeout=self.lock_timeout))
+        if told:
+            self.settings.output.warn("state_bound", told)
 
-    def _run(
-        self,
-        config: Config,
-        plan: Plan,
-        command: str,
-        max_duration: float | None,
-        tally: Tally,
-        ended: Callable[[RunFinished], str],
-    ) -> RunFinished:
+    def _options(
+        self, plan: Plan, command: str, max_duration: float | None, file: str
+    ) -> ApplyOptions:
         from imgmigrate.applying.apply import ApplyOptions
 
-        options = ApplyOptions(
+        return ApplyOptions(
             parallelism=self.parallelism,
             strict=self.strict,
             lock_timeout=self.lock_timeout,
@@ -267,15 +269,15 @@ class _Task:
             max_duration=max_duration,
             max_plan_age=self.limits.max_plan_age,
             replan=self._replan(plan),
+            file=file,
         )
-        return apply_now(self.settings, config, plan, options, tally, ended)
 
     def _announce(self, plan: Plan, left: int) -> None:
         """Say what begins, and how many rows of the plan are left for another apply.
 
         A plan of conflicts and errors alone is shown, as nothing follows.
         """
-        from imgmigrate.render.words import has_work, headline
+        from imgmigrate.render.words import has_work, headline_of
 
         output = self.settings.output
         if output.stream:
@@ -284,12 +286,7 @@ class _Task:
         if not has_work(plan.summary):
             self._show(plan)
             return
-        for line in output.style().wrap(
-            headline(
-                plan.summary, refresh_only=plan.header.refresh_only, undoes=plan.header.undoes
-            ),
-            hanging="  ",
-        ):
+        for line in output.style().wrap(headline_of(plan), hanging="  "):
             output.line(line)
 
     def _show(self, plan: Plan) -> None:

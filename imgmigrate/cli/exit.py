@@ -140,7 +140,7 @@ def _applied(outcome: Applied) -> int:
     if _is_over_limit(outcome.plan):
         return GuardError.exit_code
     undone = _undone(result) if result else set()
-    if summary.error or undone - {Outcome.CONFLICT}:
+    if summary.error or outcome.plan.unknown or undone - {Outcome.CONFLICT}:
         return PARTLY
     return CONFLICTS if summary.conflict or undone else OK
 

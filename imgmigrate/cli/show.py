@@ -17,7 +17,7 @@ from imgmigrate.cli.options import (
     refuse_later,
     verbose_option,
 )
-from imgmigrate.cli.wiring import command_line, read_state, shown, state_folder
+from imgmigrate.cli.wiring import command_line, read_state, shown, state_folder, tell_whose
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ def _rows(settings: Settings, made: Plan, only: tuple[str, ...]) -> Sequence[Cha
 
 def _show_state(settings: Settings, as_json: bool) -> None:
     state = read_state(settings)
+    tell_whose(settings, state)
     if as_json:
         from imgmigrate.render.json import document_line, state_document
 

@@ -14,9 +14,10 @@ from imgmigrate.cli.state_edit import (
     remove_records,
     unprotect_records,
 )
+from imgmigrate.cli.state_rebind import rebind_state
 from imgmigrate.cli.state_repair import repair_state
 from imgmigrate.cli.status import show_lock, show_log
-from imgmigrate.cli.wiring import pick, read_state
+from imgmigrate.cli.wiring import pick, read_state, tell_whose
 from imgmigrate.errors import UsageError
 
 __all__ = ["state"]
@@ -51,6 +52,7 @@ def list_records(
     if as_json:
         output.open_stream()
     found = read_state(settings)
+    tell_whose(settings, found)
     records = list(all_records(found) if everything else found.live())
     chosen = pick(records, globs, lambda record: record.address)
     if output.stream:
@@ -86,7 +88,9 @@ def show_record(settings: Settings, address: str, as_json: bool) -> None:
     except ValueError as error:
         message = f"{address}: {error}"
         raise UsageError(message) from None
-    record = read_state(settings).record(reference)
+    found = read_state(settings)
+    tell_whose(settings, found)
+    record = found.record(reference)
     if record is None:
         message = f"{address}: there is no record of this address"
         raise UsageError(message, hint="imgmigrate state list --all shows what there is")
@@ -103,6 +107,7 @@ for _command in (
     remove_records,
     move_records,
     unprotect_records,
+    rebind_state,
     repair_state,
 ):
     state.add_command(_command)

@@ -10,7 +10,13 @@ import click
 from imgmigrate.cli.asking import approved, changing_options, check_can_ask
 from imgmigrate.cli.exit import Declined
 from imgmigrate.cli.options import Command, Settings, common_options, pass_settings
-from imgmigrate.cli.wiring import command_line, pick, read_state, state_folder
+from imgmigrate.cli.wiring import (
+    check_edited,
+    command_line,
+    pick,
+    read_state,
+    state_folder,
+)
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +29,15 @@ if TYPE_CHECKING:
 
     Pair: TypeAlias = tuple[ImageRecord, Reference]
 
-__all__ = ["all_records", "move_records", "remove_records", "unprotect_records"]
+__all__ = [
+    "all_records",
+    "move_records",
+    "open_edit",
+    "remove_records",
+    "tell_edit",
+    "unprotect_records",
+    "write_edit",
+]
 
 
 @click.command(
@@ -55,8 +69,8 @@ def remove_records(
     An erased image is no longer ours: the next plan adopts it if it is what the config asks
     for, and reports a conflict if it is not.
     """
-    _open(settings, dry_run, auto_approve, as_json)
-    chosen = pick(all_records(read_state(settings)), globs, lambda record: record.address)
+    open_edit(settings, dry_run, auto_approve, as_json)
+    chosen = pick(all_records(_own_state(settings)), globs, lambda record: record.address)
     _show(settings, chosen)
     addresses = [record.address for record in chosen]
     return _change(
@@ -111,8 +125,8 @@ def move_records(
     from imgmigrate.render.state import move_lines
 
     output = settings.output
-    _open(settings, dry_run, auto_approve, as_json)
-    pairs = _pairs(read_state(settings), old, new)
+    open_edit(settings, dry_run, auto_approve, as_json)
+    pairs = _pairs(_own_state(settings), old, new)
     if output.stream:
         for record, address in pairs:
             text, before = f"{record.address} -> {address}", str(record.address)
@@ -172,8 +186,8 @@ def unprotect_records(
     A protection outlasts the line of the config that set it; while the line is there, the
     next apply sets it again.
     """
-    _open(settings, dry_run, auto_approve, as_json)
-    protected = [record for record in all_records(read_state(settings)) if record.protected]
+    open_edit(settings, dry_run, auto_approve, as_json)
+    protected = [record for record in all_records(_own_state(settings)) if record.protected]
     chosen = pick(protected, globs, lambda record: record.address)
     _show(settings, chosen)
     addresses = [record.address for record in chosen]
@@ -230,7 +244,15 @@ def _pairs(found: State, old: str, new: str) -> list[Pair]:
     return pairs
 
 
-def _open(settings: Settings, dry_run: bool, auto_approve: bool, as_json: bool) -> None:
+def _own_state(settings: Settings) -> State:
+    """Read the state; UsageError if it belongs to another config than is meant."""
+    found = read_state(settings)
+    check_edited(settings, found)
+    return found
+
+
+def open_edit(settings: Settings, dry_run: bool, auto_approve: bool, as_json: bool) -> None:
+    """Open the stream, and refuse at once what could not be approved later."""
     if as_json:
         settings.output.open_stream()
     check_can_ask(dry_run=dry_run, auto_approve=auto_approve, as_json=as_json)
@@ -272,17 +294,18 @@ def _change(
 
     records = count(edit.number, "record")
     if dry_run:
-        _tell(settings, edit.name, f"{edit.would.format(records)}; nothing was changed", 0)
+        tell_edit(settings, edit.name, f"{edit.would.format(records)}; nothing was changed", 0)
         return None
     if not approved(settings.output, edit.question.format(records), auto_approve=auto_approve):
         return Declined()
     command = command_line(settings, "state", edit.name, *edit.arguments)
-    _write(settings, command, lock_timeout, edit.work)
-    _tell(settings, edit.name, edit.done.format(records), edit.number)
+    write_edit(settings, command, lock_timeout, edit.work)
+    tell_edit(settings, edit.name, edit.done.format(records), edit.number)
     return None
 
 
-def _tell(settings: Settings, operation: str, message: str, changed: int) -> None:
+def tell_edit(settings: Settings, operation: str, message: str, changed: int) -> None:
+    """Say what became of an edit; `changed` counts what it changed."""
     output = settings.output
     if output.stream:
         output.stream.line("state_change", message, operation=operation, changed=changed)
@@ -290,12 +313,13 @@ def _tell(settings: Settings, operation: str, message: str, changed: int) -> Non
         output.line(message)
 
 
-def _write(
+def write_edit(
     settings: Settings,
     command: str,
     lock_timeout: float,
     work: Callable[[Writer], Awaitable[None]],
 ) -> None:
+    """Lock the state and do the `work` of an edit."""
     from imgmigrate.cli.run import run
     from imgmigrate.state.backends.local import LocalState
 

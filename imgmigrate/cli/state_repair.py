@@ -9,7 +9,7 @@ import click
 from imgmigrate.cli.asking import approved, changing_options, check_can_ask
 from imgmigrate.cli.exit import Declined
 from imgmigrate.cli.options import Command, Settings, common_options, pass_settings
-from imgmigrate.cli.wiring import command_line, shown, state_folder
+from imgmigrate.cli.wiring import command_line, shown, state_folder, tell_whose
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +52,7 @@ def repair_state(
     state = LocalState(folder)
     found = state.survey()
     _show(settings, found, folder)
+    tell_whose(settings, found.view.state())
     if found.is_whole or dry_run:
         if dry_run and not output.stream and not found.is_whole:
             output.line("Nothing was changed.")

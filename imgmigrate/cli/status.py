@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imgmigrate.cli.options import Command, Settings, common_options, json_option, pass_settings
-from imgmigrate.cli.wiring import shown, state_folder
+from imgmigrate.cli.wiring import shown, state_folder, tell_whose
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +48,7 @@ def status(settings: Settings, as_json: bool) -> None:
     if as_json:
         output.open_stream()
     seen, place = _look(folder), shown(folder)
+    tell_whose(settings, seen.state)
     if output.stream:
         document = status_document(seen, place)
         message = "a run is going on" if document["running"] else "no run is going on"
@@ -90,7 +91,9 @@ def show_log(settings: Settings, most: int, as_json: bool) -> None:
     output, folder = settings.output, state_folder(settings)
     if as_json:
         output.open_stream()
-    views = _look(folder).runs()[:most]
+    seen = _look(folder)
+    tell_whose(settings, seen.state)
+    views = seen.runs()[:most]
     if output.stream:
         for view in views:
             message = f"{view.run.run}: {view.phase.value}"

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from imgmigrate.state.record import State
 
 __all__ = [
+    "check_edited",
     "command_line",
     "open_config",
     "pick",
     "read_state",
     "shown",
     "state_folder",
+    "tell_whose",
     "with_state",
 ]
 
@@ -57,7 +59,11 @@ def with_state(settings: Settings, config: Config) -> Config:
     """Put the state where the command line says, if it does."""
     if settings.state is None:
         return config
-    return replace(config, state=settings.state.absolute())
+    from imgmigrate.config.paths import place_of
+
+    state = settings.state.absolute()
+    place = place_of(state, config.base, named=settings.state)
+    return replace(config, state=state, place=place)
 
 
 def state_folder(settings: Settings) -> Path:
@@ -70,6 +76,33 @@ def read_state(settings: Settings) -> State:
     from imgmigrate.state.backends.local import LocalState
 
     return LocalState(state_folder(settings)).read()
+
+
+def check_edited(settings: Settings, state: State) -> None:
+    """Refuse to change a state of another config than the one that is named, or lies here.
+
+    With `--state` alone no config is meant, and none is asked.
+    """
+    from imgmigrate.state.owner import check_owner
+
+    if settings.state is None or settings.config is not None:
+        check_owner(state, open_config(settings))
+
+
+def tell_whose(settings: Settings, state: State) -> None:
+    """Tell whoever looks at a state if it belongs to another config; looking is free."""
+    from imgmigrate.errors import ConfigError, printable
+    from imgmigrate.state.owner import is_anothers
+
+    if settings.state is not None and settings.config is None:
+        return
+    try:
+        config = open_config(settings)
+    except ConfigError:
+        return  # it was not needed to find the state
+    if is_anothers(state, config):
+        message = f"state {shown(config.state)}: it belongs to {state.name}, not to {config.name}"
+        settings.output.warn("state_of_another", printable(message))
 
 
 def command_line(settings: Settings, *arguments: str) -> str:

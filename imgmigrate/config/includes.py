@@ -30,7 +30,7 @@ MOST_FILES = 1000
 # Nobody finds a rule that is deeper.
 DEEPEST = 20
 _MAIN_ONLY = (
-    *("state", "registries", "defaults", "protect", "max_delete", "max_plan_age"),
+    *("name", "state", "registries", "defaults", "protect", "max_delete", "max_plan_age"),
     *("moved", "keep_previous", "known_conflicts"),
 )
 

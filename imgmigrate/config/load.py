@@ -15,7 +15,7 @@ from imgmigrate.config.guards import build_guards
 from imgmigrate.config.includes import read_includes
 from imgmigrate.config.known import build_known, known_path, read_known
 from imgmigrate.config.model import Config
-from imgmigrate.config.paths import resolve_path
+from imgmigrate.config.paths import default_place, place_of, resolve_path
 from imgmigrate.config.registries import Registries
 from imgmigrate.config.rules import build_rules
 from imgmigrate.config.schema import FileModel, IncludingModel, validate
@@ -77,11 +77,13 @@ def build_config(
     if not rules and not globs:
         hint = "write images: in one of them"
         raise tree.error("the included files hold no images", ("include",), hint=hint)
+    state = _state(tree, model, base, path)
+    named = Path(model.state.path) if model.state is not None else Path()
     return Config(
         path=path,
         files=(path, *(Path(part.tree.file) for part in included)),
         base=base,
-        state=_state(tree, model, base, path),
+        state=state,
         rules=rules,
         globs=globs,
         defaults=model.defaults,
@@ -90,6 +92,8 @@ def build_config(
         notes=notes,
         guards=build_guards(tree, model),
         known=build_known(tree, model.known_conflicts) + read_known(known_path(path)),
+        name=model.name or path.name,
+        place=place_of(state, base, named=named),
     )
 
 
@@ -152,7 +156,7 @@ def _expander(tree: Tree, environ: Mapping[str, str]) -> Callable[[str, KeyPath]
 
 def _state(tree: Tree, model: FileModel, base: Path, path: Path) -> Path:
     if model.state is None:
-        return base / "state" / path.stem
+        return base / default_place(path)
     try:
         return resolve_path(model.state.path, base)
     except ValueError as error:

@@ -257,7 +257,9 @@ class GlobRule:
 class Config:
     """A config, checked. `base` and `state` are absolute; `sha256` is of the file's bytes.
 
-    Without a file behind it `sha256` is empty.
+    Without a file behind it `sha256` is empty. `name` is what a state is bound to: the file's
+    name with its suffix, unless the file says `name`; `place` is where its state is, seen from
+    its folder.
     """
 
     path: Path
@@ -277,6 +279,8 @@ class Config:
     guards: Guards = field(default_factory=Guards)
     # Of the config, then of the file beside it.
     known: tuple[KnownConflict, ...] = ()
+    name: str = ""
+    place: str = ""
 
     @property
     def is_oneshot(self) -> bool:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 # Pydantic needs these at run time.
 from imgmigrate.config.model import MOST_CONCURRENCY, Defaults, Overwrite, RegistryConfig, Tls
+from imgmigrate.config.names import read_name
 from imgmigrate.config.platforms import read_platforms
 from imgmigrate.config.tags import MAPPING_KEYS, Tags, TagsModel
 from imgmigrate.errors import ConfigError
@@ -102,6 +103,7 @@ class FileModel(_Part):
     """A whole file; entries of `registries` are checked when their variables are known."""
 
     version: str
+    name: Annotated[str | None, BeforeValidator(read_name)] = None
     state: StateModel | None = None
     registries: dict[str, dict[str, Any]] = {}
     defaults: Defaults = Defaults()

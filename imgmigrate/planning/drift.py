@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from imgmigrate.planning.observe import Observer
     from imgmigrate.state.record import ImageRecord, State
 
-__all__ = ["decide_drift", "find_drift"]
+__all__ = ["decide_drift", "find_drift", "only_told"]
 
 
 async def find_drift(
@@ -116,6 +116,16 @@ def decide_drift(
     if destination == record.digest:
         return change(Action.DRIFT, "source_moved" if source else "source_gone")
     return change(Action.DRIFT, "both_moved" if source_moved else "changed_here")
+
+
+def only_told(changes: list[Change]) -> list[Change]:
+    """Tell of records whose image is gone and let none go: for who owns no state."""
+    return [
+        change.model_copy(update={"action": Action.DRIFT})
+        if change.action is Action.FORGET
+        else change
+        for change in changes
+    ]
 
 
 def _told(record: ImageRecord, source: Digest | None) -> str:

@@ -7,7 +7,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from imgmigrate import __version__
-from imgmigrate.plan import Action, Filters, Header, StateBinding, Summary
+from imgmigrate.config.joins import ends_of
+from imgmigrate.plan import Action, Ends, Filters, Header, StateBinding, Summary
 from imgmigrate.state.lock import now, timestamp
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.config.model import Config
+    from imgmigrate.config.shares import Share
     from imgmigrate.plan import Change
     from imgmigrate.state.record import State
 
@@ -31,27 +33,49 @@ async def heading(
     unwanted: int = 0,
     refresh_only: bool = False,
     undoes: str | None = None,
+    max_delete: Share | None = None,
     notes: tuple[str, ...] = (),
 ) -> Header:
     """Sum a plan up and bind it to its config, its commit and its state.
 
     `notes` are what whoever reviews it must know of how the sources were read.
     """
+    bound = StateBinding(
+        lineage=state.lineage,
+        sequence=state.sequence,
+        head=state.head,
+        name=config.name or None,
+        place=config.place or None,
+    )
     return Header(
         tool_version=__version__,
         created_at=timestamp(now()),
+        config=_named(config.path) if config.name else None,
         config_sha256=config.sha256 or None,
+        ends=_ends(config) if config.is_oneshot and not undoes else None,
         lock_sha256=config.lock_sha256 or None,
         git_commit=await asyncio.to_thread(git_commit, config.base),
-        state=StateBinding(lineage=state.lineage, sequence=state.sequence, head=state.head),
+        state=bound,
         filters=filters,
         refresh_only=refresh_only,
         undoes=undoes,
         # Rows that are not of the rules are not of how the rules were read either.
         notes=notes if undoes or refresh_only else (*config.notes, *notes),
+        max_delete=None if max_delete is None else str(max_delete),
         complete=filters == Filters() and all(c.action is not Action.ERROR for c in changes),
         summary=Summary.of(changes, unchanged, unwanted),
     )
+
+
+def _named(path: Path) -> str:
+    """The config's path as commands elsewhere can repeat it: what is of this machine stays here."""
+    is_near = not path.is_absolute() and ".." not in path.parts
+    return path.as_posix() if is_near else path.name
+
+
+def _ends(config: Config) -> Ends:
+    source, destinations = ends_of(config)
+    return Ends(source=source, destinations=destinations)
 
 
 def git_commit(folder: Path) -> str | None:

@@ -18,7 +18,7 @@ from imgmigrate.planning.comparing import Comparing
 from imgmigrate.planning.deleting import Deleting, release, tell_cut_off
 from imgmigrate.planning.delta import Deltas
 from imgmigrate.planning.diff import Exceptions, Wish, decide, failed
-from imgmigrate.planning.drift import find_drift
+from imgmigrate.planning.drift import find_drift, only_told
 from imgmigrate.planning.expand import expand_rules
 from imgmigrate.planning.filtering import Filtering, filter_of
 from imgmigrate.planning.globs import Globs
@@ -30,6 +30,7 @@ from imgmigrate.planning.moving import Moving
 from imgmigrate.planning.namesakes import Namesakes
 from imgmigrate.planning.narrowing import narrow
 from imgmigrate.planning.observe import Observer
+from imgmigrate.planning.owner import tell_owner
 from imgmigrate.planning.problems import Problems, merged
 from imgmigrate.planning.scope import Scope
 from imgmigrate.planning.sizes import Sizes, measure
@@ -88,7 +89,8 @@ async def make_plan(
     """Compare what the config asks for with both sides and the state; change nothing.
 
     What cannot be read becomes an error row. Raises StateError for a damaged state and
-    UsageError or ConfigError where the rules or options contradict what is there.
+    UsageError or ConfigError where the rules or options contradict what is there, or where the
+    state belongs to another config.
     """
     options, skips = options or PlanOptions(), Skips(sink or NoSink())
     unwanted = 0
@@ -96,6 +98,7 @@ async def make_plan(
         state, changes, unchanged = await _refresh(config, options, skips)
     else:
         async with _open_planner(config, options, skips) as planner:
+            tell_owner(planner.state, config, skips)
             changes, unchanged, unwanted = await planner.plan()
         state = planner.state
         changes = mark_known(changes, config.known, datetime.now(UTC).date())
@@ -108,6 +111,7 @@ async def make_plan(
         filters=Filters(target=options.target, exclude=options.exclude),
         refresh_only=options.refresh_only,
         notes=skips.notes,
+        max_delete=options.max_delete,
     )
     return Plan.of(header, changes)
 
@@ -117,13 +121,15 @@ async def _refresh(
 ) -> tuple[State, list[Change], int]:
     """Compare the records with both sides, whatever the rules ask for."""
     state = await asyncio.to_thread(LocalState(config.state).read)
+    tell_owner(state, config, sink)
     opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
     async with opened as stores:
         observer = Observer(stores, state, sink, options.parallelism)
         deltas = Deltas(config.rules, config.globs, config.base, config.guards)
-        return state, *await find_drift(
+        changes, unchanged = await find_drift(
             observer, state, options.target, options.exclude, deltas=deltas
         )
+    return state, only_told(changes) if config.is_oneshot else changes, unchanged
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from imgmigrate.planning.heading import heading
 from imgmigrate.planning.keeping import Keeping, KeptNames
 from imgmigrate.planning.namesakes import Namesakes
 from imgmigrate.planning.observe import Observer
+from imgmigrate.planning.owner import tell_owner
 from imgmigrate.planning.problems import Problems, merged
 from imgmigrate.planning.undoing import Deed, decide_undo, overtaken
 from imgmigrate.state.backends.local import LocalState
@@ -64,11 +65,12 @@ async def make_rollback(
 ) -> Plan:
     """Plan how to undo `what`: the name of a run, the id of a plan, or the plan itself.
 
-    Raises UsageError if the state knows of no such run, StateError for a damaged state. What
-    the destination does not have any more becomes an error row.
+    Raises UsageError if the state knows of no such run or belongs to another config, StateError
+    for a damaged state. What the destination does not have any more becomes an error row.
     """
     options, sink = options or RollbackOptions(), sink or NoSink()
     state = await asyncio.to_thread(LocalState(config.state).read)
+    tell_owner(state, config, sink)
     past = _recall(state, what)
     for warning in past.warnings:
         sink.emit(Warned("not_undone", warning))
@@ -78,7 +80,15 @@ async def make_rollback(
         undoing = _Undoing(config, options, state, observer)
         changes, unchanged = await undoing.plan(past)
     filters = Filters(target=options.target, exclude=options.exclude)
-    header = await heading(config, state, changes, unchanged, filters=filters, undoes=past.name)
+    header = await heading(
+        config,
+        state,
+        changes,
+        unchanged,
+        filters=filters,
+        undoes=past.name,
+        max_delete=options.max_delete,
+    )
     return Plan.of(header, changes)
 
 

@@ -82,6 +82,8 @@ def _show() -> Schema:
             "format_version": _version(),
             "kind": {"const": "imgmigrate.state_summary"},
             "lineage": maybe(TEXT),
+            "name": maybe(TEXT),
+            "place": maybe(TEXT),
             "sequence": COUNT,
             "head": TEXT,
             "images": COUNT,

@@ -158,7 +158,7 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
     ),
     "record": ("A record of the state.", {"record": ref("image_record")}, {}),
     "run": (
-        "An apply that the state remembers; `resume` is the command that goes on with it.",
+        "An apply that the state remembers; `resume` goes on with it, `name` was bound by it.",
         {
             "run": TEXT,
             "plan_id": TEXT,
@@ -180,6 +180,7 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
             "per_minute": maybe(SECONDS),
             "seconds_left": maybe(COUNT),
             "resume": maybe(TEXT),
+            "name": maybe(TEXT),
         },
         {},
     ),
@@ -187,6 +188,7 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
         "How things stand: who holds the lock, the run that goes on, the last that does not.",
         {
             "state": TEXT,
+            "name": maybe(TEXT),
             "locked": FLAG,
             "holder": maybe(_HOLDER),
             "running": maybe(ref("run")),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from imgmigrate.errors import printable
 from imgmigrate.plan import Action
 from imgmigrate.render.units import count
 from imgmigrate.render.words import has_work
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
     from imgmigrate.plan import Plan
 
-__all__ = ["Commander", "Hint", "allowing", "apply_hints", "plan_hints"]
+__all__ = ["Commander", "Hint", "allowing", "apply_hints", "plan_hints", "shown_command"]
+
+# A command repeats what was typed, and that may be many globs: nothing of it is cut.
+LONGEST_COMMAND = 1_000_000
 
 
 class Commander(Protocol):
@@ -36,6 +40,11 @@ class Hint:
     command: str | None = None
 
 
+def shown_command(command: str) -> str:
+    """Print a command as it can be pasted; words of it may come from a plan that anybody wrote."""
+    return printable(command, LONGEST_COMMAND)
+
+
 def plan_hints(plan: Plan, command: Commander) -> tuple[Hint, ...]:
     """Advise on what the plan leaves out: conflicts and errors."""
     return tuple(_problems(plan, command))
@@ -51,7 +60,7 @@ def apply_hints(
     hints = []
     if saved is not None and sha256 is not None:
         hints.append(Hint(f"Saved to {saved}, sha256 {sha256}"))
-    if has_work(plan.summary):
+    if has_work(plan.counted):
         if saved is not None:
             hints.append(Hint("To apply exactly this:", command("apply", str(saved))))
         elif plan.header.refresh_only:
@@ -116,7 +125,12 @@ def _problems(plan: Plan, command: Commander) -> Iterator[Hint]:
             "An image that no tag names is soon deleted by many registries. "
             "keep_previous in the config gives what is replaced a tag of its own."
         )
-    if plan.summary.error:
+    if plan.unknown:
+        yield Hint(
+            "Rows of a later version of imgmigrate are left out. Apply the plan with the one "
+            "that made it; here it ends with exit code 3."
+        )
+    if plan.counted.error:
         yield Hint(
             "Errors leave their images out: mend the cause and plan again. "
             "The other rows can be applied; that ends with exit code 3."

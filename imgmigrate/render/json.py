@@ -10,6 +10,7 @@ describes every line.
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,7 +34,7 @@ from imgmigrate.plan import Action
 from imgmigrate.render.errors import causes, hint_of, message_of
 from imgmigrate.render.tally import Tally
 from imgmigrate.render.units import count
-from imgmigrate.render.words import OUTCOMES, headline, reason
+from imgmigrate.render.words import OUTCOMES, headline_of, reason
 from imgmigrate.state.record import RECORDS
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ DOCUMENT_VERSION = "1.0"
 PROGRESS_SECONDS = 1.0
 
 Level = Literal["info", "warn", "error"]
+
+# JSON lets them stand in a text as they are: controls beyond ASCII, and what reorders or hides
+# text on a terminal.
+_UNSEEN = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 
 def _now() -> str:
@@ -139,9 +144,7 @@ class JsonStream:
             self.line("planned_change", message, level, change=change.line())
         self.line(
             "change_summary",
-            headline(
-                plan.summary, refresh_only=plan.header.refresh_only, undoes=plan.header.undoes
-            ),
+            headline_of(plan),
             operation=_operation(plan),
             plan_id=plan.plan_id,
             complete=plan.header.complete,
@@ -245,7 +248,8 @@ class JsonStream:
 
 def document_line(document: dict[str, Any]) -> str:
     """Print a document as one line, without its newline."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def plan_documents(plan: Plan, rows: Sequence[Change] | None = None) -> Iterator[dict[str, Any]]:
@@ -257,9 +261,10 @@ def plan_documents(plan: Plan, rows: Sequence[Change] | None = None) -> Iterator
     yield {
         "type": "plan",
         **plan.header.model_dump(mode="json", by_alias=True),
+        "summary": _summary(plan),
         "plan_id": plan.plan_id,
         "sha256": plan.sha256,
-        "errored": plan.summary.count(Action.ERROR) > 0,
+        "errored": plan.counted.count(Action.ERROR) > 0,
     }
     for change in changes:
         yield {"type": "change", **change.line()}
@@ -273,6 +278,8 @@ def state_document(state: State) -> dict[str, Any]:
         "format_version": DOCUMENT_VERSION,
         "kind": "imgmigrate.state_summary",
         "lineage": state.lineage,
+        "name": state.name,
+        "place": state.place,
         "sequence": state.sequence,
         "head": state.head,
         "images": sum(1 for _ in state.live()),
@@ -289,7 +296,7 @@ def _operation(plan: Plan) -> str:
 
 
 def _summary(plan: Plan) -> dict[str, Any]:
-    return plan.summary.model_dump(mode="json", by_alias=True)
+    return plan.counted.model_dump(mode="json", by_alias=True)
 
 
 def _error(error: ImgmigrateError | None) -> dict[str, Any]:

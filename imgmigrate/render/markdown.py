@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import printable
 from imgmigrate.plan import Action
 from imgmigrate.render.units import UNKNOWN, count, moment, size
-from imgmigrate.render.words import OBVIOUS, SECTIONS, headline, reason, section_of, unwanted
+from imgmigrate.render.words import OBVIOUS, SECTIONS, headline_of, reason, section_of, unwanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -56,7 +56,7 @@ def plan_markdown(
     `limit` is for the whole; headline, advice and what was cut are always there.
     """
     chosen = plan.changes if rows is None else tuple(rows)
-    title = headline(plan.summary, refresh_only=plan.header.refresh_only, undoes=plan.header.undoes)
+    title = headline_of(plan)
     top = [f"<!-- imgmigrate plan={plan.plan_id} -->", f"### {title}", *_identity(plan)]
     if rows is not None:
         top.append(f"Shown: {len(chosen):,} of {count(len(plan.changes), 'row')}.")
@@ -161,7 +161,7 @@ def _details(change: Change) -> Iterator[str]:
         facts.append(f"moved to {_code(str(change.moved_to))}")
     if change.kept_as is not None:
         facts.append(f"kept as {_code(str(change.kept_as.tag))}")
-    if change.reason not in OBVIOUS:
+    if change.reason not in OBVIOUS or not change.action.is_understood:
         said = reason(change)
         facts.append(said if _PLAIN_WORDS.fullmatch(said) else _code(said))
     if facts:
@@ -193,6 +193,8 @@ def _identity(plan: Plan) -> Iterator[str]:
     parts = [f"plan `{plan.plan_id}`", f"made {_code(moment(header.created_at))}"]
     if header.state.lineage:
         parts.append(f"state sequence {header.state.sequence:,}")
+    elif header.state.name:
+        parts.append(f"the first of {_code(header.state.name)}")
     if header.git_commit:
         parts.append(f"commit {_code(header.git_commit[:12])}")
     if header.undoes:
@@ -200,6 +202,8 @@ def _identity(plan: Plan) -> Iterator[str]:
     yield ", ".join(parts)
     if header.lock_sha256:
         yield f"Locked: from the pins {_code(header.lock_sha256[:12])}."
+    if header.max_delete is not None:
+        yield f"**{_code(f'--max-delete {header.max_delete}')} was given.**"
     for note in header.notes[:MOST_NOTES]:
         yield f"**Note:** {_code(note)}"
     if len(header.notes) > MOST_NOTES:

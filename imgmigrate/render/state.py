@@ -33,6 +33,8 @@ def state_lines(state: State, place: str, style: Style = PLAIN) -> Iterator[str]
     live = list(state.live())
     others = Counter(record.status for record in state.records.values() if not record.is_live)
     yield style.paint(f"State {place}: {count(len(live), 'image')} recorded", "bold")
+    if state.name:
+        yield style.paint(f"  belongs to {printable(state.name)}", "dim")
     yield style.paint(f"  lineage {state.lineage}, sequence {state.sequence:,}", "dim")
     for status, word in ((Status.FORGOTTEN, "forgotten"), (Status.DELETED, "deleted")):
         if others[status]:

@@ -142,6 +142,7 @@ def run_document(view: RunView) -> dict[str, Any]:
         "per_minute": None if rate is None else round(rate, 1),
         "seconds_left": None if left is None else round(left),
         "resume": view.resume,
+        "name": run.name,
     }
 
 
@@ -155,6 +156,7 @@ def status_document(seen: Seen, place: str) -> dict[str, Any]:
     running, last = _split(seen)
     return {
         "state": place,
+        "name": seen.state.name,
         "locked": seen.locked,
         "holder": holder_document(seen.holder) if seen.locked else None,
         "running": run_document(running) if running else None,
@@ -178,6 +180,9 @@ def status_lines(seen: Seen, place: str, style: Style = PLAIN) -> Iterator[str]:
         if seen.locked:
             yield ""
         yield from _last(last, style)
+    if seen.state.name:
+        said = f"State {printable(place, 500)} belongs to {printable(seen.state.name)}."
+        yield from (style.paint(line, "dim") for line in style.wrap(said, hanging="  "))
 
 
 def log_lines(views: Iterable[RunView], style: Style = PLAIN) -> Iterator[str]:
@@ -262,6 +267,8 @@ def _outcome(view: RunView) -> str:
     run = view.run
     if view.phase is Phase.FINISHED:
         said = [_counted(word, number) for word, number in run.counts.items() if number]
+        if run.name and run.rows == 0:
+            said.append(f"the state belongs to {run.name} now")
         return f"finished: {printable(', '.join(said)) or 'nothing done'}"
     if view.is_through:
         return f"ended, only its end is not recorded: {_images(view)}"

@@ -11,6 +11,7 @@ from imgmigrate.errors import printable
 from imgmigrate.events import Outcome
 from imgmigrate.plan import Action
 from imgmigrate.render.errors import cause_at, hint_of, message_of
+from imgmigrate.render.hints import shown_command
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count, duration, rate, size
 from imgmigrate.render.words import reason
@@ -26,6 +27,9 @@ __all__ = ["interrupted_text", "result_lines", "result_text", "unplanned"]
 
 # Rows that a stopped run did not reach; all of them would bury why.
 MOST_UNREACHED = 10
+
+# Rows that no apply can do.
+_HOPELESS = (Action.CONFLICT, Action.ERROR)
 
 _COUNTED = (
     (Outcome.APPLIED, "{} done", "{} done"),
@@ -43,7 +47,7 @@ def unplanned(plan: Plan, result: RunFinished | None) -> tuple[Change, ...]:
     return tuple(
         change
         for change in plan.changes
-        if (change.action in (Action.CONFLICT, Action.ERROR) or change.is_over_limit)
+        if (change.action in _HOPELESS or change.is_over_limit or not change.action.is_understood)
         and not change.is_known
         and change.address not in reported
     )
@@ -102,10 +106,10 @@ def result_lines(
         yield style.paint(line, "bold", colour)
     if resume and _can_resume(plan, result):
         yield "To go on where this ended:"
-        yield f"  {resume}"
+        yield f"  {shown_command(resume)}"
     elif replan and not complete:
         yield "The same plan cannot do more. When the causes are mended, plan again:"
-        yield f"  {replan}"
+        yield f"  {shown_command(replan)}"
 
 
 def interrupted_text(done: int, images: int, state: str) -> str:
@@ -120,7 +124,7 @@ def _can_resume(plan: Plan, result: RunFinished) -> bool:
     hopeless = {
         change.address
         for change in plan.changes
-        if change.action in (Action.CONFLICT, Action.ERROR)
+        if change.action in _HOPELESS or not change.action.is_understood
     }
     return any(
         receipt.outcome is not Outcome.CONFLICT and receipt.address not in hopeless

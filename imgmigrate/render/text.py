@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import printable
 from imgmigrate.plan import Action
+from imgmigrate.render.hints import shown_command
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import UNKNOWN, count, moment, size
 from imgmigrate.render.words import (
     OBVIOUS,
     SECTIONS,
     Section,
-    headline,
+    headline_of,
     reason,
     section_of,
     unwanted,
@@ -64,7 +65,7 @@ def plan_lines(plan: Plan, view: View | None = None) -> Iterator[str]:
     """Show a plan line by line."""
     view = view or View()
     rows = plan.changes if view.rows is None else view.rows
-    top = view.style.wrap(_headline(plan), hanging="  ")
+    top = view.style.wrap(headline_of(plan), hanging="  ")
     bold = [view.style.paint(line, "bold") for line in top]
     yield from bold
     yield from _identity(plan, view.style)
@@ -82,15 +83,10 @@ def plan_lines(plan: Plan, view: View | None = None) -> Iterator[str]:
         yield ""
         yield from view.style.wrap(hint.text)
         if hint.command:
-            yield f"  {hint.command}"
+            yield f"  {shown_command(hint.command)}"
     if rows or view.hints:
         yield ""
         yield from bold
-
-
-def _headline(plan: Plan) -> str:
-    header = plan.header
-    return headline(plan.summary, refresh_only=header.refresh_only, undoes=header.undoes)
 
 
 def _identity(plan: Plan, style: Style) -> Iterator[str]:
@@ -98,6 +94,8 @@ def _identity(plan: Plan, style: Style) -> Iterator[str]:
     parts = [f"plan {plan.plan_id}", f"made {moment(header.created_at)}"]
     if header.state.lineage:
         parts.append(f"state sequence {header.state.sequence:,}")
+    elif header.state.name:
+        parts.append(f"the first of {printable(header.state.name)}")
     if header.git_commit:
         parts.append(f"commit {printable(header.git_commit)[:12]}")
     yield from (style.paint(line, "dim") for line in style.wrap(", ".join(parts), indent="  "))
@@ -108,6 +106,9 @@ def _identity(plan: Plan, style: Style) -> Iterator[str]:
         pins = printable(header.lock_sha256)[:12]
         text = f"locked: from the pins {pins}, whatever the sources show now"
         yield from (style.paint(line, "dim") for line in style.wrap(text, indent="  "))
+    if header.max_delete is not None:
+        text = f"--max-delete {printable(header.max_delete)} was given"
+        yield from (style.paint(line, "yellow") for line in style.wrap(text, indent="  "))
     for note in header.notes[:MOST_NOTES]:
         text = f"note: {printable(note, LONGEST_NAME)}"
         yield from (style.paint(line, "yellow") for line in style.wrap(text, indent="  "))
@@ -232,7 +233,7 @@ def _detail(change: Change) -> str:
         facts.append(f"moved to {printable(str(change.moved_to), LONGEST_NAME)}")
     if change.kept_as is not None and change.kept_as.tag:
         facts.append(f"kept as {printable(change.kept_as.tag, LONGEST_NAME)}")
-    if change.reason not in OBVIOUS:
+    if change.reason not in OBVIOUS or not change.action.is_understood:
         facts.append(reason(change))
     renamed = change.source and change.action.writes and _renamed(change)
     if renamed:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from imgmigrate.errors import printable
+
 __all__ = ["UNKNOWN", "count", "duration", "moment", "rate", "size"]
 
 UNKNOWN = "?"
@@ -60,10 +62,10 @@ def duration(seconds: float | None) -> str:
 
 
 def moment(text: str) -> str:
-    """Print an RFC 3339 time to the second, in UTC; what is no time stays as it is."""
+    """Print an RFC 3339 time to the second, in UTC; what is no time stays as it is, printable."""
     try:
         found = datetime.fromisoformat(text)
         found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return text
+    except (ValueError, OverflowError):  # the latter at the two ends of time
+        return printable(text)
     return found.strftime("%Y-%m-%d %H:%M:%S UTC")

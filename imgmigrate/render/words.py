@@ -1,6 +1,6 @@
 """The words and symbols for actions, reasons and outcomes: one table each.
 
-Pure. A reason that is not in the table (a later version's plan) is shown as it is.
+Pure. An action or a reason that is not in the table (a later version's plan) is shown as it is.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from imgmigrate.errors import printable
 from imgmigrate.events import Outcome
-from imgmigrate.plan import Action, Change, Summary
+from imgmigrate.plan import Action, Change, Plan, Summary
 from imgmigrate.render.units import UNKNOWN, count, size
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ __all__ = [
     "Section",
     "has_work",
     "headline",
+    "headline_of",
     "reason",
     "section_of",
     "unwanted",
@@ -58,6 +60,15 @@ SECTIONS = (
         "!",
         "conflicts",
         "not ours to overwrite; left alone",
+        ("red",),
+        foldable=False,
+    ),
+    Section(
+        "unknown",
+        "?",
+        "?",
+        "unknown",
+        "of a later version of imgmigrate; this one leaves them out",
         ("red",),
         foldable=False,
     ),
@@ -190,6 +201,8 @@ _COUNTED = (
 
 def section_of(change: Change) -> Section:
     """Find the section of a row."""
+    if not change.action.is_understood:
+        return _BY_KEY["unknown"]
     if change.action is Action.COPY and change.is_dangerous:
         return _BY_KEY["lost"]
     if change.action is Action.FORGET and change.is_dangerous:
@@ -198,8 +211,9 @@ def section_of(change: Change) -> Section:
 
 
 def reason(change: Change) -> str:
-    """Say a row's reason in words."""
-    return _REASONS.get(change.reason, change.reason.replace("_", " "))
+    """Say a row's reason in words; one that is not in the table is anybody's text."""
+    said = _REASONS.get(change.reason) or printable(change.reason.replace("_", " "))
+    return said if change.action.is_understood else f"{printable(change.action.value)}: {said}"
 
 
 def has_work(summary: Summary) -> bool:
@@ -211,11 +225,33 @@ def has_work(summary: Summary) -> bool:
     )
 
 
-def headline(summary: Summary, *, refresh_only: bool = False, undoes: str | None = None) -> str:
-    """Say a plan in one sentence; it stands first and last."""
-    if refresh_only:
-        return _refreshed(summary)
+def headline_of(plan: Plan) -> str:
+    """Say a plan in one sentence, of what its rows are and not of what its header says."""
+    header = plan.header
+    return headline(
+        plan.counted,
+        refresh_only=header.refresh_only,
+        undoes=header.undoes,
+        unknown=plan.unknown,
+    )
+
+
+def headline(
+    summary: Summary,
+    *,
+    refresh_only: bool = False,
+    undoes: str | None = None,
+    unknown: int = 0,
+) -> str:
+    """Say a plan in one sentence; it stands first and last.
+
+    `unknown` is how many rows are of a later version.
+    """
     parts = _parts(summary)
+    if unknown:
+        parts.append(f"{unknown:,} unknown to this version")
+    if refresh_only:
+        return _refreshed(summary, parts)
     if undoes and not parts:
         return "Nothing to undo: all is as it was before."
     if undoes:
@@ -241,8 +277,7 @@ def unwanted(summary: Summary) -> str | None:
     )
 
 
-def _refreshed(summary: Summary) -> str:
-    parts = _parts(summary)
+def _refreshed(summary: Summary, parts: list[str]) -> str:
     if parts:
         return f"Refresh: {', '.join(parts)}, {summary.unchanged:,} as recorded. Nothing is copied."
     if not summary.unchanged:

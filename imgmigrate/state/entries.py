@@ -44,7 +44,12 @@ class _Frozen(BaseModel):
 
 
 class Begin(_Frozen):
-    """A run begins; the very first one brings the state's lineage."""
+    """A run begins; the very first one brings the state's lineage.
+
+    One that binds the state brings `name`, that of the config whose state it is from now on, and
+    `place`, where the state was seen from that config. They are fields of this kind, and no kind
+    of their own: versions that know no binding still read the journal.
+    """
 
     run: str
     plan_id: str
@@ -54,6 +59,8 @@ class Begin(_Frozen):
     host: str
     lineage: str | None = None
     rows: int | None = None
+    name: str | None = None
+    place: str | None = None
 
 
 class Intent(_Frozen):

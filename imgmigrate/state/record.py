@@ -26,6 +26,7 @@ __all__ = [
     "Filter",
     "Former",
     "ImageRecord",
+    "Owner",
     "Run",
     "Source",
     "State",
@@ -141,7 +142,7 @@ class Run(_Frozen):
 
     `rows` is how many rows it set out to do; `done`, `conflicts` and `failed` how many of them
     have been journaled, the last that was done at `last_at`. `failures` are the latest few.
-    `counts` are its own words at its end.
+    `counts` are its own words at its end. `name` is of the config that it bound the state to.
     """
 
     run: str
@@ -162,6 +163,7 @@ class Run(_Frozen):
     failed: int = 0
     failures: tuple[Failure, ...] = ()
     last_at: str | None = None
+    name: str | None = None
 
     @property
     def left(self) -> int | None:
@@ -172,11 +174,21 @@ class Run(_Frozen):
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """The config that a state belongs to: its name, and where it sees the state (for people)."""
+
+    name: str
+    place: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """One consistent view: everything up to line `sequence`, whose hash is `head`.
 
     `lineage` is None where no state exists yet. Keys are printed addresses. `stand_ins` tells of
-    each placeholder of a delete what it stands in for.
+    each placeholder of a delete what it stands in for. `name` is of the config that it belongs
+    to, None where it belongs to none yet; `place`, only for people, is where it was seen from
+    that config.
     """
 
     lineage: str | None = None
@@ -186,6 +198,8 @@ class State:
     claims: Mapping[str, frozenset[Digest]] = field(default_factory=dict)
     runs: tuple[Run, ...] = ()
     stand_ins: Mapping[str, Mapping[Digest, Digest]] = field(default_factory=dict)
+    name: str | None = None
+    place: str | None = None
 
     def record(self, address: Reference) -> ImageRecord | None:
         """The record at an address, live or tombstone."""

@@ -28,7 +28,8 @@ __all__ = [
     "read_snapshot",
 ]
 
-FORMAT_VERSION = "1.0"
+# 1.1 brought the name of the config that a state belongs to.
+FORMAT_VERSION = "1.1"
 KIND: Final = "imgmigrate.state"
 
 
@@ -42,6 +43,8 @@ class Header(BaseModel):
     lineage: str
     sequence: int
     head: str
+    name: str | None = None
+    place: str | None = None
     runs: tuple[Run, ...] = ()
     rates: dict[str, Any] = {}
     records: int
@@ -70,6 +73,8 @@ def print_snapshot(view: View) -> list[bytes]:
         lineage=view.lineage or "",
         sequence=view.sequence,
         head=view.head,
+        name=view.name,
+        place=view.place,
         runs=tuple(view.runs),
         rates=view.rates,
         records=len(records),
@@ -92,7 +97,15 @@ def read_header(file: BinaryIO) -> Header:
 def read_snapshot(file: BinaryIO) -> View:
     """Read and verify a snapshot; ValueError says what is wrong, NewerFormat that it is too new."""
     header = read_header(file)
-    view = View(header.lineage, header.sequence, header.head, list(header.runs), header.rates)
+    view = View(
+        lineage=header.lineage,
+        sequence=header.sequence,
+        head=header.head,
+        name=header.name,
+        place=header.place,
+        runs=list(header.runs),
+        rates=header.rates,
+    )
     body = hashlib.sha256()
     lines = _hashed(file, body)
     for _ in range(header.records):

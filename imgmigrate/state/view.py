@@ -43,6 +43,9 @@ class View:
     lineage: str | None = None
     sequence: int = 0
     head: str = ""
+    # Whose state it is, and where that config saw it.
+    name: str | None = None
+    place: str | None = None
     runs: list[Run] = field(default_factory=list)
     rates: dict[str, Any] = field(default_factory=dict)
     records: dict[str, ImageRecord] = field(default_factory=dict)
@@ -61,6 +64,8 @@ class View:
             self._claims,
             tuple(self.runs),
             self._stand_ins,
+            self.name,
+            self.place,
         )
 
     def apply(self, sequence: int, head: str, entry: Entry) -> None:
@@ -118,6 +123,8 @@ class View:
 
     def _begin(self, entry: Begin) -> None:
         self.lineage = self.lineage or entry.lineage
+        if entry.name is not None:
+            self.name, self.place = entry.name, entry.place
         self.runs.append(
             Run(
                 run=entry.run,
@@ -129,6 +136,7 @@ class View:
                 pid=entry.pid,
                 host=entry.host,
                 rows=entry.rows,
+                name=entry.name,
             )
         )
         del self.runs[:-KEPT_RUNS]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 import uuid
 from dataclasses import replace
@@ -40,10 +41,10 @@ if TYPE_CHECKING:
     from imgmigrate.state.appender import Appender
     from imgmigrate.state.compaction import Places
     from imgmigrate.state.entries import Entry
-    from imgmigrate.state.record import Claim, ImageRecord, State
+    from imgmigrate.state.record import Claim, ImageRecord, Owner, State
     from imgmigrate.state.view import View
 
-__all__ = ["Writer"]
+__all__ = ["Writer", "run_name"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,11 +78,18 @@ class Writer:
         return self._view.state()
 
     async def begin(
-        self, run: str, plan_id: str, claims: Sequence[Claim], *, rows: int | None = None
+        self,
+        run: str,
+        plan_id: str,
+        claims: Sequence[Claim],
+        *,
+        rows: int | None = None,
+        owner: Owner | None = None,
     ) -> None:
         """Begin a run; on return its claims are durable, so its first tag may be written.
 
-        `rows` is how many it sets out to do. The first run of a state gives it its lineage.
+        `rows` is how many it sets out to do, `owner` whom it binds the state to. The first run
+        of a state gives it its lineage.
         """
         if self._journal.size > LONGEST_JOURNAL:
             await self._compact()
@@ -94,6 +102,8 @@ class Writer:
             host=socket.gethostname(),
             lineage=None if self._view.lineage else str(uuid.uuid4()),
             rows=rows,
+            name=owner.name if owner else None,
+            place=owner.place if owner else None,
         )
         await self._append(self._run)
         for batch in _batches(claims):
@@ -161,6 +171,11 @@ class Writer:
                 await self._append(Unprotect(address=str(address)))
         await self._journal.flush()
 
+    async def bind(self, owner: Owner) -> None:
+        """Bind the state to a config by a run of its own that does no row; durable on return."""
+        await self.begin(run_name(self._clock()), "", (), rows=0, owner=owner)
+        await self.end({})
+
     async def end(self, counts: Mapping[str, int]) -> None:
         """End the run durably, then compact; without a begun run it only compacts."""
         if self._run:
@@ -203,6 +218,11 @@ class Writer:
             logger.warning("state %s: not compacted: %s", self._places.snapshot, explain(error))
         finally:
             await self._journal.reopen()
+
+
+def run_name(now: datetime) -> str:
+    """Name a run so that names sort by time and never meet; `now` is in UTC."""
+    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
 def _batches(claims: Sequence[Claim]) -> Iterator[tuple[Intent, ...]]:

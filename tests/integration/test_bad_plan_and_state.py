@@ -83,7 +83,7 @@ REFUSED: dict[str, tuple[Callable[[bytes], bytes], list[str]]] = {
     "not a plan": (lambda _: b'{"kind":"grocery.list"}\n{}\n', ["not a plan"]),
     "newer major": (
         lambda data: resealed(data, lambda header: header.update(format_version="2.0")),
-        ["format is 2.0", "reads 1.0", "the imgmigrate that wrote it"],
+        ["format is 2.0", "reads 1.1", "the imgmigrate that wrote it"],
     ),
     "of another lineage": (
         lambda data: resealed(data, lambda header: header["state"].update(lineage="other")),

@@ -71,6 +71,7 @@ def same(one: State, other: State) -> bool:
     return (
         (one.lineage, one.sequence, one.head, one.runs)
         == (other.lineage, other.sequence, other.head, other.runs)
+        and (one.name, one.place) == (other.name, other.place)
         and dict(one.records) == dict(other.records)
         and dict(one.claims) == dict(other.claims)
     )

@@ -83,7 +83,7 @@ async def test_an_ended_run_leaves_a_snapshot_and_an_empty_journal(tmp_path: Pat
     assert same(state.read(), live)
     assert state.read().owns(address("open"), digest("1"))
     header, *rest = (tmp_path / "snapshot.jsonl").read_bytes().splitlines()
-    assert json.loads(header)["format_version"] == "1.0"
+    assert json.loads(header)["format_version"] == "1.1"
     assert [json.loads(line)["address"] for line in rest] == [
         str(address("a")),
         str(address("open")),

@@ -198,7 +198,7 @@ async def test_a_snapshot_of_a_newer_major_is_refused(tmp_path: Path) -> None:
     document = json.loads(header)
     del document["hash"]
     path.write_bytes(seal({**document, "format_version": "2.0"})[0] + body)
-    with pytest.raises(StateError, match=r"format is 2.0, this imgmigrate reads 1\.0"):
+    with pytest.raises(StateError, match=r"format is 2.0, this imgmigrate reads 1\.1"):
         local(tmp_path).read()
     path.write_bytes(seal({**document, "format_version": "1.99", "new": {"key": 1}})[0] + body)
     assert len(local(tmp_path).read().records) == 5

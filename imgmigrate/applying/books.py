@@ -1,0 +1,40 @@
+"""Note in the state what the config says of it, where no row of a plan has to be done.
+
+An apply that finds all in order is still the apply that protects what is protected from now on,
+and that gives a state of an earlier version its owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from imgmigrate.applying.protecting import protect, unprotected
+from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.owner import check_owner, owner_of, waits_for_owner
+
+if TYPE_CHECKING:
+    from imgmigrate.config.model import Config
+
+__all__ = ["keep_books"]
+
+
+async def keep_books(config: Config, *, command: str, lock_timeout: float) -> str | None:
+    """Note it, and say whether the state got its owner by that.
+
+    The lock is taken only if there is something to note. Raises UsageError for a state of
+    another config, StateLocked and StateError.
+    """
+    backend, guards = LocalState(config.state), config.guards
+    state = await asyncio.to_thread(backend.read)
+    check_owner(state, config)
+    if not unprotected(state, guards) and not waits_for_owner(state, config):
+        return None
+    async with backend.writer(command=command, lock_timeout=lock_timeout) as writer:
+        check_owner(writer.state, config)
+        await protect(writer, guards)
+        owner = owner_of(config)
+        if owner is None or not waits_for_owner(writer.state, config):
+            return None
+        await writer.bind(owner)
+    return f"state {config.place}: it belonged to no config; now it is that of {config.name}"
