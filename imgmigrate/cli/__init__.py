@@ -54,7 +54,8 @@ Exit codes:
   6    a guard refused
   8    images moved, but the state could not be written
   64   wrong usage or config
-  130  interrupted (SIGINT), 143 (SIGTERM); the state is consistent
+  130  interrupted (SIGINT), 143 (SIGTERM), 129 (SIGHUP); the state
+       is consistent
 """
 
 
@@ -99,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = Settings(output)
     with logging_to_stderr(settings):
         try:
-            with interruptible(signals=(signal.SIGTERM,)):
+            with interruptible(signals=(signal.SIGTERM, signal.SIGHUP)):
                 outcome = commands.main(
                     args=list(argv) if argv is not None else None,
                     prog_name="imgmigrate",

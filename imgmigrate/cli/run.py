@@ -1,6 +1,6 @@
 """Run asynchronous work under signals, with the display that fits the terminal.
 
-The first SIGINT or SIGTERM cancels the work, which then has five seconds to make the state
+The first SIGINT, SIGTERM or SIGHUP cancels the work, which then has five seconds to make the state
 consistent; the second leaves at once. Whatever was recorded survives both.
 """
 
@@ -11,11 +11,11 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from imgmigrate.cli.signals import SIGNALS
+from imgmigrate.cli.signals import heeded
 from imgmigrate.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class _Interruption:
         self._last_resort: threading.Timer | None = None
 
     def __enter__(self) -> Self:
-        for each in SIGNALS:
+        for each in heeded():
             self._previous[each] = signal.signal(each, self._on_signal)
         return self
 
@@ -104,8 +104,10 @@ class _Interruption:
         if self.number is not None:
             _leave(128 + self.number)
         self.number = number
-        # os.write: a handler may run in the middle of a buffered write.
-        os.write(2, b"\nending within 5 s; a second signal leaves at once\n")
+        # os.write: a handler may run in the middle of a buffered write. The terminal that hung up
+        # takes none.
+        with suppress(OSError):
+            os.write(2, b"\nending within 5 s; a second signal leaves at once\n")
         self._last_resort = threading.Timer(LAST_RESORT_SECONDS, _leave, (128 + number,))
         self._last_resort.daemon = True
         self._last_resort.start()
@@ -115,8 +117,9 @@ class _Interruption:
 
 def _leave(code: int) -> NoReturn:
     """End the process without any cleaning up; a live display has hidden the cursor."""
-    if os.isatty(2):
-        os.write(2, _SHOW_CURSOR)
+    with suppress(OSError):
+        if os.isatty(2):
+            os.write(2, _SHOW_CURSOR)
     os._exit(code)
 
 
