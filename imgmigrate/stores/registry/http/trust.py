@@ -20,6 +20,7 @@ from imgmigrate.errors import ConfigError, UsageError, hide
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from urllib.parse import SplitResult
 
     from imgmigrate.config.model import Tls
 
@@ -110,14 +111,21 @@ class Proxies:
         """
         parts = urlsplit(url)
         if trust is not None and trust.proxy is not None:
-            is_near = self._bypasses(parts.hostname or "", parts.port)
+            is_near = self._bypasses(parts.hostname or "", _port(parts))
             return None if is_near and not trust.is_own(url) else trust.proxy
         found = self._found.get(parts.scheme)
-        if not found or not parts.hostname or self._bypasses(parts.hostname, parts.port):
+        if not found or not parts.hostname or self._bypasses(parts.hostname, _port(parts)):
             return None
         return _proxy(found, f"{parts.scheme.upper()}_PROXY")
 
     def _bypasses(self, name: str, port: int | None) -> bool:
+        """Read `NO_PROXY` as Go's tools do (golang.org/x/net/http/httpproxy), which say the same.
+
+        `example.com` is the host and its subdomains, `.example.com` and `*.example.com` are the
+        subdomains alone; an address or a network in CIDR form; each but a network may have a
+        port; `*` is everything.
+        """
+        name = name.rstrip(".").lower()
         excluded = [each.strip().lower() for each in self._found.get("no", "").split(",")]
         if name == "localhost" or any(_names(each, name, port) for each in excluded if each):
             return True
@@ -128,15 +136,26 @@ class Proxies:
         return address.is_loopback or any(_holds(each, name) for each in excluded)
 
 
+_USUAL_PORTS = {"http": 80, "https": 443}
+
+
+def _port(parts: SplitResult) -> int | None:
+    """The port of a URL, also where only its scheme says it."""
+    return parts.port or _USUAL_PORTS.get(parts.scheme)
+
+
 def _names(excluded: str, name: str, port: int | None) -> bool:
-    """Match `*`, a host, its subdomains, and either with a port."""
-    wanted, colon, number = excluded.removeprefix(".").rpartition(":")
-    if colon and number.isdigit():
-        if str(port) != number:
-            return False
-    else:
-        wanted = excluded.removeprefix(".")
-    return excluded == "*" or name == wanted or name.endswith(f".{wanted}")
+    if excluded == "*":
+        return True
+    wanted, colon, number = excluded.rpartition(":")
+    if not (colon and number.isdigit()) or (":" in wanted and not wanted.endswith("]")):
+        wanted, number = excluded, ""  # no port: what ends in digits may be an IPv6 address
+    if number and str(port) != number:
+        return False
+    wanted = wanted.removeprefix("[").removesuffix("]").removeprefix("*")
+    if wanted.startswith("."):
+        return name.endswith(wanted)
+    return name == wanted or name.endswith(f".{wanted}")
 
 
 def _holds(excluded: str, name: str) -> bool:
