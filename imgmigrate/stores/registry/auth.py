@@ -7,6 +7,7 @@ was refused is not tried again, so that no account is locked for it (`standing.p
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -90,6 +91,9 @@ class Authenticator:
         # What a challenge asked for beyond what we would have asked.
         self._extra: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._no_mount_scope: set[Access] = set()
+        # Held while a registry that has asked for nothing is asked whether it knows a login.
+        self._knocking = asyncio.Lock()
+        self._has_no_login = False
 
     @property
     def is_known(self) -> bool:
@@ -131,6 +135,21 @@ class Authenticator:
         if grant is None or sent is None or grant.header != sent.header:
             return grant
         return await self._after_refusal(access, sent)
+
+    async def offer(self, access: Access) -> Grant | None:
+        """What to send after a 404 to nobody in particular; None if there is no login to offer.
+
+        Some registries hide what not everybody may see, and say at GET /v2/ alone that there is a
+        login (containerd/containerd#3291). A registry that asks for none is asked once.
+        """
+        if self._has_no_login or await self._keyring.of(access.repo) is None:
+            return None
+        async with self._knocking:
+            if not self.is_known and not self._has_no_login:
+                pong = await self._ping(None)
+                self._learn(_challenges(pong), pong.url, access, None)
+                self._has_no_login = not self.is_known
+        return await self.authorization(access)
 
     async def note_success(self, access: Access, sent: Grant | None) -> None:
         """Learn that the registry let this through: Basic credentials are proved by it."""

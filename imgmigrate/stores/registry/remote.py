@@ -244,6 +244,8 @@ class Remote:
 
     async def _better(self, call: Call, answer: Answer, grant: Grant | None) -> Grant | None:
         """What to send instead after a refusal for lack of authentication; None if nothing."""
+        if answer.status == 404 and grant is None and self._is_own(answer.url):
+            return await self.auth.offer(call.access)
         is_refusal = answer.status == 401 or (
             answer.status == 403 and (grant is None or says_expired(answer.body))
         )
