@@ -46,7 +46,7 @@ from imgmigrate.stores.registry.tokens import TokenServer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from imgmigrate.config.model import RegistryConfig
     from imgmigrate.events import Sink
@@ -273,7 +273,8 @@ class Remote:
 
     async def _whole(self, call: Call, grant: Grant | None) -> Answer:
         """Send and read the whole answer; a server that trickles is given up in the end."""
-        limit = self.timeouts.commit
+        is_sent = call.data is not None
+        limit = self.timeouts.patience(len(call.data or b"")) if is_sent else self.timeouts.commit
         try:
             async with (
                 self._slot(call) as passage,
@@ -331,6 +332,10 @@ class Remote:
             if not is_read and not (answer.status in (307, 308) and self._is_own(url)):
                 raise astray(self.host, call.subject, answer)
         raise ProtocolError(call.subject, f"{self.host} redirects more than {MOST_REDIRECTS} times")
+
+    def watched(self, call: Call, patience: float) -> AbstractContextManager[None]:
+        """Say so if the answer to a body that has left does not come."""
+        return self._http.silence.waiting(call.method, self._url(call), call.subject, patience)
 
     def resolve(self, subject: str, base: str, location: str) -> str:
         """Resolve what the registry points at; ProtocolError if it must not be followed."""

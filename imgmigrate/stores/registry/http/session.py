@@ -10,7 +10,7 @@ a total timeout of 300 s, cookies).
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from yarl import URL
 
 from imgmigrate import __version__
 from imgmigrate.errors import ProtocolError, TransientError
+from imgmigrate.events import NoSink
 from imgmigrate.stores.registry.http.addresses import Depth, Map, Refused, Resolver, sockets
 from imgmigrate.stores.registry.http.failures import connection_failure
 from imgmigrate.stores.registry.http.limits import (
@@ -29,12 +30,15 @@ from imgmigrate.stores.registry.http.limits import (
     LONGEST_NUMBER,
     Timeouts,
 )
+from imgmigrate.stores.registry.http.silence import Silence
 from imgmigrate.stores.registry.http.trust import Proxies
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
+    from imgmigrate.events import Sink
     from imgmigrate.stores.registry.http.trust import Proxy, Trust
 
 __all__ = ["Answer", "Body", "Http", "Request"]
@@ -81,7 +85,8 @@ class Request:
     """One request to one URL, sent as it stands. `subject` is the object it is about.
 
     `headers` may hold credentials and are never shown. A `patient` request waits long for
-    its answer, which comes only when the registry has stored the whole body.
+    its answer, which comes only when the registry has stored the whole body. `patience` is told
+    to people where who asks gives up earlier than usual, in seconds.
     """
 
     method: str
@@ -91,6 +96,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: Body | None = None
     patient: bool = False
+    patience: float | None = None
 
 
 class Answer:
@@ -224,11 +230,17 @@ class Http:
 
     `named` are the hosts of the config that every registry may point at, wherever they lie.
     Connections of different depths are never shared: a registry must not get inside through
-    one that was opened for another.
+    one that was opened for another. `sink` is told of servers that keep silent.
     """
 
-    def __init__(self, timeouts: Timeouts | None = None, named: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        timeouts: Timeouts | None = None,
+        named: Iterable[str] = (),
+        sink: Sink | None = None,
+    ) -> None:
         self.timeouts = timeouts = timeouts or Timeouts()
+        self.silence = Silence(sink or NoSink())
         self._map = Map(named)
         self._sessions: dict[Depth, aiohttp.ClientSession] = {}
         self._ways: dict[tuple[Trust, str], _Way] = {}
@@ -258,18 +270,20 @@ class Http:
             headers |= authorization
         try:
             # A patient request sends a body first, which may take hours; who sends it watches.
-            async with asyncio.timeout(None if request.patient else self.timeouts.answer):
-                raw = await self._session(way.limit).request(
-                    request.method,
-                    URL(request.url, encoded=True),
-                    headers=headers,
-                    data=_data(request.body),
-                    allow_redirects=False,
-                    ssl=request.trust.context(request.url) if is_tls else True,
-                    proxy=proxy.url if proxy else None,
-                    proxy_headers=authorization if is_tls else None,
-                    timeout=self._patient if request.patient else self._usual,
-                )
+            limit = None if request.patient else self.timeouts.answer
+            async with asyncio.timeout(limit):
+                with self._watched(request):
+                    raw = await self._session(way.limit).request(
+                        request.method,
+                        URL(request.url, encoded=True),
+                        headers=headers,
+                        data=_data(request.body),
+                        allow_redirects=False,
+                        ssl=request.trust.context(request.url) if is_tls else True,
+                        proxy=proxy.url if proxy else None,
+                        proxy_headers=authorization if is_tls else None,
+                        timeout=self._patient if request.patient else self._usual,
+                    )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if isinstance(getattr(error, "os_error", None), Refused):
                 raise _too_deep(request) from None
@@ -278,6 +292,15 @@ class Http:
         if answer.status >= FIRST_ERROR:
             await _settle(answer)
         return answer
+
+    def _watched(self, request: Request) -> AbstractContextManager[None]:
+        """Say so if no answer comes; who sends a body in pieces knows when the last one left."""
+        body, patience = request.body, request.patience or self.timeouts.answer
+        if body is not None and request.patient:
+            if not isinstance(body.pieces, _Whole):
+                return nullcontext()
+            patience = self.timeouts.patience(body.length)
+        return self.silence.waiting(request.method, request.url, request.subject, patience)
 
     async def aclose(self) -> None:
         """Close every connection."""
