@@ -166,8 +166,13 @@ class Authenticator:
         """Tell whether two repositories are reached as the same user, as a mount needs."""
         return await self._keyring.of(one) == await self._keyring.of(other)
 
-    async def judge(self, error: StoreError, access: Access) -> StoreError:
-        """Tell from a 401 or 403 whether the credentials or the rights are what is missing."""
+    async def judge(
+        self, error: StoreError, access: Access, *, is_read: bool = False
+    ) -> StoreError:
+        """Tell from a 401 or 403 whether the credentials or the rights are what is missing.
+
+        `is_read`: only looked at, though it may be with the right to push.
+        """
         credential = await self._keyring.of(access.repo)
         if credential is None:
             reason = f"it is private or absent, and there are no credentials for {self._host}"
@@ -179,7 +184,8 @@ class Authenticator:
             reason = f"those of {credential.found} have expired"
             return self._standing.unauthenticated(error, reason)
         if self._standing.is_accepted(credential) or await self._proves(credential):
-            right = "delete" if access.delete else "push" if access.push else "pull"
+            is_pull = is_read or not access.push
+            right = "pull" if is_pull else "delete" if access.delete else "push"
             hint = f"the credentials of {credential.found} lack {right} there, or it does not exist"
             return AccessDenied(
                 error.subject, error.cause, hint=hint, status=error.status, code=error.code

@@ -10,7 +10,7 @@ a total timeout of 300 s, cookies).
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
@@ -19,9 +19,11 @@ import aiohttp
 from yarl import URL
 
 from imgmigrate import __version__
-from imgmigrate.errors import ProtocolError, TransientError
+from imgmigrate.errors import ProtocolError, Rejected, TransientError
 from imgmigrate.events import NoSink
 from imgmigrate.stores.registry.http.addresses import Depth, Map, Refused, Resolver, sockets
+from imgmigrate.stores.registry.http.certificates import describe
+from imgmigrate.stores.registry.http.coding import decoded
 from imgmigrate.stores.registry.http.failures import connection_failure
 from imgmigrate.stores.registry.http.limits import (
     ERROR_BODY,
@@ -103,11 +105,20 @@ class Answer:
     """An answer: status, headers, the URL that gave it; then its body, whole or in pieces.
 
     `body` is filled by `load`, and for an error before anyone sees it. Leaving `async with`
-    returns the connection if the body was read to its end, and closes it otherwise.
+    returns the connection if the body was read to its end, and closes it otherwise. `is_relayed`:
+    a proxy that reads along handed it over, or made it.
     """
 
-    def __init__(self, raw: aiohttp.ClientResponse, request: Request, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        raw: aiohttp.ClientResponse,
+        request: Request,
+        timeouts: Timeouts,
+        *,
+        is_relayed: bool = False,
+    ) -> None:
         self._raw, self._request, self._timeouts = raw, request, timeouts
+        self.is_relayed = is_relayed
         self.status = raw.status
         self.url = request.url
         self.body = b""
@@ -139,11 +150,17 @@ class Answer:
         if body is None:
             cause = f"the answer is longer than {limit} bytes"
             raise ProtocolError(self._request.subject, cause, status=self.status)
-        self.body = body
+        try:
+            self.body = decoded(body, self.header("Content-Encoding"), limit)
+        except ValueError as error:
+            raise ProtocolError(self._request.subject, str(error), status=self.status) from None
 
     async def settle(self) -> None:
         """Read an error's body if it is short, so that the connection can serve again."""
-        self.body = await self._read(ERROR_BODY, self._timeouts.read) or b""
+        body = await self._read(ERROR_BODY, self._timeouts.read) or b""
+        with suppress(ValueError):
+            body = decoded(body, self.header("Content-Encoding"), ERROR_BODY)
+        self.body = body
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives; TransientError if it breaks, stalls or only trickles.
@@ -287,8 +304,15 @@ class Http:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if isinstance(getattr(error, "os_error", None), Refused):
                 raise _too_deep(request) from None
-            raise connection_failure(request.subject, request.url, error) from error
-        answer = Answer(raw, request, self.timeouts)
+            failed = connection_failure(request.subject, request.url, error)
+            code = getattr(getattr(error, "certificate_error", None), "verify_code", None)
+            if code is not None and proxy is None and request.trust.is_own(request.url):
+                seen = await describe(request.url, request.trust, code)
+                if seen is not None:
+                    failed = Rejected(failed.subject, f"{failed.cause}: {seen}", hint=failed.hint)
+            raise failed from error
+        is_relayed = proxy is not None and not is_tls
+        answer = Answer(raw, request, self.timeouts, is_relayed=is_relayed)
         if answer.status >= FIRST_ERROR:
             await _settle(answer)
         return answer

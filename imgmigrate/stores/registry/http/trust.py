@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Proxies", "Proxy", "Trust"]
 
+# X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which the ssl module does not name.
+NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
+
 
 class Trust:
     """The TLS contexts and the proxy for one registry and for the servers it points at.
@@ -69,6 +72,13 @@ class Trust:
     @cached_property
     def _other(self) -> ssl.SSLContext:
         return self._authorities()
+
+    def lenient(self) -> ssl.SSLContext:
+        """A context that asks for a trusted authority alone, not for the date nor the name."""
+        context = self._authorities()
+        context.check_hostname = False
+        context.verify_flags |= NO_CHECK_TIME
+        return context
 
     def _authorities(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
@@ -167,6 +177,11 @@ def _holds(excluded: str, name: str) -> bool:
 
 def _proxy(text: str, variable: str) -> Proxy:
     parts = urlsplit(text if "://" in text else f"http://{text}")
+    try:
+        parts.port  # noqa: B018 - only whether there is a sane one
+    except ValueError:
+        msg = f"{variable} names a proxy whose port is no number"
+        raise UsageError(msg, hint=f"set {variable} to http://HOST:PORT") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         msg = f"{variable} names a proxy that is neither http:// nor https://"
         raise UsageError(msg, hint=f"set {variable} to http://HOST:PORT")
