@@ -8,7 +8,7 @@ ImgmigrateError                    1   anything that stopped the work
 ├── StateError                     1   the state is damaged or cannot be written
 │   ├── StateLocked                5   somebody else is writing
 │   └── StateUnsaved               8   images moved, their records could not be written
-├── Interrupted              130/143   a signal stopped the run; the state is consistent
+├── Interrupted          129/130/143   a signal stopped the run; the state is consistent
 └── StoreError                     1   an endpoint refused, failed or lied
     ├── AuthenticationError        1   the credentials themselves were refused or are missing
     ├── AccessDenied               1   the credentials are good, the right is missing

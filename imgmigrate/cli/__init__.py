@@ -61,7 +61,8 @@ Exit codes:
   7    done but for conflicts, which a person must decide
   8    images moved, but the state could not be written
   64   wrong usage or config
-  130  interrupted (SIGINT), 143 (SIGTERM); the state is consistent
+  130  interrupted (SIGINT), 143 (SIGTERM), 129 (SIGHUP); the state
+       is consistent
 """
 
 
@@ -114,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _outcome(argv: Sequence[str] | None, settings: Settings) -> object:
     try:
-        with interruptible(signals=(signal.SIGTERM,)):
+        with interruptible(signals=(signal.SIGTERM, signal.SIGHUP)):
             return commands.main(
                 args=list(argv) if argv is not None else None,
                 prog_name="imgmigrate",

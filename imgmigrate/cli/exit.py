@@ -17,7 +17,7 @@
 | 7 | what a person must decide: all that an apply left are conflicts |
 | 8 | images moved, but the state could not be written |
 | 64 | usage or config error |
-| 130, 143 | interrupted; the state is consistent |
+| 129, 130, 143 | interrupted; the state is consistent |
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ SIGNALLED = 128
 
 # Of several errors at once, the one whose reader has most at stake: images that moved unrecorded
 # come first, then refusals, then the user's own signal, then everything unclassified.
-_GRAVEST_FIRST = (8, 6, 5, 4, 3, USAGE, SIGNALLED + signal.SIGTERM, SIGNALLED + signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_GRAVEST_FIRST = (8, 6, 5, 4, 3, USAGE, *(SIGNALLED + each for each in _SIGNALS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Run asynchronous work under signals, with the display that fits the terminal.
 
-The first SIGINT or SIGTERM cancels the work, which then has five seconds to make the state
+The first SIGINT, SIGTERM or SIGHUP cancels the work, which then has five seconds to make the state
 consistent; the second leaves at once. Whatever was recorded survives both.
 """
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from imgmigrate.cli.signals import SIGNALS
+from imgmigrate.cli.signals import heeded
 from imgmigrate.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class _Interruption:
         self._last_resort: threading.Timer | None = None
 
     def __enter__(self) -> Self:
-        for each in SIGNALS:
+        for each in heeded():
             self._previous[each] = signal.signal(each, self._on_signal)
         return self
 

@@ -16,9 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import FrameType
 
-__all__ = ["SIGNALS", "interruptible"]
+__all__ = ["SIGNALS", "heeded", "interruptible"]
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# A closed terminal or ssh session hangs up on its programs: that ends a run as SIGTERM does.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def heeded(signals: Sequence[signal.Signals] = SIGNALS) -> list[signal.Signals]:
+    """Leave out a hang-up that whoever started us wants ignored, as `nohup` does."""
+    return [
+        each
+        for each in signals
+        if each is not signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN
+    ]
 
 
 @contextmanager
@@ -37,7 +47,7 @@ def interruptible(
         message = f"interrupted by {signal.Signals(number).name}"
         raise Interrupted(number, f"{message}; {consequence}" if consequence else message)
 
-    previous = {each: signal.signal(each, on_signal) for each in signals}
+    previous = {each: signal.signal(each, on_signal) for each in heeded(signals)}
     try:
         yield
     finally:

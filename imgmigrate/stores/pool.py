@@ -83,7 +83,7 @@ class Stores:
         from imgmigrate.stores.registry.http.session import Http
 
         if self._http is None:
-            self._http = Http(self._timeouts, self._config.registries.hosts)
+            self._http = Http(self._timeouts, self._config.registries.hosts, self._sink)
             self._stack.push_async_callback(self._http.aclose)
         settings = partial(self._config.registry, host)
         return RegistryStore(

@@ -82,7 +82,9 @@ class Process:
         return self._process.returncode, out, err
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_the_first_signal_cancels_and_lets_tidy_up(number: signal.Signals, code: int) -> None:
     """The work ends by cancellation, so its cleaning up runs, and the signal is told."""
     process = Process("go(tidy_up)")
@@ -91,6 +93,40 @@ def test_the_first_signal_cancels_and_lets_tidy_up(number: signal.Signals, code:
     assert ended == code
     assert out.splitlines() == ["tidied", f"interrupted by {number.name}"]
     assert "a second signal leaves at once" in err
+
+
+def test_a_terminal_that_is_gone_does_not_keep_a_run_from_ending() -> None:
+    """A hang-up takes the terminal along, so nothing can be said on it."""
+    process = Process("import os; os.close(2); go(tidy_up)")
+    process.send(signal.SIGHUP)
+    ended, out, _ = process.end()
+    assert (ended, out.splitlines()) == (129, ["tidied", "interrupted by SIGHUP"])
+
+
+def test_a_hang_up_is_ignored_under_nohup() -> None:
+    """Who started us with SIGHUP ignored wants the run to outlive the terminal."""
+    script = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); go(tidy_up)"
+    process = Process(script)
+    process.send(signal.SIGHUP)
+    process.send(signal.SIGTERM)
+    ended, out, _ = process.end()
+    assert (ended, out.splitlines()) == (143, ["tidied", "interrupted by SIGTERM"])
+
+
+def test_ctrl_c_while_modules_load_is_no_traceback() -> None:
+    """Nothing has begun by then: the exit code is all that there is to say."""
+    script = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "imgmigrate.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from imgmigrate.__main__ import main
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_the_second_signal_leaves_at_once() -> None:

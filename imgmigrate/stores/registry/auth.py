@@ -7,6 +7,7 @@ was refused is not tried again, so that no account is locked for it (`standing.p
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -90,6 +91,9 @@ class Authenticator:
         # What a challenge asked for beyond what we would have asked.
         self._extra: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._no_mount_scope: set[Access] = set()
+        # Held while a registry that has asked for nothing is asked whether it knows a login.
+        self._knocking = asyncio.Lock()
+        self._has_no_login = False
 
     @property
     def is_known(self) -> bool:
@@ -132,6 +136,21 @@ class Authenticator:
             return grant
         return await self._after_refusal(access, sent)
 
+    async def offer(self, access: Access) -> Grant | None:
+        """What to send after a 404 to nobody in particular; None if there is no login to offer.
+
+        Some registries hide what not everybody may see, and say at GET /v2/ alone that there is a
+        login (containerd/containerd#3291). A registry that asks for none is asked once.
+        """
+        if self._has_no_login or await self._keyring.of(access.repo) is None:
+            return None
+        async with self._knocking:
+            if not self.is_known and not self._has_no_login:
+                pong = await self._ping(None)
+                self._learn(_challenges(pong), pong.url, access, None)
+                self._has_no_login = not self.is_known
+        return await self.authorization(access)
+
     async def note_success(self, access: Access, sent: Grant | None) -> None:
         """Learn that the registry let this through: Basic credentials are proved by it."""
         if sent is None or not sent.header.startswith("Basic "):
@@ -147,8 +166,13 @@ class Authenticator:
         """Tell whether two repositories are reached as the same user, as a mount needs."""
         return await self._keyring.of(one) == await self._keyring.of(other)
 
-    async def judge(self, error: StoreError, access: Access) -> StoreError:
-        """Tell from a 401 or 403 whether the credentials or the rights are what is missing."""
+    async def judge(
+        self, error: StoreError, access: Access, *, is_read: bool = False
+    ) -> StoreError:
+        """Tell from a 401 or 403 whether the credentials or the rights are what is missing.
+
+        `is_read`: only looked at, though it may be with the right to push.
+        """
         credential = await self._keyring.of(access.repo)
         if credential is None:
             reason = f"it is private or absent, and there are no credentials for {self._host}"
@@ -160,7 +184,8 @@ class Authenticator:
             reason = f"those of {credential.found} have expired"
             return self._standing.unauthenticated(error, reason)
         if self._standing.is_accepted(credential) or await self._proves(credential):
-            right = "delete" if access.delete else "push" if access.push else "pull"
+            is_pull = is_read or not access.push
+            right = "pull" if is_pull else "delete" if access.delete else "push"
             hint = f"the credentials of {credential.found} lack {right} there, or it does not exist"
             return AccessDenied(
                 error.subject, error.cause, hint=hint, status=error.status, code=error.code

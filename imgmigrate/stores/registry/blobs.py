@@ -40,6 +40,8 @@ _EXISTS = frozenset({200, 403, 404, 405, 501})
 # Where HEAD is not offered, or says nothing of why it failed, GET may know more.
 _TOLD_BY_GET = frozenset({200, 400, 403, 404, 405, 501})
 _RANGED = frozenset({200, 206, 416})
+# What says nothing about ranges: who we are, what is there, and how much we ask for.
+_NOT_OF_RANGES = frozenset({401, 404, 429, 503})
 _DAMAGED = "the source image is damaged; push it there again"
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 # Of a part as of a refused one: how long the whole is.
@@ -128,17 +130,23 @@ async def open_blob(
 async def _opened(remote: Remote, repo: str, descriptor: Descriptor, offset: int) -> Answer:
     """Ask for a blob from `offset` on: a 206 begins there, a 200 at its first byte.
 
-    Ranges are an offer. Who refuses one (416), or answers another than was asked for, is asked
-    for everything: its beginning is thrown away then, and the digest is checked all the same.
+    Ranges are an offer. Who refuses one, with whatever status (kubernetes/registry.k8s.io#333:
+    400 from the storage), or answers another than was asked for, is asked for everything: its
+    beginning is thrown away then, and the digest is checked all the same.
     """
     if offset:
         call = _get(remote, repo, descriptor.digest, _RANGED, {"Range": f"bytes={offset}-"})
-        answer = await _anywhere(remote, repo, call, descriptor)
-        if answer.status == 200 or (
-            answer.status == 206 and _is_part(answer, descriptor, offset, descriptor.size)
-        ):
-            return answer
-        answer.close()
+        try:
+            answer = await _anywhere(remote, repo, call, descriptor)
+        except StoreError as error:
+            if error.status is None or error.status in _NOT_OF_RANGES:
+                raise
+        else:
+            if answer.status == 200 or (
+                answer.status == 206 and _is_part(answer, descriptor, offset, descriptor.size)
+            ):
+                return answer
+            answer.close()
     call = _get(remote, repo, descriptor.digest, frozenset({200}))
     return await _anywhere(remote, repo, call, descriptor)
 

@@ -11,6 +11,7 @@ import asyncio
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from imgmigrate.errors import (
     AccessDenied,
@@ -23,9 +24,12 @@ from imgmigrate.errors import (
 from imgmigrate.stores.registry.auth import Authenticator, says_expired
 from imgmigrate.stores.registry.calls import Admission
 from imgmigrate.stores.registry.forms import Forms
+from imgmigrate.stores.registry.guests import Guests
 from imgmigrate.stores.registry.http.failures import (
+    diagnose,
     failure,
     is_web_page,
+    proxy_refusal,
     retry_after,
     web_page,
 )
@@ -41,12 +45,19 @@ from imgmigrate.stores.registry.pacing import LoopClock
 from imgmigrate.stores.registry.quirks import quirks_of
 from imgmigrate.stores.registry.quotas import Kind, kind_of
 from imgmigrate.stores.registry.scheme import Scheme
-from imgmigrate.stores.registry.straying import REDIRECTS, astray, hide_signature, of_storage
+from imgmigrate.stores.registry.straying import (
+    REDIRECTS,
+    astray,
+    hide_signature,
+    of_storage,
+    pointed_at,
+    strangers_login,
+)
 from imgmigrate.stores.registry.tokens import TokenServer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from imgmigrate.config.model import RegistryConfig
     from imgmigrate.events import Event, Sink
@@ -60,6 +71,7 @@ __all__ = ["Remote"]
 
 # First without anything, then with a token, then with a renewed or a wider one.
 _MOST_ROUNDS = 3
+_READS = frozenset({"GET", "HEAD"})
 T = TypeVar("T")
 
 
@@ -110,6 +122,7 @@ class Remote:
         self._tokens = tokens = TokenServer(
             host, self.origin, http, self._trust, sink, self.quirks.token_hosts, clock=clock
         )
+        self._guests = Guests(host, tokens, clock)
         self.auth = Authenticator(host, keyring, tokens, self._ping, clock=clock)
 
     async def call(self, call: Call, *, attempts: int = ATTEMPTS) -> Answer:
@@ -118,7 +131,7 @@ class Remote:
         async def once() -> Answer:
             answer, grant = await self._authenticated(call, self._whole)
             if answer.status in call.accepts:
-                if call.document and is_web_page(answer.header("Content-Type")):
+                if call.document and _is_page(answer):
                     raise web_page(call.subject, answer.status)
                 return answer
             raise await self.failure(call, answer, grant)
@@ -197,9 +210,8 @@ class Remote:
         that a token ended in between: TransientError if there is a new one, for a new session.
         """
         grant = admission.grant
-        async with await self._http.send(
-            self._request(call, self._url(call), grant, body)
-        ) as answer:
+        request = self._request(call, self._url(call), grant, body)
+        async with await self._send(request) as answer:
             await answer.settle()
         self._heed(answer)
         self._note(admission.passage, answer)
@@ -219,15 +231,20 @@ class Remote:
         if grant is not None:
             # Some servers repeat what they refuse.
             body = body.replace(grant.header.partition(" ")[2].encode(), b"***")
-        error = failure(call.subject, answer.status, body, after=after)
+        host = urlsplit(answer.url).netloc
+        if _is_of_proxy(answer):
+            return proxy_refusal(call.subject, host, answer.status)
+        writes = call.method not in _READS
+        error = failure(call.subject, answer.status, body, after=after, writes=writes)
+        is_login = answer.status == 401 and bool(answer.headers("WWW-Authenticate"))
         if answer.status in call.hopeless and isinstance(error, TransientError):
             error = Rejected(
                 error.subject, error.cause, hint=error.hint, status=error.status, code=error.code
             )
         if not self._is_own(answer.url):
-            return of_storage(error)
+            return strangers_login(call.subject, self.host, host) if is_login else of_storage(error)
         if isinstance(error, (AccessDenied, AuthenticationError)):
-            return await self.auth.judge(error, call.access)
+            return await self.auth.judge(error, call.access, is_read=call.method in _READS)
         return error
 
     async def _authenticated(
@@ -248,6 +265,8 @@ class Remote:
 
     async def _better(self, call: Call, answer: Answer, grant: Grant | None) -> Grant | None:
         """What to send instead after a refusal for lack of authentication; None if nothing."""
+        if answer.status == 404 and grant is None and self._is_own(answer.url):
+            return await self.auth.offer(call.access)
         is_refusal = answer.status == 401 or (
             answer.status == 403 and (grant is None or says_expired(answer.body))
         )
@@ -275,7 +294,8 @@ class Remote:
 
     async def _whole(self, call: Call, grant: Grant | None) -> Answer:
         """Send and read the whole answer; a server that trickles is given up in the end."""
-        limit = self.timeouts.commit
+        is_sent = call.data is not None
+        limit = self.timeouts.patience(len(call.data or b"")) if is_sent else self.timeouts.commit
         try:
             async with (
                 self._slot(call) as passage,
@@ -318,11 +338,17 @@ class Remote:
         """
         url = self._url(call)
         body = Body.of(call.data) if call.data is not None else None
+        is_read = call.method in _READS
+        guest: Grant | None = None
         for _ in range(MOST_REDIRECTS + 1):
             # Once away, credentials are gone for good: a stranger may send us back anywhere.
             grant = grant if self._is_own(url) else None
-            answer = await self._http.send(self._request(call, url, grant, body))
+            answer = await self._send(self._request(call, url, grant or guest, body))
             self._heed(answer)
+            if answer.status == 401 and guest is None and is_read and not self._is_own(url):
+                guest = await self._guests.grant(call.subject, answer)
+                if guest is not None:
+                    continue
             location = answer.header("Location")
             if answer.status not in REDIRECTS or not location or answer.status in call.accepts:
                 return answer
@@ -330,10 +356,24 @@ class Remote:
                 await answer.settle()
             url = self.resolve(call.subject, answer.url, location)
             hide_signature(url, call.subject)
-            is_read = call.method in ("GET", "HEAD")
+            if guest is not None and not same_origin(url, answer.url):
+                guest = None
             if not is_read and not (answer.status in (307, 308) and self._is_own(url)):
                 raise astray(self.host, call.subject, answer)
         raise ProtocolError(call.subject, f"{self.host} redirects more than {MOST_REDIRECTS} times")
+
+    async def _send(self, request: Request) -> Answer:
+        """Send; whose server cannot be reached says who pointed there, if it is not our own."""
+        try:
+            return await self._http.send(request)
+        except TransientError as error:
+            if error.status is None and not self._is_own(request.url):
+                error.hint = pointed_at(self.host, request.url)
+            raise
+
+    def watched(self, call: Call, patience: float) -> AbstractContextManager[None]:
+        """Say so if the answer to a body that has left does not come."""
+        return self._http.silence.waiting(call.method, self._url(call), call.subject, patience)
 
     def resolve(self, subject: str, base: str, location: str) -> str:
         """Resolve what the registry points at; ProtocolError if it must not be followed."""
@@ -383,3 +423,17 @@ class Remote:
 
         await self._find_origin()
         return await retrying(once, self._sink, self.timeouts)
+
+
+def _is_page(answer: Answer) -> bool:
+    """Tell a page for people from a document under its label, as quay.io and gcr.io once had it."""
+    is_labelled = is_web_page(answer.header("Content-Type"))
+    return is_labelled and not answer.body.lstrip().startswith((b"{", b"["))
+
+
+def _is_of_proxy(answer: Answer) -> bool:
+    """Tell what a proxy that reads along says itself from what it hands over."""
+    if answer.status == 407:
+        return True
+    is_registry = answer.header("Docker-Distribution-Api-Version") or diagnose(answer.body).code
+    return answer.is_relayed and answer.status == 403 and not is_registry

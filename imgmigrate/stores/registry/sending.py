@@ -66,6 +66,7 @@ class Sending:
         self._pipe = _Pipe(length)
         self._task: asyncio.Task[Answer | StoreError] | None = None
         self._whole: bytes | None = None if length else b""
+        self._patience = remote.timeouts.patience(length)
         self.has_begun = False  # the registry may have seen something of it
 
     async def write(self, piece: bytes) -> None:
@@ -88,8 +89,9 @@ class Sending:
         task = await self._start()
         try:
             await self._ready(at_end=True)
-            async with asyncio.timeout(self._remote.timeouts.commit):
-                await asyncio.wait({task})
+            async with asyncio.timeout(self._patience):
+                with self._remote.watched(self._call, self._patience):
+                    await asyncio.wait({task})
         except TimeoutError:
             await self.end()
             raise self._unanswered() from None
@@ -102,14 +104,13 @@ class Sending:
         admission = await self._remote.admit(self._call)
         self.has_begun = True
         try:
-            async with asyncio.timeout(self._remote.timeouts.commit):
+            async with asyncio.timeout(self._patience):
                 return await self._remote.stream(self._call, Body.of(whole), admission)
         except TimeoutError:
             raise self._unanswered() from None
 
     def _unanswered(self) -> TransientError:
-        patience = self._remote.timeouts.commit
-        cause = f"the registry did not answer all that was sent in {patience:g} s"
+        cause = f"the registry did not answer all that was sent in {self._patience:.0f} s"
         return TransientError(self._call.subject, cause)
 
     async def end(self) -> None:

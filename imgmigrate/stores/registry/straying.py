@@ -6,13 +6,26 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from imgmigrate.errors import ProtocolError, StoreError, TransientError, hide
+from imgmigrate.errors import (
+    AuthenticationError,
+    ProtocolError,
+    StoreError,
+    TransientError,
+    hide,
+)
 from imgmigrate.stores.registry.http.urls import resolve
 
 if TYPE_CHECKING:
     from imgmigrate.stores.registry.http.session import Answer
 
-__all__ = ["REDIRECTS", "astray", "hide_signature", "of_storage"]
+__all__ = [
+    "REDIRECTS",
+    "astray",
+    "hide_signature",
+    "of_storage",
+    "pointed_at",
+    "strangers_login",
+]
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -50,3 +63,21 @@ def of_storage(error: StoreError) -> StoreError:
         return error
     cause = f"the storage behind the registry refused its signed URL ({error.status})"
     return TransientError(error.subject, cause, status=error.status, code=error.code)
+
+
+def strangers_login(subject: str, host: str, other: str) -> StoreError:
+    """The error of a read that is redirected to a registry which not everybody may read."""
+    cause = f"{host} redirects to {other}, which wants a login of its own (401)"
+    hint = f"name {other} in the source of the rule, with a login for it"
+    return AuthenticationError(subject, cause, hint=hint, status=401)
+
+
+def pointed_at(host: str, url: str) -> str:
+    """What to do where a registry points at a server that cannot be reached."""
+    there = urlsplit(url)
+    if there.hostname == urlsplit(f"//{host}").hostname:
+        return (
+            f"{host} pointed there: what stands before it must pass on the Host header "
+            "with its port"
+        )
+    return f"{host} pointed there, so {there.netloc} has to be reachable from here too"

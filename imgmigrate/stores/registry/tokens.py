@@ -15,8 +15,16 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from imgmigrate.errors import AuthenticationError, NotFound, ProtocolError, Rejected, hide
-from imgmigrate.stores.registry.http.failures import failure, retry_after
+from imgmigrate.errors import (
+    AuthenticationError,
+    NotFound,
+    ProtocolError,
+    RateLimited,
+    Rejected,
+    TransientError,
+    hide,
+)
+from imgmigrate.stores.registry.http.failures import failure, is_web_page, retry_after
 from imgmigrate.stores.registry.http.limits import TOKEN_BODY
 from imgmigrate.stores.registry.http.retries import retrying
 from imgmigrate.stores.registry.http.session import Body, Request
@@ -45,6 +53,10 @@ _SECRET_KEYS = ("access_token", "token", "refresh_token", "id_token")
 MOST_HOPS = 3
 # Quay takes three at one moment from one user, then 120 a second (protocol 1.3).
 REQUESTS_AT_ONCE = 3
+# Whoever keeps silent so often is not waited for a third time...
+MOST_SILENCES = 2
+# ... nor asked again for so many seconds: all repositories of a registry need its tokens.
+FAILURE_RESTS = 300.0
 # Where one way of asking is not offered: ACR 400, Artifactory 401, GCR 404 (protocol 1.2).
 _NO_POST = frozenset({400, 401, 404, 405, 415, 501})
 # Not 401: a wrong password must not be tried twice.
@@ -88,6 +100,8 @@ class TokenServer:
         # Realms that were found to have only one of the two forms.
         self._only_get: set[str] = set()
         self._only_post: set[str] = set()
+        # Realms that could not be reached: what happened, and until when that stands.
+        self._down: dict[str, tuple[TransientError, float]] = {}
 
     async def token(
         self, realm: Realm, scopes: tuple[str, ...], credential: Credential | None
@@ -101,10 +115,27 @@ class TokenServer:
             cause = f"it asks for its credentials to be sent to {realm.url}, which is not its own"
             hint = "if that is intended, this registry cannot be used with credentials"
             raise ProtocolError(self._host, cause, hint=hint)
+        self._check(realm)
         async with self._slots:
-            if credential is not None and credential.identity_token:
-                return await self._post_first(realm, scopes, credential)
-            return await self._get_first(realm, scopes, credential)
+            self._check(realm)  # those who waited share the failure of those who asked
+            try:
+                if credential is not None and credential.identity_token:
+                    return await self._post_first(realm, scopes, credential)
+                return await self._get_first(realm, scopes, credential)
+            except RateLimited:
+                raise
+            except TransientError as error:
+                self._down[realm.url] = (error, self._clock.time() + FAILURE_RESTS)
+                raise
+
+    def _check(self, realm: Realm) -> None:
+        """Raise what a token server that is down was found to be, as long as that stands."""
+        error, until = self._down.get(realm.url, (None, 0.0))
+        if error is None or self._clock.time() >= until:
+            return
+        again = TransientError(error.subject, error.cause, hint=error.hint, status=error.status)
+        again.is_spent = True
+        raise again
 
     async def _post_first(
         self, realm: Realm, scopes: tuple[str, ...], credential: Credential
@@ -144,7 +175,8 @@ class TokenServer:
         pairs += [("scope", scope) for scope in scopes]
         url = append_query(realm.url, urlencode(pairs, quote_via=quote)) if pairs else realm.url
         headers = {"Authorization": credential.basic} if credential is not None else {}
-        return Request("GET", url, self._host, self._trust, headers)
+        patience = self._http.timeouts.token
+        return Request("GET", url, self._host, self._trust, headers, patience=patience)
 
     def _post(self, realm: Realm, scopes: tuple[str, ...], credential: Credential) -> Request:
         form = {
@@ -162,13 +194,24 @@ class TokenServer:
             }
         data = urlencode({key: value for key, value in form.items() if value}).encode()
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return Request("POST", realm.url, self._host, self._trust, headers, Body.of(data))
+        body, patience = Body.of(data), self._http.timeouts.token
+        return Request("POST", realm.url, self._host, self._trust, headers, body, patience=patience)
 
     async def _ask(self, request: Request) -> Token:
+        silences = 0
+
         async def once() -> Token:
-            asked = self._clock.time()
-            async with await self._follow(request) as answer:
-                await answer.load(TOKEN_BODY)
+            nonlocal silences
+            asked, limit = self._clock.time(), self._http.timeouts.token
+            try:
+                async with asyncio.timeout(limit), await self._follow(request) as answer:
+                    await answer.load(TOKEN_BODY)
+            except TimeoutError:
+                silences += 1
+                cause = f"{_server(request.url)} did not answer in {limit:g} s"
+                error = TransientError(f"{self._host} (token server)", cause)
+                error.is_spent = silences >= MOST_SILENCES
+                raise error from None
             if answer.status != 200:
                 after = retry_after(answer.header("Retry-After"), self._http.timeouts.longest_pause)
                 subject = f"{self._host} (token server)"
@@ -205,8 +248,17 @@ class TokenServer:
             value = None
         # It becomes a header's value.
         if not value or not isinstance(value, str) or not (value.isascii() and value.isprintable()):
-            raise ProtocolError(self._host, "its token server answered without a token")
+            is_page = is_web_page(answer.header("Content-Type"))
+            what = "with a web page" if is_page else "without a token"
+            cause = f"its token server {_server(answer.url)} answered {what}"
+            hint = "see what answers there, or mend the realm that the registry names"
+            raise ProtocolError(self._host, cause, hint=hint)
         return Token(value, asked + life_of(document, time.time()) - MARGIN)
+
+
+def _server(url: str) -> str:
+    """A token server without what it is asked."""
+    return url.partition("?")[0]
 
 
 def life_of(document: dict[str, Any], now: float) -> float:

@@ -91,7 +91,7 @@ async def connect(sink: Recorder) -> AsyncIterator[Connect]:
             repositories: Mapping[str, RegistryConfig] | None = None,
             clock: pacing.Clock | None = None,
         ) -> RegistryStore:
-            http = Http(timeouts)
+            http = Http(timeouts, sink=sink)
             stack.push_async_callback(http.aclose)
             usual = config or RegistryConfig(plain_http=True)
             special = repositories or {}

@@ -56,6 +56,31 @@ async def test_credentials_let_us_read_and_write(scheme: Scheme, connect: Connec
         assert registry.tags("a")["2"] == found.digest
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(("method", "path"), [("GET", "/tags/list"), ("HEAD", "/manifests/")])
+async def test_what_is_hidden_from_strangers_is_asked_for_with_the_login(
+    scheme: Scheme, method: str, path: str, connect: Connect
+) -> None:
+    """A 404 to nobody in particular is no answer while there are credentials to offer."""
+    async with serving(scheme, "*") as registry:
+        registry.fail(method, path, status=404, times=1)
+        store = connect(registry.host, as_user(ME))
+        if method == "GET":
+            assert await store.list_tags("a") == ["1"]
+        else:
+            assert await store.head("a", "1") is not None
+
+
+async def test_a_registry_without_logins_is_asked_for_one_once(connect: Connect) -> None:
+    """Credentials that nobody wants cost one request, not one for each thing that is absent."""
+    async with FakeRegistry() as registry:
+        store = connect(registry.host, as_user(ME))
+        found = await asyncio.gather(*(store.blob_exists("a", BLOB.digest) for _ in range(5)))
+        assert found == [False] * 5
+        pings = [each for each in registry.requests if each.path == "/v2/"]
+        assert len(pings) == 1
+
+
 async def test_public_repositories_are_read_anonymously(connect: Connect) -> None:
     """A token server gives those without credentials what everybody may have."""
     async with serving("token") as registry:

@@ -127,6 +127,29 @@ async def test_range_that_is_refused_is_read_from_the_start(
     assert await read(connect(registry.host), offset=100) == DATA[100:]
 
 
+@pytest.mark.parametrize("status", [400, 403, 405, 500, 501])
+async def test_range_that_is_refused_otherwise_is_read_from_the_start(
+    registry: FakeRegistry, connect: Connect, status: int
+) -> None:
+    """Who takes no ranges says so with many a status."""
+    registry.fail("GET", "/blobs/", status=status, body=b"<Error/>", times=1)
+    assert await read(connect(registry.host), offset=100) == DATA[100:]
+    assert [each.headers.get("range") for each in registry.matching("GET", "/blobs/")] == [
+        "bytes=100-",
+        None,
+    ]
+
+
+async def test_a_limit_is_not_taken_for_a_refused_range(
+    registry: FakeRegistry, connect: Connect
+) -> None:
+    """Who is told to slow down does not read everything again instead."""
+    registry.fail("GET", "/blobs/", status=429, body=b"", times=1)
+    with pytest.raises(TransientError):
+        await read(connect(registry.host), offset=100)
+    assert len(registry.matching("GET", "/blobs/")) == 1
+
+
 @pytest.mark.parametrize("span", ["bytes 0-9/10", "bytes 5-9/*", "items 1-2/3", None])
 async def test_other_range_than_asked_for_is_not_used(
     registry: FakeRegistry, connect: Connect, span: str | None

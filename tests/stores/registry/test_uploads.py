@@ -203,13 +203,13 @@ async def test_source_that_is_slow_is_no_stall(
 async def test_commit_waits_longer_than_a_stall(
     fake_registry: FakeRegistry, connect: Connect, clock: Clock
 ) -> None:
-    """A registry may take its time to store what it has."""
+    """A registry may take its time to store what it has, the more the larger that is."""
     stall = fake_registry.stall("PUT", "/uploads/", when="answer")
-    upload = await begin(connect(fake_registry.host))
+    upload = await begin(connect(fake_registry.host, timeouts=Timeouts(stall=5)))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(finish(upload))
         await stall.reached.wait()
-        clock.advance(300)
+        clock.advance(Timeouts().patience(len(DATA)) - 1)
         stall.release()
     assert fake_registry.blobs[BLOB.digest] == DATA
 

@@ -41,7 +41,9 @@ __all__ = [
     "diagnose",
     "failure",
     "is_immutable",
+    "is_markup",
     "is_web_page",
+    "proxy_refusal",
     "retry_after",
     "web_page",
 ]
@@ -58,7 +60,7 @@ _CERTIFICATE_ALERT = re.compile(
     r"ALERT_(BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_[A-Z]+|UNKNOWN_CA)\b"
 )
 _HINTS: Mapping[str, str] = {
-    "NAME_UNKNOWN": "create the repository there, or check its name",
+    "NAME_UNKNOWN": "check its name",
     "NAME_INVALID": "the registry does not allow this repository name",
     "DIGEST_INVALID": "the bytes changed on their way or the source is damaged",
     "MANIFEST_BLOB_UNKNOWN": "run apply again: the registry lost a blob of this image",
@@ -66,6 +68,12 @@ _HINTS: Mapping[str, str] = {
 
 
 _NO_TLS = "does not speak TLS"
+FIRST_SERVER_ERROR = 500
+_CREATE = "create the repository there, or check its name"
+_POLICY = (
+    "a policy of the registry keeps it from being pulled, such as a scan's findings: see there"
+)
+_QUOTA = "free some space there, or have the quota raised"
 # Alibaba Cloud, to what aiohttp sends again where a connection broke: it needs a new signature.
 _NONCE_USED = "SignatureNonceUsed"
 # Registries, then the APIs of AWS and of Alibaba Cloud, which answer 400.
@@ -112,33 +120,52 @@ def diagnose(body: bytes) -> Diagnosis:
 
 
 def failure(
-    subject: str, status: int, body: bytes = b"", *, after: float | None = None
+    subject: str,
+    status: int,
+    body: bytes = b"",
+    *,
+    after: float | None = None,
+    writes: bool = True,
 ) -> StoreError:
-    """Make the error of an answer: the status decides, the code in its body refines.
+    """Make the error of an answer: the status decides, what its body says refines.
 
-    401 and 403 come out as if the credentials were at fault; `auth.py` knows better.
+    401 and 403 come out as if the credentials were at fault; `auth.py` knows better. `writes`
+    tells a request that changes something from one that only reads.
     """
     found = diagnose(body)
     text = ": ".join(part for part in (found.code, found.message) if part)
     cause = f"{_summary(status)} ({status})" + (f": {text}" if text else "")
-    kind = _kind(status, found)
-    hint = _HINTS.get(found.code or "")
-    if kind is not RateLimited and _is_immutable(status, text):
-        kind, hint = Rejected, _IS_IMMUTABLE
-    if kind is RateLimited and "increase-rate-limit" in text:
-        hint = "log in to Docker Hub or wait until its pull limit renews"
-    # Quay (protocol 3.7).
-    if status == 405 and found.code == "DENIED":
-        hint = "the registry is in read-only mode; run apply again when it is not"
-    if status == 407:
-        hint = "check the user and password in the proxy's URL"
-    if status == 413:
-        hint = "the registry or a proxy before it limits how much may be sent at once"
-    if status == 400 and _wants_tls(body):
-        hint = "it speaks TLS: remove plain_http from its entry in registries"
-    if status == 431 or (status == 400 and _is_header_too_large(body)):
-        hint = "the token is too long for the registry's front end; use credentials of fewer groups"
+    kind, hint = _kind(status, found), None
+    if kind is not RateLimited and writes:
+        if status < FIRST_SERVER_ERROR and "quota" in text.lower():
+            kind, hint = Rejected, _QUOTA
+        elif _is_immutable(status, text):
+            kind, hint = Rejected, _IS_IMMUTABLE
+    hint = hint or _hint(status, found, body, writes=writes)
     return kind(subject, cause, hint=hint, status=status, code=found.code, retry_after=after)
+
+
+def _hint(status: int, found: Diagnosis, body: bytes, *, writes: bool) -> str | None:
+    """What to do about an answer, by its status and by what its body says."""
+    if status == 400 and _wants_tls(body):
+        return "it speaks TLS: remove plain_http from its entry in registries"
+    if status == 431 or (status == 400 and _is_header_too_large(body)):
+        return "the token is too long for the registry's front end; use credentials of fewer groups"
+    if status == 404 and is_markup(body):
+        return "a web page says so: check that a registry answers at this address"
+    if status == 405 and found.code == "DENIED":  # Quay (protocol 3.7)
+        return "the registry is in read-only mode; run apply again when it is not"
+    if status == 412 and not writes:
+        return _POLICY
+    if status == 413:
+        return "the registry or a proxy before it limits how much may be sent at once"
+    if status == 507:
+        return "the registry has no space left"
+    if "increase-rate-limit" in (found.message or ""):
+        return "log in to Docker Hub or wait until its pull limit renews"
+    if found.code == "NAME_UNKNOWN" and writes:
+        return _CREATE
+    return _HINTS.get(found.code or "")
 
 
 def is_immutable(error: StoreError) -> bool:
@@ -154,6 +181,12 @@ def speaks_no_tls(error: StoreError) -> bool:
 def is_web_page(content_type: str | None) -> bool:
     """Tell a page for people, such as a login or a front end's error, from an API's answer."""
     return (content_type or "").partition(";")[0].strip().lower() == "text/html"
+
+
+def is_markup(body: bytes) -> bool:
+    """Tell the text of a page for people."""
+    start = body[:1024].lstrip().lower()
+    return start.startswith((b"<!doctype html", b"<html"))
 
 
 def web_page(subject: str, status: int) -> TransientError:
@@ -184,9 +217,7 @@ def connection_failure(subject: str, url: str, error: Exception) -> StoreError:
     cause, reason = f"{host} cannot be reached", _reason(error)
     inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
     if isinstance(inner, ssl.SSLCertVerificationError):
-        hint = f'set registries."{host}".tls.ca_file to the authority that signed it'
-        text = f"the certificate of {host} is not trusted: {inner.verify_message}"
-        return Rejected(subject, text, hint=hint)
+        return _untrusted(subject, host, inner)
     # TLS 1.3 tells it with the first answer: then aiohttp's error only hides ssl's.
     if (alert := _CERTIFICATE_ALERT.search(str(inner))) is not None:
         hint = f'set registries."{host}".tls.client_cert and client_key to one that it accepts'
@@ -200,7 +231,7 @@ def connection_failure(subject: str, url: str, error: Exception) -> StoreError:
             return Rejected(subject, f"{host} {_NO_TLS}", hint=hint)
         return TransientError(subject, f"TLS with {host} failed: {reason}")
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return failure(f"{subject} through the proxy", error.status)
+        return proxy_refusal(subject, host, error.status)
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return TransientError(subject, f"the proxy cannot be reached: {reason}")
     if isinstance(error, aiohttp.ClientConnectorError):
@@ -216,6 +247,37 @@ def connection_failure(subject: str, url: str, error: Exception) -> StoreError:
     if isinstance(error, (aiohttp.ClientError, OSError)):
         return TransientError(subject, f"the connection to {host} broke: {reason}")
     return ProtocolError(subject, f"{host} cannot be asked: {reason}")
+
+
+# X509_V_ERR_* of OpenSSL's x509_vfy.h: what no authority that is trusted would mend.
+_CERTIFICATE_HINTS = {
+    9: "check the clock of this machine, and of the one that signed it",
+    10: "have the registry's certificate renewed; then try again",
+    62: "use a name that the certificate is for, or have it made for this one",
+    64: "use a name that the certificate is for, or have it made for this address",
+}
+
+
+def _untrusted(subject: str, host: str, error: ssl.SSLCertVerificationError) -> Rejected:
+    hint = _CERTIFICATE_HINTS.get(error.verify_code)
+    if hint is None:
+        hint = f'set registries."{host}".tls.ca_file to the authority that signed it'
+        text = f"the certificate of {host} is not trusted: {error.verify_message}"
+    else:
+        text = f"the certificate of {host} cannot be used: {error.verify_message}"
+    return Rejected(subject, text, hint=hint)
+
+
+def proxy_refusal(subject: str, host: str, status: int) -> StoreError:
+    """Make the error of a proxy that stands between and does not let us through to `host`."""
+    if status in TRANSIENT:
+        return TransientError(subject, f"the proxy cannot reach {host} ({status})", status=status)
+    cause = f"the proxy does not let us through to {host} ({status})"
+    hint = f"have {host} allowed there, or name it in NO_PROXY"
+    if status == 407:
+        hint = "check the user and password in the proxy's URL"
+        cause = f"the proxy wants credentials ({status})"
+    return Rejected(subject, cause, hint=hint, status=status)
 
 
 def _is_malformed(error: Exception) -> bool:

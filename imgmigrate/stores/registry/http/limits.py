@@ -12,6 +12,10 @@ ERROR_BODY = 64 * 1024
 TOKEN_BODY = 1024 * 1024
 # distribution 2.8 sends all tags in one page: a hundred thousand long ones are 13 MB.
 TAGS_BODY = 24 * 1024 * 1024
+# Seconds that storing the smallest body may take, and bytes a second that hashing and moving a
+# large one takes at least: object storage behind a busy registry copies some 10 MB/s.
+LEAST_PATIENCE = 60.0
+SLOWEST_STORING = 4 * 1024 * 1024
 # More digits than any size has; Python refuses to read very long numbers.
 LONGEST_NUMBER = 18
 # Bytes that a body must bring in `Timeouts.read` seconds of waiting for it: below that a
@@ -31,8 +35,9 @@ class Timeouts:
 
     There is no total timeout: a layer may take hours. `connect` and `read` are aiohttp's
     recommended stall limits. `commit` is long because registries hash and move a whole layer
-    before they answer its last byte. `stall` bounds a destination that takes no bytes, which
-    aiohttp does not watch. `first_retry` doubles up to `longest_retry`; a `Retry-After` is
+    before they answer its last byte; `patience` says how much of it a body deserves. `stall`
+    bounds a destination that takes no bytes, which aiohttp does not watch. `token` bounds an
+    answer of a token server. `first_retry` doubles up to `longest_retry`; a `Retry-After` is
     obeyed up to `longest_pause`. `answer` bounds the way to the end of an answer's headers,
     which a server may send byte by byte. `helper` bounds a credential helper, which may ask
     a person.
@@ -42,9 +47,14 @@ class Timeouts:
     read: float = 60
     answer: float = 120
     commit: float = 600
+    token: float = 20
     stall: float = 60
     first_retry: float = 0.5
     longest_retry: float = 15
     longest_pause: float = 900
     helper: float = 60
     farewell: float = 5
+
+    def patience(self, size: int) -> float:
+        """Seconds to wait for the answer to a body of `size` bytes, at most `commit`."""
+        return min(self.commit, LEAST_PATIENCE + size / SLOWEST_STORING)

@@ -10,7 +10,7 @@ a total timeout of 300 s, cookies).
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
@@ -19,8 +19,11 @@ import aiohttp
 from yarl import URL
 
 from imgmigrate import __version__
-from imgmigrate.errors import ProtocolError, TransientError
+from imgmigrate.errors import ProtocolError, Rejected, TransientError
+from imgmigrate.events import NoSink
 from imgmigrate.stores.registry.http.addresses import Depth, Map, Refused, Resolver, sockets
+from imgmigrate.stores.registry.http.certificates import describe
+from imgmigrate.stores.registry.http.coding import decoded
 from imgmigrate.stores.registry.http.failures import connection_failure
 from imgmigrate.stores.registry.http.limits import (
     ERROR_BODY,
@@ -29,12 +32,15 @@ from imgmigrate.stores.registry.http.limits import (
     LONGEST_NUMBER,
     Timeouts,
 )
+from imgmigrate.stores.registry.http.silence import Silence
 from imgmigrate.stores.registry.http.trust import Proxies
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
+    from imgmigrate.events import Sink
     from imgmigrate.stores.registry.http.trust import Proxy, Trust
 
 __all__ = ["Answer", "Body", "Http", "Request"]
@@ -81,7 +87,8 @@ class Request:
     """One request to one URL, sent as it stands. `subject` is the object it is about.
 
     `headers` may hold credentials and are never shown. A `patient` request waits long for
-    its answer, which comes only when the registry has stored the whole body.
+    its answer, which comes only when the registry has stored the whole body. `patience` is told
+    to people where who asks gives up earlier than usual, in seconds.
     """
 
     method: str
@@ -91,17 +98,27 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: Body | None = None
     patient: bool = False
+    patience: float | None = None
 
 
 class Answer:
     """An answer: status, headers, the URL that gave it; then its body, whole or in pieces.
 
     `body` is filled by `load`, and for an error before anyone sees it. Leaving `async with`
-    returns the connection if the body was read to its end, and closes it otherwise.
+    returns the connection if the body was read to its end, and closes it otherwise. `is_relayed`:
+    a proxy that reads along handed it over, or made it.
     """
 
-    def __init__(self, raw: aiohttp.ClientResponse, request: Request, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        raw: aiohttp.ClientResponse,
+        request: Request,
+        timeouts: Timeouts,
+        *,
+        is_relayed: bool = False,
+    ) -> None:
         self._raw, self._request, self._timeouts = raw, request, timeouts
+        self.is_relayed = is_relayed
         self.status = raw.status
         self.url = request.url
         self.body = b""
@@ -133,11 +150,17 @@ class Answer:
         if body is None:
             cause = f"the answer is longer than {limit} bytes"
             raise ProtocolError(self._request.subject, cause, status=self.status)
-        self.body = body
+        try:
+            self.body = decoded(body, self.header("Content-Encoding"), limit)
+        except ValueError as error:
+            raise ProtocolError(self._request.subject, str(error), status=self.status) from None
 
     async def settle(self) -> None:
         """Read an error's body if it is short, so that the connection can serve again."""
-        self.body = await self._read(ERROR_BODY, self._timeouts.read) or b""
+        body = await self._read(ERROR_BODY, self._timeouts.read) or b""
+        with suppress(ValueError):
+            body = decoded(body, self.header("Content-Encoding"), ERROR_BODY)
+        self.body = body
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives; TransientError if it breaks, stalls or only trickles.
@@ -224,11 +247,17 @@ class Http:
 
     `named` are the hosts of the config that every registry may point at, wherever they lie.
     Connections of different depths are never shared: a registry must not get inside through
-    one that was opened for another.
+    one that was opened for another. `sink` is told of servers that keep silent.
     """
 
-    def __init__(self, timeouts: Timeouts | None = None, named: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        timeouts: Timeouts | None = None,
+        named: Iterable[str] = (),
+        sink: Sink | None = None,
+    ) -> None:
         self.timeouts = timeouts = timeouts or Timeouts()
+        self.silence = Silence(sink or NoSink())
         self._map = Map(named)
         self._sessions: dict[Depth, aiohttp.ClientSession] = {}
         self._ways: dict[tuple[Trust, str], _Way] = {}
@@ -258,26 +287,44 @@ class Http:
             headers |= authorization
         try:
             # A patient request sends a body first, which may take hours; who sends it watches.
-            async with asyncio.timeout(None if request.patient else self.timeouts.answer):
-                raw = await self._session(way.limit).request(
-                    request.method,
-                    URL(request.url, encoded=True),
-                    headers=headers,
-                    data=_data(request.body),
-                    allow_redirects=False,
-                    ssl=request.trust.context(request.url) if is_tls else True,
-                    proxy=proxy.url if proxy else None,
-                    proxy_headers=authorization if is_tls else None,
-                    timeout=self._patient if request.patient else self._usual,
-                )
+            limit = None if request.patient else self.timeouts.answer
+            async with asyncio.timeout(limit):
+                with self._watched(request):
+                    raw = await self._session(way.limit).request(
+                        request.method,
+                        URL(request.url, encoded=True),
+                        headers=headers,
+                        data=_data(request.body),
+                        allow_redirects=False,
+                        ssl=request.trust.context(request.url) if is_tls else True,
+                        proxy=proxy.url if proxy else None,
+                        proxy_headers=authorization if is_tls else None,
+                        timeout=self._patient if request.patient else self._usual,
+                    )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if isinstance(getattr(error, "os_error", None), Refused):
                 raise _too_deep(request) from None
-            raise connection_failure(request.subject, request.url, error) from error
-        answer = Answer(raw, request, self.timeouts)
+            failed = connection_failure(request.subject, request.url, error)
+            code = getattr(getattr(error, "certificate_error", None), "verify_code", None)
+            if code is not None and proxy is None and request.trust.is_own(request.url):
+                seen = await describe(request.url, request.trust, code)
+                if seen is not None:
+                    failed = Rejected(failed.subject, f"{failed.cause}: {seen}", hint=failed.hint)
+            raise failed from error
+        is_relayed = proxy is not None and not is_tls
+        answer = Answer(raw, request, self.timeouts, is_relayed=is_relayed)
         if answer.status >= FIRST_ERROR:
             await _settle(answer)
         return answer
+
+    def _watched(self, request: Request) -> AbstractContextManager[None]:
+        """Say so if no answer comes; who sends a body in pieces knows when the last one left."""
+        body, patience = request.body, request.patience or self.timeouts.answer
+        if body is not None and request.patient:
+            if not isinstance(body.pieces, _Whole):
+                return nullcontext()
+            patience = self.timeouts.patience(body.length)
+        return self.silence.waiting(request.method, request.url, request.subject, patience)
 
     async def aclose(self) -> None:
         """Close every connection."""

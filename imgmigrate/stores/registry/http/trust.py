@@ -20,10 +20,14 @@ from imgmigrate.errors import ConfigError, UsageError, hide
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from urllib.parse import SplitResult
 
     from imgmigrate.config.model import Tls
 
 __all__ = ["Proxies", "Proxy", "Trust"]
+
+# X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which the ssl module does not name.
+NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
 
 
 class Trust:
@@ -69,6 +73,13 @@ class Trust:
     def _other(self) -> ssl.SSLContext:
         return self._authorities()
 
+    def lenient(self) -> ssl.SSLContext:
+        """A context that asks for a trusted authority alone, not for the date nor the name."""
+        context = self._authorities()
+        context.check_hostname = False
+        context.verify_flags |= NO_CHECK_TIME
+        return context
+
     def _authorities(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
         ca_file = self._settings.ca_file
@@ -110,14 +121,21 @@ class Proxies:
         """
         parts = urlsplit(url)
         if trust is not None and trust.proxy is not None:
-            is_near = self._bypasses(parts.hostname or "", parts.port)
+            is_near = self._bypasses(parts.hostname or "", _port(parts))
             return None if is_near and not trust.is_own(url) else trust.proxy
         found = self._found.get(parts.scheme)
-        if not found or not parts.hostname or self._bypasses(parts.hostname, parts.port):
+        if not found or not parts.hostname or self._bypasses(parts.hostname, _port(parts)):
             return None
         return _proxy(found, f"{parts.scheme.upper()}_PROXY")
 
     def _bypasses(self, name: str, port: int | None) -> bool:
+        """Read `NO_PROXY` as Go's tools do (golang.org/x/net/http/httpproxy), which say the same.
+
+        `example.com` is the host and its subdomains, `.example.com` and `*.example.com` are the
+        subdomains alone; an address or a network in CIDR form; each but a network may have a
+        port; `*` is everything.
+        """
+        name = name.rstrip(".").lower()
         excluded = [each.strip().lower() for each in self._found.get("no", "").split(",")]
         if name == "localhost" or any(_names(each, name, port) for each in excluded if each):
             return True
@@ -128,15 +146,26 @@ class Proxies:
         return address.is_loopback or any(_holds(each, name) for each in excluded)
 
 
+_USUAL_PORTS = {"http": 80, "https": 443}
+
+
+def _port(parts: SplitResult) -> int | None:
+    """The port of a URL, also where only its scheme says it."""
+    return parts.port or _USUAL_PORTS.get(parts.scheme)
+
+
 def _names(excluded: str, name: str, port: int | None) -> bool:
-    """Match `*`, a host, its subdomains, and either with a port."""
-    wanted, colon, number = excluded.removeprefix(".").rpartition(":")
-    if colon and number.isdigit():
-        if str(port) != number:
-            return False
-    else:
-        wanted = excluded.removeprefix(".")
-    return excluded == "*" or name == wanted or name.endswith(f".{wanted}")
+    if excluded == "*":
+        return True
+    wanted, colon, number = excluded.rpartition(":")
+    if not (colon and number.isdigit()) or (":" in wanted and not wanted.endswith("]")):
+        wanted, number = excluded, ""  # no port: what ends in digits may be an IPv6 address
+    if number and str(port) != number:
+        return False
+    wanted = wanted.removeprefix("[").removesuffix("]").removeprefix("*")
+    if wanted.startswith("."):
+        return name.endswith(wanted)
+    return name == wanted or name.endswith(f".{wanted}")
 
 
 def _holds(excluded: str, name: str) -> bool:
@@ -148,6 +177,11 @@ def _holds(excluded: str, name: str) -> bool:
 
 def _proxy(text: str, variable: str) -> Proxy:
     parts = urlsplit(text if "://" in text else f"http://{text}")
+    try:
+        parts.port  # noqa: B018 - only whether there is a sane one
+    except ValueError:
+        msg = f"{variable} names a proxy whose port is no number"
+        raise UsageError(msg, hint=f"set {variable} to http://HOST:PORT") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         msg = f"{variable} names a proxy that is neither http:// nor https://"
         raise UsageError(msg, hint=f"set {variable} to http://HOST:PORT")
