@@ -48,8 +48,9 @@ class Stores:
 
     def _layouts(self) -> Store:
         from imgmigrate.stores.layout import LayoutStore
+        from imgmigrate.stores.proofs import Proofs
 
-        return LayoutStore(self._config.base)
+        return LayoutStore(self._config.base, Proofs(self._config.state / "cache" / "layouts"))
 
     def _registry(self, host: str) -> Store:
         # Imported here, so that a run among layouts never loads aiohttp.

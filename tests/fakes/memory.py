@@ -16,10 +16,10 @@ from imgmigrate.errors import NotFound, Rejected, StoreError, TransientError
 from imgmigrate.matching import parse_pattern
 from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
 from imgmigrate.oci.reference import Digest, Reference, Repository
-from imgmigrate.stores.base import Budget, Mounted, NoRanges, Upload
+from imgmigrate.stores.base import Budget, Mounted, NoRanges, Room, Upload
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 
 
 def image(*layers: bytes, config: bytes = b"{}") -> tuple[Manifest, dict[Digest, bytes]]:
@@ -123,9 +123,23 @@ class MemoryStore:
         digest = self.tags.get((repo, ref), ref)
         return self.manifests.get((repo, Digest(digest)))
 
-    async def blob_exists(self, repo: str, digest: Digest) -> bool:
+    async def blob_exists(
+        self, repo: str, digest: Digest, size: int | None = None, *, anew: bool = False
+    ) -> bool:
         await self._call("blob_exists", repo, digest)
         return (repo, digest) in self.blobs
+
+    async def room(self, repo: str) -> Room | None:
+        return None
+
+    async def has_links(self, repo: str) -> bool:
+        return True
+
+    async def sizes(self, repo: str, digests: Iterable[Digest]) -> dict[Digest, int]:
+        return {}
+
+    async def missing_parts(self, repo: str, ref: str) -> tuple[Digest, ...]:
+        return ()
 
     async def open_blob(
         self, repo: str, descriptor: Descriptor, offset: int = 0, length: int | None = None
