@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from imgmigrate.oci.reference import Repository
+
 __all__ = ["Action", "Change", "Header", "Plan", "StateBinding", "Summary", "read_plan"]
 
 FORMAT_VERSION = "1.0"
@@ -35,8 +37,12 @@ PLAN_ID_LENGTH = 16
 ROLLBACK: Final = "rollback"
 # The reason of rows that give what an update or a delete replaces a tag of its own.
 KEEP_PREVIOUS: Final = "keep_previous"
-# Reasons of rows about an image of ours that is no longer where we put it.
-GONE = ("destination_lost", "destination_gone")
+# The reason of rows that write again what looks right, and check each blob.
+REPLACE: Final = "replace"
+# The reason of rows about an image whose layout shows it and has lost some of its parts.
+INCOMPLETE: Final = "incomplete"
+# Reasons of rows about an image of ours that is no longer, or not whole, where we put it.
+GONE = ("destination_lost", "destination_gone", INCOMPLETE)
 
 
 class Action(StrEnum):
@@ -113,6 +119,12 @@ class Change(_Frozen):
     def is_over_limit(self) -> bool:
         """Tell whether it is a delete that `max_delete` stops."""
         return self.action is Action.BLOCKED and self.reason == "max_delete"
+
+    @property
+    def tells_of_loss(self) -> bool:
+        """Tell whether something that we had written was seen gone from its destination."""
+        is_absent = self.before is None and self.recorded is not None
+        return self.reason in GONE or (is_absent and self.action in (Action.COPY, Action.MOVE))
 
     @property
     def is_near(self) -> bool:
@@ -221,6 +233,14 @@ class Plan(_Frozen):
     header: Header
     changes: tuple[Change, ...]
     sha256: str
+    # Of rows that `only` left out: what was seen gone, which is not in the file.
+    lost: tuple[Reference, ...] = ()
+
+    @property
+    def doubted(self) -> frozenset[Repository]:
+        """Repositories from which something that we had written was seen gone."""
+        gone = (change.address for change in self.changes if change.tells_of_loss)
+        return frozenset(address.repository for address in (*gone, *self.lost))
 
     @property
     def plan_id(self) -> str:
@@ -247,11 +267,13 @@ class Plan(_Frozen):
         """
         rows = tuple(rows)
         header = self.header
+        lost = tuple(change.address for change in self.changes if change.tells_of_loss)
         filters = Filters(
             target=(*header.filters.target, *target), exclude=(*header.filters.exclude, *exclude)
         )
         update = {"filters": filters, "complete": False, "summary": Summary.of(rows, 0)}
-        return self.model_copy(update={"header": header.model_copy(update=update), "changes": rows})
+        header = header.model_copy(update=update)
+        return self.model_copy(update={"header": header, "changes": rows, "lost": lost})
 
     def encode(self) -> bytes:
         """The bytes of the plan file."""

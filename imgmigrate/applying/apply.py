@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.applying.binding import REPLAN, check_age, check_binding, check_unmoved
 from imgmigrate.applying.engine import Engine
+from imgmigrate.applying.lookback import look_again
 from imgmigrate.applying.policy import FailurePolicy, time_limit
 from imgmigrate.applying.protecting import protect
 from imgmigrate.applying.recording import Recording
 from imgmigrate.applying.recovery import save_elsewhere
 from imgmigrate.applying.settling import overtaken, sort_rows
+from imgmigrate.applying.space import check_space
 from imgmigrate.applying.waiting import open_writer
 from imgmigrate.errors import StateError, StateUnsaved, StoreError
 from imgmigrate.events import ImageFinished, NoSink, Outcome, Receipt, RunFinished, RunStarted
@@ -138,20 +140,21 @@ class _Run:
         todo, settled = sort_rows(self.plan, self.writer.state, self.config.guards)
         if self.options.strict:
             check_unmoved(self.plan, overtaken(self.plan, settled), self.options.replan)
-        size = _total(change.transfer_bytes for change in todo if change.action.writes)
-        self.sink.emit(RunStarted(self.name, self.plan.plan_id, len(todo), size))
-        for receipt in settled:
-            self._count(receipt)
-        await protect(self.writer, self.config.guards)
-        if todo:
-            opened = open_stores(
-                self.config, sink=self.sink, on_rate_limit=self.options.on_rate_limit
-            )
-            async with opened as stores:
-                self._resolve(stores, todo)
+        opened = open_stores(self.config, sink=self.sink, on_rate_limit=self.options.on_rate_limit)
+        async with opened as stores:
+            todo, settled = await look_again(self.plan, todo, settled, stores)
+            self._resolve(stores, todo)
+            await check_space(todo, stores, self.cache, self.writer.state)
+            size = _total(change.transfer_bytes for change in todo if change.action.writes)
+            self.sink.emit(RunStarted(self.name, self.plan.plan_id, len(todo), size))
+            for receipt in settled:
+                self._count(receipt)
+            await protect(self.writer, self.config.guards)
+            if todo:
                 engine = self._engine(stores)
                 await self._begin(todo)
                 await self._record_all(engine, todo)
+        if todo:
             await self.writer.end({outcome.value: n for outcome, n in self.counts.items()})
         finished = RunFinished(
             self.name,
@@ -195,6 +198,7 @@ class _Run:
             plan_id=self.plan.plan_id,
             policy=FailurePolicy(self.options.fail_fast, self.options.max_failures),
             login=self._login,
+            doubted=self.plan.doubted,
         )
 
     def _login(self, repository: Repository) -> Hashable:

@@ -28,12 +28,12 @@ from imgmigrate.events import Outcome, Receipt
 from imgmigrate.oci.manifest import OCI_MANIFEST, Descriptor, Manifest
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import Mounted, NoDeletes, OtherForm, TagMoved, hold
+from imgmigrate.stores.place import Place, shown
 
 if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.oci.reference import Reference
     from imgmigrate.plan import Change
-    from imgmigrate.stores.place import Place
 
 __all__ = ["Deleter", "placeholder"]
 
@@ -168,7 +168,7 @@ class Deleter:
             raise
 
     async def _look(self, destination: Place, tag: str) -> Digest | None:
-        found = await destination.store.head(destination.repo, tag, to_write=True)
+        found = await shown(destination, tag, to_write=True)
         return found.digest if found else None
 
     async def _bring_config(self, destination: Place) -> bool:

@@ -24,12 +24,12 @@ from imgmigrate.applying.transfer import Transfer
 from imgmigrate.errors import ImgmigrateError, QuotaExhausted, on_side
 from imgmigrate.events import ImageStarted, Outcome, Receipt
 from imgmigrate.oci.platforms import choose
-from imgmigrate.plan import KEEP_PREVIOUS, Action
+from imgmigrate.plan import KEEP_PREVIOUS, REPLACE, Action
 from imgmigrate.stores.base import TagMoved
-from imgmigrate.stores.place import Place
+from imgmigrate.stores.place import Place, shown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+    from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
 
     from imgmigrate.events import Refusal, Sink
     from imgmigrate.oci.manifest import Manifest
@@ -61,10 +61,12 @@ class Engine:
         plan_id: str = "",
         policy: FailurePolicy | None = None,
         login: Callable[[Repository], Hashable] | None = None,
+        doubted: Iterable[Repository] = (),
     ) -> None:
+        """Hold what the rows share; of `doubted` repositories nothing is believed."""
         self._stores = stores
         self._cache = cache
-        self._known = Known(state, cache)
+        self._known = Known(state, cache, doubted)
         self._state = state
         self._deleter = Deleter(plan_id, sink)
         self._rows: set[Reference] = set()
@@ -214,10 +216,15 @@ class Engine:
         return is_recorded and address not in self._rows
 
     async def _adopt(self, change: Change, after: Digest, destination: Place) -> Receipt:
-        found = await _look(change.address, destination, to_write=False)
-        if found == after:
-            return Receipt(change.address, Outcome.APPLIED, after)
-        return _conflict(change, found)
+        found = await self._look(change.address, destination, to_write=False)
+        if found != after:
+            return _conflict(change, found)
+        with on_side("destination"):
+            missing = await destination.store.missing_parts(destination.repo, change.address.target)
+        if missing:
+            message = f"destination {change.address}: lost {missing[0].short} since the plan"
+            raise ImgmigrateError(message, hint="plan again: its parts are brought then")
+        return Receipt(change.address, Outcome.APPLIED, after)
 
     async def _copy(
         self,
@@ -235,15 +242,16 @@ class Engine:
         source = self._place(origin.reference.repository)
         if self._is_worth_a_look(change):
             found, manifest = await both(
-                _look(change.address, destination), transfer.read(source, origin.digest)
+                self._look(change.address, destination), transfer.read(source, origin.digest)
             )
-            early = _judge(change, after, found, moved=0)
+            early = self._judge(change, after, found)
             if early is not None:
                 return early
         else:
             manifest = await transfer.read(source, origin.digest)
         manifest = self._chosen(change, after, manifest)
-        trust = Trust.BLOBS if change.before == after else Trust.ALL
+        trust = _trust(change)
+        is_believed = trust is Trust.ALL and not self._known.doubts(destination.repository)
         moved = 0
         if source != destination:  # else it is a tag of a manifest that is there
             moved = await transfer.bring_parts(manifest, source, destination, trust)
@@ -251,19 +259,54 @@ class Engine:
         # Once more only where the destination turns out to lack parts: they are brought again,
         # which takes its time, so it is read again too.
         for is_last in (False, True):
-            late = _judge(change, after, await _look(change.address, destination), moved=moved)
-            if late is not None:
-                return late
-            still = {change.before}
+            found = await self._look(change.address, destination)
+            if is_believed and self._known.doubts(destination.repository):
+                is_believed = False  # what was taken to be there is asked for
+                if source != destination:
+                    moved += await transfer.bring_parts(manifest, source, destination, Trust.BLOBS)
+                    found = await self._look(change.address, destination)
+            if found == after and not self._is_written_again(change, after, destination):
+                return Receipt(change.address, Outcome.ALREADY, after, moved)
+            if found not in (change.before, after):
+                return _conflict(change, found)
             try:
                 if await transfer.try_write(
-                    manifest, target, destination, is_last=is_last, still=still
+                    manifest, target, destination, is_last=is_last, still={found}
                 ):
                     break
             except TagMoved as moved_on:
                 return _conflict(change, moved_on.found)
             moved += await transfer.bring_parts(manifest, source, destination, Trust.NOTHING)
-        return Receipt(change.address, Outcome.APPLIED, after, moved)
+        was_there = found == after != change.before and not moved
+        outcome = Outcome.ALREADY if was_there else Outcome.APPLIED
+        return Receipt(change.address, outcome, after, moved)
+
+    async def _look(
+        self, address: Reference, destination: Place, *, to_write: bool = True
+    ) -> Digest | None:
+        """Read what is at the address now; only a 404 is absence here (DESIGN section 4)."""
+        with on_side("destination"):
+            found = await shown(destination, address.target, to_write=to_write)
+        digest = found.digest if found else None
+        self._known.saw(address, digest)
+        return digest
+
+    def _judge(self, change: Change, after: Digest, found: Digest | None) -> Receipt | None:
+        """Apply rule 7 before anything is brought; None is "go".
+
+        As `after` is done already, but where nothing is believed only its parts tell that.
+        """
+        if found == change.before:
+            return None
+        if found != after:
+            return _conflict(change, found)
+        if self._known.doubts(change.address.repository):
+            return None
+        return Receipt(change.address, Outcome.ALREADY, after)
+
+    def _is_written_again(self, change: Change, after: Digest, destination: Place) -> bool:
+        """Tell whether a tag that shows `after` is written all the same: to look at its parts."""
+        return change.before == after or destination.repository.is_layout
 
     def _chosen(self, change: Change, after: Digest, manifest: Manifest) -> Manifest:
         """Rebuild what the row's platforms leave of an index; it must be what was planned."""
@@ -304,20 +347,11 @@ def _in_order(changes: Sequence[Change]) -> tuple[list[Change], ...]:
     return keeping, [change for change in others if change.reason != KEEP_PREVIOUS], deleting
 
 
-async def _look(address: Reference, destination: Place, *, to_write: bool = True) -> Digest | None:
-    """Read what is at the address now; only a 404 is absence here (DESIGN section 4)."""
-    with on_side("destination"):
-        found = await destination.store.head(destination.repo, address.target, to_write=to_write)
-    return found.digest if found else None
-
-
-def _judge(change: Change, after: Digest, found: Digest | None, *, moved: int) -> Receipt | None:
-    """Apply rule 7: None is "go"; as `after` is done already; anything else is a conflict."""
-    if found == change.before:
-        return None
-    if found == after:
-        return Receipt(change.address, Outcome.ALREADY, after, moved)
-    return _conflict(change, found)
+def _trust(change: Change) -> Trust:
+    """How much a row believes: what is written again is there to be checked."""
+    if change.before != change.after:
+        return Trust.ALL
+    return Trust.BYTES if change.reason == REPLACE else Trust.BLOBS
 
 
 def _conflict(change: Change, found: Digest | None) -> Receipt:

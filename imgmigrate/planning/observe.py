@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from imgmigrate.errors import AccessDenied, NotFound, StoreError, on_side
 from imgmigrate.events import Listed, Observed
-from imgmigrate.stores.place import Place
+from imgmigrate.stores.place import Place, shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor
-    from imgmigrate.oci.reference import Reference, Repository
+    from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.state.record import State
     from imgmigrate.stores.pool import Stores
 
@@ -101,6 +101,18 @@ class Observer:
 
         return dict(zip(wanted, await self.each(wanted, look), strict=True))
 
+    async def missing_parts(self, address: Reference) -> tuple[Digest, ...] | StoreError:
+        """List what a layout has lost of the image at an address; a registry is believed."""
+        if not address.repository.is_layout:
+            return ()
+        place = self.place(address.repository)
+        try:
+            async with self._slots:
+                with on_side("destination"):
+                    return await place.store.missing_parts(place.repo, address.target)
+        except StoreError as error:
+            return error
+
     async def _list_source(self, repository: Repository) -> list[str] | StoreError:
         place = self.place(repository)
         try:
@@ -137,7 +149,7 @@ class Observer:
         try:
             async with self._slots:
                 with on_side("destination"):
-                    return await place.store.head(place.repo, address.target)
+                    return await shown(place, address.target)
         except StoreError as error:
             return None if self._means_absent(error, address.repository) else error
 

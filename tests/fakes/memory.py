@@ -1,7 +1,8 @@
 """A store in memory with switchable faults: for what is decided above the wire.
 
 It keeps the promises of `stores.base.Store` and nothing else: blobs belong to repositories,
-manifests are refused while their parts are missing, a mount needs the blob in its origin.
+manifests are refused while their parts are missing (unless told otherwise), a mount needs the
+blob in its origin.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class MemoryStore:
     is_metered: bool = False
     deletes_tags: bool = False
     refuses_mounts: bool = False
+    # Some registries take a manifest whatever they lack of it.
+    checks_parts: bool = True
     # What deleting answers where it is refused.
     refuses_deletes: StoreError | None = None
     refuses_ranges: bool = False
@@ -182,7 +185,7 @@ class MemoryStore:
             for child in manifest.children
             if (repo, child.digest) not in self.manifests and (repo, child.digest) not in self.blobs
         ]
-        if missing:
+        if missing and self.checks_parts:
             raise Rejected(
                 f"{self.identity}/{repo}:{ref}",
                 f"it lacks {missing[0]}",
