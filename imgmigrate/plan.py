@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from imgmigrate.oci.reference import Repository
+
 __all__ = [
     "Action",
     "Change",
@@ -48,8 +50,12 @@ ROLLBACK: Final = "rollback"
 KEEP_PREVIOUS: Final = "keep_previous"
 # Reasons of deletes that are too many: of what no rule asks for, and of what its source lost.
 OVER_LIMIT = ("max_delete", "max_delete_gone")
-# Reasons of rows about an image of ours that is no longer where we put it.
-GONE = ("destination_lost", "destination_gone")
+# The reason of rows that write again what looks right, and check each blob.
+REPLACE: Final = "replace"
+# The reason of rows about an image whose layout shows it and has lost some of its parts.
+INCOMPLETE: Final = "incomplete"
+# Reasons of rows about an image of ours that is no longer, or not whole, where we put it.
+GONE = ("destination_lost", "destination_gone", INCOMPLETE)
 
 
 # Bytes and counts of a row: what no image has would be no number to any reader either.
@@ -157,6 +163,12 @@ class Change(_Frozen):
     def is_over_limit(self) -> bool:
         """Tell whether it is a delete that `max_delete` stops."""
         return self.action is Action.BLOCKED and self.reason in OVER_LIMIT
+
+    @property
+    def tells_of_loss(self) -> bool:
+        """Tell whether something that we had written was seen gone from its destination."""
+        is_absent = self.before is None and self.recorded is not None
+        return self.reason in GONE or (is_absent and self.action in (Action.COPY, Action.MOVE))
 
     @property
     def is_near(self) -> bool:
@@ -316,6 +328,12 @@ class Plan(_Frozen):
     def whole(self) -> Plan:
         """The plan as its file is."""
         return self.part_of or self
+
+    @property
+    def doubted(self) -> frozenset[Repository]:
+        """Repositories from which something that we had written was seen gone."""
+        gone = (change.address for change in self.whole.changes if change.tells_of_loss)
+        return frozenset(address.repository for address in gone)
 
     @property
     def plan_id(self) -> str:

@@ -164,6 +164,7 @@ def test_the_summary_counts_by_action_and_adds_known_sizes() -> None:
     [
         (Action.COPY, "new", False),
         (Action.COPY, "destination_lost", True),
+        (Action.UPDATE, "incomplete", True),
         (Action.CONFLICT, "foreign", True),
         (Action.ERROR, "unreadable", True),
         (Action.DELETE, "rule_removed", True),
@@ -175,6 +176,16 @@ def test_the_summary_counts_by_action_and_adds_known_sizes() -> None:
 def test_dangerous_rows_are_told_apart(action: Action, reason: str, expected: bool) -> None:
     """A reviewer sees them first."""
     assert change(action=action, reason=reason).is_dangerous is expected
+
+
+def test_a_part_of_a_plan_knows_what_its_other_rows_tell() -> None:
+    """Whoever applies some rows has to know what was seen gone from their repositories."""
+    lost = change("new.io/a:1", reason="destination_lost")
+    other = change("new.io/a:2")
+    whole = Plan.of(plan().header, [lost, other])
+    assert whole.doubted == {lost.address.repository}
+    assert whole.only([other], target=(), exclude=()).doubted == {lost.address.repository}
+    assert Plan.of(plan().header, [other]).doubted == frozenset()
 
 
 def test_a_plan_cut_at_any_byte_is_refused() -> None:

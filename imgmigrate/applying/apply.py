@@ -23,11 +23,13 @@ from imgmigrate.applying.binding import (
     check_unmoved,
 )
 from imgmigrate.applying.engine import Engine
+from imgmigrate.applying.lookback import look_again
 from imgmigrate.applying.policy import FailurePolicy, time_limit
 from imgmigrate.applying.protecting import protect
 from imgmigrate.applying.recording import Recording
 from imgmigrate.applying.recovery import save_elsewhere
 from imgmigrate.applying.settling import overtaken, sort_rows
+from imgmigrate.applying.space import check_space
 from imgmigrate.applying.waiting import open_writer
 from imgmigrate.applying.warrant import check_deletes, check_summary, check_warrants
 from imgmigrate.errors import StateError, StateUnsaved, StoreError
@@ -49,7 +51,7 @@ from imgmigrate.stores.pool import open_stores
 from imgmigrate.stores.registry.pacing import LoopClock
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Awaitable, Hashable, Iterable
 
     from imgmigrate.config.model import Config
     from imgmigrate.config.shares import Share
@@ -178,25 +180,23 @@ class _Run:
         """Sort the rows, run what is left, record, and sum up."""
         began = time.monotonic()
         todo, settled = sort_rows(self.plan, self.writer.state, self.config.guards)
-        self._check(todo)
         if self.options.strict:
             check_unmoved(self.plan, overtaken(self.plan, settled), self.options.replan)
-        size = _total(change.transfer_bytes for change in todo if change.action.writes)
-        self.sink.emit(RunStarted(self.name, self.plan.plan_id, len(todo), size))
-        for receipt in settled:
-            self._count(receipt)
-        await protect(self.writer, self.config.guards)
-        self._tell_binding()
-        trouble: StateError | None = None
-        if todo:
-            try:
-                await self._work(todo)
-            except StateError as error:
-                if not self.begun:
-                    raise
-                trouble = error
-        elif (owner := self._new_owner()) is not None and self.writer.state.lineage:
-            await self.writer.bind(owner)
+        opened = open_stores(self.config, sink=self.sink, on_rate_limit=self.options.on_rate_limit)
+        async with opened as stores:
+            todo, settled = await look_again(self.plan, todo, settled, stores)
+            self._check(todo)
+            self._resolve(stores, todo)
+            await check_space(todo, stores, self.cache, self.writer.state)
+            size = _total(change.transfer_bytes for change in todo if change.action.writes)
+            self.sink.emit(RunStarted(self.name, self.plan.plan_id, len(todo), size))
+            for receipt in settled:
+                self._count(receipt)
+            await protect(self.writer, self.config.guards)
+            self._tell_binding()
+            trouble = await self._trouble_of(self._work(stores, todo))
+        if trouble is None:
+            trouble = await self._trouble_of(self._end(todo))
         finished = RunFinished(
             self.name,
             self.plan.plan_id,
@@ -212,19 +212,34 @@ class _Run:
             raise trouble
         return finished
 
-    async def _work(self, todo: list[Change]) -> None:
-        """Run the rows, record each, and end the run; a StateError leaves the rest undone."""
-        opened = open_stores(self.config, sink=self.sink, on_rate_limit=self.options.on_rate_limit)
-        async with opened as stores:
-            self._resolve(stores, todo)
-            engine = self._engine(stores)
-            await self._begin(todo)
-            try:
-                await self._record_all(engine, todo)
-            except StateError:
-                self._leave(todo)
+    async def _trouble_of(self, step: Awaitable[None]) -> StateError | None:
+        """What a step found wrong with the state once the run had begun; before, it is raised."""
+        try:
+            await step
+        except StateError as error:
+            if not self.begun:
                 raise
-        await self.writer.end({outcome.value: n for outcome, n in self.counts.items()})
+            return error
+        return None
+
+    async def _work(self, stores: Stores, todo: list[Change]) -> None:
+        """Run the rows and record each; a StateError leaves the rest undone."""
+        if not todo:
+            return
+        engine = self._engine(stores)
+        await self._begin(todo)
+        try:
+            await self._record_all(engine, todo)
+        except StateError:
+            self._leave(todo)
+            raise
+
+    async def _end(self, todo: list[Change]) -> None:
+        """Write the run's end; where no run was needed, only whose the state is."""
+        if todo:
+            await self.writer.end({outcome.value: n for outcome, n in self.counts.items()})
+        elif (owner := self._new_owner()) is not None and self.writer.state.lineage:
+            await self.writer.bind(owner)
 
     def _leave(self, todo: list[Change]) -> None:
         """Count the rows that nothing became of, now that nothing can be recorded any more."""
@@ -289,6 +304,7 @@ class _Run:
             base=self.config.base,
             policy=FailurePolicy(self.options.fail_fast, self.options.max_failures),
             login=self._login,
+            doubted=self.plan.doubted,
         )
 
     def _login(self, repository: Repository) -> Hashable:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from imgmigrate.applying.ahead import Lanes
 from imgmigrate.applying.delivering import Delivery, carry
@@ -24,7 +24,7 @@ from imgmigrate.stores.attempts import attempts
 from imgmigrate.stores.base import Mounted, OtherForm
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor
@@ -32,15 +32,26 @@ if TYPE_CHECKING:
     from imgmigrate.stores.base import Upload
     from imgmigrate.stores.place import Place
 
-__all__ = ["BlobBoard", "Trust"]
+__all__ = ["BlobBoard", "Trust", "Witness"]
 
 
 class Trust(Enum):
-    """How much of what the destination has, says or had is believed."""
+    """How much of what the destination has, says or had is believed.
+
+    A layout is asked about each blob whatever this says: that costs no request.
+    """
 
     ALL = "children by HEAD, blobs by HEAD or by what is known"
     BLOBS = "blobs by HEAD only: children are walked and written again"
+    BYTES = "as BLOBS; of a layout what was read before is read again, once a run"
     NOTHING = "nothing: everything is sent again"
+
+
+class Witness(Protocol):
+    """Tell, when it matters, whether what a repository held is still believed to be there."""
+
+    async def __call__(self) -> bool:
+        """Ask, at most once a run."""
 
 
 @dataclass(slots=True)
@@ -67,7 +78,8 @@ class _Entry:
     """What the run knows of one blob at one destination store."""
 
     repos: dict[str, None] = field(default_factory=dict)  # hold it, oldest first
-    believed: dict[str, None] = field(default_factory=dict)  # held it when last recorded
+    believed: dict[str, Witness] = field(default_factory=dict)  # held it when last recorded
+    proved: set[str] = field(default_factory=set)  # of `repos`: whose bytes this run has read
     flights: dict[str, _Flight] = field(default_factory=dict)  # by destination repository
 
 
@@ -84,10 +96,13 @@ class BlobBoard:
         self._new: set[tuple[str, str]] = set()
         self._flying: set[asyncio.Task[None]] = set()
 
-    def believe(self, destination: Place, blobs: Iterable[Digest]) -> None:
-        """Note blobs that recorded images brought to a repository in earlier runs."""
-        for digest in blobs:
-            self._entry(destination, digest).believed[destination.repo] = None
+    def believe(self, destination: Place, blobs: Mapping[Digest, Witness]) -> None:
+        """Note blobs that recorded images brought to a repository in earlier runs.
+
+        They can be mounted from there; that they are there is believed if their witness says so.
+        """
+        for digest, witness in blobs.items():
+            self._entry(destination, digest).believed[destination.repo] = witness
 
     def is_new(self, destination: Place) -> None:
         """Note that a repository held nothing before this run."""
@@ -101,12 +116,16 @@ class BlobBoard:
         Raises the StoreError of the flight that speaks for this source and destination.
         """
         entry = self._entry(destination, blob.digest)
-        if trust is Trust.ALL and destination.repo in entry.believed:
-            return 0
+        if trust is Trust.ALL and destination.repo not in entry.repos:
+            witness = entry.believed.get(destination.repo)
+            if witness is not None and await witness():
+                return 0
         if trust is Trust.NOTHING:
             entry.repos.pop(destination.repo, None)
             entry.believed.pop(destination.repo, None)
-        while destination.repo not in entry.repos:
+            entry.proved.discard(destination.repo)
+        has = entry.proved if trust is Trust.BYTES else entry.repos
+        while destination.repo not in has:
             flight = entry.flights.get(destination.repo) or _leader(entry)
             mine = flight is None
             if flight is None:
@@ -138,6 +157,8 @@ class BlobBoard:
         try:
             how = await self._bring(entry, flight, blob)
             entry.repos[destination.repo] = None
+            if flight.trust is Trust.BYTES or how == "uploaded":
+                entry.proved.add(destination.repo)
         except asyncio.CancelledError:
             flight.error = ImgmigrateError(f"{destination.repository}@{blob.digest}: cancelled")
             raise
@@ -156,17 +177,20 @@ class BlobBoard:
     ) -> Literal["uploaded", "mounted", "exists"]:
         """Find, mount or send one blob; a destination that breaks gets a new session."""
         store, repo = flight.destination.store, flight.destination.repo
+        is_layout = flight.destination.repository.is_layout
+        anew = flight.trust is Trust.BYTES
         async for attempt in attempts(self._sink, "destination"):
             with attempt:
-                if flight.trust is Trust.NOTHING:
+                if flight.trust is Trust.NOTHING and not is_layout:
                     return await self._deliver(flight, blob, None)
-                origin = self._mountable(entry, flight)
+                # What is to be read again is not taken from where it was not.
+                origin = None if anew and is_layout else self._mountable(entry, flight)
                 # A mount answers for a blob that is already there, a new repository has none;
                 # after a broken upload only a HEAD tells whether it was committed all the same.
                 is_open = origin is None and (store.identity, repo) not in self._new
-                if is_open or attempt.num > 1:
+                if is_open or is_layout or attempt.num > 1:
                     with on_side("destination"):
-                        if await store.blob_exists(repo, blob.digest):
+                        if await store.blob_exists(repo, blob.digest, blob.size, anew=anew):
                             return "exists"
                 session: Upload | None = None
                 if origin is not None:

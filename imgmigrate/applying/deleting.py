@@ -28,6 +28,7 @@ from imgmigrate.oci.manifest import OCI_MANIFEST, Descriptor, Manifest
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.attempts import attempts
 from imgmigrate.stores.base import Mounted, NoDeletes, OtherForm, TagMoved, hold
+from imgmigrate.stores.place import Place, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.oci.reference import Reference
     from imgmigrate.plan import Change
-    from imgmigrate.stores.place import Place
 
 __all__ = ["Deleter", "placeholder"]
 
@@ -212,8 +212,7 @@ class Deleter:
             raise
 
     async def _look(self, destination: Place, tag: str, *, is_new: bool = False) -> Digest | None:
-        store, repo = destination.store, destination.repo
-        found = await store.look(repo, tag, is_new=is_new, to_write=True)
+        found = await shown(destination, tag, is_new=is_new, to_write=True)
         return found.digest if found else None
 
     async def _bring_config(self, destination: Place) -> bool:

@@ -26,12 +26,12 @@ from imgmigrate.applying.turns import Turns
 from imgmigrate.errors import ImgmigrateError, QuotaExhausted, on_side
 from imgmigrate.events import ImageStarted, Outcome, Receipt
 from imgmigrate.oci.platforms import choose
-from imgmigrate.plan import KEEP_PREVIOUS, Action
+from imgmigrate.plan import KEEP_PREVIOUS, REPLACE, Action
 from imgmigrate.stores.base import TagMoved
-from imgmigrate.stores.place import Place
+from imgmigrate.stores.place import Place, shown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+    from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
 
     from imgmigrate.events import Refusal, Sink
     from imgmigrate.oci.manifest import Manifest
@@ -64,10 +64,12 @@ class Engine:
         base: Path | None = None,
         policy: FailurePolicy | None = None,
         login: Callable[[Repository], Hashable] | None = None,
+        doubted: Iterable[Repository] = (),
     ) -> None:
+        """Hold what the rows share; of `doubted` repositories nothing is believed."""
         self._stores = stores
         self._cache = cache
-        self._known = Known(state, cache)
+        self._known = Known(state, cache, doubted)
         self._state = state
         self._deleter = Deleter(plan_id, sink)
         self._rows: set[Reference] = set()
@@ -242,10 +244,15 @@ class Engine:
             raise ImgmigrateError(message, hint="somebody changed it since; plan again")
 
     async def _adopt(self, change: Change, after: Digest, destination: Place) -> Receipt:
-        found = await _look(change, destination, to_write=False)
-        if found == after:
-            return Receipt(change.address, Outcome.APPLIED, after)
-        return _conflict(change, found)
+        found = await self._look(change, destination, to_write=False)
+        if found != after:
+            return _conflict(change, found)
+        with on_side("destination"):
+            missing = await destination.store.missing_parts(destination.repo, change.address.target)
+        if missing:
+            message = f"destination {change.address}: lost {missing[0].short} since the plan"
+            raise ImgmigrateError(message, hint="plan again: its parts are brought then")
+        return Receipt(change.address, Outcome.APPLIED, after)
 
     async def _copy(
         self,
@@ -263,39 +270,107 @@ class Engine:
         source = self._place(origin.reference.repository)
         if self._is_worth_a_look(change):
             found, manifest = await both(
-                _look(change, destination, is_early=True), transfer.read(source, origin.digest)
+                self._look(change, destination, is_early=True),
+                transfer.read(source, origin.digest),
             )
-            early = _judge(change, after, found, moved=0)
+            early = self._judge(change, after, found)
             if early is not None:
                 return early
         else:
             manifest = await transfer.read(source, origin.digest)
         manifest = self._chosen(change, after, manifest)
-        trust = Trust.BLOBS if change.before == after else Trust.ALL
+        trust = _trust(change)
+        is_believed = trust is Trust.ALL and not self._known.doubts(destination.repository)
         moved = 0
         if source != destination:  # else it is a tag of a manifest that is there
             moved = await transfer.bring_parts(manifest, source, destination, trust)
-        target = change.address.target
-        # Once more only where the destination turns out to lack parts: they are brought again,
-        # which takes its time, so it is read again too.
-        for is_last in (False, True):
+        is_last = False
+        while True:
             async with self._turns.of(change.address):
-                late = _judge(change, after, await _look(change, destination), moved=moved)
-                if late is not None:
-                    return late
-                if change.kept_as is not None:
-                    before = self._state.behind(change.address, change.before)
-                    await self._look_for_heir(change, change.kept_as, before)
-                still = {change.before}
-                try:
-                    if await transfer.try_write(
-                        manifest, target, destination, is_last=is_last, still=still
-                    ):
-                        break
-                except TagMoved as moved_on:
-                    return _conflict(change, moved_on.found)
-            moved += await transfer.bring_parts(manifest, source, destination, Trust.NOTHING)
-        return Receipt(change.address, Outcome.APPLIED, after, moved)
+                found = await self._look(change, destination)
+                is_in_doubt = is_believed and self._known.doubts(destination.repository)
+                if not is_in_doubt:
+                    late = self._late(change, after, found, destination, moved)
+                    if late is not None:
+                        return late
+                    if change.kept_as is not None:
+                        before = self._state.behind(change.address, change.before)
+                        await self._look_for_heir(change, change.kept_as, before)
+                    try:
+                        if await transfer.try_write(
+                            manifest,
+                            change.address.target,
+                            destination,
+                            is_last=is_last,
+                            still={found},
+                        ):
+                            break
+                    except TagMoved as moved_on:
+                        return _conflict(change, moved_on.found)
+            # What is brought takes its time, so the tag is read again after it.
+            if is_in_doubt:
+                is_believed = False  # what was taken to be there is asked for
+                if source != destination:
+                    moved += await transfer.bring_parts(manifest, source, destination, Trust.BLOBS)
+            else:  # once: the destination turned out to lack parts
+                is_last = True
+                moved += await transfer.bring_parts(manifest, source, destination, Trust.NOTHING)
+        was_there = found == after != change.before and not moved
+        outcome = Outcome.ALREADY if was_there else Outcome.APPLIED
+        return Receipt(change.address, outcome, after, moved)
+
+    async def _look(
+        self,
+        change: Change,
+        destination: Place,
+        *,
+        to_write: bool = True,
+        is_early: bool = False,
+    ) -> Digest | None:
+        """Read what is at the address now; whatever was listed before confirms nothing here.
+
+        An early look only spares bytes, and another one follows: no counted read is spent on it.
+        """
+        store, repo, target = destination.store, destination.repo, change.address.target
+        is_new = change.before is None
+        with on_side("destination"):
+            if is_early and is_new and store.is_metered:
+                found = await store.head(repo, target, to_write=to_write)
+            else:
+                found = await shown(destination, target, is_new=is_new, to_write=to_write)
+        digest = found.digest if found else None
+        self._known.saw(change.address, digest)
+        return digest
+
+    def _late(
+        self,
+        change: Change,
+        after: Digest,
+        found: Digest | None,
+        destination: Place,
+        moved: int,
+    ) -> Receipt | None:
+        """Apply rule 7 just before the tag is written; None is "go"."""
+        if found == after and not self._is_written_again(change, after, destination):
+            return Receipt(change.address, Outcome.ALREADY, after, moved)
+        return None if found in (change.before, after) else _conflict(change, found)
+
+    def _judge(self, change: Change, after: Digest, found: Digest | None) -> Receipt | None:
+        """Apply rule 7 before anything is brought; None is "go".
+
+        As `after` is done already, but where nothing is believed only its parts tell that.
+        """
+        if found == change.before:
+            return None
+        if found != after:
+            return _conflict(change, found)
+        if self._known.doubts(change.address.repository):
+            return None
+        return Receipt(change.address, Outcome.ALREADY, after)
+
+    def _is_written_again(self, change: Change, after: Digest, destination: Place) -> bool:
+        """Tell whether a tag that shows `after` is written all the same: to look at its parts."""
+        return change.before == after or destination.repository.is_layout
 
     def _chosen(self, change: Change, after: Digest, manifest: Manifest) -> Manifest:
         """Rebuild what the row's platforms leave of an index; it must be what was planned."""
@@ -344,30 +419,11 @@ def _in_order(changes: Sequence[Change], turns: Turns) -> tuple[list[Change], ..
     return keeping, writing, looking, deleting
 
 
-async def _look(
-    change: Change, destination: Place, *, to_write: bool = True, is_early: bool = False
-) -> Digest | None:
-    """Read what is at the address now; whatever was listed before confirms nothing here.
-
-    An early look only spares bytes, and another one follows: no counted read is spent on it.
-    """
-    store, repo, target = destination.store, destination.repo, change.address.target
-    is_new = change.before is None
-    with on_side("destination"):
-        if is_early and is_new and store.is_metered:
-            found = await store.head(repo, target, to_write=to_write)
-        else:
-            found = await store.look(repo, target, is_new=is_new, to_write=to_write)
-    return found.digest if found else None
-
-
-def _judge(change: Change, after: Digest, found: Digest | None, *, moved: int) -> Receipt | None:
-    """Apply rule 7: None is "go"; as `after` is done already; anything else is a conflict."""
-    if found == change.before:
-        return None
-    if found == after:
-        return Receipt(change.address, Outcome.ALREADY, after, moved)
-    return _conflict(change, found)
+def _trust(change: Change) -> Trust:
+    """How much a row believes: what is written again is there to be checked."""
+    if change.before != change.after:
+        return Trust.ALL
+    return Trust.BYTES if change.reason == REPLACE else Trust.BLOBS
 
 
 def _conflict(change: Change, found: Digest | None) -> Receipt:

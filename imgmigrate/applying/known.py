@@ -2,15 +2,20 @@
 
 Two facts spare a HEAD for each blob: that the repository is new, and that the state records
 images in it whose manifests are in the cache. A third spares the blob itself: that the state
-records an image with it in another repository of the same store, to mount it from. All are only
-beliefs: a destination that lost a blob refuses the manifest, and then its parts are sent again
-(`Transfer.write`); one that refuses a mount has opened an upload.
+records an image with it in another repository of the same store, to mount it from.
+
+What the state records is believed only where the destination confirms it: a blob that an image
+brought is taken to be there if that image's tag still shows it, which is asked once for all
+blobs of the image. A repository of which some image of ours was seen gone, by the plan or since,
+is believed in nothing, and neither is a layout, whose files can be looked at. A registry that
+refuses a mount has opened an upload.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import AccessDenied, NotFound, StoreError, on_side
@@ -18,9 +23,12 @@ from imgmigrate.oci.reference import Reference
 from imgmigrate.stores.place import Place
 
 if TYPE_CHECKING:
-    from imgmigrate.applying.blobs import BlobBoard
+    from collections.abc import Iterable
+
+    from imgmigrate.applying.blobs import BlobBoard, Witness
     from imgmigrate.oci.reference import Digest, Repository
     from imgmigrate.state.record import ImageRecord, State
+    from imgmigrate.stores.base import Store
     from imgmigrate.stores.cache import ManifestCache
 
 __all__ = ["Known"]
@@ -34,16 +42,24 @@ MOST_REPOSITORIES = 1000
 class Known:
     """Tell a board what is known of each destination repository, once a run.
 
-    The state is looked at when this is made: before the run writes its own claims.
+    The state is looked at when this is made: before the run writes its own claims. `doubted`
+    are the repositories of which the plan saw something gone.
     """
 
-    def __init__(self, state: State, cache: ManifestCache) -> None:
+    def __init__(
+        self, state: State, cache: ManifestCache, doubted: Iterable[Repository] = ()
+    ) -> None:
         self._cache = cache
+        self._doubted = set(doubted)
+        self._shown: dict[Reference, Digest | StoreError | None] = {}
+        self._looking: defaultdict[Reference, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._locks: defaultdict[Repository, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._told: set[Repository] = set()
         self._records: defaultdict[Repository, list[ImageRecord]] = defaultdict(list)
+        self._live: set[Reference] = set()
         for record in state.live():
             self._records[record.address.repository].append(record)
+            self._live.add(record.address)
         self._recalling = asyncio.Lock()
         self._recalled: set[str] = set()
         self._claims = frozenset(state.claims)
@@ -52,6 +68,16 @@ class Known:
     def may_be_done(self, address: Reference) -> bool:
         """Tell whether an earlier run was about to write here and left no record of it."""
         return str(address) in self._claims
+
+    def doubts(self, repository: Repository) -> bool:
+        """Tell whether nothing is believed of a repository but what it says of each blob."""
+        return repository.is_layout or repository in self._doubted
+
+    def saw(self, address: Reference, digest: Digest | None) -> None:
+        """Note what an address shows now: a record whose tag is gone makes the rest doubtful."""
+        self._shown[address] = digest
+        if digest is None and address in self._live:
+            self._doubted.add(address.repository)
 
     async def tell(self, destination: Place, board: BlobBoard) -> None:
         """Learn about a repository before its first image is copied there."""
@@ -63,8 +89,10 @@ class Known:
             if repository in self._told:
                 return
             records = self._records.get(repository, [])
-            if records:
-                board.believe(destination, self._blobs(records))
+            if repository.is_layout:
+                pass
+            elif records and repository not in self._doubted:
+                board.believe(destination, self._blobs(records, destination))
             elif repository not in self._claimed and await _is_new(destination):
                 board.is_new(destination)
             self._told.add(repository)
@@ -79,31 +107,63 @@ class Known:
             newest = [
                 max(records, key=lambda record: record.sequence)
                 for repository, records in self._records.items()
-                if repository.store == name
+                if repository.store == name and repository not in self._doubted
             ]
             if not newest:
                 return
             newest.sort(key=lambda record: record.sequence, reverse=True)
-            found = await asyncio.to_thread(self._blobs_of_each, newest[:MOST_REPOSITORIES])
-            for repository, blobs in found.items():
-                board.believe(Place(destination.store, repository.path), blobs)
+            newest = newest[:MOST_REPOSITORIES]
+            found = await asyncio.to_thread(self._blobs_of_each, newest, destination.store)
+            for place, blobs in found:
+                board.believe(place, blobs)
 
-    def _blobs_of_each(self, records: list[ImageRecord]) -> dict[Repository, set[Digest]]:
-        return {record.address.repository: self._blobs([record]) for record in records}
+    def _blobs_of_each(
+        self, records: list[ImageRecord], store: Store
+    ) -> list[tuple[Place, dict[Digest, Witness]]]:
+        places = [Place(store, record.address.repository.path) for record in records]
+        return [
+            (place, self._blobs([record], place))
+            for place, record in zip(places, records, strict=True)
+        ]
 
-    def _blobs(self, records: list[ImageRecord]) -> set[Digest]:
-        """List the blobs of recorded images, as far as their manifests are at hand."""
-        waiting = [record.digest for record in records[-MOST_MANIFESTS:]]
+    def _blobs(self, records: list[ImageRecord], destination: Place) -> dict[Digest, Witness]:
+        """List the blobs of recorded images, as far as their manifests are at hand.
+
+        The witness of each is the newest image that has it, so that few are asked.
+        """
         seen: set[Digest] = set()
-        blobs: set[Digest] = set()
-        while waiting and len(seen) < MOST_MANIFESTS:
-            digest = waiting.pop()
-            manifest = None if digest in seen else self._cache.get(digest)
-            seen.add(digest)
-            if manifest is not None:
-                blobs.update(blob.digest for blob in manifest.blobs if not blob.is_foreign)
-                waiting += [child.digest for child in manifest.children if child.is_manifest]
+        blobs: dict[Digest, Witness] = {}
+        for record in reversed(records[-MOST_MANIFESTS:]):
+            witness = partial(self._is_there, destination, record)
+            waiting = [record.digest]
+            while waiting and len(seen) < MOST_MANIFESTS:
+                digest = waiting.pop()
+                manifest = None if digest in seen else self._cache.get(digest)
+                seen.add(digest)
+                if manifest is not None:
+                    for blob in manifest.blobs:
+                        if not blob.is_foreign:
+                            blobs.setdefault(blob.digest, witness)
+                    waiting += [child.digest for child in manifest.children if child.is_manifest]
         return blobs
+
+    async def _is_there(self, destination: Place, record: ImageRecord) -> bool:
+        """Ask whether a record's address still shows its image; the answer holds for the run."""
+        address = record.address
+        if self.doubts(address.repository):
+            return False
+        async with self._looking[address]:
+            if address not in self._shown:
+                try:
+                    with on_side("destination"):
+                        found = await destination.store.head(
+                            destination.repo, address.target, to_write=True
+                        )
+                except StoreError as error:  # then each blob is asked for
+                    self._shown[address] = error
+                else:
+                    self.saw(address, found.digest if found else None)
+        return self._shown[address] == record.digest and not self.doubts(address.repository)
 
 
 async def _is_new(destination: Place) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from imgmigrate.applying.blobs import Trust
@@ -66,6 +67,8 @@ class Transfer:
         """Bring everything that a manifest refers to; return the bytes sent for it."""
         if trust is Trust.ALL:
             await self._known.tell(destination, self._board)
+            if self._known.doubts(destination.repository):
+                trust = Trust.BLOBS
         return await self._parts(manifest, source, destination, trust, graph=Graph(), depth=0)
 
     async def write(
@@ -157,13 +160,13 @@ class Transfer:
                     self._board.meetings.spare(child.digest, source, destination.store.identity)
                     return 0
             try:
-                manifest = await self.read(source, child.digest)
+                manifest = await self._read_child(child, source, destination)
             except (NotFound, ProtocolError) as error:
                 if child.is_manifest:
                     error.hint = error.hint or _sparse(error, child)
                     raise
                 # An index may list blobs (BuildKit caches): what is no manifest is one.
-                return await self._board.ensure(child, source, destination)
+                return await self._board.ensure(child, source, destination, trust)
             _check_size(child, manifest, source)
             moved = await self._parts(
                 manifest, source, destination, trust, graph=graph, depth=depth
@@ -171,6 +174,13 @@ class Transfer:
             moved += await self.write(manifest, child.digest, source, destination)
             self._written.add(key)
             return moved
+
+    async def _read_child(self, child: Descriptor, source: Place, destination: Place) -> Manifest:
+        """Read a manifest of the source, or its like in a layout, which costs no request."""
+        if destination.repository.is_layout and child.is_manifest:
+            with suppress(StoreError):
+                return await destination.store.manifest(destination.repo, child.digest)
+        return await self.read(source, child.digest)
 
 
 def _sparse(error: StoreError, child: Descriptor) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgmigrate.plan import KEEP_PREVIOUS, Action, Change, Plan, Summary
+from imgmigrate.plan import INCOMPLETE, KEEP_PREVIOUS, Action, Change, Plan, Summary
 from imgmigrate.state.record import Source
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Adoption:
     """What an adoption finds. `plan` is what it does, with the rows that could not be read.
 
     `same` are recorded as they are; `differing` show something else than the source, and are
-    recorded too if they are `taken`; `missing` are not at their destination.
+    recorded too if they are `taken`; `missing` are not at their destination, or not whole.
     """
 
     plan: Plan
@@ -62,10 +62,15 @@ def sort_for_adoption(made: Plan, *, take_ownership: bool) -> Adoption:
         plan=_reduced(made, (*same, *taken, *errors)),
         same=same,
         differing=differing,
-        missing=tuple(row for row in rows if row.action is Action.COPY),
+        missing=tuple(row for row in rows if _is_missing(row)),
         errors=errors,
         taken=take_ownership,
     )
+
+
+def _is_missing(row: Change) -> bool:
+    is_incomplete = row.action is Action.UPDATE and row.reason == INCOMPLETE
+    return row.action is Action.COPY or is_incomplete
 
 
 def _differs(row: Change) -> bool:

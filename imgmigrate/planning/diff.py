@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.model import Overwrite
-from imgmigrate.plan import Action, Change
+from imgmigrate.plan import INCOMPLETE, REPLACE, Action, Change
 from imgmigrate.state.record import Source
 
 if TYPE_CHECKING:
@@ -42,11 +42,13 @@ class Exceptions:
     """What the command line asked for at this address, and what only a look inside tells.
 
     `equivalent`: both sides are indexes that list the same children in other bytes.
+    `incomplete`: the destination shows the image, and has lost some of its parts.
     """
 
     replace: bool = False
     allow_overwrite: bool = False
     equivalent: bool = False
+    incomplete: bool = False
 
 
 def decide(
@@ -80,9 +82,12 @@ def decide(
     if destination == wanted:
         # A record of the same bytes may tell of another choice, or of an index that has moved
         # in parts that are not chosen: then only the record changes.
-        if not (live and recorded == wanted and _tells(record, wish, origin)):
-            return change(Action.ADOPT, "already_there")
-        return change(Action.UPDATE, "replace") if exceptions.replace else None
+        is_recorded = live and recorded == wanted and _tells(record, wish, origin)
+        if is_recorded and exceptions.replace:
+            return change(Action.UPDATE, REPLACE)
+        if exceptions.incomplete:
+            return change(Action.UPDATE, INCOMPLETE)
+        return None if is_recorded else change(Action.ADOPT, "already_there")
     return change(*_differing(wish, destination, state, exceptions, live=live))
 
 

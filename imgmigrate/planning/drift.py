@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import NotFound, StoreError
 from imgmigrate.oci.manifest import Descriptor
-from imgmigrate.plan import Action, Change
+from imgmigrate.plan import INCOMPLETE, Action, Change
 from imgmigrate.planning.globs import Globs
 from imgmigrate.planning.problems import Problems, merged
+from imgmigrate.planning.wholeness import lacking
 from imgmigrate.state.record import Source
 
 if TYPE_CHECKING:
@@ -67,8 +68,15 @@ async def find_drift(
         elif isinstance(seen, StoreError):
             problems.add(record.address, seen)
         else:
+            missing = await observer.missing_parts(record.address) if seen else ()
+            if isinstance(missing, StoreError):
+                problems.add(record.address, missing)
+                continue
             change = decide_drift(
-                record, found.digest if found else None, seen.digest if seen else None
+                record,
+                found.digest if found else None,
+                seen.digest if seen else None,
+                missing,
             )
             if change is None:
                 unchanged += 1
@@ -83,15 +91,21 @@ def _as_recorded(record: ImageRecord) -> Descriptor:
 
 
 def decide_drift(
-    record: ImageRecord, source: Digest | None, destination: Digest | None
+    record: ImageRecord,
+    source: Digest | None,
+    destination: Digest | None,
+    missing: tuple[Digest, ...] = (),
 ) -> Change | None:
     """Decide one live record, pure; None where both sides are as recorded.
 
-    `source` and `destination` are what the two sides show now, None where there is nothing.
+    `source` and `destination` are what the two sides show now, None where there is nothing, and
+    `missing` what is not there of the destination's image.
     """
     source_moved = source != record.source.digest
-    if destination == record.digest and not source_moved:
+    if destination == record.digest and not source_moved and not missing:
         return None
+    told = [_told(record, source)] if source_moved else []
+    told += [lacking(missing)] if missing else []
     now = Source(reference=record.source.reference, digest=source or record.source.digest)
 
     def change(action: Action, reason: str) -> Change:
@@ -105,11 +119,13 @@ def decide_drift(
             recorded=record.digest,
             media_type=record.media_type,
             filter=record.filter,
-            detail=_told(record, source) if source_moved else None,
+            detail="; ".join(told) or None,
         )
 
     if destination is None:
         return change(Action.FORGET, "destination_gone")
+    if missing:
+        return change(Action.DRIFT, INCOMPLETE)
     # What a filter leaves of the source is not known without reading it: then it stays drift.
     if destination != record.digest and destination == source and record.filter is None:
         return change(Action.ADOPT, "already_there")

@@ -16,6 +16,7 @@ from imgmigrate.errors import StoreError
 from imgmigrate.oci.reference import is_tag
 from imgmigrate.plan import KEEP_PREVIOUS, ROLLBACK, Action, Change
 from imgmigrate.planning.diff import failed
+from imgmigrate.planning.wholeness import not_whole
 from imgmigrate.state.record import Source
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ __all__ = ["Keeping", "KeptNames"]
 
 # A tag that moves more often in a day is kept by {digest}, not by numbers.
 MOST_A_DAY = 99
+
+_REPLACE_IT = "say keep_previous: none at its rule, and it is replaced"
 
 _Seen = dict["Reference", "Descriptor | StoreError | None"]
 
@@ -119,6 +122,10 @@ class Keeping:
         seen = await self.observer.look_at_destinations(
             address for _, before, kept in pairs for address in (kept, kept.repository.at(before))
         )
+        for _, before, kept in pairs:
+            origin = kept.repository.at(before)
+            if seen[origin] is not None and (missing := await self.observer.missing_parts(origin)):
+                seen[origin] = not_whole(origin, missing, _REPLACE_IT)
         for change, before, kept in pairs:
             settled += self._rows(change, before, kept, seen)
         return settled

@@ -54,6 +54,8 @@ class Moving:
             shown = there[record.address]
             if shown is None or isinstance(shown, StoreError) or shown.digest != record.digest:
                 continue
+            if await self.observer.missing_parts(record.address):  # then its source has them
+                continue
             found[new] = record
             heirs[record.address] = new
         return [self._row(change, found, heirs) for change in changes]

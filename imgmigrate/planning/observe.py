@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, TypeVar
 from imgmigrate.errors import AccessDenied, Dangling, NotFound, StoreError, on_side
 from imgmigrate.events import Listed, NamesSkipped, Observed
 from imgmigrate.planning.skipped import SkippedNames
-from imgmigrate.stores.place import Place
+from imgmigrate.stores.place import Place, shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor
-    from imgmigrate.oci.reference import Reference, Repository
+    from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.state.record import State
     from imgmigrate.stores.cache import ManifestCache
     from imgmigrate.stores.pool import Stores
@@ -152,6 +152,18 @@ class Observer:
 
         return dict(zip(wanted, await self.each(wanted, look), strict=True))
 
+    async def missing_parts(self, address: Reference) -> tuple[Digest, ...] | StoreError:
+        """List what a layout has lost of the image at an address; a registry is believed."""
+        if not address.repository.is_layout:
+            return ()
+        place = self.place(address.repository)
+        try:
+            async with self._slots:
+                with on_side("destination"):
+                    return await place.store.missing_parts(place.repo, address.target)
+        except StoreError as error:
+            return error
+
     async def _list_source(self, repository: Repository) -> list[str] | StoreError:
         place, skipped = self.source(repository), SkippedNames()
         try:
@@ -195,9 +207,7 @@ class Observer:
         try:
             async with self._slots:
                 with on_side("destination"):
-                    return await place.store.look(
-                        place.repo, address.target, is_new=is_new, keep=keep
-                    )
+                    return await shown(place, address.target, is_new=is_new, keep=keep)
         except StoreError as error:
             return None if self._means_absent(error, address.repository) else error
 

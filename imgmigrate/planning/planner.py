@@ -35,6 +35,7 @@ from imgmigrate.planning.problems import Problems, merged
 from imgmigrate.planning.scope import Scope
 from imgmigrate.planning.sizes import Sizes, measure
 from imgmigrate.planning.skipped import Skips
+from imgmigrate.planning.wholeness import Wholeness
 from imgmigrate.state.backends.local import LocalState
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.planning.asking import Asked
     from imgmigrate.planning.expand import Expansion
-    from imgmigrate.state.record import State
+    from imgmigrate.state.record import ImageRecord, State
     from imgmigrate.stores.registry.metering import OnRateLimit
 
 __all__ = ["PlanOptions", "Resolved", "make_plan", "resolve"]
@@ -182,6 +183,7 @@ class _Planner:
     asking: Asking = field(init=False)
     filtering: Filtering = field(init=False)
     comparing: Comparing = field(init=False)
+    wholeness: Wholeness = field(init=False)
 
     def __post_init__(self) -> None:
         self.scope = Scope.of(
@@ -193,6 +195,7 @@ class _Planner:
         folder = self.config.state / "cache"
         self.filtering = Filtering(self.observer, self.cache, self.state, folder / "platforms")
         self.comparing = Comparing(self.observer, self.cache)
+        self.wholeness = Wholeness(self.observer, self.state)
         chooser = Chooser.over(self.observer, self.cache, folder, datetime.now(UTC))
         self.asking = Asking(
             self.config,
@@ -208,7 +211,7 @@ class _Planner:
         """Return the changes, how many addresses need none, and how many nobody asks for."""
         rules = narrow(self.config, self.scope.target).rules
         asked, changes = await self.asking.ask(rules)
-        doubtful = {a: each for a, each in asked.items() if not self._is_as_recorded(a, each)}
+        doubtful = await self._doubtful(asked)
         wishes, problems = await self._observe(doubtful)
         wishes, unfit = await self.filtering.settle(wishes)
         problems += unfit
@@ -222,6 +225,7 @@ class _Planner:
                 changes.append(change)
         changes = await self._guarded([*changes, *self.asking.unwanted(asked)], asked)
         changes, unwanted = release(changes, forget=self.options.forget)
+        changes = await self.wholeness.settle(changes, self._kept())
         self.scope.check()
         return await self._measure(changes), unchanged, unwanted
 
@@ -246,6 +250,23 @@ class _Planner:
                 rows.append(failed(address, "source_missing", detail))
         images = {a: each for a, each in absent.items() if a not in asked} | images
         return Resolved(images, tuple(merged([*rows, *problems.changes()])))
+
+    async def _doubtful(self, asked: dict[Reference, Asked]) -> dict[Reference, Asked]:
+        """Leave out what the state answers for, and in a layout is there."""
+        believed = [a for a, each in asked.items() if self._is_as_recorded(a, each)]
+        records = [record for a in believed if (record := self.state.record(a)) is not None]
+        there = await self.observer.each(records, self.wholeness.shows)
+        whole = {
+            record.address for record, is_there in zip(records, there, strict=True) if is_there
+        }
+        return {address: each for address, each in asked.items() if address not in whole}
+
+    def _kept(self) -> list[ImageRecord]:
+        """List the records of what `keep_previous` made."""
+        if self.config.is_oneshot:
+            return []
+        kept = (record for record in self.state.live() if record.keeps_previous)
+        return [record for record in kept if self.scope.takes(record.address)]
 
     def _is_as_recorded(self, address: Reference, asked: Asked) -> bool:
         """Tell whether the state answers for an address, so that no registry is asked."""
@@ -351,7 +372,7 @@ class _Planner:
         is_conflict = change is not None and change.action is Action.CONFLICT
         if is_conflict and await self.comparing.are_equivalent(wish, there):
             return decide(wish, digest, self.state, Exceptions(equivalent=True))
-        return change
+        return await self.wholeness.judge(change, wish, digest, exceptions)
 
     def _deltas(self) -> Deltas:
         rules, globs = self.config.rules, self.whole.globs

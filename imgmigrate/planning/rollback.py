@@ -23,6 +23,7 @@ from imgmigrate.planning.observe import Observer
 from imgmigrate.planning.owner import tell_owner
 from imgmigrate.planning.problems import Problems, merged
 from imgmigrate.planning.undoing import Deed, decide_undo, overtaken
+from imgmigrate.planning.wholeness import not_whole
 from imgmigrate.state.backends.local import LocalState
 from imgmigrate.stores.pool import open_stores
 
@@ -150,6 +151,9 @@ class _Undoing:
             if isinstance(shown, StoreError):
                 problems.add(address, shown)
                 continue
+            if former is not None and deed.wanted is not None and shown != former:
+                lost = await self.observer.missing_parts(deed.wanted)
+                former = not_whole(deed.wanted, lost) if lost else former
             if isinstance(former, StoreError):
                 problems.add(address, former)
                 continue

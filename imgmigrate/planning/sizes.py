@@ -6,12 +6,13 @@ A metered registry's pulls are not spent only to show a size; what is not known 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from imgmigrate.errors import StoreError
 from imgmigrate.oci.bounds import Graph
-from imgmigrate.plan import Action
+from imgmigrate.plan import INCOMPLETE, Action
 from imgmigrate.planning.filtering import chosen
 from imgmigrate.stores.place import read_manifest
 
@@ -73,7 +74,8 @@ async def measure(
                     found[change.after] = None
                     source = place(change.source.reference.repository)
                     group.create_task(look(change.after, change.source.digest, change, source))
-    return _share(changes, found, _already_there(changes, cache, state))
+    there = _already_there(changes, cache, state)
+    return _share(changes, found, there, await _in_layouts(changes, found, place))
 
 
 async def _contents(
@@ -114,12 +116,17 @@ async def _contents(
 def _already_there(
     changes: list[Change], cache: ManifestCache, state: State
 ) -> dict[str, set[Digest]]:
-    """Blobs that our own images brought to the destination stores, as far as the cache knows."""
+    """Blobs that our own images brought to the destination stores, as far as the cache knows.
+
+    Nothing is known of a repository that something of ours is gone from, nor of a layout, which
+    can be looked at.
+    """
     repositories = {change.address.repository for change in changes if change.action.writes}
+    repositories -= {change.address.repository for change in changes if change.tells_of_loss}
     known: dict[str, set[Digest]] = {}
     for record in state.live():
         repository = record.address.repository
-        if repository not in repositories:
+        if repository not in repositories or repository.is_layout:
             continue
         waiting = [record.digest]
         while waiting:
@@ -132,10 +139,33 @@ def _already_there(
     return known
 
 
+async def _in_layouts(
+    changes: list[Change],
+    found: dict[Digest, Contents | None],
+    place: Callable[[Repository], Place],
+) -> dict[Repository, set[Digest]]:
+    """Blobs that the layouts to be written hold, in files of their size."""
+    wanted: defaultdict[Repository, dict[Digest, int]] = defaultdict(dict)
+    for change in changes:
+        contents = found.get(change.after) if change.after and change.action.writes else None
+        if contents is not None and change.address.repository.is_layout:
+            wanted[change.address.repository].update(contents.blobs)
+    held = {}
+    for repository, blobs in wanted.items():
+        layout = place(repository)
+        try:
+            sizes = await layout.store.sizes(layout.repo, blobs)
+        except StoreError:  # applying will say it
+            continue
+        held[repository] = {each for each, size in sizes.items() if blobs[each] == size}
+    return held
+
+
 def _share(
     changes: list[Change],
     found: dict[Digest, Contents | None],
     there: dict[str, set[Digest]],
+    layouts: dict[Repository, set[Digest]],
 ) -> list[Change]:
     """Charge each blob to the first change, by address, that brings it to a store."""
     measured = []
@@ -145,12 +175,13 @@ def _share(
             measured.append(change)
             continue
         known = there.setdefault(change.address.repository.store, set())
-        fresh = {digest: size for digest, size in contents.blobs.items() if digest not in known}
+        here = known | layouts.get(change.address.repository, set())
+        fresh = {digest: size for digest, size in contents.blobs.items() if digest not in here}
         known.update(fresh)
         # Its blobs are mounted, or where they have to be.
         is_near = change.action is Action.MOVE or change.is_near
         # What is written again is looked for blob by blob: only that tells what is missing.
-        is_again = change.before == change.after
+        is_again = change.before == change.after and change.reason != INCOMPLETE
         moving = None if is_again else sum(fresh.values())
         measured.append(
             change.model_copy(

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import printable
-from imgmigrate.plan import Action
+from imgmigrate.plan import INCOMPLETE, Action
 from imgmigrate.render.units import UNKNOWN, count, moment, size
 from imgmigrate.render.words import OBVIOUS, SECTIONS, headline_of, reason, section_of, unwanted
 
@@ -41,7 +41,7 @@ MOST_INSIDE = 4
 
 _CODE_BREAKERS = re.compile(r"[`|\\]")
 _PLAIN_WORDS = re.compile(r"[A-Za-z ,:;-]+")
-_SOURCED = frozenset({"lost", "conflict", "known", "update", "copy", "drift", "move"})
+_SOURCED = frozenset({"lost", "incomplete", "conflict", "known", "update", "copy", "drift", "move"})
 
 
 def plan_markdown(
@@ -145,7 +145,7 @@ def _row(section: Section, change: Change) -> str:
 
 def _details(change: Change) -> Iterator[str]:
     facts = []
-    if change.action is Action.UPDATE:
+    if change.action is Action.UPDATE and change.reason != INCOMPLETE:
         facts.append(f"{_short(change.before)} -> {_short(change.after)}")
     elif change.action in (Action.CONFLICT, Action.KEEP) and change.before and change.source:
         facts.append(f"holds {_short(change.before)}, source {_short(change.source.digest)}")

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import printable
-from imgmigrate.plan import Action
+from imgmigrate.plan import INCOMPLETE, Action
 from imgmigrate.render.hints import shown_command
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import UNKNOWN, count, moment, size
@@ -171,7 +171,7 @@ def _folded(section: Section, changes: list[Change], view: View) -> Iterator[str
 def _listed(section: Section, changes: list[Change], view: View) -> Iterator[str]:
     for source, group in groupby(changes, key=_source_repository):
         members = list(group)
-        if source and section.key in ("copy", "lost", "update", "move"):
+        if source and section.key in ("copy", "lost", "incomplete", "update", "move"):
             pieces = fold(source, view.style.columns - len("  from "))
             yield view.style.paint(f"  from {pieces[0]}", "dim")
             yield from (view.style.paint(f"       {piece}", "dim") for piece in pieces[1:])
@@ -213,7 +213,7 @@ def _aligned(
 def _detail(change: Change) -> str:
     """The facts beside an address: digests where they differ, the size, the reason."""
     facts = []
-    if change.action is Action.UPDATE:
+    if change.action is Action.UPDATE and change.reason != INCOMPLETE:
         facts.append(f"{_short(change.before)} -> {_short(change.after)}")
     elif change.action is Action.CONFLICT:
         wanted = change.source.digest.short if change.source else UNKNOWN

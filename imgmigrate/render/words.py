@@ -82,6 +82,15 @@ SECTIONS = (
         foldable=False,
     ),
     Section(
+        "incomplete",
+        "+",
+        "!",
+        "incomplete",
+        "shown by the layout, which has lost parts of them; brought again",
+        ("red",),
+        foldable=False,
+    ),
+    Section(
         "gone",
         ".",
         "!",
@@ -132,6 +141,7 @@ _REASONS = {
     "new": "new",
     "destination_lost": "we wrote it, now it is gone",
     "destination_gone": "we wrote it, now it is gone",
+    "incomplete": "the layout has lost parts of it",
     "both_moved": "source and destination moved",
     "replace": "asked for with --replace",
     "already_there": "already there",
@@ -172,7 +182,15 @@ _REASONS = {
 
 # Reasons that the section's own title says already.
 OBVIOUS = frozenset(
-    {"new", "destination_lost", "destination_gone", "already_there", "unreadable", "moved"}
+    {
+        "new",
+        "destination_lost",
+        "destination_gone",
+        "incomplete",
+        "already_there",
+        "unreadable",
+        "moved",
+    }
 )
 
 OUTCOMES = {
@@ -205,6 +223,8 @@ def section_of(change: Change) -> Section:
         return _BY_KEY["unknown"]
     if change.action is Action.COPY and change.is_dangerous:
         return _BY_KEY["lost"]
+    if change.action is Action.UPDATE and change.is_dangerous:
+        return _BY_KEY["incomplete"]
     if change.action is Action.FORGET and change.is_dangerous:
         return _BY_KEY["gone"]
     return _BY_KEY["known" if change.is_known else change.action.value]

@@ -11,20 +11,22 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from imgmigrate.errors import Rejected, StoreError, TransientError
+from imgmigrate.errors import IntegrityError, Rejected, StoreError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable
 
     from imgmigrate.oci.manifest import Descriptor, Manifest
     from imgmigrate.oci.reference import Digest
 
 __all__ = [
     "Budget",
+    "Damaged",
     "Mounted",
     "NoDeletes",
     "NoRanges",
     "OtherForm",
+    "Room",
     "Slots",
     "Store",
     "TagMoved",
@@ -44,6 +46,18 @@ class NoRanges(Rejected):
     """The store gives no part of this blob apart: read it from an offset to its end."""
 
 
+class Damaged(IntegrityError):
+    """What a layout's index names has other bytes, or is not there; `names` is what it says.
+
+    A source like this is an error; a destination gets it again.
+    """
+
+    def __init__(self, subject: str, cause: str, names: Descriptor) -> None:
+        self.names = names
+        hint = "the layout is incomplete; fetch it again from where it came from"
+        super().__init__(subject, cause, hint=hint)
+
+
 class NoDeletes(Rejected):
     """The store deletes nothing of this kind, whatever its name."""
 
@@ -60,6 +74,15 @@ class TagMoved(StoreError):
 @dataclass(frozen=True, slots=True)
 class Mounted:
     """The blob is in the repository now, without a byte sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is free on the disk of a repository. `disk` tells disks apart, `free` is in bytes."""
+
+    path: str
+    disk: int
+    free: int
 
 
 class Upload(Protocol):
@@ -189,8 +212,33 @@ class Store(Protocol):
     async def manifest(self, repo: str, ref: str) -> Manifest:
         """Read a manifest; its bytes are verified when `ref` is a digest. NotFound if absent."""
 
-    async def blob_exists(self, repo: str, digest: Digest) -> bool:
-        """Tell whether the repository holds the blob."""
+    async def blob_exists(
+        self, repo: str, digest: Digest, size: int | None = None, *, anew: bool = False
+    ) -> bool:
+        """Tell whether the repository holds the blob.
+
+        A layout reads the bytes of what it has not read before, or with `anew` of everything;
+        a file of another `size` is not the blob. A registry is believed.
+        """
+
+    async def room(self, repo: str) -> Room | None:
+        """Tell what may still be written; None where nobody tells, as at a registry."""
+
+    async def has_links(self, repo: str) -> bool:
+        """Tell whether a mount takes no room, because a blob can be in two places at once."""
+
+    async def sizes(self, repo: str, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """Tell the sizes in bytes of those blobs that are there, as far as that is free to know.
+
+        A registry tells nothing.
+        """
+
+    async def missing_parts(self, repo: str, ref: str) -> tuple[Digest, ...]:
+        """List the manifests and blobs that an image lacks, as far as that is free to know.
+
+        A layout looks at its files' sizes, also at that of the manifest; a registry is believed
+        to lack nothing. NotFound if there is no such image.
+        """
 
     async def blob_size(self, repo: str, descriptor: Descriptor) -> int | None:
         """How many bytes of a blob a puller would get; None only if it is proved not to be there.

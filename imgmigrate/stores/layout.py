@@ -12,23 +12,33 @@ import asyncio
 import contextlib
 import errno
 import os
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from imgmigrate.errors import IntegrityError, NotFound, ProtocolError, Rejected, TransientError
 from imgmigrate.files import in_thread, sync_data, write_all
 from imgmigrate.matching import literal_segments, parse_pattern
-from imgmigrate.oci.manifest import Manifest
+from imgmigrate.oci.manifest import Descriptor, Manifest
 from imgmigrate.oci.reference import LAYOUTS, Digest
-from imgmigrate.stores.base import Budget, Mounted, NoDeletes
+from imgmigrate.stores.base import Budget, Damaged, Mounted, NoDeletes, Room
+from imgmigrate.stores.layout_disk import can_link, look_at_disk
 from imgmigrate.stores.layout_folder import PIECE, LayoutFolder
+from imgmigrate.stores.layout_parts import Prover, missing_by_size, parts
 from imgmigrate.stores.layout_walk import Walk
+from imgmigrate.stores.proofs import Proofs, Stamp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        Callable,
+        Collection,
+        Iterable,
+        Iterator,
+        Sequence,
+    )
     from pathlib import Path
 
-    from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.stores.base import Upload
     from imgmigrate.stores.layout_index import Index
 
@@ -48,8 +58,10 @@ class LayoutStore:
     deletes_tags = True
     is_metered = False
 
-    def __init__(self, base: Path) -> None:
-        self._base = base
+    def __init__(self, base: Path, proofs: Proofs | None = None) -> None:
+        """Take paths relative to `base`; `proofs` remembers which blobs were read already."""
+        self._base, self._proofs = base, proofs or Proofs()
+        self._prover = Prover()
         self.budget = Budget(LAYOUTS, STREAMS)
         self._folders: dict[str, LayoutFolder] = {}
         self._tagging: dict[str, asyncio.Lock] = {}
@@ -132,17 +144,43 @@ class LayoutStore:
             raise NotFound(_subject(repo, ref), "there is no such manifest in this layout")
         return found
 
-    async def blob_exists(self, repo: str, digest: Digest) -> bool:
-        """Tell whether the layout holds the blob."""
+    async def blob_exists(
+        self, repo: str, digest: Digest, size: int | None = None, *, anew: bool = False
+    ) -> bool:
+        """Tell whether the layout holds the blob, byte for byte; see `Store`."""
+        folder, subject = self._folder(repo), _subject(repo, digest)
+        with _worded(subject, folder.path):
+            return await self._prover.has(folder, digest, size, anew=anew)
+
+    async def room(self, repo: str) -> Room | None:
+        """Look at the disk of the layout, or of the folder that it is to be made in."""
         folder = self._folder(repo)
+        return await _run(folder.name, folder.path, lambda: look_at_disk(folder.path))
 
-        def look() -> bool:
-            descriptor = folder.open_blob(digest) if folder.exists() else None
-            if descriptor is not None:
-                os.close(descriptor)
-            return descriptor is not None
+    async def has_links(self, repo: str) -> bool:
+        """Try to make a link where the layout is, or is to be made."""
+        folder = self._folder(repo)
+        return await _run(folder.name, folder.path, lambda: can_link(folder.path))
 
-        return await _run(_subject(repo, digest), folder.path, look)
+    async def sizes(self, repo: str, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """Look at the sizes of blobs' files."""
+        folder = self._folder(repo)
+        return await _run(folder.name, folder.path, lambda: folder.sizes(digests))
+
+    async def missing_parts(self, repo: str, ref: str) -> tuple[Digest, ...]:
+        """List what is not there of an image, by the sizes of its files; see `Store`."""
+        folder, subject = self._folder(repo), _subject(repo, ref)
+
+        def look() -> tuple[Digest, ...]:
+            try:
+                manifest = _read_manifest(folder, subject, ref, self._names)
+            except Damaged as error:
+                return (error.names.digest,)
+            if manifest is None:
+                raise NotFound(subject, "there is no such manifest in this layout")
+            return missing_by_size(folder, manifest)
+
+        return await _run(subject, folder.path, look)
 
     async def blob_size(self, repo: str, descriptor: Descriptor) -> int | None:
         """How large the blob's file is; None if there is none."""
@@ -181,14 +219,45 @@ class LayoutStore:
     async def start_upload(
         self, repo: str, descriptor: Descriptor, mount_from: str | None = None
     ) -> Mounted | Upload:
-        """Begin a file; with `mount_from` try a hard link first, or a copy across devices."""
-        folder, subject = self._folder(repo), _subject(repo, descriptor.digest)
+        """Begin a file; with `mount_from` try a hard link first, else a copy.
+
+        Only a blob that was proved to be right in both layouts, or in the other, is mounted.
+        """
         if mount_from is not None and mount_from != repo:
-            other = self._folder(mount_from)
-            if await _write(subject, folder, lambda: folder.link_blob(other, descriptor)):
+            folder, other = self._folder(repo), self._folder(mount_from)
+            digest, size = descriptor.digest, descriptor.size
+            if await self.blob_exists(repo, digest, size):
                 return Mounted()
+            if await self.blob_exists(mount_from, digest, size):
+                subject = _subject(repo, digest)
+                if await _write(subject, folder, lambda: folder.link_blob(other, digest)):
+                    return Mounted()
+                if await self._copy(repo, descriptor, mount_from):
+                    return Mounted()
+        return await self._begin(repo, descriptor)
+
+    async def _begin(self, repo: str, descriptor: Descriptor) -> _Upload:
+        folder, subject = self._folder(repo), _subject(repo, descriptor.digest)
         file, path = await _write(subject, folder, folder.temporary)
         return _Upload(folder, subject, descriptor, file, path)
+
+    async def _copy(self, repo: str, descriptor: Descriptor, mount_from: str) -> bool:
+        """Copy a blob from another layout; False if it changed while it was read."""
+        upload = await self._begin(repo, descriptor)
+        hasher = descriptor.digest.hasher()
+        try:
+            async with aclosing(self.open_blob(mount_from, descriptor)) as pieces:
+                async for piece in pieces:
+                    hasher.update(piece)
+                    await upload.write(piece)
+            is_right = hasher.hexdigest() == descriptor.digest.hex
+            if is_right:
+                await upload.commit()
+        except (IntegrityError, NotFound):
+            is_right = False
+        finally:
+            await upload.abort()
+        return is_right
 
     async def put_manifest(
         self,
@@ -200,21 +269,45 @@ class LayoutStore:
     ) -> None:
         """Write a manifest's blob and, under a tag, its entry in `index.json`; both durable.
 
-        At once, so `still` is not asked for.
+        Refused as a registry refuses it while the layout lacks some part of the image. At once,
+        so `still` is not asked for.
         """
         folder, subject = self._folder(repo), _subject(repo, ref)
         digest = manifest.digest
         if not digest.matches(manifest.raw) or (_is_digest(ref) and ref != digest):
             raise IntegrityError(subject, f"the manifest's bytes do not have the digest {digest}")
+        await self._check_parts(folder, subject, manifest)
+        is_there = await self.blob_exists(repo, digest, len(manifest.raw))
 
         def write() -> None:
-            folder.write_blob(digest, manifest.raw)
+            if not is_there:
+                folder.write_blob(digest, manifest.raw)
             folder.sync_names()
+            folder.proofs.save()
 
         await _write(subject, folder, write)
         if not _is_digest(ref):
             async with self._tagging.setdefault(folder.name, asyncio.Lock()):
                 await _write(subject, folder, lambda: folder.tag(ref, manifest.descriptor))
+
+    async def _check_parts(self, folder: LayoutFolder, subject: str, manifest: Manifest) -> None:
+        """Refuse a manifest of which the layout lacks a part, or holds other bytes."""
+
+        def look() -> tuple[tuple[Descriptor, ...], tuple[Descriptor, ...]]:
+            folder.exists()  # or it is something else, and the error says so
+            return parts(folder, manifest)
+
+        blobs, lacking = await _run(subject, folder.path, look)
+        with _worded(subject, folder.path):
+            lacking = (*lacking, *await self._prover.missing(folder, blobs))
+        if lacking:
+            more = f" and {len(lacking) - 1:,} more" if len(lacking) > 1 else ""
+            raise Rejected(
+                subject,
+                f"the layout does not hold {lacking[0].digest}{more} of its parts",
+                hint="if something takes blobs out of it, stop that; apply the same plan again",
+                code="MANIFEST_BLOB_UNKNOWN",
+            )
 
     async def delete(self, repo: str, ref: str) -> None:
         """Take a tag out of `index.json`, durably; a manifest by its digest is not deleted."""
@@ -246,7 +339,8 @@ class LayoutStore:
 
     def _folder(self, repo: str) -> LayoutFolder:
         if repo not in self._folders:
-            self._folders[repo] = LayoutFolder(self._base / repo, f"{LAYOUTS}{repo}")
+            path, name = self._base / repo, f"{LAYOUTS}{repo}"
+            self._folders[repo] = LayoutFolder(path, name, self._proofs)
         return self._folders[repo]
 
     async def _find(self, repo: str, ref: str) -> Manifest | None:
@@ -279,8 +373,9 @@ class _Upload:
 
         def finish() -> None:
             sync_data(self._file)
+            stamp = Stamp.of(self._file)
             self._close()
-            self._folder.place(self._path, self._descriptor.digest)
+            self._folder.place(self._path, self._descriptor.digest, stamp)
 
         await _write(self._subject, self._folder, finish)
 
@@ -319,13 +414,14 @@ def _read_manifest(
         return None
     if raw is None or (entry and entry.size != len(raw)):
         found = "no such blob" if raw is None else f"{len(raw)} bytes"
-        raise ProtocolError(
+        raise Damaged(
             subject,
             f"index.json lists {digest}, and there is {found} in blobs/",
-            hint="the layout is incomplete; fetch it again from where it came from",
+            entry or Descriptor(media_type or "", digest, len(raw or b"")),
         )
     if not digest.matches(raw):
-        raise IntegrityError(subject, f"its bytes do not have the digest {digest}")
+        cause = f"its bytes do not have the digest {digest}"
+        raise Damaged(subject, cause, entry or Descriptor(media_type or "", digest, len(raw)))
     try:
         return Manifest.parse(raw, media_type, expected=digest)
     except ValueError as error:
@@ -353,8 +449,14 @@ async def _write(subject: str, folder: LayoutFolder, work: Callable[[], T]) -> T
 
 async def _run(subject: str, path: Path, work: Callable[[], T]) -> T:
     """Work in a thread, and word the system's refusals."""
-    try:
+    with _worded(subject, path):
         return await in_thread(work)
+
+
+@contextlib.contextmanager
+def _worded(subject: str, path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         cause = f"{error.filename or path}: {error.strerror or error}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

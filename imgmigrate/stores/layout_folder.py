@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import secrets
 import stat
 import tempfile
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import ProtocolError
-from imgmigrate.files import make_folder, sync_data, sync_folder, write_all
+from imgmigrate.files import make_folder, sync_folder, write_all
 from imgmigrate.oci.manifest import LARGEST_MANIFEST
 from imgmigrate.stores.layout_files import (
     FILE_MODE,
@@ -32,9 +32,10 @@ from imgmigrate.stores.layout_files import (
     read_file,
 )
 from imgmigrate.stores.layout_indexfile import LOCK, TEMPORARY, IndexFile
+from imgmigrate.stores.proofs import Proofs, Stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from imgmigrate.oci.manifest import Descriptor
@@ -53,25 +54,16 @@ VERSION = "1.0.0"
 ALGORITHMS = ("sha256", "sha512")
 # The real one has 31 bytes.
 LARGEST_VERSION = 64 * 1024
-_LINK_REFUSED = (
-    errno.EXDEV,
-    errno.EPERM,
-    errno.EACCES,
-    errno.EMLINK,
-    errno.ENOTSUP,
-    errno.ENOSYS,
-)
 
 
 class LayoutFolder:
     """A layout at `path`; `name` is what errors call it."""
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, proofs: Proofs | None = None) -> None:
         self.path, self.name = path, name
         self._names = IndexFile(path, name, self._has_blob)
+        self.proofs = proofs or Proofs()
         self._is_prepared = False
-        # Blobs whose bytes this process has hashed on their way in, or before a link.
-        self._proved: set[Digest] = set()
 
     def exists(self) -> bool:
         """Tell whether the layout is there; an empty folder is none yet.
@@ -155,13 +147,16 @@ class LayoutFolder:
         except FileNotFoundError:
             return None
         except NotRegular:
-            raise ProtocolError(
-                self.name,
-                f"blobs/{digest.algorithm}/{digest.hex} is not a regular file",
-                hint="links out of a layout are not followed; put the blob itself there",
-            ) from None
+            raise self._not_regular(digest) from None
         finally:
             os.close(folder)
+
+    def _not_regular(self, digest: Digest) -> ProtocolError:
+        return ProtocolError(
+            self.name,
+            f"blobs/{digest.algorithm}/{digest.hex} is not a regular file",
+            hint="links out of a layout are not followed; put the blob itself there",
+        )
 
     def temporary(self) -> tuple[int, str]:
         """Create a file in the layout for bytes on their way in."""
@@ -170,14 +165,39 @@ class LayoutFolder:
         os.fchmod(descriptor, file_mode(self.path))
         return descriptor, path
 
-    def place(self, temporary: str, digest: Digest) -> None:
-        """Give a finished, synced file its blob's name."""
+    def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """Tell the sizes of those blobs that are there, in bytes; ProtocolError as `open_blob`."""
+        wanted: defaultdict[str, list[Digest]] = defaultdict(list)
+        for digest in digests:
+            wanted[digest.algorithm].append(digest)
+        found = {}
+        for algorithm, names in wanted.items():
+            folder = self._open_blobs(algorithm)
+            if folder is None:
+                continue
+            try:
+                for digest in names:
+                    with contextlib.suppress(FileNotFoundError):
+                        status = os.stat(digest.hex, dir_fd=folder, follow_symlinks=False)
+                        if not stat.S_ISREG(status.st_mode):
+                            raise self._not_regular(digest)
+                        found[digest] = status.st_size
+            finally:
+                os.close(folder)
+        return found
+
+    def place(self, temporary: str, digest: Digest, stamp: Stamp | None = None) -> None:
+        """Give a finished, synced file its blob's name, in the place of what has it now.
+
+        `stamp` is how the file looks, if its bytes were hashed on their way in.
+        """
         folder = self._make_blobs(digest.algorithm)
         try:
             os.rename(temporary, digest.hex, dst_dir_fd=folder)
-            self._proved.add(digest)
         finally:
             os.close(folder)
+        if stamp is not None:
+            self.proofs.add(digest, stamp)
 
     def write_blob(self, digest: Digest, data: bytes) -> None:
         """Write a small blob whole; its name is durable after `sync_names`."""
@@ -186,44 +206,38 @@ class LayoutFolder:
             with contextlib.closing(os.fdopen(descriptor, "wb", buffering=0)):
                 write_all(descriptor, data)
                 os.fsync(descriptor)
-            self.place(path, digest)
+                stamp = Stamp.of(descriptor)
+            self.place(path, digest, stamp)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(path)
             raise
 
-    def link_blob(self, other: LayoutFolder, descriptor: Descriptor) -> bool:
-        """Take a blob from another layout by a hard link, else by a copy.
+    def link_blob(self, other: LayoutFolder, digest: Digest) -> bool:
+        """Take a blob from another layout by a hard link; False where links are refused.
 
-        False if the other has no such blob of the right size and digest: what this process
-        has not written itself is read and hashed, and made durable, before it is linked.
+        Whoever calls has proved it there. What has its name here is replaced: it is wrong.
         """
         self.prepare()
-        digest = descriptor.digest
-        source = other.open_blob(digest)
+        source = other._open_blobs(digest.algorithm)
         if source is None:
             return False
-        with os.fdopen(source, "rb") as file:
-            found = os.fstat(source)
-            if found.st_size != descriptor.size:
-                return False
-            if digest not in other._proved:
-                if hashlib.file_digest(file, digest.algorithm).hexdigest() != digest.hex:
-                    return False
-                sync_data(source)
-                other._proved.add(digest)
-                file.seek(0)
-            if file_mode(self.path) & ~found.st_mode:
+        name = f"{TEMPORARY}{secrets.token_hex(8)}"
+        try:
+            readers = os.stat(digest.hex, dir_fd=source, follow_symlinks=False).st_mode
+            if file_mode(self.path) & ~readers:
                 # Who may read this layout may not read that one's files.
-                return self._copy(iter(lambda: file.read(PIECE), b""), digest)
-            try:
-                self._link(other, digest)
-            except FileExistsError:
-                return self._holds(descriptor)
-            except OSError as error:
-                if error.errno not in _LINK_REFUSED:
-                    raise
-                return self._copy(iter(lambda: file.read(PIECE), b""), digest)
+                return False
+            os.link(digest.hex, self.path / name, src_dir_fd=source, follow_symlinks=False)
+        except OSError:  # another device, or a file system without links: then it is copied
+            return False
+        finally:
+            os.close(source)
+        try:
+            self.place(os.fspath(self.path / name), digest)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path / name)
         return True
 
     def sync_names(self) -> None:
@@ -325,41 +339,3 @@ class LayoutFolder:
         if descriptor is not None:
             os.close(descriptor)
         return descriptor is not None
-
-    def _holds(self, descriptor: Descriptor) -> bool:
-        found = self.open_blob(descriptor.digest)
-        if found is None:
-            return False
-        try:
-            return os.fstat(found).st_size == descriptor.size
-        finally:
-            os.close(found)
-
-    def _link(self, other: LayoutFolder, digest: Digest) -> None:
-        source, target = other._make_blobs(digest.algorithm), -1
-        try:
-            target = self._make_blobs(digest.algorithm)
-            os.link(
-                digest.hex, digest.hex, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False
-            )
-        finally:
-            os.close(source)
-            if target >= 0:
-                os.close(target)
-
-    def _copy(self, pieces: Iterator[bytes], digest: Digest) -> bool:
-        hasher = digest.hasher()
-        descriptor, path = self.temporary()
-        try:
-            with contextlib.closing(os.fdopen(descriptor, "wb", buffering=0)):
-                for piece in pieces:
-                    hasher.update(piece)
-                    write_all(descriptor, piece)
-                os.fsync(descriptor)
-            if hasher.hexdigest() != digest.hex:
-                return False
-            self.place(path, digest)
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-        return True

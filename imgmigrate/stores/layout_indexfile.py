@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest
 
-__all__ = ["LOCK", "TEMPORARY", "IndexFile"]
+__all__ = ["CLOCK_GRAIN", "LOCK", "TEMPORARY", "IndexFile"]
 
 TEMPORARY = ".imgmigrate-"
 # It stays where it is: to remove a lock's file is to let two in. Not a temporary name.

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgmigrate.oci.reference import Repository
+from imgmigrate.stores.base import Damaged
 
 if TYPE_CHECKING:
-    from imgmigrate.oci.manifest import Manifest
+    from collections.abc import Callable
+
+    from imgmigrate.oci.manifest import Descriptor, Manifest
     from imgmigrate.oci.reference import Digest
     from imgmigrate.stores.base import Store
     from imgmigrate.stores.cache import ManifestCache
 
-__all__ = ["Place", "read_manifest"]
+__all__ = ["Place", "read_manifest", "shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,21 @@ class Place:
     def repository(self) -> Repository:
         """Its name, for messages and events."""
         return Repository(self.store.identity, self.repo)
+
+
+async def shown(
+    place: Place,
+    ref: str,
+    *,
+    is_new: bool = False,
+    to_write: bool = False,
+    keep: Callable[[Manifest], object] | None = None,
+) -> Descriptor | None:
+    """Look at a destination (`Store.look`), also where a layout has lost the manifest itself."""
+    try:
+        return await place.store.look(place.repo, ref, is_new=is_new, to_write=to_write, keep=keep)
+    except Damaged as error:
+        return error.names
 
 
 async def read_manifest(place: Place, digest: Digest, cache: ManifestCache) -> Manifest:

@@ -64,8 +64,10 @@ class Stores:
 
     def _layouts(self) -> Store:
         from imgmigrate.stores.layout import LayoutStore
+        from imgmigrate.stores.proofs import Proofs
 
-        store = LayoutStore(self._config.base)
+        proofs = Proofs(self._config.state / "cache" / "layouts")
+        store = LayoutStore(self._config.base, proofs)
         self._stack.push_async_callback(self._restore_tags, store)
         return store
 

@@ -1,7 +1,8 @@
 """A store in memory with switchable faults: for what is decided above the wire.
 
 It keeps the promises of `stores.base.Store` and nothing else: blobs belong to repositories,
-manifests are refused while their parts are missing, a mount needs the blob in its origin.
+manifests are refused while their parts are missing (unless told otherwise), a mount needs the
+blob in its origin.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from imgmigrate.errors import NotFound, Rejected, StoreError, TransientError
 from imgmigrate.matching import parse_pattern
 from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
 from imgmigrate.oci.reference import Digest, Reference, Repository
-from imgmigrate.stores.base import Budget, Mounted, NoRanges, Upload
+from imgmigrate.stores.base import Budget, Mounted, NoRanges, Room, Upload
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 
 
 def image(*layers: bytes, config: bytes = b"{}") -> tuple[Manifest, dict[Digest, bytes]]:
@@ -54,6 +55,8 @@ class MemoryStore:
     is_metered: bool = False
     deletes_tags: bool = False
     refuses_mounts: bool = False
+    # Some registries take a manifest whatever they lack of it.
+    checks_parts: bool = True
     # What deleting answers where it is refused.
     refuses_deletes: StoreError | None = None
     refuses_ranges: bool = False
@@ -158,7 +161,9 @@ class MemoryStore:
         digest = self.tags.get((repo, ref), ref)
         return self.manifests.get((repo, Digest(digest)))
 
-    async def blob_exists(self, repo: str, digest: Digest) -> bool:
+    async def blob_exists(
+        self, repo: str, digest: Digest, size: int | None = None, *, anew: bool = False
+    ) -> bool:
         await self._call("blob_exists", repo, digest)
         return (repo, digest) in self.blobs
 
@@ -166,6 +171,18 @@ class MemoryStore:
         await self._call("blob_size", repo, descriptor.digest)
         data = self.blobs.get((repo, descriptor.digest))
         return None if data is None else len(data)
+
+    async def room(self, repo: str) -> Room | None:
+        return None
+
+    async def has_links(self, repo: str) -> bool:
+        return True
+
+    async def sizes(self, repo: str, digests: Iterable[Digest]) -> dict[Digest, int]:
+        return {}
+
+    async def missing_parts(self, repo: str, ref: str) -> tuple[Digest, ...]:
+        return ()
 
     async def open_blob(
         self, repo: str, descriptor: Descriptor, offset: int = 0, length: int | None = None
@@ -208,7 +225,7 @@ class MemoryStore:
             for child in manifest.children
             if (repo, child.digest) not in self.manifests and (repo, child.digest) not in self.blobs
         ]
-        if missing:
+        if missing and self.checks_parts:
             raise Rejected(
                 f"{self.identity}/{repo}:{ref}",
                 f"it lacks {missing[0]}",

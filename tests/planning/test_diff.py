@@ -89,6 +89,15 @@ def test_replace_updates_what_looks_equal() -> None:
     assert change.before == change.after == S
 
 
+@pytest.mark.parametrize("known", [state(), state(LIVE_S), state(GONE_S)])
+def test_what_has_lost_parts_is_written_again(known: State) -> None:
+    """The destination shows the wanted digest, recorded or not, and that is not enough."""
+    change = decide(wish(), S, known, Exceptions(incomplete=True))
+    assert change is not None
+    assert (change.action, change.reason) == (Action.UPDATE, "incomplete")
+    assert change.before == change.after == S
+
+
 @pytest.mark.parametrize(
     ("overwrite", "exceptions", "action", "reason"),
     [

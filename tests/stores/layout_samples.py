@@ -29,11 +29,16 @@ async def put_blob(store: LayoutStore, repo: str, data: bytes, digest: str | Non
 
 async def put_image(store: LayoutStore, repo: str, tag: str, image: Image) -> None:
     """Upload blobs, then children, then the top under its tag."""
-    for digest, data in image.blobs.items():
-        await put_blob(store, repo, data, digest)
+    await put_blobs(store, repo, image)
     for digest, (media_type, raw) in image.manifests.items():
         ref = tag if digest == image.top else digest
         await store.put_manifest(repo, ref, Manifest.parse(raw, media_type))
+
+
+async def put_blobs(store: LayoutStore, repo: str, image: Image) -> None:
+    """Upload what an image's manifests refer to, and none of them."""
+    for digest, data in image.blobs.items():
+        await put_blob(store, repo, data, digest)
 
 
 async def read_blob(

@@ -20,8 +20,9 @@ from imgmigrate.errors import (
 from imgmigrate.oci.manifest import OCI_MANIFEST, Manifest
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores import layout_folder
+from imgmigrate.stores.base import Damaged
 from imgmigrate.stores.layout import LayoutStore
-from tests.stores.layout_samples import EMPTY, put_blob, put_image, read_blob
+from tests.stores.layout_samples import put_blob, put_blobs, put_image, read_blob
 from tests.support.blobs import described
 from tests.support.images import KINDS, digest_of, image, two_platforms
 from tests.support.layouts import assert_layout_holds, layout_tags, write_layout
@@ -216,6 +217,7 @@ class TestTags:
         """Neither tasks nor other processes, here a second store, lose each other's tags."""
         names = [f"v{number}" for number in range(20)]
         others = LayoutStore(tmp_path.parent)
+        await put_image(store, "app", names[0], image("a"))
         manifest = Manifest.parse(image("a").raw)
         async with asyncio.TaskGroup() as group:
             for number, name in enumerate(names):
@@ -281,8 +283,9 @@ class TestManifests:
         write_layout(tmp_path / "app", "1.0", sample)
         path = tmp_path / "app/blobs/sha256" / sample.top.removeprefix("sha256:")
         path.unlink() if change == "missing" else path.write_bytes(sample.raw + b" ")
-        with pytest.raises(ProtocolError, match="the layout is incomplete"):
+        with pytest.raises(Damaged, match="the layout is incomplete") as caught:
             await store.head("app", "1.0")
+        assert caught.value.names.digest == sample.top
 
     async def test_an_entry_of_another_type_is_refused(
         self, store: LayoutStore, tmp_path: Path
@@ -310,6 +313,7 @@ class TestManifests:
     ) -> None:
         """Children do not appear in the index."""
         sample = image("a")
+        await put_blobs(store, "app", sample)
         await store.put_manifest("app", sample.top, Manifest.parse(sample.raw))
         assert await store.list_tags("app") == []
         head = await store.head("app", sample.top)
@@ -348,6 +352,7 @@ async def test_what_the_system_refuses_is_worded(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
+    await put_blobs(store, "app", image("a"))
     monkeypatch.setattr(layout_folder, "write_all", refuse)
     manifest = Manifest.parse(image("a").raw)
     with pytest.raises(StoreError) as caught:
@@ -357,7 +362,8 @@ async def test_what_the_system_refuses_is_worded(
     assert str(tmp_path / "app") in caught.value.message
     assert os.strerror(number) in caught.value.message
     assert (caught.value.hint or "").startswith(hint or "")
-    assert sorted(path.name for path in (tmp_path / "app").iterdir()) == EMPTY
+    made = {path.name for path in (tmp_path / "app").iterdir()}
+    assert made == {"blobs", "oci-layout", ".imgmigrate.lock"}
 
 
 async def test_a_folder_that_vanishes_is_made_again(store: LayoutStore, tmp_path: Path) -> None:

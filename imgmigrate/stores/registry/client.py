@@ -14,13 +14,13 @@ from imgmigrate.stores.registry.catalog import Catalog
 from imgmigrate.stores.registry.remote import Remote
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 
     from imgmigrate.config.model import RegistryConfig
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor, Manifest
     from imgmigrate.oci.reference import Digest
-    from imgmigrate.stores.base import Mounted, Upload
+    from imgmigrate.stores.base import Mounted, Room, Upload
     from imgmigrate.stores.registry.http.session import Http
     from imgmigrate.stores.registry.metering import OnRateLimit
     from imgmigrate.stores.registry.pacing import Clock
@@ -111,13 +111,31 @@ class RegistryStore:
         """Read and verify a manifest."""
         return await manifests.read_manifest(self._remote, repo, ref)
 
-    async def blob_exists(self, repo: str, digest: Digest) -> bool:
-        """Tell whether the repository holds the blob."""
+    async def blob_exists(
+        self, repo: str, digest: Digest, size: int | None = None, *, anew: bool = False
+    ) -> bool:
+        """Tell whether the repository holds the blob, as it says."""
         return await blobs.blob_exists(self._remote, repo, digest)
 
     async def blob_size(self, repo: str, descriptor: Descriptor) -> int | None:
         """How many bytes of a blob a puller would get; None if it is not there."""
         return await blobs.blob_size(self._remote, repo, descriptor)
+
+    async def room(self, repo: str) -> Room | None:
+        """Tell nothing: a registry says when it is full."""
+        return None
+
+    async def has_links(self, repo: str) -> bool:
+        """A mount takes no room in any registry."""
+        return True
+
+    async def sizes(self, repo: str, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """Tell nothing: each would cost a request."""
+        return {}
+
+    async def missing_parts(self, repo: str, ref: str) -> tuple[Digest, ...]:
+        """Believe: each part would cost a request."""
+        return ()
 
     def open_blob(
         self, repo: str, descriptor: Descriptor, offset: int = 0, length: int | None = None
