@@ -263,7 +263,7 @@ class Engine:
         source = self._place(origin.reference.repository)
         if self._is_worth_a_look(change):
             found, manifest = await both(
-                _look(change, destination), transfer.read(source, origin.digest)
+                _look(change, destination, is_early=True), transfer.read(source, origin.digest)
             )
             early = _judge(change, after, found, moved=0)
             if early is not None:
@@ -344,13 +344,20 @@ def _in_order(changes: Sequence[Change], turns: Turns) -> tuple[list[Change], ..
     return keeping, writing, looking, deleting
 
 
-async def _look(change: Change, destination: Place, *, to_write: bool = True) -> Digest | None:
-    """Read what is at the address now; whatever was listed before confirms nothing here."""
-    target, is_new = change.address.target, change.before is None
+async def _look(
+    change: Change, destination: Place, *, to_write: bool = True, is_early: bool = False
+) -> Digest | None:
+    """Read what is at the address now; whatever was listed before confirms nothing here.
+
+    An early look only spares bytes, and another one follows: no counted read is spent on it.
+    """
+    store, repo, target = destination.store, destination.repo, change.address.target
+    is_new = change.before is None
     with on_side("destination"):
-        found = await destination.store.look(
-            destination.repo, target, is_new=is_new, to_write=to_write
-        )
+        if is_early and is_new and store.is_metered:
+            found = await store.head(repo, target, to_write=to_write)
+        else:
+            found = await store.look(repo, target, is_new=is_new, to_write=to_write)
     return found.digest if found else None
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.events import Outcome
+from imgmigrate.planning.pinning import pin_sources
+from imgmigrate.planning.planner import PlanOptions
 from imgmigrate.state.record import Status
 from tests.fakes.memory import image
 from tests.planning.dated import seed
@@ -267,3 +269,24 @@ async def test_named_tag_without_a_list_is_missing(world: World) -> None:
     dangle(world, "v9")
     assert rows(await world.plan())[f"{API}:v9"] == ("error", "source_missing")
     assert world.old.calls["list_tags"] == 0
+
+
+async def test_new_image_costs_a_metered_destination_one_read(world: World) -> None:
+    """What only spares bytes is asked by HEAD; the look before the tag is the one that counts."""
+    world.seed("1", b"x" * (2 * 1024 * 1024))
+    plan = await world.plan()
+    world.new.is_metered = True
+    world.new.calls.clear()
+    assert (await world.apply(plan)).counts == {Outcome.APPLIED: 1}
+    assert (world.new.calls["head"], world.new.calls["manifest"]) == (2, 1)
+
+
+async def test_pins_of_what_dangles_stay(world: World) -> None:
+    """A tag that is listed and not to be had is a problem, and its pin does not go."""
+    world.seed("1")
+    made = await pin_sources(world.config, {}, PlanOptions())
+    del world.old.tags[REPO, "1"]
+    world.old.dangling.add((REPO, "1"))
+    again = await pin_sources(world.config, made.pins, PlanOptions())
+    assert again.pins == made.pins
+    assert [row.reason for row in again.problems] == ["dangling"]
