@@ -77,7 +77,7 @@ def test_rollback_brings_every_tag_back(tmp_path: Path, docker_registry: StartRe
     ran = imgmigrate(tmp_path, "apply", "back.out")
     assert_shows(new, BEFORE)
     # The next plan is honest, and the rollback is a run that can be rolled back.
-    assert "1 to copy, 1 to update, 1 to forget" in imgmigrate(tmp_path, "plan").out
+    assert "1 to copy, 1 to update, 1 to forget" in imgmigrate(tmp_path, "plan", "--forget").out
     log = imgmigrate(tmp_path, "state", "log", "-n", "1", "--json").out.splitlines()
     name = json.loads(log[-1])["run"]
     imgmigrate(tmp_path, "rollback", name, "--allow-delete", "--out", "again.out")

@@ -36,7 +36,7 @@ async def one_to_delete(journey: Journey) -> tuple[Plan, Image]:
     (await journey.migrate()).assert_done()
     journey.new.put_image(journey.new_repo, "theirs", image)
     del journey.old.repositories[journey.old_repo].tags["gone"]
-    plan = await journey.plan(allow_delete=True)
+    plan = await journey.plan(allow_delete_gone=True)
     assert rows(plan) == {"gone": ("delete", "source_gone")}
     return plan, image
 
@@ -131,7 +131,7 @@ async def test_a_placeholder_is_small_and_its_config_is_uploaded_once(
         for number in range(10):
             del journey.old.repositories[journey.old_repo].tags[f"v{number}"]
         blobs = set(journey.new.blobs)
-        (await journey.migrate(allow_delete=True)).assert_done()
+        (await journey.migrate(allow_delete_gone=True)).assert_done()
         (config,) = set(journey.new.blobs) - blobs
         assert config == digest_of(journey.new.blobs[config])
         assert len(journey.new.blobs[config]) < 100
