@@ -120,7 +120,8 @@ def test_the_header_carries_what_the_design_says() -> None:
     header = json.loads(lines_of(plan())[0])
     assert header["format_version"] == "1.1"
     assert header["kind"] == "imgmigrate.plan"
-    assert header["state"] == {"lineage": None, "sequence": 0, "head": ""}
+    nobody = {"name": None, "place": None}
+    assert header["state"] == {"lineage": None, "sequence": 0, "head": "", **nobody}
     assert header["filters"] == {"target": [], "exclude": []}
     assert header["complete"] is True
     assert header["summary"]["copy"] == 2

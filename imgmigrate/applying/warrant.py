@@ -11,7 +11,7 @@ is refused as a whole, before anything has changed. Pure.
 | move | the record of its origin, in the same store, and a rule of that record's source |
 | delete, forget | a live record; a delete takes only what is ours |
 | keep_previous | another row that replaces, in the same repository, what it keeps |
-| of a rollback | a record that tells of the image that is put back |
+| of a rollback | the record of what is undone, which tells of the image that is put back |
 | of a refresh | the record that it is about; none writes to a registry |
 """
 
@@ -164,6 +164,9 @@ class _Judge:
         header, record = self._plan.header, self._state.record(address)
         if change.kept_as is not None and not _is_beside(change.kept_as, address):
             return f"what it replaces would be kept elsewhere, as {change.kept_as}"
+        wrote = (record.run, record.plan_id) if record else ()
+        if header.undoes and change.reason != KEEP_PREVIOUS and header.undoes not in wrote:
+            return f"no record tells that {header.undoes} wrote it"
         if change.action is Action.FORGET:
             return self._forget(record)
         if header.refresh_only:

@@ -328,6 +328,8 @@ async def updated(world: World) -> tuple[Plan, Digest, Digest]:
 async def test_a_rollback_puts_back_what_a_record_tells_of(world: World) -> None:
     """It needs no rule; another image, or one from elsewhere, is refused."""
     plan, old, new = await updated(world)
+    other = world.seed("2")
+    await world.migrate()
     back = await world.rollback(plan)
     world.rules = f"- {{source: {OLD}/team/other, destination: {NEW}/team/other}}"
     evil = alien(world, "team/api", "evil")
@@ -335,7 +337,9 @@ async def test_a_rollback_puts_back_what_a_record_tells_of(world: World) -> None
         bad = row(f"{API}:1", "update", "rollback", source, after=after, before=new, recorded=new)
         await refused(world, forged(back, [bad]), f"{API}:1")
     bad = row(f"{API}:9", "copy", "rollback", f"{API}@{old}", after=old)
-    await refused(world, forged(back, [bad]), "no record that tells what it was")
+    await refused(world, forged(back, [bad]), f"no record tells that {plan.plan_id} wrote it")
+    bad = row(f"{API}:2", "delete", "rollback", before=other, recorded=other)
+    await refused(world, forged(back, [bad]), f"no record tells that {plan.plan_id} wrote it")
     assert (await world.apply(back)).counts == {Outcome.APPLIED: 1}
     assert world.new.tags["team/api", "1"] == old
 
