@@ -45,6 +45,7 @@ from imgmigrate.events import (
 from imgmigrate.plan import Action
 from imgmigrate.state.backends.local import LocalState
 from imgmigrate.state.owner import check_owner, owner_of, waits_for_owner
+from imgmigrate.state.spelling import rename
 from imgmigrate.state.writer import run_name
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
@@ -123,6 +124,7 @@ async def apply_plan(
             check_owner(writer.state, config)
             check_binding(plan, writer.state, backend, options.replan)
             _check_age(config, plan, writer.state, options)
+            await rename(writer, config, (change.address.repository for change in plan.changes))
             run = _Run(config, plan, options, writer, cache, sink, clock, began)
             finished = await run.carry_out()
     except StateError as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.applying.protecting import protect, unprotected
 from imgmigrate.state.backends.local import LocalState
 from imgmigrate.state.owner import check_owner, owner_of, waits_for_owner
+from imgmigrate.state.spelling import find_renames, rename
 
 if TYPE_CHECKING:
     from imgmigrate.config.model import Config
@@ -28,10 +29,12 @@ async def keep_books(config: Config, *, command: str, lock_timeout: float) -> st
     backend, guards = LocalState(config.state), config.guards
     state = await asyncio.to_thread(backend.read)
     check_owner(state, config)
-    if not unprotected(state, guards) and not waits_for_owner(state, config):
+    news = unprotected(state, guards) or find_renames(state, config)
+    if not news and not waits_for_owner(state, config):
         return None
     async with backend.writer(command=command, lock_timeout=lock_timeout) as writer:
         check_owner(writer.state, config)
+        await rename(writer, config)
         await protect(writer, guards)
         owner = owner_of(config)
         if owner is None or not waits_for_owner(writer.state, config):

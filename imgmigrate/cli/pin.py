@@ -71,14 +71,15 @@ def pin(
     if as_json:
         settings.output.open_stream()
     config = open_config(settings)
-    from imgmigrate.planning.pins import pins_path, read_pins, write_pins
+    from imgmigrate.planning.pins import pins_path, read_pins, respelled_pins, write_pins
     from imgmigrate.planning.planner import PlanOptions
 
     path = pins_path(config)
     options = PlanOptions(parallelism=parallelism, on_rate_limit=on_rate_limit)
     try:
         # Pins of some addresses alone would say that the others are not wanted.
-        old = read_pins(path) if check or upgrade or path.exists() else {}
+        known = check or upgrade or path.exists()
+        old = respelled_pins(config, read_pins(path)) if known else {}
     except ConfigError as error:
         if check or upgrade:
             raise

@@ -14,8 +14,8 @@ from imgmigrate.oci.reference import (
     LAYOUTS,
     Repository,
     is_repository_path,
+    layout_address,
     parse_endpoint,
-    relative_layout,
 )
 
 __all__ = ["any_path", "parse_exclusion", "parse_glob", "stand_in"]
@@ -74,7 +74,7 @@ def _layouts(name: str, base: str | None) -> Repository:
         msg = f"{name!r}: .. cannot stand behind a wildcard"
         raise ValueError(msg)
     repository = parse_endpoint(name).repository
-    return relative_layout(repository, base) if base is not None else repository
+    return layout_address(repository, base) if base is not None else repository
 
 
 def _registry(name: str) -> Repository:

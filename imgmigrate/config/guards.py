@@ -5,7 +5,8 @@ Pure. Patterns are over addresses, as everywhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os.path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.kept import parse_kept_name
@@ -13,10 +14,17 @@ from imgmigrate.config.moves import parse_move
 from imgmigrate.config.quantities import read_duration
 from imgmigrate.config.shares import read_share
 from imgmigrate.matching import has_wildcard, parse_pattern
-from imgmigrate.oci.reference import LAYOUTS, normalise_host, parse_endpoint
+from imgmigrate.oci.reference import (
+    LAYOUTS,
+    Repository,
+    normalise_host,
+    parse_endpoint,
+    relative_path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from imgmigrate.config.kept import KeptName
     from imgmigrate.config.moves import Move
@@ -43,10 +51,22 @@ class Guards:
     max_plan_age: float | None = None
     keep_previous: KeptName | None = None
     distinct: tuple[frozenset[str], ...] = ()
+    # The folder that layouts are relative to; empty where there is no config.
+    base: str = ""
 
     def protects(self, address: Reference) -> bool:
-        """Tell whether an image may not be deleted while the config says so."""
-        return any(pattern.matches_reference(address) for pattern in self.protect)
+        """Tell whether an image may not be deleted while the config says so.
+
+        A layout is meant by its absolute and by its relative path, whichever its address has.
+        """
+        names = [address]
+        if address.repository.is_layout and self.base and self.protect:
+            path = os.path.normpath(os.path.join(self.base, address.repository.path))
+            names += [
+                replace(address, repository=Repository(LAYOUTS, each))
+                for each in (path, relative_path(path, self.base))
+            ]
+        return any(pattern.matches_reference(name) for pattern in self.protect for name in names)
 
     def are_distinct(self, store: str, other: str) -> bool:
         """Tell whether two stores are known to be different: otherwise they may be one."""
@@ -57,8 +77,11 @@ class Guards:
         return any(store in hosts and other in hosts for hosts in self.distinct)
 
 
-def build_guards(tree: Tree, model: FileModel) -> Guards:
-    """Read the keys; ConfigError with their place if one is wrong."""
+def build_guards(tree: Tree, model: FileModel, base: Path) -> Guards:
+    """Read the keys; ConfigError with their place if one is wrong.
+
+    `base` is the folder that layouts are relative to.
+    """
     return Guards(
         protect=tuple(
             read_pattern(tree, text, ("protect", index)) for index, text in enumerate(model.protect)
@@ -71,6 +94,7 @@ def build_guards(tree: Tree, model: FileModel) -> Guards:
         max_plan_age=_duration(tree, model.max_plan_age) if model.max_plan_age else None,
         keep_previous=read_kept_name(tree, model.keep_previous, ("keep_previous",)),
         distinct=tuple(_distinct(tree, model.distinct)),
+        base=str(base),
     )
 
 

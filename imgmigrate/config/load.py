@@ -14,6 +14,7 @@ from imgmigrate.config.foreign.text import is_image_syncer, parse_config_text
 from imgmigrate.config.guards import build_guards
 from imgmigrate.config.includes import read_includes
 from imgmigrate.config.known import build_known, known_path, read_known
+from imgmigrate.config.layouts import LayoutNames
 from imgmigrate.config.model import Config
 from imgmigrate.config.paths import default_place, place_of, resolve_path
 from imgmigrate.config.registries import Registries
@@ -61,7 +62,8 @@ def build_config(
     notes: tuple[str, ...] = (),
 ) -> Config:
     """Check what a tree says and make a config of it; registries may come from another tree."""
-    base = Path(os.path.abspath(path)).parent
+    # Once, with all links: what is relative to it then means one place in every later step.
+    base = Path(os.path.realpath(os.path.dirname(path)))
     form = IncludingModel if tree.node(("include",)) else FileModel
     model = validate(form, tree.plain((), _expander(tree, environ)), tree)
     registries = Registries(registries_tree or tree, environ, base)
@@ -73,7 +75,7 @@ def build_config(
         decode=decode,
         expander=lambda part: _expander(part, environ),
     )
-    rules, globs = build_rules(tree, model, base, included)
+    rules, globs = build_rules(tree, model, base, LayoutNames(base), included)
     if not rules and not globs:
         hint = "write images: in one of them"
         raise tree.error("the included files hold no images", ("include",), hint=hint)
@@ -90,7 +92,7 @@ def build_config(
         sha256=hashlib.sha256(data + more).hexdigest(),
         registries=registries,
         notes=notes,
-        guards=build_guards(tree, model),
+        guards=build_guards(tree, model, base),
         known=build_known(tree, model.known_conflicts) + read_known(known_path(path)),
         name=model.name or path.name,
         place=place_of(state, base, named=named),

@@ -24,6 +24,7 @@ from imgmigrate.matching import split_target
 from imgmigrate.oci.reference import LAYOUTS
 
 if TYPE_CHECKING:
+    from imgmigrate.config.layouts import LayoutNames
     from imgmigrate.config.model import Destination, Rule
     from imgmigrate.config.schema import ImageModel
     from imgmigrate.config.templates import Renaming, Template
@@ -38,8 +39,8 @@ __all__ = ["Mapper"]
 class Mapper:
     """Reads the mapping of one entry; `base` is the folder that layouts are relative to."""
 
-    def __init__(self, tree: Tree, path: KeyPath, base: str) -> None:
-        self.tree, self.path, self.base = tree, path, base
+    def __init__(self, tree: Tree, path: KeyPath, base: str, names: LayoutNames) -> None:
+        self.tree, self.path, self.base, self.names = tree, path, base, names
         # What the placeholders of a destination stand for.
         self.values: dict[str, str] = {}
 
@@ -54,7 +55,7 @@ class Mapper:
 
     def learn(self, image: ImageModel, source: Repository, digest: Digest | None) -> None:
         """Note what the placeholders of a single repository stand for."""
-        self.values = values_of(source, joint=self._joint(image), digest=digest)
+        self.values = values_of(source, base=self.base, joint=self._joint(image), digest=digest)
 
     def fill(self, text: str, path: KeyPath, digest: Digest | None) -> Destination:
         """Fill in one destination of a single repository."""
@@ -108,10 +109,12 @@ class Mapper:
                 for number, text in enumerate(image.destination)
             ),
             self._joint(image),
+            self.names,
         )
         sample = concrete_rule(found, stand_in(rule.source), self.base)
         for number, destination in enumerate(sample.destinations):
-            is_same = destination.repository == sample.source and destination.form == TAG
+            is_one = self.names.are_one(destination.repository, sample.source)
+            is_same = is_one and destination.form == TAG
             if is_same and not destination.tags and not rule.rename:
                 message = f"source and destination are the same: {rule.source}"
                 where = (*self.path, "destination", number)

@@ -24,6 +24,7 @@ from imgmigrate.config.tags import DefaultTags, PatternTexts  # noqa: TC001
 if TYPE_CHECKING:
     from imgmigrate.config.kept import KeptName
     from imgmigrate.config.known import KnownConflict
+    from imgmigrate.config.layouts import LayoutNames
     from imgmigrate.config.registries import Registries
     from imgmigrate.config.selection import Selection
     from imgmigrate.config.templates import Renaming, Template
@@ -243,6 +244,8 @@ class GlobRule:
     exclude: tuple[Pattern, ...]
     destinations: tuple[Template, ...]
     joint: str | None = None
+    # Gives the layouts that are made of it the names that other rules give them.
+    names: LayoutNames | None = field(default=None, compare=False, repr=False)
 
     def takes(self, source: Reference) -> bool:
         """Tell whether the glob matches a repository and nothing excludes it."""

@@ -1,11 +1,12 @@
 """Make rules of the entries of `images`, and refuse those that contradict themselves or others.
 
-Pure. A source may name its tags inline, as image-syncer writes them: `a/b:v1,v2`,
-`a/b:/regex/`; a destination may rename exact tags by position.
+Pure but for the names of layouts. A source may name its tags inline, as image-syncer writes
+them: `a/b:v1,v2`, `a/b:/regex/`; a destination may rename exact tags by position.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.guards import read_kept_name
@@ -23,14 +24,15 @@ from imgmigrate.oci.reference import (
     Reference,
     Repository,
     is_tag,
+    layout_address,
     parse_endpoint,
-    relative_layout,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from imgmigrate.config.layouts import LayoutNames
     from imgmigrate.config.model import Defaults
     from imgmigrate.config.schema import FileModel, ImageModel
     from imgmigrate.config.tree import KeyPath, Tree
@@ -39,11 +41,16 @@ __all__ = ["build_rules"]
 
 
 def build_rules(
-    tree: Tree, model: FileModel, base: Path, included: Sequence[Part] = ()
+    tree: Tree,
+    model: FileModel,
+    base: Path,
+    names: LayoutNames,
+    included: Sequence[Part] = (),
 ) -> tuple[tuple[Rule, ...], tuple[GlobRule, ...]]:
     """Build every rule in order; one that repeats another is left out, the first stays.
 
-    Those of the main file come first. A ConfigError names every entry that is wrong.
+    Those of the main file come first. A ConfigError names every entry that is wrong. Layouts
+    get their `names` here.
     """
     rules: list[Rule | GlobRule] = []
     errors: list[ConfigError] = []
@@ -51,7 +58,7 @@ def build_rules(
     for part in (Part(tree, model.images), *included):
         for index, image in enumerate(part.images):
             try:
-                builders.append(_Builder(part.tree, ("images", index), str(base)))
+                builders.append(_Builder(part.tree, ("images", index), str(base), names))
                 rules.append(builders[-1].build(len(builders), image, model.defaults))
             except ConfigError as error:
                 errors.append(error)
@@ -64,9 +71,9 @@ def build_rules(
 class _Builder:
     """Reads one entry; knows its place for messages."""
 
-    def __init__(self, tree: Tree, path: KeyPath, base: str) -> None:
-        self.tree, self.path, self.base = tree, path, base
-        self.mapper = Mapper(tree, path, base)
+    def __init__(self, tree: Tree, path: KeyPath, base: str, names: LayoutNames) -> None:
+        self.tree, self.path, self.base, self.names = tree, path, base, names
+        self.mapper = Mapper(tree, path, base, names)
 
     def build(self, number: int, image: ImageModel, defaults: Defaults) -> Rule | GlobRule:
         image = _with_defaults(image, defaults)
@@ -169,7 +176,7 @@ class _Builder:
         except ValueError as error:
             raise self._error(str(error), path) from None
         repository = found.repository
-        return relative_layout(repository, self.base) if repository.is_layout else repository
+        return layout_address(repository, self.base) if repository.is_layout else repository
 
     def _destination(
         self,
@@ -181,6 +188,7 @@ class _Builder:
         path = (*self.path, "destination", number)
         if has_placeholder(text):
             filled = self.mapper.fill(text, path, digest)
+            filled = replace(filled, repository=self.names.name(filled.repository))
             if filled.tags:
                 self._check_renaming(filled.tags, digest, tags, path)
             return filled
@@ -198,7 +206,8 @@ class _Builder:
                 raise self._error(f"{each!r} is not a tag", path, "name the new tags: :a,b")
         if names:
             self._check_renaming(names, digest, tags, path)
-        return Destination(self._repository(name, separator, target, path), names)
+        repository = self._repository(name, separator, target, path)
+        return Destination(self.names.name(repository), names)
 
     def _check_renaming(
         self,
@@ -223,7 +232,7 @@ class _Builder:
 
     def _refuse_itself(self, rule: Rule) -> None:
         for number, destination in enumerate(rule.destinations):
-            if destination.repository != rule.source:
+            if not self.names.are_one(destination.repository, rule.source):
                 continue
             if rule.rename or destination.form != "{tag}":  # the tags tell (check_names)
                 continue

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 from imgmigrate.config.model import Destination
 from imgmigrate.errors import ConfigError
 from imgmigrate.matching import compile_regex, has_wildcard, split_target
-from imgmigrate.oci.reference import LAYOUTS, Digest, is_tag, parse_endpoint, relative_layout
+from imgmigrate.oci.reference import (
+    LAYOUTS,
+    Digest,
+    is_tag,
+    layout_address,
+    parse_endpoint,
+    relative_path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +91,7 @@ class Template:
             raise ValueError(msg)
         repository = found.repository
         if repository.is_layout:
-            repository = relative_layout(repository, base)
+            repository = layout_address(repository, base)
         if TAG in self.tag:
             return Destination(repository, form=_filled(self.tag, {**values, "tag": TAG}))
         names = tuple(_filled(each, values) for each in self.tag_names)
@@ -164,16 +171,19 @@ def parse_joint(text: str) -> str:
 def values_of(
     source: Repository,
     *,
+    base: str,
     joint: str | None = None,
     prefix: str | None = None,
     digest: Digest | None = None,
 ) -> dict[str, str]:
     """What the placeholders stand for.
 
-    `joint` flattens names; `prefix` is what stands before the first wildcard of a glob.
+    `joint` flattens names; `prefix` is what stands before the first wildcard of a glob. Of a
+    layout with an absolute path they are what they would be if it were relative to `base`.
     """
-    namespace, _, name = source.path.rpartition("/")
-    names = {"repository": source.path, "namespace": namespace, "name": name}
+    path = relative_path(source.path, base) if source.is_layout else source.path
+    namespace, _, name = path.rpartition("/")
+    names = {"repository": path, "namespace": namespace, "name": name}
     if prefix is not None:
         names["match"] = source.path[len(prefix) :]
     if joint is not None:
@@ -189,13 +199,16 @@ def values_of(
 def concrete_rule(rule: GlobRule, source: Repository, base: str) -> Rule:
     """Make the rule of one repository that a glob matched; ConfigError names a bad result."""
     prefix = re.split(r"[*?]", rule.rule.source.path, maxsplit=1)[0]
-    values = values_of(source, joint=rule.joint, prefix=prefix)
+    values = values_of(source, base=base, joint=rule.joint, prefix=prefix)
     try:
-        destinations = tuple(dict.fromkeys(each.fill(values, base) for each in rule.destinations))
+        filled = [each.fill(values, base) for each in rule.destinations]
     except ValueError as error:
         message = f"for {source}, {error}"
         hint = 'change the destination, join segments with flatten: "-", or exclude the repository'
         raise ConfigError(message, file=rule.rule.file, line=rule.rule.line, hint=hint) from None
+    if rule.names is not None:
+        filled = [replace(each, repository=rule.names.name(each.repository)) for each in filled]
+    destinations = tuple(dict.fromkeys(filled))
     return replace(rule.rule, source=source, destinations=destinations, from_glob=True)
 
 

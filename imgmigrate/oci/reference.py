@@ -121,7 +121,7 @@ class Repository:
     """Where images with one name live: a path within a store.
 
     `store` is a registry's `host[:port]` or `LAYOUTS`; `path` is the repository name, or the
-    layout's normalised POSIX path relative to the config's folder.
+    layout's normalised POSIX path, absolute or relative to the config's folder.
     """
 
     store: str
@@ -333,7 +333,17 @@ def _parse_layout(text: str) -> Reference:
     return Reference(Repository(LAYOUTS, posixpath.normpath(path)), tag, digest)
 
 
-def relative_layout(repository: Repository, base: str) -> Repository:
-    """Express a layout's path relative to `base`, an absolute folder: the form of an address."""
-    relative = os.path.relpath(os.path.join(base, repository.path), base)
-    return Repository(LAYOUTS, relative.replace(os.sep, "/"))
+def layout_address(repository: Repository, base: str) -> Repository:
+    """Give a layout the path that its address has: absolute if it was written so.
+
+    Any other is relative to `base`, the config's folder, and moves with it.
+    """
+    path = repository.path
+    if path.startswith("/"):
+        return Repository(LAYOUTS, posixpath.normpath(f"/{path.lstrip('/')}"))
+    return Repository(LAYOUTS, relative_path(path, base))
+
+
+def relative_path(path: str, base: str) -> str:
+    """Express a layout's path relative to `base`, an absolute folder, whatever links there are."""
+    return os.path.relpath(os.path.join(base, path), base).replace(os.sep, "/")

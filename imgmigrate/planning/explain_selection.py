@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from imgmigrate.config.layouts import Spelling
 from imgmigrate.config.templates import concrete_rule
 from imgmigrate.errors import ConfigError, ImgmigrateError, StoreError, UsageError
-from imgmigrate.oci.reference import Reference, parse_endpoint, relative_layout
+from imgmigrate.oci.reference import Reference, layout_address, parse_endpoint
 from imgmigrate.planning.choosing import Chooser
 from imgmigrate.planning.expand import expand_rules
 from imgmigrate.planning.observe import Observer
 from imgmigrate.planning.skipped import Skips
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.spelling import read_state
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
 
@@ -75,7 +76,7 @@ async def explain_selection(
     A rule of many repositories is explained for each of them. Raises UsageError if there is no
     such rule, or none that writes there.
     """
-    state, skips = await asyncio.to_thread(LocalState(config.state).read), Skips(sink)
+    state, skips = await asyncio.to_thread(read_state, config), Skips(sink)
     address = None if what.isdecimal() else _address(what, config)
     if address is None:
         config = _numbered(config, int(what))
@@ -104,8 +105,11 @@ def _address(what: str, config: Config) -> Reference:
         raise UsageError(message, hint=hint) from None
     repository = found.repository
     if repository.is_layout:
-        repository = relative_layout(repository, str(config.base))
-    return Reference(repository, found.tag, found.digest)
+        repository = layout_address(repository, str(config.base))
+    # Another name of a layout is as good as the config's.
+    sources = (rule.source for rule in config.rules)
+    spelling = Spelling(config, sources)
+    return spelling.destination(Reference(repository, found.tag, found.digest))
 
 
 def _numbered(config: Config, number: int) -> Config:

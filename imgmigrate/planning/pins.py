@@ -12,6 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from imgmigrate.config.layouts import Spelling
 from imgmigrate.config.load import decode, read_file
 from imgmigrate.config.model import Destination
 from imgmigrate.config.schema import raise_all
@@ -38,6 +39,7 @@ __all__ = [
     "locked",
     "pins_path",
     "read_pins",
+    "respelled_pins",
     "write_pins",
 ]
 
@@ -183,6 +185,7 @@ def lock_config(config: Config, pins: Pins, file: Path) -> Config:
 
     ConfigError names every pin that no rule asks for, and everything asked for without a pin.
     """
+    pins = respelled_pins(config, pins)
     finder = _Finder(config)
     found: list[Rule] = []
     errors: list[ConfigError] = []
@@ -200,6 +203,19 @@ def lock_config(config: Config, pins: Pins, file: Path) -> Config:
     errors += _unpinned(config, pins, pinned, file)
     raise_all(errors)
     return replace(config, rules=tuple(found), globs=())
+
+
+def respelled_pins(config: Config, pins: Pins) -> Pins:
+    """Give the layouts in pins the names that the config has for them now, by real path."""
+    ends = (end.repository for pin in pins.values() for end in (pin.address, pin.source))
+    if not any(repository.is_layout for repository in ends):
+        return pins
+    spelling = Spelling(config, (pin.source.repository for pin in pins.values()))
+    found = {}
+    for pin in pins.values():
+        address, source = spelling.destination(pin.address), spelling.source(pin.source)
+        found[address] = replace(pin, address=address, source=source)
+    return found
 
 
 def _unpinned(

@@ -36,7 +36,7 @@ from imgmigrate.planning.scope import Scope
 from imgmigrate.planning.sizes import Sizes, measure
 from imgmigrate.planning.skipped import Skips
 from imgmigrate.planning.wholeness import Wholeness
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.spelling import read_state
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
 
@@ -121,7 +121,7 @@ async def _refresh(
     config: Config, options: PlanOptions, sink: Sink
 ) -> tuple[State, list[Change], int]:
     """Compare the records with both sides, whatever the rules ask for."""
-    state = await asyncio.to_thread(LocalState(config.state).read)
+    state = await asyncio.to_thread(read_state, config)
     tell_owner(state, config, sink)
     opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
     async with opened as stores:
@@ -159,7 +159,7 @@ async def _open_planner(
 ) -> AsyncIterator[_Planner]:
     """Open all that planning reads, and expand the rules that may ask for a target."""
     narrowed = narrow(config, Globs("target", options.target))
-    state = await asyncio.to_thread(LocalState(config.state).read)
+    state = await asyncio.to_thread(read_state, config)
     cache = ManifestCache(config.state / "cache")
     opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
     async with opened as stores:

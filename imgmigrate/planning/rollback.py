@@ -24,7 +24,7 @@ from imgmigrate.planning.owner import tell_owner
 from imgmigrate.planning.problems import Problems, merged
 from imgmigrate.planning.undoing import Deed, decide_undo, overtaken
 from imgmigrate.planning.wholeness import not_whole
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.spelling import read_state
 from imgmigrate.stores.pool import open_stores
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ async def make_rollback(
     for a damaged state. What the destination does not have any more becomes an error row.
     """
     options, sink = options or RollbackOptions(), sink or NoSink()
-    state = await asyncio.to_thread(LocalState(config.state).read)
+    state = await asyncio.to_thread(read_state, config)
     tell_owner(state, config, sink)
     past = _recall(state, what)
     for warning in past.warnings:

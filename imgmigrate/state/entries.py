@@ -106,6 +106,8 @@ class Move(_Frozen):
 
     address: _Key
     to: Reference
+    # Absent where it does not: both are names of one layout, so nothing moved.
+    is_other_name: Literal[True] | None = None
 
 
 class Protect(_Frozen):

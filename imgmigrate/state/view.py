@@ -90,7 +90,7 @@ class View:
                 self.records.pop(address, None)
                 self._settle(address)
             case Move(address=address, to=to):
-                self._move(address, to, sequence)
+                self._move(address, to, None if entry.is_other_name else sequence)
             case Protect(address=address):
                 if address in self.records:
                     self.records[address] = replace(self.records[address], protected=True)
@@ -169,12 +169,14 @@ class View:
             counted["failures"] = (*run.failures, failure)[-KEPT_FAILURES:]
         self.runs[-1] = run.model_copy(update=counted)
 
-    def _move(self, address: str, to: Reference, sequence: int) -> None:
+    def _move(self, address: str, to: Reference, sequence: int | None) -> None:
+        """Move a record and the claims; it is as old as it was where `sequence` is None."""
         if address == str(to):
             return
         record = self.records.pop(address, None)
         if record is not None:
-            moved = replace(record, address=to, sequence=sequence)
+            age = record.sequence if sequence is None else sequence
+            moved = replace(record, address=to, sequence=age)
             if record.keeps_previous:  # of the repository that it is in, wherever that goes
                 origin = to.repository.at(record.source.digest)
                 moved = replace(moved, source=replace(record.source, reference=origin))

@@ -145,14 +145,18 @@ class Writer:
                 await self._append(Remove(address=str(address)))
         await self._journal.flush()
 
-    async def move(self, pairs: Sequence[tuple[Reference, Reference]]) -> None:
+    async def move(
+        self, pairs: Sequence[tuple[Reference, Reference]], *, same_place: bool = False
+    ) -> None:
         """Give records other addresses, with the claims on them; unknown ones are ignored.
 
-        What was recorded at a new address is replaced: the caller has looked.
+        What was recorded at a new address is replaced: the caller has looked. Where both names
+        are of the `same_place` nothing has moved, and plans made before hold on.
         """
+        is_other_name = True if same_place else None
         for old, new in pairs:
             if self._view.knows(old):
-                await self._append(Move(address=str(old), to=new))
+                await self._append(Move(address=str(old), to=new, is_other_name=is_other_name))
         await self._journal.flush()
 
     async def protect(self, addresses: Sequence[Reference]) -> None:

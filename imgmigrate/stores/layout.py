@@ -70,9 +70,10 @@ class LayoutStore:
         """List the layouts below the folder that stands before the first wildcard."""
         pattern = parse_pattern(f"{LAYOUTS}{glob}")
         top = literal_segments(glob)
-        root = self._base.joinpath(*top)
+        is_absolute = glob.startswith("/")
+        root = self._base / ("/".join(top) or ("/" if is_absolute else "."))
 
-        walk = Walk(self._base, pattern, f"{LAYOUTS}{glob}")
+        walk = Walk(None if is_absolute else self._base, pattern, f"{LAYOUTS}{glob}")
         deepest = None if "**" in glob else glob.count("/") + 1 - len(top)
 
         def look() -> None:

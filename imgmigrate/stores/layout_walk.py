@@ -26,14 +26,14 @@ MOST_FOLDERS = 500_000
 
 @dataclass(slots=True)
 class Walk:
-    """Walks from a folder; `found` and `skipped` are paths relative to `base`.
+    """Walks from a folder; `found` and `skipped` are paths relative to `base`, or absolute.
 
     `found` has every layout that the `pattern` matches, and every folder that it matches and
     that cannot be read: it may be one, and whoever reads it is told why it cannot be. `skipped`
     has those whose names cannot be addressed, and links to folders, which it calls so.
     """
 
-    base: Path
+    base: Path | None
     pattern: Pattern
     name: str
     found: list[str] = field(default_factory=list)
@@ -104,7 +104,8 @@ class Walk:
         return self.pattern.matches_reference(Repository(LAYOUTS, path).at("x"))
 
     def _relative(self, folder: str) -> str:
-        return os.path.relpath(folder, self.base).replace(os.sep, "/")
+        path = folder if self.base is None else os.path.relpath(folder, self.base)
+        return path.replace(os.sep, "/")
 
 
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:

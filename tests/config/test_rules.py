@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os.path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from imgmigrate.config.load import load_config
 from imgmigrate.config.model import Overwrite, Rule
 
 if TYPE_CHECKING:
@@ -129,11 +131,54 @@ def test_a_rule_knows_its_place_and_its_policy(load: Load, tmp_path: Path) -> No
     assert first.file == f"{tmp_path}/prod.yaml"
 
 
-def test_layouts_are_addressed_relative_to_the_config(load: Load, tmp_path: Path) -> None:
-    """However a folder is written, it is one address."""
-    layouts = f"['oci:{tmp_path}/out', 'oci:./x/../out', 'oci:out/']"
+@pytest.mark.parametrize("first", ["{}/out", "./x/../out", "link", "{}/link"])
+def test_a_layout_has_the_name_that_is_written_first(
+    load: Load, tmp_path: Path, first: str
+) -> None:
+    """However a folder is written, it is one address: absolute, relative or through a link."""
+    (tmp_path / "link").symlink_to("out")
+    name = first.format(tmp_path)
+    others = [name, f"{tmp_path}/out", "./x/../out", "out/", "link", f"{tmp_path}/./link"]
+    layouts = str([f"oci:{each}" for each in others])
     (found,) = load(config(rule("q.io/a:v1", layouts))).rules
-    assert pairs(found) == [("q.io/a:v1", "oci:out:v1")]
+    assert pairs(found) == [("q.io/a:v1", f"oci:{os.path.normpath(name)}:v1")]
+
+
+@pytest.mark.parametrize("other", ["{}/out", "link", "{}/link", "link/../out"])
+def test_two_sources_for_one_layout_under_two_names_are_refused(
+    refuse: Refuse, tmp_path: Path, other: str
+) -> None:
+    """What is refused under one spelling is refused under two."""
+    (tmp_path / "link").symlink_to("out")
+    rules = [rule("q.io/a:v1", "oci:out"), rule("q.io/b:v1", f"'oci:{other.format(tmp_path)}'")]
+    said = refuse(config(*rules))
+    assert "oci:out:v1 is asked from q.io/b:v1, and from q.io/a:v1" in said
+
+
+@pytest.mark.parametrize("other", ["{}/out", "link"])
+def test_a_layout_is_not_its_own_destination_under_another_name(
+    refuse: Refuse, tmp_path: Path, other: str
+) -> None:
+    """Source and destination are compared by the folder."""
+    (tmp_path / "link").symlink_to("out")
+    said = refuse(config(rule(f"oci:{other.format(tmp_path)}:1", "oci:out")))
+    assert "source and destination are the same" in said
+
+
+def test_the_folder_of_the_config_is_resolved_once(tmp_path: Path) -> None:
+    """Through links in its path, and `..` behind one means what it means to the system."""
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real/deep")
+    path = tmp_path / "link" / ".." / "imgmigrate.yaml"
+    path.write_text(config(rule("q.io/a:v1", "oci:../out")))
+    found = load_config(path)
+    assert (found.base, found.state) == (
+        tmp_path / "real",
+        tmp_path / "real" / "state" / "imgmigrate",
+    )
+    linked = tmp_path / "link" / "imgmigrate.yaml"
+    linked.symlink_to("../imgmigrate.yaml")
+    assert load_config(linked).base == tmp_path / "real" / "deep"
 
 
 @pytest.mark.parametrize(

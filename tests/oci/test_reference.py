@@ -17,10 +17,10 @@ from imgmigrate.oci.reference import (
     Repository,
     is_repository_path,
     is_tag,
+    layout_address,
     normalise_address,
     normalise_host,
     parse_endpoint,
-    relative_layout,
 )
 
 DIGEST = "sha256:" + "ab" * 32
@@ -236,16 +236,17 @@ def test_references_are_ordered_by_their_text() -> None:
     ("path", "base", "expected"),
     [
         ("bundle/nginx", "/work", "bundle/nginx"),
-        ("/work/bundle", "/work", "bundle"),
-        ("/srv/x", "/work/a", "../../srv/x"),
+        ("/work/bundle", "/work", "/work/bundle"),
+        ("/srv/a/../x", "/work/a", "/srv/x"),
+        ("//srv/x/", "/work/a", "/srv/x"),
         ("../x", "/work/a", "../x"),
         ("../a/x", "/work/a", "x"),
         (".", "/work", "."),
     ],
 )
-def test_a_layout_is_addressed_relative_to_the_base(path: str, base: str, expected: str) -> None:
-    """Two ways to write one folder are one address."""
-    found = relative_layout(Repository(LAYOUTS, path), base)
+def test_a_layout_is_addressed_as_it_was_written(path: str, base: str, expected: str) -> None:
+    """Absolute paths stay so, wherever the config lies; the others are relative to its folder."""
+    found = layout_address(Repository(LAYOUTS, path), base)
     assert found == Repository(LAYOUTS, expected)
     assert found.is_layout
 

@@ -1,0 +1,136 @@
+"""Find the records of layouts under the names that the config gives them now.
+
+A layout has many names: an absolute path, a relative one, one through a link. Records keep the
+name that they were written under, and an earlier version wrote absolute paths as relative ones.
+They are found by real path and get the present name: an image is never adopted under the one
+and forgotten, or deleted, under the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from imgmigrate.config.layouts import Spelling
+from imgmigrate.oci.reference import LAYOUTS, Reference
+from imgmigrate.state.backends.local import LocalState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from imgmigrate.config.model import Config
+    from imgmigrate.oci.reference import Repository
+    from imgmigrate.state.record import ImageRecord, State
+    from imgmigrate.state.writer import Writer
+
+__all__ = ["Renames", "find_renames", "read_state", "rename", "respelled"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Renames:
+    """Addresses and their present names, and those whose present name has a newer record."""
+
+    moves: tuple[tuple[Reference, Reference], ...] = ()
+    overtaken: tuple[Reference, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Tell whether anything has another name by now."""
+        return bool(self.moves or self.overtaken)
+
+
+def read_state(config: Config) -> State:
+    """Read the state of a config, its records under their present names. Blocking, no lock."""
+    return respelled(LocalState(config.state).read(), config)
+
+
+def respelled(state: State, config: Config) -> State:
+    """Give records the names, of addresses and of sources, that the config has for them.
+
+    Nothing is written: the same line of the history is the last one. Blocking.
+    """
+    spelling = _spelling(state, config, ())
+    if spelling is None:
+        return state
+    renames = _renames(state, spelling)
+    gone = {str(address) for address in renames.overtaken}
+    new = {str(old): to for old, to in renames.moves}
+    gone |= {str(to) for to in new.values()} - new.keys()
+    records = {}
+    for key, record in state.records.items():
+        if key not in gone:
+            found = _renamed(record, new.get(key), spelling)
+            records[str(found.address)] = found
+    return replace(
+        state,
+        records=records,
+        claims=_rekeyed(state.claims, new),
+        stand_ins=_rekeyed(state.stand_ins, new),
+    )
+
+
+def find_renames(state: State, config: Config, first: Iterable[Repository] = ()) -> Renames:
+    """Find the addresses that have other names now; those in `first` name their folders."""
+    spelling = _spelling(state, config, first)
+    return Renames() if spelling is None else _renames(state, spelling)
+
+
+async def rename(writer: Writer, config: Config, first: Iterable[Repository] = ()) -> None:
+    """Write the present names into the state, durably; nothing if all have them."""
+    renames = find_renames(writer.state, config, first)
+    if renames:
+        await writer.remove(renames.overtaken)
+        await writer.move(renames.moves, same_place=True)
+
+
+def _spelling(state: State, config: Config, first: Iterable[Repository]) -> Spelling | None:
+    """What the config calls layouts; None where the state knows of none."""
+    records = [record for record in state.records.values() if _has_layout(record)]
+    if not records and not any(key.startswith(LAYOUTS) for key in state.claims):
+        return None
+    sources = (record.source.reference.repository for record in records)
+    return Spelling(config, sources, first=first)
+
+
+def _has_layout(record: ImageRecord) -> bool:
+    return record.address.repository.is_layout or record.source.reference.repository.is_layout
+
+
+def _renames(state: State, spelling: Spelling) -> Renames:
+    moves: dict[Reference, Reference] = {}
+    overtaken: list[Reference] = []
+    for key in sorted({*state.records, *state.claims}):
+        if not key.startswith(LAYOUTS):
+            continue
+        record = state.records.get(key)
+        old = record.address if record is not None else Reference.parse(key)
+        new = spelling.destination(old)
+        if new == old:
+            continue
+        rivals = (state.record(new), *(state.record(each) for each in moves if moves[each] == new))
+        newest = max((each.sequence for each in rivals if each is not None), default=-1)
+        if record is not None and record.sequence < newest:
+            overtaken.append(old)
+            continue
+        for each in [each for each in moves if moves[each] == new]:
+            overtaken.append(each)
+            del moves[each]
+        moves[old] = new
+    return Renames(tuple(moves.items()), tuple(overtaken))
+
+
+def _renamed(record: ImageRecord, address: Reference | None, spelling: Spelling) -> ImageRecord:
+    origin = record.source.reference
+    if address is not None and record.keeps_previous:  # of the repository that it is in
+        source = address.repository.at(record.source.digest)
+    else:
+        source = spelling.source(origin)
+    if address is None and source == origin:
+        return record
+    source_now = replace(record.source, reference=source)
+    return replace(record, address=address or record.address, source=source_now)
+
+
+def _rekeyed(entries: Mapping[str, T], new: dict[str, Reference]) -> dict[str, T]:
+    return {str(new.get(key, key)): value for key, value in entries.items()}
