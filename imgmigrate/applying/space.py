@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_space"]
 
-MIB = 1024 * 1024
+KIB = 1024
+FINE_BELOW = 64 * KIB * KIB
 
 
 @dataclass(slots=True)
@@ -52,8 +53,8 @@ async def check_space(
         need = await space.need(disk)
         if need > disk.room.free:
             message = (
-                f"{disk.room.path}: {_mib(need)} are to be written to layouts there, and "
-                f"{_mib(disk.room.free)} are free; nothing was written"
+                f"{disk.room.path}: {_printed(need)} are to be written to layouts there, and "
+                f"{_printed(disk.room.free)} are free; nothing was written"
             )
             hint = "free some space, or apply a part of the plan with --target"
             raise ImgmigrateError(message, hint=hint)
@@ -174,5 +175,6 @@ class _Space:
         return Place(self.stores.of(repository), repository.path)
 
 
-def _mib(count: int) -> str:
-    return f"{count / MIB:,.1f} MiB"
+def _printed(count: int) -> str:
+    """Print bytes so that two sizes which differ a little do not look the same."""
+    return f"{count / KIB:,.0f} KiB" if count < FINE_BELOW else f"{count / KIB / KIB:,.1f} MiB"
