@@ -7,7 +7,7 @@ is refused as a whole, before anything has changed. Pure.
 | row | what warrants it |
 | --- | --- |
 | copy, adopt | a rule that brings images from there to there; a copy replaces nothing |
-| update | the same, and what it replaces is ours, or the reason allows to replace it |
+| update | the same, and what it replaces is ours or just that, or the reason allows to replace it |
 | move | the record of its origin, in the same store, and a rule of that record's source |
 | delete, forget | a live record; a delete takes only what is ours |
 | keep_previous | another row that replaces, in the same repository, what it keeps |
@@ -256,8 +256,8 @@ class _Judge:
     def _replaced(self, change: Change) -> str | None:
         """Judge what a row takes the tag from: only what is ours, unless a reason allows it."""
         before = change.before
-        if before is None or change.action is Action.ADOPT:
-            return None
+        if before in (None, change.after) or change.action is Action.ADOPT:
+            return None  # what is written again as it was takes nothing away
         if change.action is not Action.UPDATE:
             return f"it would replace {before.short}, and nothing was to be there"
         if self._state.owns(change.address, before) or change.reason == "overwrite_allowed":

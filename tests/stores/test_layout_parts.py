@@ -17,7 +17,7 @@ from imgmigrate.stores import layout_parts
 from imgmigrate.stores.base import Mounted
 from imgmigrate.stores.layout import LayoutStore
 from imgmigrate.stores.proofs import Proofs
-from tests.stores.layout_samples import put_blob, put_blobs, put_image, read_blob
+from tests.stores.layout_samples import EMPTY, put_blob, put_blobs, put_image, read_blob
 from tests.support.blobs import described
 from tests.support.images import image, index, two_platforms
 from tests.support.layouts import assert_layout_holds, layout_tags, write_layout
@@ -143,7 +143,7 @@ class TestMemory:
             assert await later.blob_exists("app", Digest.parse(digest))
         assert read == []
         names = {path.name for path in (tmp_path / "app").iterdir()}
-        assert names == {"blobs", "index.json", "oci-layout"}
+        assert names == {"blobs", "index.json", *EMPTY}
 
     async def test_a_copied_layout_is_read_once(self, tmp_path: Path, read: list[str]) -> None:
         """A copy may be damaged, also one that kept the times."""
