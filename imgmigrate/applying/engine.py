@@ -236,12 +236,17 @@ class Engine:
         """
         place = self._place(heir.repository)
         with on_side("destination"):
-            there = await place.store.look(place.repo, heir.target)
-        found = there.digest if there else None
+            there = await shown(place, heir.target)
+            found = there.digest if there else None
+            missing = await place.store.missing_parts(place.repo, heir.target) if found else ()
         if found != digest or found is None:
             shows = found.short if found else "nothing"
             message = f"{change.address}: not touched: {heir}, which is to hold it, shows {shows}"
             raise ImgmigrateError(message, hint="somebody changed it since; plan again")
+        if missing:
+            message = f"{change.address}: not touched: {heir}, which is to hold it, has lost "
+            message += f"{missing[0].short} of its parts"
+            raise ImgmigrateError(message, hint="plan again: it is brought again, or an error")
 
     async def _adopt(self, change: Change, after: Digest, destination: Place) -> Receipt:
         found = await self._look(change, destination, to_write=False)

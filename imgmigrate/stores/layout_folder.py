@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import ProtocolError
 from imgmigrate.files import make_folder, sync_folder, write_all
-from imgmigrate.oci.manifest import LARGEST_MANIFEST
+from imgmigrate.oci.manifest import LARGEST_MANIFEST, Manifest
 from imgmigrate.stores.layout_files import (
     FILE_MODE,
     NotRegular,
@@ -32,6 +32,7 @@ from imgmigrate.stores.layout_files import (
     read_file,
 )
 from imgmigrate.stores.layout_indexfile import LOCK, TEMPORARY, IndexFile
+from imgmigrate.stores.layout_parts import missing_by_size
 from imgmigrate.stores.proofs import Proofs, Stamp
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class LayoutFolder:
 
     def __init__(self, path: Path, name: str, proofs: Proofs | None = None) -> None:
         self.path, self.name = path, name
-        self._names = IndexFile(path, name, self._has_blob)
+        self._names = IndexFile(path, name, self._has_image)
         self.proofs = proofs or Proofs()
         self._is_prepared = False
 
@@ -334,8 +335,12 @@ class LayoutFolder:
         mode = stat.S_IMODE(os.fstat(folder).st_mode) & ~0o055
         os.fchmod(folder, mode | readers | readers >> 2)
 
-    def _has_blob(self, digest: Digest) -> bool:
-        descriptor = self.open_blob(digest)
-        if descriptor is not None:
-            os.close(descriptor)
-        return descriptor is not None
+    def _has_image(self, digest: Digest) -> bool:
+        """Tell whether a manifest is there, and all that it reaches in files of their size."""
+        raw = self.read_blob(digest)
+        if raw is None or not digest.matches(raw):
+            return False
+        try:
+            return not missing_by_size(self, Manifest.parse(raw, expected=digest))
+        except (ProtocolError, ValueError):
+            return False

@@ -50,11 +50,11 @@ Stamp = tuple[int, int, int, int]
 class IndexFile:
     """`index.json` of the layout at `path`; `name` is what errors call the layout.
 
-    `has_blob` tells whether a manifest is there: a name is never put back without it.
+    `has_image` tells whether an image is there, whole: no name is put back without it.
     """
 
-    def __init__(self, path: Path, name: str, has_blob: Callable[[Digest], bool]) -> None:
-        self._path, self._name, self._has_blob = path, name, has_blob
+    def __init__(self, path: Path, name: str, has_image: Callable[[Digest], bool]) -> None:
+        self._path, self._name, self._has_image = path, name, has_image
         self._seen: tuple[Stamp, Index] | None = None
         # What this process has written last, and every name that it wrote and did not take out.
         self._own: Stamp | None = None
@@ -125,7 +125,7 @@ class IndexFile:
     def _lost(
         self, index: Index, stamp: Stamp | None, without: str | None
     ) -> dict[str, Descriptor]:
-        """Find our names that another writer took back, if their manifests are still there.
+        """Find our names that another writer took back, if their images are still there, whole.
 
         A layout whose index is gone was taken away as a whole.
         """
@@ -134,7 +134,7 @@ class IndexFile:
         return {
             tag: descriptor
             for tag, descriptor in self._written.items()
-            if tag != without and not index.has(tag) and self._has_blob(descriptor.digest)
+            if tag != without and not index.has(tag) and self._has_image(descriptor.digest)
         }
 
     def _read(self) -> tuple[Index, Stamp | None]:

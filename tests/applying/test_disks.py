@@ -226,10 +226,28 @@ async def test_a_delete_of_a_damaged_image_is_done(tmp_path: Path) -> None:
     await disks.migrate()
     disks.drop("1")
     damage(blob_file(disks.app, image("a").top), "cut")
-    plan = await disks.plan(allow_delete=True)
+    plan = await disks.plan(allow_delete_gone=True)
     assert rows(plan)["oci:disk/app:1"][0] == "delete"
     await disks.apply(plan)
     assert list(layout_tags(disks.app)) == ["2"]
+
+
+@pytest.mark.parametrize("how", ["gone", "cut"])
+async def test_nothing_goes_while_its_heir_is_not_whole(tmp_path: Path, how: str) -> None:
+    """What was moved is looked at before the old tag is taken away, part by part."""
+    disks = Disks(tmp_path, rules=RULE)
+    disks.push(**{"1": image("a")})
+    await disks.migrate()
+    disks.rules = "- {source: 'oci:src', destination: 'oci:disk/new'}"
+    disks.extra = "moved: [{from: 'oci:disk/app', to: 'oci:disk/new'}]\n"
+    plan = await disks.plan(allow_delete=True)
+    moves = [change for change in plan.changes if change.action.writes]
+    await disks.apply(plan.only(moves, target=("oci:disk/new",), exclude=()))
+    damage(blob_file(tmp_path / "disk/new", list(image("a").blobs)[1]), how)
+    deletes = [change for change in plan.changes if not change.action.writes]
+    finished = await disks.apply(plan.only(deletes, target=("oci:disk/app",), exclude=()))
+    assert finished.counts == {Outcome.FAILED: 1}
+    assert list(layout_tags(disks.app)) == ["1"]
 
 
 def write_apart(path: Path, data: bytes) -> None:

@@ -112,7 +112,7 @@ async def test_processes_on_a_file_system_that_locks_only_files(tmp_path: Path) 
         )
         for side in "ab"
     ]
-    await asyncio.gather(*(one.communicate(image("a").raw) for one in processes))
+    await asyncio.gather(*(one.communicate(MANIFEST.raw) for one in processes))
     assert [one.returncode for one in processes] == [0, 0]
     assert sorted(layout_tags(tmp_path / "app")) == sorted(
         f"{side}{number}" for side in "ab" for number in range(40)
@@ -191,6 +191,21 @@ async def test_nothing_is_put_back_that_somebody_took_away(
     (tmp_path / "app/index.json").unlink()
     await put_image(store, "app", "new", image("new"))
     assert sorted(layout_tags(tmp_path / "app")) == ["new"]
+
+
+async def test_no_name_is_put_back_for_an_image_that_is_not_whole(
+    store: LayoutStore, tmp_path: Path
+) -> None:
+    """Whoever took the tag away took parts of it too: it is no image any more."""
+    write_layout(tmp_path / "app", "theirs", image("b"))
+    stale = (tmp_path / "app/index.json").read_bytes()
+    for tag in ("1.0", "2.0"):
+        await put_image(store, "app", tag, image(tag))
+    lost = next(iter(image("1.0").blobs)).removeprefix("sha256:")
+    (tmp_path / "app/blobs/sha256" / lost).unlink()
+    (tmp_path / "app/index.json").write_bytes(stale)
+    await store.aclose()
+    assert sorted(layout_tags(tmp_path / "app")) == ["2.0", "theirs"]
 
 
 class TestLock:
