@@ -138,6 +138,7 @@ def acknowledge(
     path = known_path(config.path)
     if new and not dry_run:
         append_known(path, new)
+        settings.output.left_something = True
     _present(settings, entries, new, path, dry_run=dry_run)
     if made.summary.error and plan_file is None:
         raise _Unread(_unread(made))

@@ -26,7 +26,7 @@ PRIVATE = 0o600
 _STATE = {"snapshot.jsonl", "journal.jsonl", "lock", "lock.json", "backups", "cache"}
 # A folder with one of these is a state; `lock` alone may be anybody's.
 _STATE_MARKS = ("snapshot.jsonl", "journal.jsonl")
-_LAYOUT = {"oci-layout", "index.json", "blobs"}
+_LAYOUT = {"oci-layout", "index.json", "blobs", ".imgmigrate.lock"}
 _LAYOUT_MARKS = ("oci-layout",)
 
 
@@ -100,11 +100,13 @@ def _kind(path: Path) -> int:
 def _precious(settings: Settings, config: Config | None) -> Iterator[tuple[Path, str]]:
     """The files that the command reads its orders from."""
     if config is not None:
+        from imgmigrate.config.known import known_path
         from imgmigrate.planning.pins import pins_path
 
         for path in config.files:
             yield path, "the config" if path == config.path else "a part of the config"
         yield pins_path(config), "the file of the config's pins"
+        yield known_path(config.path), "the file of its known conflicts"
     for group in (settings.foreign, settings.planning):
         for option in ("--auth", "--images", "--target-file"):
             if option in group:

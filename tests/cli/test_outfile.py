@@ -59,6 +59,7 @@ def tree(folder: Path) -> dict[str, bytes]:
         "by-name.yaml",
         "teams/a.yaml",
         "imgmigrate.lock.yaml",
+        "imgmigrate.known-conflicts.yaml",
         "globs.txt",
         "records/journal.jsonl",
         "records/snapshot.jsonl",
