@@ -188,14 +188,14 @@ class _Judge:
     def _forget(self, record: ImageRecord | None) -> str | None:
         if record is None or not record.is_live:
             return "there is no live record of it to let go"
-        if self._config.is_oneshot and not self._plan.header.undoes:
+        if self._config.is_oneshot:
             return "what no config asks for lets nothing go"
         return None
 
     def _delete(self, change: Change, record: ImageRecord | None) -> str | None:
         if record is None or not record.is_live:
             return "there is no live record of it, so it is not ours to delete"
-        if self._config.is_oneshot and not self._plan.header.undoes:
+        if self._config.is_oneshot:
             return "what no config asks for deletes nothing"
         if change.before is None or not self._state.owns(change.address, change.before):
             return f"it would delete {_short(change.before)}, which is not ours"

@@ -103,7 +103,6 @@ class FileModel(_Part):
     """A whole file; entries of `registries` are checked when their variables are known."""
 
     version: str
-    name: Annotated[str | None, BeforeValidator(read_name)] = None
     state: StateModel | None = None
     registries: dict[str, dict[str, Any]] = {}
     defaults: Defaults = Defaults()
@@ -113,6 +112,7 @@ class FileModel(_Part):
     max_plan_age: str | None = None
     keep_previous: str | None = None
     moved: list[MovedModel] = []
+    name: Annotated[str | None, BeforeValidator(read_name)] = None
     distinct: list[str | list[str]] = []
     known_conflicts: list[KnownModel] = []
     images: Annotated[list[ImageModel], Field(min_length=1)]

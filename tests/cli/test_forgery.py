@@ -190,9 +190,13 @@ def test_a_plan_without_a_config_is_applied_where_none_lies(planned: Cli) -> Non
     assert planned("apply", "once.out") == 0
     assert set(layout_tags(planned.folder / "once/os")) == {"12"}
     assert planned("apply", "once.out") == 0
-    assert planned("rollback", "once.out", "--allow-delete", "--out", "back.out") == 0
+    for tag in ("12", "13"):  # what is replaced comes back, also without a config
+        write_layout(planned.folder / "images/os", tag, images.image(f"newer {tag}"))
+    assert planned("plan", *ONCE, "--out", "more.out") == 0
+    assert planned("apply", "more.out") == 0
+    assert planned("rollback", "more.out", "--out", "back.out") == 0
     assert planned("apply", "back.out") == 0
-    assert not layout_tags(planned.folder / "once/os")
+    assert layout_tags(planned.folder / "once/os")["12"] == images.image("os").top
 
 
 def test_beside_a_config_the_ends_are_named_again(planned: Cli) -> None:
