@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from tests.integration.chaos.chaos import tell
@@ -18,6 +20,6 @@ def test_whatever_happens_nothing_is_lost_and_nothing_left_out_in_silence(seed: 
     """Images of others stay, wanted ones are whole, and what is not as asked for is a row."""
     story = tell(seed, STEPS)
     text = "\n".join(story.lines())
-    print(text)
+    sys.stdout.write(f"{text}\n")
     assert not story.faults, text
     assert story.steps == STEPS

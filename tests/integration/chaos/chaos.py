@@ -57,6 +57,7 @@ WEIGHTS = {
     "layout_emptied": 2,
     "layout_loses_a_blob": 3,
     "layout_truncates_a_blob": 2,
+    "layout_rots": 1,
     "layout_collected": 2,
     "layout_swapped": 3,
     "layout_copied": 2,
@@ -74,6 +75,7 @@ WEIGHTS = {
     "config_settled": 3,
     "state_copied": 1,
     "state_restored": 1,
+    "state_lost": 0.4,
 }
 OPTIONS = (
     "--allow-delete",

@@ -102,9 +102,17 @@ class Deeds:
         return f"{made.saved.file} -c {wish.file}: exit {ran.code}"
 
     def use_another_config(self) -> str:
-        """Another config is migrated, which may share its state with the first."""
+        """Another config is migrated, if it has a state of its own."""
         wish = self.random.choice(self.world.wishes[1:])
-        return self._migrate(wish, self._options())
+        if wish.state != self._main.state:
+            return self._migrate(wish, self._options())
+        if not self.oracle.records(self._main):
+            return ""
+        made, ran = self._plan(wish, self._options())
+        if made is not None:
+            self.oracle.fault("shared-state", f"{wish.file} plans with {wish.state}: {ran.code}")
+            self._apply(made)
+        return f"{wish.file}: exit {ran.code}"
 
     def roll_back(self) -> str:
         """What a plan did is undone."""
@@ -207,7 +215,7 @@ class Deeds:
         ]
         sure = {place for place in places if place not in made.wants.broken}
         self.oracle.whole(
-            {each for each in sure if each.store != LAYOUTS or self.oracle._is_seen_broken(each)},
+            {each for each in sure if each.store != LAYOUTS or self.oracle.is_seen_broken(each)},
             "after all is settled",
         )
         whole = [
@@ -289,7 +297,7 @@ class Deeds:
         ran = self.world.run("apply", made.saved.file, "--json", "-c", wish.file)
         made.applied += 1
         self.oracle.ended(ran)
-        self.oracle.changed(before, made)
+        self.oracle.changed(before, made if wish is made.wish else None)
         has = self.oracle.records(wish)
         if wish is made.wish:
             self.oracle.recorded(had, has, made)

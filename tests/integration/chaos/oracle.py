@@ -72,6 +72,10 @@ class Oracle:
     ours: defaultdict[Place, set[str]] = field(default_factory=lambda: defaultdict(set))
     # Blobs that a registry lost behind everybody's back: store, repository or *, digest.
     damaged: set[tuple[str, str, str]] = field(default_factory=set)
+    # Records by config, as they were at a version of the state's files.
+    _read: dict[str, tuple[list[tuple[str, int, int]], dict[str, str]]] = field(
+        default_factory=dict
+    )
 
     def fault(self, kind: str, text: str) -> None:
         """Note that a promise was broken."""
@@ -146,6 +150,14 @@ class Oracle:
 
     def records(self, wish: Wish) -> dict[str, str]:
         """Read the live records: address to digest."""
+        files = sorted((self.world.real / wish.state).glob("*.jsonl"))
+        version = [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+        known = self._read.get(wish.file)
+        if known is None or known[0] != version:
+            self._read[wish.file] = known = version, self._list(wish)
+        return dict(known[1])
+
+    def _list(self, wish: Wish) -> dict[str, str]:
         ran = self.world.run("state", "list", "--json", "-c", wish.file)
         found = {}
         for each in documents(ran.out):
@@ -237,7 +249,7 @@ class Oracle:
                 if row is None or row.action != "error":
                     self.fault("dangling-unnamed", f"{place}: {row}")
                 continue
-            is_right = self.world.tags.get(place) == digest and not self._is_seen_broken(place)
+            is_right = self.world.tags.get(place) == digest and not self.is_seen_broken(place)
             if not is_right and (row is None or row.action not in NAMING):
                 self.fault(
                     "unnamed", f"{place}: wanted {digest}, there {self._there(place)}, {row}"
@@ -268,7 +280,7 @@ class Oracle:
             "many" in row.address and row.address.count(":") < 2 for row in errors
         )
 
-    def _is_seen_broken(self, place: Place) -> bool:
+    def is_seen_broken(self, place: Place) -> bool:
         """Tell whether a look at sizes shows that an image of a layout is not whole."""
         if place.store != LAYOUTS:
             return False
@@ -278,7 +290,8 @@ class Oracle:
     def _is_short(self, place: Place, digest: str) -> bool:
         path = self.world.real / place.repo / "blobs" / digest.replace(":", "/")
         for image in self.world.known.values():
-            data = image.blobs.get(digest)
+            _, raw = image.manifests.get(digest, ("", None))
+            data = image.blobs.get(digest, raw)
             if data is not None:
                 return path.stat().st_size != len(data)
         return False
@@ -312,7 +325,7 @@ class Oracle:
 
     def _may_be_seen(self, place: Place, row: Row | None) -> bool:
         """Wrong bytes of the right size in a layout show only to a run that writes there."""
-        return place.store != LAYOUTS or row is not None or self._is_seen_broken(place)
+        return place.store != LAYOUTS or row is not None or self.is_seen_broken(place)
 
     def _code(self, made: Made, ran: Ran, left: dict[str, str]) -> None:
         """Exit 0: nothing is left; 3: what another run may mend; 7: what a person must decide."""

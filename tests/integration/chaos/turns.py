@@ -123,3 +123,9 @@ class Turns:
             return ""
         world.copy_folder(world.spare / "state", world.real / world.wishes[0].state)
         return "restored"
+
+    def state_lost(self) -> str:
+        """The state is gone."""
+        world = self.world
+        world.copy_folder(world.root / "nothing", world.real / world.wishes[0].state)
+        return "lost"

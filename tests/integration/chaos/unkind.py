@@ -193,6 +193,15 @@ class Unkind:
         path.write_bytes(path.read_bytes()[: self.random.choice((0, 7))])
         return path.name
 
+    def layout_rots(self) -> str:
+        """A byte of a file of a layout is another."""
+        blobs = self.world.disks.blobs(self.random.choice(LAYOUT_TARGETS))
+        if not blobs:
+            return ""
+        path = self.random.choice(blobs)
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
+        return path.name
+
     def layout_collected(self) -> str:
         """`umoci gc` takes what no tag reaches."""
         path = self._layout()
