@@ -218,13 +218,19 @@ class Deeds:
             {each for each in sure if each.store != LAYOUTS or self.oracle.is_seen_broken(each)},
             "after all is settled",
         )
+        reader, tags = self.world.reader, self.world.tags
         whole = [
-            place for place in sure if not self.world.reader.faults(place, self.world.tags[place])
+            each
+            for each in sorted(sure)
+            if not reader.faults(each, tags[each]) and reader.can_pull(each, tags[each])
         ]
         if whole:
             folder = self.world.root / "pulled"
             shutil.rmtree(folder, ignore_errors=True)
-            self.world.reader.pull(self.random.choice(sorted(whole)), folder)
+            try:
+                reader.pull(self.random.choice(whole), folder)
+            except AssertionError as error:
+                self.oracle.fault("skopeo", str(error))
             self.pulled += 1
 
     # Steps.

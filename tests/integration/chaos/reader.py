@@ -70,6 +70,12 @@ class Reader:
                 found |= set(blobs)
         return sorted(found)
 
+    def can_pull(self, place: Place, digest: str) -> bool:
+        """Tell whether skopeo takes such an image: in layouts it takes no Docker media types."""
+        data = self._read(place, digest, True)
+        kind = str(json.loads(data)["mediaType"]) if data else ""
+        return place.store != LAYOUTS or kind.startswith("application/vnd.oci.")
+
     def pull(self, place: Place, folder: Path) -> None:
         """Let skopeo read an image; AssertionError with its words if it cannot."""
         if place.store == LAYOUTS:
