@@ -253,7 +253,8 @@ class Deeds:
         """What is wanted now may be adopted, and is ours then."""
         wanted: dict[Place, str | None] = {}
         for wish in self.world.wishes:
-            wanted |= self._wanted(wish)
+            wants = wish.wants(self.world)
+            wanted |= {p: d for p, d in wants.images.items() if d or p not in wants.named}
         for place, digest in wanted.items():
             if digest:
                 self.oracle.ours[place].add(digest)

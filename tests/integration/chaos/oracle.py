@@ -7,6 +7,7 @@ it believes only what that says of itself (rows, records), and compares it.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -25,6 +26,10 @@ __all__ = ["EXIT_CODES", "Fault", "Made", "Oracle"]
 EXIT_CODES = frozenset({0, 1, 2, 3, 4, 5, 6, 7, 8, 64})
 # Rows that say of an address that it will not be, or need not be, as the config says.
 NAMING = frozenset({"copy", "update", "move", "conflict", "error", "keep", "adopt"})
+
+
+# What tells a digest from others is enough to read.
+_DIGEST = re.compile(r"sha256:([0-9a-f]{8})[0-9a-f]{56}")
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Oracle:
     def fault(self, kind: str, text: str) -> None:
         """Note that a promise was broken."""
         if kind not in self.ignored:
-            self.faults.append(Fault(kind, text))
+            self.faults.append(Fault(kind, _DIGEST.sub(r"\1", text)))
 
     # The command itself.
 
@@ -246,7 +251,9 @@ class Oracle:
             if place in made.wants.hidden or self._is_unlistable(rows, place):
                 continue
             if digest is None:
-                if row is None or row.action != "error":
+                # What is named in the config is in no list that was read: it may be just gone.
+                is_told = row is not None and row.action in ("error", "keep")
+                if not is_told or (row and row.action == "keep" and place not in made.wants.named):
                     self.fault("dangling-unnamed", f"{place}: {row}")
                 continue
             is_right = self.world.tags.get(place) == digest and not self.is_seen_broken(place)

@@ -28,6 +28,9 @@ class Place(NamedTuple):
     repo: str
     tag: str
 
+    def __str__(self) -> str:
+        return f"{self.store}/{self.repo}:{self.tag}"
+
 
 class Shelf:
     """The storage of a docker-registry, changed behind its back; it keeps nothing in memory."""

@@ -87,15 +87,17 @@ class Rule:
 class Wants:
     """What a config asks for at one moment, read from disks, whatever a registry says.
 
-    `images` has None where a listed tag's manifest is gone. `asked` are rules, for tags that are
-    gone. `blind` are destinations of rules whose source cannot be read. `hidden` places are wanted,
-    but no listing that can be had names them. `contested` are wanted from two different sources.
+    `images` has None where a listed tag's manifest is gone. `rules` still ask for tags that are
+    gone. `blind` are rules whose source cannot be read. `hidden` places are wanted, but no
+    listing that can be had names them. `contested` are wanted from two different sources, `named`
+    by the config itself, and images of `broken` are not whole at their source.
     """
 
     images: dict[Place, str | None] = field(default_factory=dict)
     blind: list[Rule] = field(default_factory=list)
     hidden: set[Place] = field(default_factory=set)
     contested: set[Place] = field(default_factory=set)
+    named: set[Place] = field(default_factory=set)
     broken: set[Place] = field(default_factory=set)
     illegal: set[str] = field(default_factory=set)
     rules: list[Rule] = field(default_factory=list)
@@ -201,6 +203,8 @@ class Wish:
                 if wants.images.get(place, digest) != digest:
                     wants.contested.add(place)
                 wants.images[place] = digest
+                if rule.tags.kind == "named":
+                    wants.named.add(place)
                 wants.origins[place] = origin
                 if tag not in shown or world.is_stale(store, repo):
                     wants.hidden.add(place)
