@@ -254,6 +254,7 @@ class Deeds:
         wanted: dict[Place, str | None] = {}
         for wish in self.world.wishes:
             wants = wish.wants(self.world)
+            self.oracle.origins |= wants.origins
             wanted |= {p: d for p, d in wants.images.items() if d or p not in wants.named}
         for place, digest in wanted.items():
             if digest:

@@ -75,6 +75,8 @@ class Oracle:
     faults: list[Fault] = field(default_factory=list)
     # Every digest that we wrote at a place, or that was wanted there while we planned.
     ours: defaultdict[Place, set[str]] = field(default_factory=lambda: defaultdict(set))
+    # Where a place's image came from when it was last wanted.
+    origins: dict[Place, Place] = field(default_factory=dict)
     # Blobs that a registry lost behind everybody's back: store, repository or *, digest.
     damaged: set[tuple[str, str, str]] = field(default_factory=set)
     # Records by config, as they were at a version of the state's files.
@@ -138,7 +140,8 @@ class Oracle:
             self.fault("deleted-blind", what)
         if made.protect and place.store != LAYOUTS and place.repo == made.protect[1]:
             self.fault("deleted-protected", what)
-        is_gone = made.wants.is_asked(place) and place not in made.wanted
+        origin = self.origins.get(place)
+        is_gone = made.wants.is_asked(place, origin) and place not in made.wanted
         if is_gone and deletes == {"--allow-delete"}:
             self.fault("deleted-gone", what)
 

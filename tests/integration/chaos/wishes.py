@@ -75,6 +75,10 @@ class Rule:
         match = repo.removeprefix(self.source[1][:-2]) if self.is_wild else ""
         return [(store, to.replace("{match}", match)) for store, to in self.to]
 
+    def reads(self, origin: Place) -> bool:
+        """Tell whether it may read a repository."""
+        return bool(self.repositories([origin.repo])) and self.source[0] == origin.store
+
     def writes_to(self, store: str, repo: str) -> bool:
         """Tell whether it may write to a repository."""
         return any(
@@ -107,10 +111,12 @@ class Wants:
         """Tell whether a rule that may write to a place's repository could not be read."""
         return any(rule.writes_to(place.store, place.repo) for rule in self.blind)
 
-    def is_asked(self, place: Place) -> bool:
-        """Tell whether some rule would still select a place, if its source showed it."""
+    def is_asked(self, place: Place, origin: Place | None = None) -> bool:
+        """Tell whether some rule would select a place, if its source, or this one, showed it."""
         return any(
-            rule.writes_to(place.store, place.repo) and rule.tags.selects(place.tag)
+            rule.writes_to(place.store, place.repo)
+            and rule.tags.selects(place.tag)
+            and (origin is None or rule.reads(origin))
             for rule in self.rules
         )
 
