@@ -330,7 +330,7 @@ class Oracle:
             elif digest != self.world.tags.get(place):
                 there = self._there(place)
                 self.fault("exit-0-but", f"{place}: wanted {digest}, there {there}, {row}")
-            elif place not in made.wants.broken and self._may_be_seen(place, row):
+            elif digest and place not in made.wants.broken and self._may_be_seen(place, row):
                 self.whole({place}, "after a run that was done")
 
     def _may_be_seen(self, place: Place, row: Row | None) -> bool:

@@ -175,7 +175,7 @@ class Unkind:
         if not path.exists():
             return ""
         how = self.random.choice(("inside", "folder", "blobs"))
-        shutil.rmtree(path / "blobs" if how == "blobs" else path)
+        shutil.rmtree(path / "blobs" if how == "blobs" else path, ignore_errors=True)
         if how == "inside":
             path.mkdir()
         return f"{path.name} {how}"
