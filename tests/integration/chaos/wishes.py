@@ -145,7 +145,8 @@ class Wish:
         if self.keep:
             lines.append('keep_previous: "{tag}-before-{date}"')
         if self.protect:
-            lines.append(f'protect: ["{names[TARGET][0]}/{self.protect[1]}:**"]')
+            globs = [f"{host}/{self.protect[1]}:**" for host in names[TARGET]]
+            lines.append(f"protect: {json.dumps(globs)}")
         if self.moved:
             pairs = [
                 f"{{from: '{names[TARGET][0]}/{old}', to: '{names[TARGET][0]}/{new}'}}"
