@@ -25,6 +25,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=STEPS, help="of one story")
     parser.add_argument("--keep-going", action="store_true", help="after a broken promise, too")
     parser.add_argument("--ignore", default="", metavar="KIND,...", help="faults not asked for")
+    parser.add_argument("--keep", metavar="FOLDER", help="make the worlds here, and leave them")
     parser.add_argument("--verbose", action="store_true", help="tell every step")
     options = parser.parse_args()
     _isolate()
@@ -37,6 +38,7 @@ def main() -> int:
             options.steps,
             until=began + options.seconds,
             ignored=frozenset(options.ignore.split(",")),
+            keep=options.keep,
             note=_say if options.verbose else lambda _: None,
         )
         counts, steps, stories = counts + story.counts, steps + story.steps, stories + 1

@@ -117,12 +117,16 @@ def tell(
     *,
     until: float | None = None,
     ignored: frozenset[str] = frozenset(),
+    keep: str | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Story:
-    """Let `steps` things happen, fewer if it is later than `until`, or a promise is broken."""
+    """Let `steps` things happen, fewer if it is later than `until`, or a promise is broken.
+
+    The world is left below the folder `keep`, if one is given.
+    """
     story, began = Story(seed), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="imgmigrate-chaos-") as name:
-        root = Path(os.path.realpath(name))
+        root = Path(os.path.realpath(keep or name)) / f"seed-{seed}"
         with World(root, seed) as world:
             oracle = Oracle(world, ignored)
             known = _known(world)
