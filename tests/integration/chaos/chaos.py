@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,7 +141,11 @@ def tell(
                 # The last thing is a proof.
                 chosen = world.random.choices(names, weights)[0] if step < steps else "settle"
                 world.look()
-                told = actions[chosen]()
+                try:
+                    told = actions[chosen]()
+                except Exception:  # noqa: BLE001 - what led here is worth more than where it is
+                    told = "broke the test"
+                    oracle.fault("harness", traceback.format_exc())
                 story.steps = step
                 story.counts[chosen if told else f"({chosen})"] += 1
                 line = f"{step} {chosen}: {told}"

@@ -87,7 +87,8 @@ class Shelf:
 
     def unlink(self, repo: str, digest: str) -> None:
         """Take a blob away from a repository."""
-        shutil.rmtree(self._repository(repo) / "_layers" / digest.replace(":", "/"))
+        path = self._repository(repo) / "_layers" / digest.replace(":", "/")
+        shutil.rmtree(path, ignore_errors=True)
 
     def truncate(self, digest: str) -> None:
         """Cut the bytes of a blob, in all repositories."""
