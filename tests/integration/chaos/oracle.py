@@ -253,20 +253,19 @@ class Oracle:
             return
         rows = self._rows(made)
         for place, digest in sorted(made.wants.images.items()):
-            row = self._row(rows, place)
+            actions = self._actions(rows, place)
             if place in made.wants.hidden or self._is_unlistable(rows, place):
                 continue
             if digest is None:
                 # What is named in the config is in no list that was read: it may be just gone.
-                is_told = row is not None and row.action in ("error", "keep")
-                if not is_told or (row and row.action == "keep" and place not in made.wants.named):
-                    self.fault("dangling-unnamed", f"{place}: {row}")
+                allowed = {"error", "keep"} if place in made.wants.named else {"error"}
+                if not actions & allowed:
+                    self.fault("dangling-unnamed", f"{place}: {actions}")
                 continue
             is_right = self.world.tags.get(place) == digest and not self.is_seen_broken(place)
-            if not is_right and (row is None or row.action not in NAMING):
+            if not is_right and not actions:
                 kind = "incomplete-unnamed" if self.world.tags.get(place) == digest else "unnamed"
-                text = f"{place}: wanted {digest}, there {self._there(place)}, {row}"
-                self.fault(kind, text)
+                self.fault(kind, f"{place}: wanted {digest}, there {self._there(place)}")
         for name in sorted(made.wants.illegal):
             if name not in ran.text and not made.lies:
                 self.fault("name-dropped", f"{name} is in no warning")
@@ -277,13 +276,15 @@ class Oracle:
             rows.setdefault(self.world.place(row.address), []).append(row)
         return rows
 
-    def _row(self, rows: dict[Place | None, list[Row]], place: Place) -> Row | None:
-        """The row about a place, or about its whole repository."""
-        for found in (place, place._replace(tag="")):
-            named = [row for row in rows.get(found, []) if row.action in NAMING]
-            if named:
-                return named[0]
-        return None
+    def _actions(self, rows: dict[Place | None, list[Row]], place: Place) -> set[str]:
+        """The actions that name a place, or its whole repository, as what is not as wanted.
+
+        What no rule asks for under one name of a place says nothing of the other names.
+        """
+        named = [*rows.get(place, []), *rows.get(place._replace(tag=""), [])]
+        return {
+            row.action for row in named if row.action in NAMING and row.reason != "rule_removed"
+        }
 
     def _is_unlistable(self, rows: dict[Place | None, list[Row]], place: Place) -> bool:
         """Tell whether an error names the wildcard that would have led here."""
@@ -322,9 +323,8 @@ class Oracle:
         rows = self._rows(made)
         excused = {self.world.place(address) for address in left}
         for place, digest in sorted(made.wants.images.items()):
-            row = self._row(rows, place)
-            is_told = row is not None and row.action in ("keep", "error", "conflict")
-            if place in made.wants.hidden | excused or is_told:
+            actions = self._actions(rows, place)
+            if place in made.wants.hidden | excused or actions & {"keep", "error", "conflict"}:
                 continue
             if self._is_unlistable(rows, place):
                 continue
@@ -332,13 +332,16 @@ class Oracle:
                 self.fault("contested-done", f"{place}: both are done")
             elif digest != self.world.tags.get(place):
                 there = self._there(place)
-                self.fault("exit-0-but", f"{place}: wanted {digest}, there {there}, {row}")
-            elif digest and place not in made.wants.broken and self._may_be_seen(place, row):
+                self.fault("exit-0-but", f"{place}: wanted {digest}, there {there}, {actions}")
+            elif (
+                digest
+                and place not in made.wants.broken
+                and (
+                    # Wrong bytes of the right size in a layout show only to a run that writes there.
+                    place.store != LAYOUTS or actions or self.is_seen_broken(place)
+                )
+            ):
                 self.whole({place}, "after a run that was done")
-
-    def _may_be_seen(self, place: Place, row: Row | None) -> bool:
-        """Wrong bytes of the right size in a layout show only to a run that writes there."""
-        return place.store != LAYOUTS or row is not None or self.is_seen_broken(place)
 
     def _code(self, made: Made, ran: Ran, left: dict[str, str]) -> None:
         """Exit 0: nothing is left; 3: what another run may mend; 7: what a person must decide."""
