@@ -337,7 +337,7 @@ class Oracle:
                 digest
                 and place not in made.wants.broken
                 and (
-                    # Wrong bytes of the right size in a layout show only to a run that writes there.
+                    # Wrong bytes of the right size in a layout show only where it is written.
                     place.store != LAYOUTS or actions or self.is_seen_broken(place)
                 )
             ):
