@@ -311,6 +311,8 @@ class Deeds:
             self.oracle.recorded(had, has, made)
             if fresh:
                 self.oracle.written(before, has, made)
+                if ran.code in (1, 4, 5, 64):
+                    self.oracle.fault("refused", f"{made.saved.file}: {ran.text[-1500:]}")
         elif has != had:
             text = f"{made.saved.file} of {made.wish.file} -c {wish.file}: {_more(had, has)}"
             self.oracle.fault("other-config-recorded", text)

@@ -57,6 +57,9 @@ class Front:
     victim: int | None = None
     left: int = 0
     asked: int = 0
+    # How many questions wait for their answer.
+    busy: int = 0
+    _quiet: threading.Condition = field(default_factory=threading.Condition)
     _servers: list[ThreadingHTTPServer] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -90,6 +93,17 @@ class Front:
     def lies_about(self, kind: str, repo: str) -> bool:
         """Tell whether this lie is told of a repository."""
         return kind in self.lies and repo.startswith(self.lies[kind])
+
+    def enter(self, more: int) -> None:
+        """Count a question that is asked, or answered."""
+        with self._quiet:
+            self.busy += more
+            self._quiet.notify_all()
+
+    def wait(self) -> None:
+        """Wait until all that was asked is answered, also to those who no longer listen."""
+        with self._quiet:
+            self._quiet.wait_for(lambda: self.busy == 0, timeout=60)
 
     def strike(self, method: str) -> None:
         """Count a write, and kill the process that shall not live to see its answer."""
@@ -128,6 +142,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._line.close()
 
     def _serve(self) -> None:
+        self.front.enter(1)
+        try:
+            self._serve_one()
+        finally:
+            self.front.enter(-1)
+
+    def _serve_one(self) -> None:
         front, body = self.front, self._body()
         front.strike(self.command)
         found = _TARGET.fullmatch(urlsplit(self.path).path)
@@ -237,7 +258,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self.rfile.readline()
             self.rfile.readline()
             return b"".join(pieces)
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        size = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(size)
+        if len(body) < size:
+            raise ConnectionError
+        return body
 
     def _say(self, status: int) -> None:
         self._answer(status, {"Content-Type": "application/json"}, b'{"errors":[]}')

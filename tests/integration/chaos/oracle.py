@@ -124,7 +124,7 @@ class Oracle:
                 self.fault("foreign-changed", f"{place}: {old} -> {new}")
             if new is None:
                 self._deleted(place, made)
-            elif made.keep and old is not None and is_ours:
+            elif made.keep and old in self.world.known and is_ours:
                 self._kept(place, old, after)
             if new is not None:
                 self.ours[place].add(new)
@@ -177,27 +177,21 @@ class Oracle:
     def recorded(self, before: dict[str, str], after: dict[str, str], made: Made) -> None:
         """Ownership ends by a delete or a word, and begins at what the config joins."""
         lets_go = {"--forget", "--refresh-only"} & set(made.options)
-        rows = {row.address: row for row in made.saved.rows}
-        for address in sorted(before.keys() - after.keys()):
-            place, row = self.world.place(address), rows.get(address)
-            if place is None:
-                continue
+        rows = {self.world.place(row.address): row for row in made.saved.rows}
+        had, has = ({self.world.place(each) for each in some} for some in (before, after))
+        for place in sorted(each for each in had - has if each):
+            row = rows.get(place)
             # docker-registry may answer a DELETE with 500, and leave a tag that leads nowhere.
             is_there = place in self.world.tags and self.world.image(place) is not None
             if not lets_go and (row is None or row.action not in ("delete", "move") or is_there):
-                self.fault("forgotten", f"{address}: {row}, there {self._there(place)}")
-        for address in sorted(after.keys() - before.keys()):
-            place = self.world.place(address)
-            if place is None:
-                self.fault("recorded-nowhere", address)
-            elif place not in made.wants.images and not made.wants.is_asked(place):
-                is_known = any(row.address == address for row in made.saved.rows)
-                if not is_known or made.saved.header.get("undoes") is None:
-                    self._recorded_unasked(address, place, made)
-
-    def _recorded_unasked(self, address: str, place: Place, made: Made) -> None:
-        if "-before-" not in place.tag:
-            self.fault("recorded-unasked", f"{address} by {made.saved.file} for {made.wish.file}")
+                self.fault("forgotten", f"{place}: {row}, there {self._there(place)}")
+        if None in has - had:
+            self.fault("recorded-nowhere", f"{sorted(after.keys() - before.keys())}")
+        for place in sorted(each for each in has - had if each):
+            is_asked = place in made.wants.images or made.wants.is_asked(place)
+            is_undone = made.saved.header.get("undoes") is not None and place in rows
+            if not is_asked and not is_undone and "-before-" not in place.tag:
+                self.fault("recorded-unasked", f"{place} by {made.saved.file}")
 
     # Whole images.
 

@@ -67,6 +67,7 @@ def run_and_kill(folder: Path, front: Front, left: int, *arguments: str) -> Ran:
         front.left, front.victim = left, process.pid
         out, err = process.communicate(timeout=TIMEOUT)
         front.victim = None
+    front.wait()
     return Ran(arguments, process.returncode, out, err)
 
 
