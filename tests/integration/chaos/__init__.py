@@ -1,0 +1,1 @@
+"""Anything that may happen to registries, layouts, configs and states, around real runs."""

@@ -1,0 +1,341 @@
+"""What is done with the command, and what must hold after each time."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from tests.integration.chaos.oracle import Made
+from tests.integration.chaos.places import LAYOUTS, TARGET
+from tests.integration.chaos.tool import Ran, read_plan, run_and_kill
+
+if TYPE_CHECKING:
+    from tests.integration.chaos.oracle import Oracle
+    from tests.integration.chaos.places import Place
+    from tests.integration.chaos.wishes import Wish
+    from tests.integration.chaos.world import World
+
+__all__ = ["Deeds"]
+
+MOST_PLANS = 6
+PLAN_OPTIONS = (
+    (),
+    (),
+    (),
+    ("--allow-delete",),
+    ("--allow-delete",),
+    ("--allow-delete-gone",),
+    ("--allow-delete", "--allow-delete-gone"),
+    ("--forget",),
+    ("--no-refresh",),
+    ("--replace", "**"),
+    ("--target", "**:v*"),
+    ("--allow-delete", "--no-refresh"),
+    ("--refresh-only",),
+)
+
+
+class Deeds:
+    """Each method does something with the command; it says what."""
+
+    def __init__(self, world: World, oracle: Oracle, known: frozenset[str]) -> None:
+        self.world, self.oracle, self.random = world, oracle, world.random
+        # Options and commands that the command under test has.
+        self.known = known
+        self.plans: list[Made] = []
+        self.pulled = 0
+        self._number = 0
+
+    # Planning and applying.
+
+    def plan(self) -> str:
+        """A plan is made, and kept for later."""
+        made, ran = self._plan(self._main, self._options())
+        return f"{' '.join(ran.arguments)}: {self._told(made, ran)}"
+
+    def migrate(self) -> str:
+        """A plan is made and applied at once."""
+        return self._migrate(self._main, self._options())
+
+    def apply_an_older_plan(self) -> str:
+        """Any kept plan is applied, whatever has happened since."""
+        if not self.plans:
+            return ""
+        made = self.random.choice(self.plans)
+        ran = self._apply(made)
+        return f"{made.saved.file}: exit {ran.code}"
+
+    def apply_twice(self) -> str:
+        """The same plan again does nothing more."""
+        made, ran = self._plan(self._main, self._options())
+        if made is None:
+            return f"no plan: {ran.code}"
+        first = self._apply(made)
+        before = self.world.look()
+        again = self._apply(made)
+        if before != self.world.look() and first.code in (0, 7):
+            self.oracle.fault("twice", f"{made.saved.file} wrote again: {again.text[-800:]}")
+        return f"{made.saved.file}: exit {first.code}, {again.code}"
+
+    def apply_and_kill(self) -> str:
+        """An apply is killed on the way, and the same plan applied again."""
+        made, ran = self._plan(self._main, self._options())
+        if made is None:
+            return f"no plan: {ran.code}"
+        before, left = self.world.look(), self.random.randint(1, 12)
+        made.applied += 1
+        self._write(made.wish)
+        words = ("apply", made.saved.file, "-c", made.wish.file)
+        killed = run_and_kill(self.world.real, self.world.fronts[TARGET], left, *words)
+        self.oracle.ended(killed, killed=True)
+        self.oracle.changed(before, made)
+        again = self._apply(made)
+        return f"{made.saved.file}: exit {killed.code} after {left}, {again.code}"
+
+    def apply_with_another_config(self) -> str:
+        """A plan is applied with a config that it was not made from."""
+        if not self.plans:
+            return ""
+        made = self.random.choice(self.plans)
+        wish = self.random.choice([each for each in self.world.wishes if each is not made.wish])
+        ran = self._apply(made, wish)
+        return f"{made.saved.file} -c {wish.file}: exit {ran.code}"
+
+    def use_another_config(self) -> str:
+        """Another config is migrated, if it has a state of its own."""
+        wish = self.random.choice(self.world.wishes[1:])
+        if wish.state != self._main.state:
+            return self._migrate(wish, self._options())
+        if not self.oracle.records(self._main):
+            return ""
+        made, ran = self._plan(wish, self._options())
+        if made is not None:
+            self.oracle.fault("shared-state", f"{wish.file} plans with {wish.state}: {ran.code}")
+            self._apply(made)
+        return f"{wish.file}: exit {ran.code}"
+
+    def roll_back(self) -> str:
+        """What a plan did is undone."""
+        plans = [each for each in self.plans if each.applied and each.wish is self._main]
+        if not plans:
+            return ""
+        undone = self.random.choice(plans)
+        made, ran = self._plan(undone.wish, (), "rollback", undone.saved.file)
+        if made is None:
+            return f"{undone.saved.file}: {ran.code}"
+        made.overwrites = False
+        return f"{undone.saved.file}: exit {self._apply(made).code}"
+
+    def adopt(self) -> str:
+        """What is there as the config says is recorded, and nothing is written."""
+        self._write(self._main)
+        before, had = self.world.look(), self.oracle.records(self._main)
+        self._wants_are_ours()
+        ran = self.world.run("adopt", "**", "--auto-approve", "-c", self._main.file)
+        self.oracle.ended(ran)
+        self.oracle.changed(before, None)
+        lost = had.keys() - self.oracle.records(self._main).keys()
+        if lost:
+            self.oracle.fault("forgotten", f"by adopt: {sorted(lost)}")
+        return f"exit {ran.code}"
+
+    def remove_records(self) -> str:
+        """Some records are erased."""
+        self._write(self._main)
+        records = sorted(self.oracle.records(self._main))
+        if not records:
+            return ""
+        name = self.random.choice(records)
+        before = self.world.look()
+        ran = self.world.run("state", "rm", name, "--auto-approve", "-c", self._main.file)
+        self.oracle.ended(ran)
+        self.oracle.changed(before, None)
+        return f"{name}: exit {ran.code}"
+
+    # Proof.
+
+    def settle(self) -> str:
+        """With honest registries a plan and an apply leave nothing to do but what is said."""
+        for front in self.world.fronts.values():
+            front.lies.clear()
+        made, ran = self._plan(self._main, ())
+        if made is None:
+            if ran.code not in (6, 64):
+                self.oracle.fault("no-plan", f"exit {ran.code}: {ran.text[-800:]}")
+            return f"no plan: {ran.code}"
+        applied = self._apply(made, fresh=True)
+        again, ran = self._plan(self._main, ("--detailed-exitcode",))
+        if again is None:
+            self.oracle.fault("no-plan", f"exit {ran.code}: {ran.text[-800:]}")
+            return "no second plan"
+        self._left(again)
+        if "known-exit-7" in self.known:
+            self._codes(again, ran, applied)
+        self._read(again)
+        if "verify" in self.known:
+            self.oracle.verified(self._main)
+        return f"exit {applied.code}, then {ran.code}, {self.pulled} read by skopeo"
+
+    def _left(self, made: Made) -> None:
+        """What a second plan still wants to do could not be done, for a cause outside."""
+        for row in made.saved.rows:
+            place = self.world.place(row.address)
+            if row.action not in ("copy", "update", "move", "adopt") or place is None:
+                continue
+            wants = made.wants
+            if place in wants.broken | wants.contested or self._is_spoilt(place):
+                continue
+            self.oracle.fault("left-to-do", f"{row}")
+
+    def _is_spoilt(self, place: Place) -> bool:
+        """Tell whether a registry holds a blob of its image that nobody can repair."""
+        digest = self._wanted(self._main).get(place)
+        image = self.world.known.get(digest or "")
+        spoilt = {blob for _, _, blob in self.oracle.damaged}
+        return image is None or bool(spoilt & image.blobs.keys())
+
+    def _codes(self, made: Made, planned: Ran, applied: Ran) -> None:
+        """Exit codes tell what is left: 7 is for people, 3 for another run, 2 for both kinds."""
+        actions = made.saved.actions
+        alters = actions & {"copy", "update", "move", "delete", "conflict"}
+        expected = 3 if "error" in actions else 2 if alters else 0
+        if planned.code != expected:
+            text = f"plan --detailed-exitcode: {planned.code}, not {expected}; {sorted(actions)}"
+            self.oracle.fault("code", text)
+        if applied.code == 7 and ("conflict" not in actions or "error" in actions):
+            self.oracle.fault("code", f"apply: 7, then {sorted(actions)}")
+
+    def _read(self, made: Made) -> None:
+        """Everything wanted that no row excuses is there and whole; skopeo reads one of them."""
+        rows = {self.world.place(row.address) for row in made.saved.rows}
+        places = [
+            place
+            for place, digest in sorted(made.wants.images.items())
+            if place not in rows and digest and self.world.tags.get(place) == digest
+        ]
+        sure = {place for place in places if place not in made.wants.broken}
+        self.oracle.whole(
+            {each for each in sure if each.store != LAYOUTS or self.oracle.is_seen_broken(each)},
+            "after all is settled",
+        )
+        reader, tags = self.world.reader, self.world.tags
+        whole = [
+            each
+            for each in sorted(sure)
+            if not reader.faults(each, tags[each]) and reader.can_pull(each, tags[each])
+        ]
+        if whole:
+            folder = self.world.root / "pulled"
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                reader.pull(self.random.choice(whole), folder)
+            except AssertionError as error:
+                self.oracle.fault("skopeo", str(error))
+            self.pulled += 1
+
+    # Steps.
+
+    @property
+    def _main(self) -> Wish:
+        return self.world.wishes[0]
+
+    def _options(self) -> tuple[str, ...]:
+        options = self.random.choice(PLAN_OPTIONS)
+        return tuple(each for each in options if not each.startswith("--") or each in self.known)
+
+    def _write(self, wish: Wish) -> None:
+        self.world.write(wish)
+
+    def _wanted(self, wish: Wish) -> dict[Place, str | None]:
+        return wish.wants(self.world).images
+
+    def _wants_are_ours(self) -> dict[Place, str | None]:
+        """What is wanted now may be adopted, and is ours then."""
+        wanted: dict[Place, str | None] = {}
+        for wish in self.world.wishes:
+            wants = wish.wants(self.world)
+            self.oracle.origins |= wants.origins
+            wanted |= {p: d for p, d in wants.images.items() if d or p not in wants.named}
+        for place, digest in wanted.items():
+            if digest:
+                self.oracle.ours[place].add(digest)
+        return wanted
+
+    def _plan(self, wish: Wish, options: tuple[str, ...], *verb: str) -> tuple[Made | None, Ran]:
+        """Plan and read the plan; None where there is none, and what was said."""
+        self._write(wish)
+        before = self.world.look()
+        wanted = self._wants_are_ours()
+        wants = wish.wants(self.world)
+        self._number += 1
+        file = f"plan-{self._number % (4 * MOST_PLANS)}.out"
+        path = self.world.real / file
+        path.unlink(missing_ok=True)
+        words = (*(verb or ("plan",)), *options, "--out", file, "-c", wish.file)
+        ran = self.world.run(*words)
+        self.oracle.ended(ran)
+        self.oracle.changed(before, None)
+        self.plans = [each for each in self.plans if each.saved.file != file]
+        if not path.exists():
+            if ran.code in (0, 2, 3):
+                self.oracle.fault("no-plan", f"exit {ran.code}: {ran.text[-800:]}")
+            return None, ran
+        lies = frozenset(kind for front in self.world.fronts.values() for kind in front.lies)
+        made = Made(
+            saved=read_plan(path),
+            wish=wish,
+            wants=wants,
+            wanted=wanted,
+            options=options,
+            lies=lies,
+            overwrites=any(rule.overwrite == "always" for rule in wants.rules),
+            protect=wish.protect,
+            keep=wish.keep,
+        )
+        self.plans = [*self.plans[-MOST_PLANS:], made]
+        if not verb:
+            self.oracle.named(made, ran)
+        return made, ran
+
+    def _apply(self, made: Made, wish: Wish | None = None, *, fresh: bool = False) -> Ran:
+        """Apply a plan; what holds after any apply is checked."""
+        wish = wish or made.wish
+        self._write(wish)
+        before, had = self.world.look(), self.oracle.records(wish)
+        ran = self.world.run("apply", made.saved.file, "--json", "-c", wish.file)
+        made.applied += 1
+        self.oracle.ended(ran)
+        self.oracle.changed(before, made if wish is made.wish else None)
+        has = self.oracle.records(wish)
+        if wish is made.wish:
+            self.oracle.recorded(had, has, made)
+            if fresh:
+                self.oracle.written(before, has, made)
+                if ran.code in (1, 4, 5, 64):
+                    self.oracle.fault("refused", f"{made.saved.file}: {ran.text[-1500:]}")
+        elif has != had:
+            text = f"{made.saved.file} of {made.wish.file} -c {wish.file}: {_more(had, has)}"
+            self.oracle.fault("other-config-recorded", text)
+        return ran
+
+    def _migrate(self, wish: Wish, options: tuple[str, ...]) -> str:
+        made, ran = self._plan(wish, options)
+        if made is None:
+            return f"{wish.file} {' '.join(options)}: no plan: {ran.code}"
+        applied = self._apply(made, fresh=True)
+        self.oracle.done(made, applied)
+        told = self._told(made, ran)
+        return f"{wish.file} {' '.join(options)} {made.saved.file}: {told}, exit {applied.code}"
+
+    def _told(self, made: Made | None, ran: Ran) -> str:
+        if made is None:
+            return f"no plan: {ran.code}"
+        counts = [
+            f"{sum(row.action == action for row in made.saved.rows)} {action}"
+            for action in sorted(made.saved.actions)
+        ]
+        return f"exit {ran.code}, {', '.join(counts) or 'nothing'}"
+
+
+def _more(had: dict[str, str], has: dict[str, str]) -> str:
+    return f"+{sorted(has.keys() - had.keys())} -{sorted(had.keys() - has.keys())}"

@@ -1,0 +1,110 @@
+"""Run the command under test: in this process for speed, or in one that is killed on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from imgmigrate.cli import main
+from tests.support.cli import TIMEOUT, command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.integration.chaos.front import Front
+
+__all__ = ["Ran", "Row", "Saved", "documents", "read_plan", "run", "run_and_kill"]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command said, and how it ended."""
+
+    arguments: tuple[str, ...]
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        """All that it said."""
+        return self.out + self.err
+
+
+def run(folder: Path, *arguments: str) -> Ran:
+    """Run `imgmigrate ARGUMENTS` in `folder`."""
+    files = io.BytesIO(), io.BytesIO()
+    out, err = (io.TextIOWrapper(each, "utf-8", write_through=True) for each in files)
+    with (
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        # As a shell has it: the way that was taken, links and all.
+        os.environ["PWD"] = str(folder)
+        code = main(arguments)
+    return Ran(arguments, code, *(each.getvalue().decode() for each in files))
+
+
+def run_and_kill(folder: Path, front: Front, left: int, *arguments: str) -> Ran:
+    """Run it in a process that dies at its `left`-th write, if it comes so far."""
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        command(*arguments),
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        front.left, front.victim = left, process.pid
+        out, err = process.communicate(timeout=TIMEOUT)
+        front.victim = None
+    front.wait()
+    return Ran(arguments, process.returncode, out, err)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a saved plan."""
+
+    address: str
+    action: str
+    reason: str
+    after: str | None
+
+
+@dataclass
+class Saved:
+    """A saved plan, read without the code that wrote it."""
+
+    file: str
+    header: dict[str, Any]
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def actions(self) -> set[str]:
+        """Which actions there are."""
+        return {row.action for row in self.rows}
+
+
+def read_plan(path: Path) -> Saved:
+    """Read a plan's file."""
+    header, *rows, _ = documents(path.read_text())
+    return Saved(
+        path.name,
+        header,
+        [Row(row["address"], row["action"], row["reason"], row["after"]) for row in rows],
+    )
+
+
+def documents(text: str) -> list[dict[str, Any]]:
+    """Read JSON Lines."""
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
