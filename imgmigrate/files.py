@@ -5,7 +5,6 @@ Every file that imgmigrate writes goes through here, or is made durable by what 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
@@ -201,6 +200,8 @@ async def in_thread(work: Callable[[], T], executor: Executor | None = None) -> 
 
     So nothing runs on behind a caller that has closed files or released a lock.
     """
+    import asyncio  # here: reading a config needs this module, and no loop
+
     future = asyncio.get_running_loop().run_in_executor(executor, work)
     try:
         return await asyncio.shield(future)
