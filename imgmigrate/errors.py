@@ -34,7 +34,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "AccessDenied",
@@ -225,6 +225,13 @@ class ConfigError(UsageError):
         self.file, self.line, self.key = file, line, key
         place = ":".join(str(part) for part in (file, line) if part is not None)
         super().__init__(": ".join(part for part in (place, key, message) if part), hint=hint)
+
+    def altered(self, change: Callable[[str], str]) -> ConfigError:
+        """Make the same error with other words."""
+        hint = change(self.hint) if self.hint else None
+        made = ConfigError(change(self.message), hint=hint)
+        made.file, made.line, made.key = self.file, self.line, self.key
+        return made
 
 
 class GuardError(ImgmigrateError):

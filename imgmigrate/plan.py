@@ -40,7 +40,8 @@ __all__ = [
     "read_plan",
 ]
 
-# 1.1 brought whose state a plan is for, and what a plan without a config was asked for.
+# 1.1 brought whose state a plan is for, what a plan without a config was asked for, and plans
+# without a state.
 FORMAT_VERSION = "1.1"
 KIND: Final = "imgmigrate.plan"
 PLAN_ID_LENGTH = 16
@@ -77,6 +78,7 @@ class Action(StrEnum):
     KEEP = "keep"
     BLOCKED = "blocked"  # a delete that a guard stops
     CONFLICT = "conflict"
+    UNKNOWN = "unknown"  # it differs, and no state tells whether it is ours
     ERROR = "error"
     DRIFT = "drift"
 
@@ -104,7 +106,7 @@ class Action(StrEnum):
         return self.writes or self is Action.DELETE
 
 
-_DANGEROUS = (Action.ERROR, Action.CONFLICT, Action.DELETE, Action.BLOCKED)
+_DANGEROUS = (Action.ERROR, Action.CONFLICT, Action.UNKNOWN, Action.DELETE, Action.BLOCKED)
 
 
 class _Frozen(BaseModel):
@@ -228,6 +230,8 @@ class Summary(_Frozen):
     keep: int = 0
     blocked: int = 0
     conflict: int = 0
+    # Differs where no state tells what is ours.
+    unknown: int = 0
     error: int = 0
     drift: int = 0
     # Counted apart from `conflict`.
@@ -302,6 +306,8 @@ class Header(_Frozen):
     lock_sha256: str | None = None
     git_commit: str | None = None
     state: StateBinding = StateBinding()
+    # True: no state was read, so that what is ours is not known; for readers, and never applied.
+    stateless: bool = False
     filters: Filters = Filters()
     # True: the rows tell who moved since the record, not what the config asks for.
     refresh_only: bool = False

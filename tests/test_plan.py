@@ -154,6 +154,7 @@ def test_the_summary_counts_by_action_and_adds_known_sizes() -> None:
         Action.FORGET: 0,
         Action.KEEP: 0,
         Action.DRIFT: 0,
+        Action.UNKNOWN: 0,
     }
     assert (found.writes, found.transfer_bytes, found.unknown_sizes) == (4, 12, 1)
     assert found.alters == 5

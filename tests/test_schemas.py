@@ -66,6 +66,11 @@ PLANS = {
     "limited": samples.limited(),
     "empty": samples.plan(),
     "without a state": samples.plan(state=StateBinding()),
+    "stateless": samples.plan(
+        samples.change("harbor.new/a:1", "unknown", "no_state", before=samples.digest("x")),
+        state=StateBinding(),
+        stateless=True,
+    ),
     "refresh only": samples.plan(
         samples.change("harbor.new/a:1", "drift", "both_moved", before=samples.digest("x")),
         refresh_only=True,
@@ -151,6 +156,24 @@ def test_states_meet_their_schemas(state: State) -> None:
     lines: list[str] = []
     JsonStream(lines.append).records(state.records.values())
     read_lines("stream", "\n".join(lines))
+
+
+def test_the_trusted_file_of_the_readme_meets_its_schema(tmp_path: Path) -> None:
+    """And is read; a key that is none of its own is found by the reader."""
+    import yaml
+
+    from imgmigrate.config.trusted import load_trusted
+
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    found = re.search(r"```yaml\n(# trusted\.yaml.*?)```", readme, re.DOTALL)
+    assert found is not None
+    assert_valid("trusted", yaml.safe_load(found[1]))
+    (tmp_path / "trusted.yaml").write_text(found[1])
+    trusted = load_trusted(tmp_path / "trusted.yaml", environ={})
+    assert trusted.registries.covers("registry.new", "team/api")
+    assert not trusted.registries.covers("registry.new", "other")
+    assert errors("trusted", {"version": 1, "variables": "TEAM"})
+    assert errors("trusted", {"registries": {}})
 
 
 def test_pins_meet_their_schema() -> None:

@@ -41,11 +41,14 @@ class History(Protocol):
 
 
 def check_first(plan: Plan, config: Config, file: str = "plan.out") -> None:
-    """Refuse a plan that was made before any state for another config, or another place.
+    """Refuse a plan made without a state, or before any for another config or place.
 
     It has no lineage to tell one state from another, and would fit them all. `file` is what the
     plan is called, for the command that is right.
     """
+    if plan.header.stateless:
+        message = f"plan {plan.plan_id}: made without a state, so what is ours was not known"
+        raise PlanRefused(message, hint=f"it is for readers; plan again here: {REPLAN}")
     bound = plan.header.state
     if bound.lineage is not None or bound.name is None:
         return

@@ -76,7 +76,7 @@ class _Settler:
             return Receipt(change.address, Outcome.FAILED, error=error)
         if change.is_known:
             return Receipt(change.address, Outcome.KNOWN)
-        if change.action is Action.CONFLICT:
+        if change.action in (Action.CONFLICT, Action.UNKNOWN):
             # A later version may have further reasons: then the reason is all there is to say.
             cause = CONFLICTS.get(change.reason, f"is a conflict ({change.reason})")
             message = f"destination {change.address}: {cause}"

@@ -49,7 +49,7 @@ _POLICIES = {
 }
 _OF_A_REFRESH = (Action.ADOPT, Action.FORGET)
 # Rows whose `recorded` is what the state held: those that could not be decided may lack it.
-_UNDECIDED = (Action.ERROR, Action.CONFLICT, Action.BLOCKED)
+_UNDECIDED = (Action.ERROR, Action.CONFLICT, Action.UNKNOWN, Action.BLOCKED)
 
 
 def check_summary(plan: Plan, replan: str) -> None:

@@ -132,7 +132,7 @@ def _planned(outcome: Planned) -> int:
     if summary.error:
         return PARTLY
     moved = outcome.plan.header.refresh_only and bool(outcome.plan.changes)
-    differs = summary.alters or summary.conflict or moved
+    differs = summary.alters or summary.conflict or summary.unknown or moved
     return CHANGES if outcome.detailed and differs else OK
 
 

@@ -17,7 +17,9 @@ from imgmigrate.cli.options import (
     pass_settings,
 )
 from imgmigrate.cli.outfile import check_new, save_to
+from imgmigrate.cli.untrusted import untrusted_options
 from imgmigrate.cli.wiring import command_line, open_config, shown
+from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +74,7 @@ Examples:
   imgmigrate validate
   imgmigrate validate -c prod.yaml
   imgmigrate validate --online        try each registry too
+  imgmigrate validate --untrusted --trusted trusted.yaml
 
 \b
 Exit codes: 0 valid, 64 not valid; the message names file, line, key and fix.
@@ -84,6 +87,7 @@ With --online: 1 if a registry does not do what the rules need.""",
     "opened and cancelled).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON Lines to stdout.")
+@untrusted_options
 @foreign_options
 @common_options
 @pass_settings
@@ -92,6 +96,9 @@ def validate(settings: Settings, online: bool, as_json: bool) -> Probed | None:
     output = settings.output
     if as_json:
         output.open_stream()
+    if online and settings.untrusted:
+        message = "--online opens uploads, and of a stranger's config none is opened"
+        raise UsageError(message, hint="leave --online out")
     config = open_config(settings)
     say_notes(settings, config)
     if output.stream is not None:
@@ -149,7 +156,7 @@ def _document(config: Config) -> dict[str, Any]:
         "rules": len(config.rules) + len(config.globs),
         "registries": _hosts(config),
         "layouts": len(_layouts(config)),
-        "state": str(config.state),
+        **({"state": str(config.state)} if config.has_state else {}),
     }
 
 
@@ -194,7 +201,7 @@ def _found(config: Config) -> Iterator[str]:
     layouts = _layouts(config)
     if layouts:
         yield f"OCI layouts: {len(layouts):,}"
-    yield f"state: {shown(config.state)}"
+    yield f"state: {shown(config.state) if config.has_state else 'not known here'}"
 
 
 def _tags(rule: Rule) -> str:

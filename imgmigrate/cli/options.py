@@ -36,6 +36,7 @@ __all__ = [
     "parallelism_option",
     "pass_settings",
     "refuse_later",
+    "remember",
     "seconds",
     "verbose_option",
     "with_options",
@@ -68,6 +69,11 @@ class Settings:
     limits: dict[str, Any] = field(default_factory=dict)
     # Plan from the pins alone.
     locked: bool = False
+    # A stranger wrote the config, which may use what this file names.
+    untrusted: bool = False
+    trusted: Path | None = None
+    # An exported state, read instead of a folder.
+    state_file: Path | None = None
 
     @property
     def is_debugging(self) -> bool:
@@ -161,8 +167,8 @@ def seconds(value: str | float) -> float:
         raise click.BadParameter(message) from None
 
 
-def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    """Store a global option in the settings, if it was given here."""
+def remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """Make a callback that stores an option in the settings, if it was given here."""
 
     def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
         settings = ctx.find_object(Settings)
@@ -195,7 +201,7 @@ def common_options(function: _Decorated) -> _Decorated:
             "--config",
             type=file_path(),
             expose_value=False,
-            callback=_remember("config"),
+            callback=remember("config"),
             help=f"The config.  [default: {DEFAULT_CONFIG}]",
         ),
         click.option(
@@ -203,21 +209,21 @@ def common_options(function: _Decorated) -> _Decorated:
             type=file_path(),
             metavar="DIR",
             expose_value=False,
-            callback=_remember("state"),
+            callback=remember("state"),
             help="The state's folder, instead of the config's.",
         ),
         click.option(
             "--log-level",
             type=click.Choice(LOG_LEVELS),
             expose_value=False,
-            callback=_remember("log_level"),
+            callback=remember("log_level"),
             help="What to log on stderr.  [default: warning]",
         ),
         click.option(
             "--no-color",
             is_flag=True,
             expose_value=False,
-            callback=_remember("no_color"),
+            callback=remember("no_color"),
             help="No colours; NO_COLOR does the same.",
         ),
         click.help_option("-h", "--help"),
@@ -231,7 +237,7 @@ def locked_option(function: _Decorated) -> _Decorated:
         "--locked",
         is_flag=True,
         expose_value=False,
-        callback=_remember("locked"),
+        callback=remember("locked"),
         help="Plan what pin wrote down, whatever the sources show now.",
     )(function)
 

@@ -27,6 +27,11 @@ from imgmigrate.cli.options import (
 )
 from imgmigrate.cli.outfile import check_place, save_to
 from imgmigrate.cli.refreshing import refresh_only_option, refuse_with_refresh_only
+from imgmigrate.cli.untrusted import (
+    refuse_without_state,
+    state_file_option,
+    untrusted_options,
+)
 from imgmigrate.cli.wiring import command_line, open_config
 
 if TYPE_CHECKING:
@@ -59,6 +64,7 @@ Examples:
   imgmigrate plan --forget --out plan.out             unwanted images stay
   imgmigrate plan --explain registry.new/team/api:2.1
   imgmigrate plan --refresh-only                      who has moved
+  imgmigrate plan --untrusted --trusted trusted.yaml  a stranger's config
 
 \b
 Exit codes: 0 planned, 2 changes or conflicts (only with
@@ -83,6 +89,8 @@ config.""",
 @json_option
 @explain_option
 @locked_option
+@untrusted_options
+@state_file_option
 @oneshot_options
 @foreign_options
 @common_options
@@ -128,6 +136,7 @@ def plan(
             no_refresh=planning.no_refresh,
             locked=settings.locked,
         )
+    refuse_without_state(settings, planning, refresh_only=refresh_only)
     if as_json:
         output.open_stream()
     config = open_config(settings)

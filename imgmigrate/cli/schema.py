@@ -27,7 +27,8 @@ def schema(settings: Settings, name: str | None) -> None:
     """Print the JSON Schema of what programs read.
 
     NAME is plan (a line of a plan file), show (a line of show --format json), stream (a line of
-    any command's --json) or lock (all of imgmigrate.lock.yaml).
+    any command's --json), lock (all of imgmigrate.lock.yaml) or trusted (all of the file of
+    --trusted).
     """
     if name is None:
         for each in NAMES:

@@ -30,7 +30,7 @@ __all__ = ["show"]
 
 ACTIONS = (
     *("copy", "update", "move", "delete", "adopt", "forget", "keep", "blocked"),
-    *("conflict", "error", "drift"),
+    *("conflict", "unknown", "error", "drift"),
 )
 FORMATS = ("text", "json", "markdown", "md")
 LATER_FORMATS = ("html",)

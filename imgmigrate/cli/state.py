@@ -14,6 +14,7 @@ from imgmigrate.cli.state_edit import (
     remove_records,
     unprotect_records,
 )
+from imgmigrate.cli.state_export import export_state
 from imgmigrate.cli.state_rebind import rebind_state
 from imgmigrate.cli.state_repair import repair_state
 from imgmigrate.cli.status import show_lock, show_log
@@ -107,6 +108,7 @@ for _command in (
     remove_records,
     move_records,
     unprotect_records,
+    export_state,
     rebind_state,
     repair_state,
 ):

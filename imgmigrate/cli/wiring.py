@@ -38,7 +38,11 @@ def open_config(settings: Settings) -> Config:
     """Load the config, with the state's place from the command line if it says so."""
     from imgmigrate.config.load import load_config
 
-    if settings.oneshot:
+    if settings.untrusted or settings.trusted is not None:
+        from imgmigrate.cli.untrusted import load_untrusted
+
+        config = load_untrusted(settings)
+    elif settings.oneshot:
         from imgmigrate.cli.oneshot import load_oneshot
 
         config = load_oneshot(settings)
@@ -57,13 +61,18 @@ def open_config(settings: Settings) -> Config:
 
 def with_state(settings: Settings, config: Config) -> Config:
     """Put the state where the command line says, if it does."""
+    if settings.state_file is not None:
+        if settings.state is not None:
+            message = "--state and --state-file name two states"
+            raise UsageError(message, hint="leave one of them out")
+        return replace(config, state_file=settings.state_file.absolute(), has_state=True)
     if settings.state is None:
         return config
     from imgmigrate.config.paths import place_of
 
     state = settings.state.absolute()
     place = place_of(state, config.base, named=settings.state)
-    return replace(config, state=state, place=place)
+    return replace(config, state=state, place=place, has_state=True)
 
 
 def state_folder(settings: Settings) -> Path:
@@ -111,6 +120,10 @@ def command_line(settings: Settings, *arguments: str) -> str:
     options = settings.arguments
     if settings.locked and first == "plan" and "--locked" not in rest:
         options.append("--locked")
+    if first in ("plan", "validate"):
+        from imgmigrate.cli import untrusted
+
+        options += untrusted.arguments(settings)
     if settings.oneshot:
         from imgmigrate.cli import oneshot
 

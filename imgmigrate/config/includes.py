@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.schema import IncludedModel, validate
-from imgmigrate.config.tree import parse_tree
+from imgmigrate.config.tree import parse_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from imgmigrate.config.schema import ImageModel
     from imgmigrate.config.tree import KeyPath, Tree
+    from imgmigrate.config.untrusted import Bounds
 
 __all__ = ["Part", "read_includes"]
 
@@ -33,6 +34,8 @@ _MAIN_ONLY = (
     *("name", "state", "registries", "defaults", "protect", "max_delete", "max_plan_age"),
     *("moved", "keep_previous", "known_conflicts"),
 )
+_KEYS = ("version", "include", "images", *_MAIN_ONLY)
+_WHAT = "a file of more rules (images or include)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,15 @@ def read_includes(
     read: Callable[[Path], bytes],
     decode: Callable[[bytes, str], str],
     expander: Callable[[Tree], Callable[[str, KeyPath], str]],
+    bounds: Bounds | None = None,
 ) -> tuple[list[Part], bytes]:
     """Read what a config includes, and what that includes; each file once, in order.
 
     Returns the parts and the bytes of all files, for the config's digest. A ConfigError names
-    a pattern that no file matches, and a file that includes itself.
+    a pattern that no file matches, and a file that includes itself; it shows nothing of a file
+    that holds no rules. What lies out of `bounds` is not read.
     """
-    reader = _Reader(read, decode, expander, [Path(os.path.realpath(path))])
+    reader = _Reader(read, decode, expander, [Path(os.path.realpath(path))], bounds)
     reader.include(path, tree, patterns)
     return reader.parts, b"".join(reader.data)
 
@@ -69,10 +74,12 @@ class _Reader:
         decode: Callable[[bytes, str], str],
         expander: Callable[[Tree], Callable[[str, KeyPath], str]],
         open_files: list[Path],
+        bounds: Bounds | None,
     ) -> None:
         self.parts: list[Part] = []
         self.data: list[bytes] = []
         self._read, self._decode, self._expander = read, decode, expander
+        self._bounds = bounds
         # The files that are being read now, each included by the one before it.
         self._open = open_files
         self._done: set[Path] = set()
@@ -80,6 +87,8 @@ class _Reader:
     def include(self, path: Path, tree: Tree, patterns: Sequence[str]) -> None:
         """Read the files that the patterns of one file name."""
         for number, pattern in enumerate(patterns):
+            if self._bounds is not None and not self._bounds.may_include(pattern):
+                continue
             for found in self._files(path, tree, pattern, number):
                 self._file(found, tree, number)
 
@@ -107,8 +116,13 @@ class _Reader:
             message = f"more than {MOST_FILES} files are included, or {DEEPEST} in one another"
             raise including.error(message, ("include", number), hint="use a narrower pattern")
         self._done.add(real)
+        if self._bounds is not None and not self._bounds.may_read(path):
+            message = f"it leads out of the config's folder: {path}"
+            raise including.error(message, ("include", number), hint="put the file itself there")
         data = self._read(path)
-        tree = parse_tree(self._decode(data, str(path)), str(path))
+        tree = parse_only(self._decode(data, str(path)), str(path), _KEYS, _WHAT)
+        if self._bounds is not None:
+            self._bounds.inspect(tree)
         for key in _MAIN_ONLY:
             if tree.node((key,)) is not None:
                 hint = "move it into the config that includes this file"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.config.guards import read_pattern
 from imgmigrate.config.schema import KnownFileModel, raise_all, validate
-from imgmigrate.config.tree import Scalar, parse_tree
+from imgmigrate.config.tree import Scalar, parse_only
 from imgmigrate.errors import ConfigError, ImgmigrateError, printable
 from imgmigrate.matching import parse_pattern
 from imgmigrate.oci.reference import Digest
@@ -164,7 +164,7 @@ def _decode(data: bytes, path: Path) -> tuple[KnownConflict, ...]:
         return ()
     if text.rstrip().endswith("known_conflicts:"):  # the last of its lines was taken out
         text = f"{text.rstrip()} []\n"
-    tree = parse_tree(text, str(path))
+    tree = parse_only(text, str(path), ("version", "known_conflicts"), "a file of known conflicts")
     version = tree.node(("version",))
     if not isinstance(version, Scalar) or version.value != VERSION:
         message = f"this imgmigrate reads known conflicts of version {VERSION} alone"

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,35 +23,45 @@ from imgmigrate.config.registries import Registries
 from imgmigrate.config.rules import build_rules
 from imgmigrate.config.schema import FileModel, IncludingModel, validate
 from imgmigrate.config.tree import Scalar, Tree
-from imgmigrate.config.variables import UnsetVariableError, expand
+from imgmigrate.config.untrusted import Bounds
+from imgmigrate.config.variables import Environment, UnsetVariableError, expand
 from imgmigrate.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from imgmigrate.config.tree import KeyPath
+    from imgmigrate.config.trusted import Trusted
 
-__all__ = ["build_config", "decode", "load_config", "read_file"]
+__all__ = ["build_config", "decode", "decode_other", "load_config", "read_file"]
 
 VERSION = "1"
 
 
-def load_config(path: Path, *, environ: Mapping[str, str] | None = None) -> Config:
+def load_config(
+    path: Path, *, environ: Mapping[str, str] | None = None, trusted: Trusted | None = None
+) -> Config:
     """Read and check a config; ConfigError says what is wrong, where, and how to mend it.
 
     `environ` is where variables come from, by default the process's environment; it is kept,
     because those under `registries` are resolved when a registry is first used. A config of
-    image-syncer, which has `auth` and `images`, is read as what it is.
+    image-syncer, which has `auth` and `images`, is read as what it is. With `trusted` the config
+    is a stranger's: all that it may not ask for is refused at once, and what is left reaches
+    nothing but the trusted registries.
     """
-    environ = os.environ if environ is None else environ
+    environ = Environment.of(os.environ if environ is None else environ)
+    bounds = Bounds(trusted, environ, path) if trusted is not None else None
     data = read_file(path)
     tree = parse_config_text(decode(data, str(path)), str(path))
     if is_image_syncer(tree):
+        if bounds is not None:
+            message = "this is image-syncer's config, and of a stranger only imgmigrate's is read"
+            raise ConfigError(message, file=str(path), hint="imgmigrate convert image-syncer")
         from imgmigrate.config.foreign.load import load_whole
 
         return load_whole(path, environ=environ)
     _check_version(tree)
-    return build_config(path, tree, data, environ)
+    return build_config(path, tree, data, environ, bounds=bounds)
 
 
 def build_config(
@@ -60,20 +72,41 @@ def build_config(
     *,
     registries_tree: Tree | None = None,
     notes: tuple[str, ...] = (),
+    bounds: Bounds | None = None,
 ) -> Config:
-    """Check what a tree says and make a config of it; registries may come from another tree."""
+    """Check what a tree says and make a config of it; registries may come from another tree.
+
+    Within `bounds` those of the trusted file stand instead of its own.
+    """
+    environ = Environment.of(environ)
+    with environ.unshown(), bounds.told() if bounds is not None else nullcontext():
+        if bounds is not None:
+            bounds.inspect_main(tree)
+        made = _build(path, tree, data, environ, registries_tree or tree, bounds)
+    return replace(made, notes=notes)
+
+
+def _build(
+    path: Path,
+    tree: Tree,
+    data: bytes,
+    environ: Environment,
+    registries_tree: Tree,
+    bounds: Bounds | None,
+) -> Config:
     # Once, with all links: what is relative to it then means one place in every later step.
     base = Path(os.path.realpath(os.path.dirname(path)))
     form = IncludingModel if tree.node(("include",)) else FileModel
-    model = validate(form, tree.plain((), _expander(tree, environ)), tree)
-    registries = Registries(registries_tree or tree, environ, base)
+    model = validate(form, tree.plain((), _expander(tree, environ, bounds)), tree)
+    registries = Registries(registries_tree, environ, base)
     included, more = read_includes(
         path,
         tree,
         model.include,
         read=read_file,
-        decode=decode,
-        expander=lambda part: _expander(part, environ),
+        decode=decode_other,
+        expander=lambda part: _expander(part, environ, bounds),
+        bounds=bounds,
     )
     rules, globs = build_rules(tree, model, base, LayoutNames(base), included)
     if not rules and not globs:
@@ -81,6 +114,8 @@ def build_config(
         raise tree.error("the included files hold no images", ("include",), hint=hint)
     state = _state(tree, model, base, path)
     named = Path(model.state.path) if model.state is not None else Path()
+    if bounds is not None:
+        registries, state = bounds.trusted.registries, bounds.trusted.state or state
     return Config(
         path=path,
         files=(path, *(Path(part.tree.file) for part in included)),
@@ -91,11 +126,12 @@ def build_config(
         defaults=model.defaults,
         sha256=hashlib.sha256(data + more).hexdigest(),
         registries=registries,
-        notes=notes,
         guards=build_guards(tree, model, base),
         known=build_known(tree, model.known_conflicts) + read_known(known_path(path)),
         name=model.name or path.name,
         place=place_of(state, base, named=named),
+        is_untrusted=bounds is not None,
+        has_state=bounds is None or bounds.trusted.state is not None,
     )
 
 
@@ -112,18 +148,24 @@ def read_file(path: Path) -> bytes:
     raise ConfigError(message, file=str(path), hint=hint)
 
 
-def decode(data: bytes, file: str) -> str:
-    """Make text of a config's bytes; ConfigError if they are not UTF-8."""
+def decode(data: bytes, file: str, *, is_shown: bool = True) -> str:
+    """Make text of a config's bytes; ConfigError, which may show one, if they are not UTF-8."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
+        byte = f": byte 0x{data[error.start]:02X}" if is_shown else ""
         raise ConfigError(
-            f"it is not UTF-8: byte 0x{data[error.start]:02X}",
+            f"it is not UTF-8{byte}",
             file=file,
             line=line,
             hint="save it as UTF-8",
         ) from None
+
+
+def decode_other(data: bytes, file: str) -> str:
+    """Make text of the bytes of a file that the config names, and show nothing of it."""
+    return decode(data, file, is_shown=False)
 
 
 def _check_version(tree: Tree) -> None:
@@ -139,11 +181,15 @@ def _check_version(tree: Tree) -> None:
         raise tree.error(message, ("version",), hint=hint)
 
 
-def _expander(tree: Tree, environ: Mapping[str, str]) -> Callable[[str, KeyPath], str]:
+def _expander(
+    tree: Tree, environ: Mapping[str, str], bounds: Bounds | None
+) -> Callable[[str, KeyPath], str]:
     """Expand every value but those under `registries`, whose time comes later."""
 
     def convert(text: str, path: KeyPath) -> str:
         if path[0] == "registries" or "$" not in text:
+            return text
+        if bounds is not None and not bounds.may_expand(text):
             return text
         try:
             return expand(text, environ)

@@ -284,6 +284,18 @@ class Config:
     known: tuple[KnownConflict, ...] = ()
     name: str = ""
     place: str = ""
+    # A stranger wrote it: nothing is connected to but its `registries`, which are the operator's,
+    # no folder is left, and nothing is written.
+    is_untrusted: bool = False
+    # False: where its state is, is not known here.
+    has_state: bool = True
+    # A state that was exported to this file; it is read instead of `state`.
+    state_file: Path | None = None
+
+    @property
+    def cache(self) -> Path | None:
+        """The folder of what was read once and holds for ever; None where nothing is written."""
+        return None if self.is_untrusted else self.state / "cache"
 
     @property
     def is_oneshot(self) -> bool:

@@ -13,12 +13,12 @@ from urllib.parse import unquote
 from imgmigrate.config.model import RegistryConfig, Tls
 from imgmigrate.config.paths import resolve_path
 from imgmigrate.config.schema import validate
-from imgmigrate.config.variables import check, expand, has_variable
+from imgmigrate.config.variables import Environment, check, expand, has_variable
 from imgmigrate.errors import hide
 from imgmigrate.oci.reference import has_https_port, normalise_host, parse_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from imgmigrate.config.tree import KeyPath, Tree
@@ -36,7 +36,7 @@ class Registries:
     """The entries of `registries`, each resolved once."""
 
     def __init__(self, tree: Tree, environ: Mapping[str, str], base: Path) -> None:
-        self._tree, self._environ, self._base = tree, environ, base
+        self._tree, self._environ, self._base = tree, Environment.of(environ), base
         self._keys: dict[tuple[str, str], str] = {}
         self._resolved: dict[str, RegistryConfig] = {}
         for key in tree.plain(("registries",)) or {}:
@@ -49,14 +49,35 @@ class Registries:
 
     def find(self, host: str, repo: str | None = None) -> RegistryConfig:
         """The entry whose key is the longest match on segment borders, or the defaults."""
+        key = self._key(host, repo)
+        if key is None:
+            return RegistryConfig()
+        if key not in self._resolved:
+            with self._environ.unshown():
+                self._resolved[key] = self._resolve(key)
+        return self._resolved[key]
+
+    def covers(self, host: str, repo: str) -> bool:
+        """Tell whether an entry is about a repository, or a glob below its path."""
+        return self._key(host, repo) is not None
+
+    def written(self, host: str, below: str) -> Any:
+        """What the entry of exactly this place says, as written; None if there is none."""
+        key = self._keys.get((normalise_host(host), below))
+        return None if key is None else self._tree.plain(("registries", key))
+
+    def places(self) -> Iterator[tuple[KeyPath, str, str]]:
+        """Every entry: where it stands, its host and the path below that."""
+        for (host, below), key in self._keys.items():
+            yield ("registries", key), host, below
+
+    def _key(self, host: str, repo: str | None) -> str | None:
         host, segments = normalise_host(host), (repo or "").split("/")
         for count in range(len(segments), -1, -1):
             key = self._keys.get((host, "/".join(segments[:count])))
             if key is not None:
-                if key not in self._resolved:
-                    self._resolved[key] = self._resolve(key)
-                return self._resolved[key]
-        return RegistryConfig()
+                return key
+        return None
 
     def _add(self, key: str) -> None:
         """Check all that can be checked without the environment."""

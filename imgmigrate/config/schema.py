@@ -177,16 +177,16 @@ def validate(model: type[_Model], value: Any, tree: Tree, path: KeyPath = ()) ->
         raise
 
 
-def raise_all(errors: list[ConfigError]) -> None:
-    """Raise one ConfigError for all of them, one a line; nothing if there is none."""
+def raise_all(errors: list[ConfigError], *, most: int = MOST_SHOWN) -> None:
+    """Raise one ConfigError for all of them, one a line, `most` by words; nothing if none is."""
     errors = sorted(errors, key=lambda error: error.line or 0)
     if len(errors) < 2:
         if errors:
             raise errors[0]
         return
-    lines = [str(error) for error in errors[:MOST_SHOWN]]
-    if len(errors) > MOST_SHOWN:
-        lines.append(f"and {len(errors) - MOST_SHOWN} more errors")
+    lines = [str(error) for error in errors[:most]]
+    if len(errors) > most:
+        lines.append(f"and {len(errors) - most} more errors")
     joined = ConfigError("\n".join(lines))
     joined.file, joined.line, joined.key = errors[0].file, errors[0].line, errors[0].key
     raise joined

@@ -24,8 +24,11 @@ class Trap:
     hint: str
 
 
-def explain(error: Any, lines: list[str]) -> Trap:
-    """Explain a `yaml.MarkedYAMLError` of the text that `lines` hold."""
+def explain(error: Any, lines: list[str], *, is_shown: bool = True) -> Trap:
+    """Explain a `yaml.MarkedYAMLError` of the text that `lines` hold.
+
+    Unless it `is_shown`, the message repeats nothing of the text; the hint may.
+    """
     said = " ".join(str(part) for part in (error.context, error.problem) if part)
     mark = error.problem_mark or error.context_mark
     began = error.context_mark or mark
@@ -46,7 +49,7 @@ def explain(error: Any, lines: list[str]) -> Trap:
         message = "a value that begins with { is a mapping to YAML"
         return Trap(line, message, _quote(text, braces.start(1)))
     hint = "check the indentation and quote values that hold special characters"
-    return Trap(line, f"this is not YAML: {said}", hint)
+    return Trap(line, f"this is not YAML: {said}" if is_shown else "this is not YAML", hint)
 
 
 def braces(line: int, column: int, text: str) -> Trap:

@@ -8,6 +8,7 @@ given twice, a value that is missing or has become a mapping) is an error with i
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,9 @@ from imgmigrate.config import traps
 from imgmigrate.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
-__all__ = ["KeyPath", "Mapping", "Node", "Scalar", "Sequence", "Tree", "parse_tree"]
+__all__ = ["KeyPath", "Mapping", "Node", "Scalar", "Sequence", "Tree", "parse_only", "parse_tree"]
 
 KeyPath = tuple[str | int, ...]
 
@@ -28,6 +29,8 @@ KeyPath = tuple[str | int, ...]
 DEEPEST = 50
 # How many nodes aliases may add: an alias bomb is billions of them, or a long text many times.
 MOST_COPIES = 100_000
+# How alike a key is to the one that was meant, to be shown: `imags` is, `auths` is not.
+NEARLY = 0.8
 # So many characters count as one more node.
 TEXT_OF_A_NODE = 100
 
@@ -139,6 +142,21 @@ def parse_tree(text: str, file: str) -> Tree:
     return _Builder(text, file).build()
 
 
+def parse_only(text: str, file: str, keys: Collection[str], what: str) -> Tree:
+    """Parse a file that may be anybody's: unless its keys are `keys`, no error shows what it holds.
+
+    A config names such files, and may name a wrong one; `what` it should be is for messages. A
+    key that is nearly one of them is left for who checks the file.
+    """
+    tree = _Builder(text, file, what).build()
+    for key in tree.root.entries:
+        if key not in keys and not difflib.get_close_matches(key, keys, 1, NEARLY):
+            message = f"this is not {what}: a key stands here that it does not have"
+            hint = f"known there: {', '.join(keys)}"
+            raise ConfigError(message, file=file, line=tree.line((key,)), hint=hint)
+    return tree
+
+
 def _events(text: str) -> Iterator[Any]:
     yield from yaml.parse(text, _LOADER)
 
@@ -160,10 +178,13 @@ def _plain(node: Node, path: KeyPath, convert: Callable[[str, KeyPath], str] | N
 
 
 class _Builder:
-    """Turns the parser's events into nodes; knows the path for messages."""
+    """Turns the parser's events into nodes; knows the path for messages.
 
-    def __init__(self, text: str, file: str) -> None:
-        self.text, self.file = text, file
+    Where only something in particular is expected, `what`, the text is shown nowhere.
+    """
+
+    def __init__(self, text: str, file: str, what: str | None = None) -> None:
+        self.text, self.file, self.what = text, file, what
         self.open: list[Sequence | Mapping] = []
         self.anchors: dict[str, Node] = {}
         self.anchored: list[str | None] = []
@@ -176,7 +197,7 @@ class _Builder:
             for event in _events(self.text):
                 self._take(event)
         except yaml.MarkedYAMLError as error:
-            trap = traps.explain(error, self._lines())
+            trap = traps.explain(error, self._lines(), is_shown=not self.what)
             raise self._error(trap.line, trap.message, trap.hint, path=False) from None
         if self.root is None:
             raise self._error(
@@ -195,7 +216,8 @@ class _Builder:
         found = _UNREADABLE.search(self.text)
         if found:
             line = self.text.count("\n", 0, found.start()) + 1
-            message = f"it holds the character U+{ord(found[0]):04X}, which YAML does not allow"
+            shown = "a character" if self.what else f"the character U+{ord(found[0]):04X}"
+            message = f"it holds {shown}, which YAML does not allow"
             raise self._error(line, message, "remove it", path=False)
 
     def _take(self, event: Any) -> None:
@@ -321,5 +343,8 @@ class _Builder:
         return self._error(trap.line, trap.message, trap.hint)
 
     def _error(self, line: int, message: str, hint: str, *, path: bool = True) -> ConfigError:
+        if self.what:
+            hint = f"expected {self.what}"
+            return ConfigError(message, file=self.file, line=line, hint=hint)
         key = print_path(self._path()) if path else ""
         return ConfigError(message, file=self.file, line=line, key=key or None, hint=hint)

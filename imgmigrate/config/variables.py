@@ -1,20 +1,99 @@
 """Expand `${VAR}` and `${VAR:-default}` in a value; `$${` is a literal `${`. No I/O.
 
-Any other `$` is literal, because passwords contain them.
+Any other `$` is literal, because passwords contain them. What a variable holds may be a secret
+wherever it stands, so no error of a config shows it (`Environment`).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from imgmigrate.errors import ConfigError
 
-__all__ = ["UnsetVariableError", "check", "expand", "has_variable", "names"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+__all__ = ["Environment", "UnsetVariableError", "check", "expand", "has_variable", "names"]
 
 _DOLLAR = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+# Characters of a value that may be shown together: a shorter piece tells nothing.
+SHORTEST_PIECE = 4
+# The file and the line that an error begins with; a config's name is no secret.
+_PLACE = re.compile(r"[^\n]*?:[0-9]+: ")
+
+
+class Environment(Mapping[str, str]):
+    """What variables are looked up in; remembers what it gave, so that no error shows it."""
+
+    def __init__(self, found: Mapping[str, str]) -> None:
+        self._found = found
+        self._given: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, found: Mapping[str, str]) -> Environment:
+        """Wrap a mapping, once."""
+        return found if isinstance(found, Environment) else cls(found)
+
+    def __getitem__(self, name: str) -> str:
+        # Not by `found[name]`: what checks a config without its environment has only this.
+        value = self._found.get(name)
+        if value is None:
+            raise KeyError(name)
+        if len(value) >= SHORTEST_PIECE:
+            self._given[value] = name
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @contextmanager
+    def unshown(self) -> Iterator[None]:
+        """Write the variable for its value, whole or in pieces, in a ConfigError that passes."""
+        try:
+            yield
+        except ConfigError as error:
+            if not self._given:
+                raise
+            raise error.altered(self._without_values) from None
+
+    def _without_values(self, text: str) -> str:
+        # The longest first: one value may be a part of another.
+        held = sorted(self._given.items(), key=lambda each: len(each[0]), reverse=True)
+        return "\n".join(_masked(line, held) for line in text.split("\n"))
+
+
+def _masked(line: str, held: Sequence[tuple[str, str]]) -> str:
+    """Write `${NAME}` for each whole value, and nothing readable for a piece of one.
+
+    Names become lower case and are taken apart before an error shows them, so pieces are looked
+    for whatever their case.
+    """
+    place = _PLACE.match(line)
+    position = place.end() if place else 0
+    shown, folded = [line[:position]], line.lower()
+    within = [value.lower() for value, _ in held]
+    while position < len(line):
+        found = next((each for each in held if line.startswith(each[0], position)), None)
+        if found is not None:
+            shown.append(f"${{{found[1]}}}")
+            position += len(found[0])
+            continue
+        end = position
+        while any(folded[position : end + 1] in value for value in within) and end < len(line):
+            end += 1
+        is_piece = end - position >= SHORTEST_PIECE
+        shown.append("***" if is_piece else line[position])
+        position = end if is_piece else position + 1
+    return "".join(shown)
 
 
 class UnsetVariableError(ValueError):

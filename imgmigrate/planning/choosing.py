@@ -40,9 +40,11 @@ class Chooser:
     _choices: dict[tuple[int, Repository], Choice] = field(default_factory=dict)
 
     @classmethod
-    def over(cls, observer: Observer, cache: ManifestCache, folder: Path, now: datetime) -> Chooser:
-        """Build one that keeps dates in the state's cache `folder`."""
-        return cls(observer, CreatedDates(observer, cache, folder / DATES_FILE), now)
+    def over(
+        cls, observer: Observer, cache: ManifestCache, folder: Path | None, now: datetime
+    ) -> Chooser:
+        """Build one that keeps dates in the state's cache `folder`; without one, nowhere."""
+        return cls(observer, CreatedDates(observer, cache, folder and folder / DATES_FILE), now)
 
     async def choose_all(
         self, rules: Sequence[Rule], listings: Mapping[Repository, list[str] | StoreError]

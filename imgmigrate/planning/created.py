@@ -41,7 +41,7 @@ ZERO_YEAR = 1
 class CreatedDates:
     """Dates by digest, in one file of `digest date` lines; losing it costs requests."""
 
-    def __init__(self, observer: Observer, cache: ManifestCache, path: Path) -> None:
+    def __init__(self, observer: Observer, cache: ManifestCache, path: Path | None) -> None:
         self._observer, self._cache = observer, cache
         self._facts = Facts(path, _parse, _show)
         self._known: dict[Digest, datetime | None] | None = None

@@ -59,7 +59,7 @@ def decide(
     recorded = record.digest if record else None
     live = record is not None and record.is_live
     if wish.found is None:
-        return _source_gone(wish, destination, record)
+        return _source_gone(wish, destination, record, state)
     origin = wish.found.digest
     wanted = wish.kept or origin
 
@@ -83,11 +83,13 @@ def decide(
         # A record of the same bytes may tell of another choice, or of an index that has moved
         # in parts that are not chosen: then only the record changes.
         is_recorded = live and recorded == wanted and _tells(record, wish, origin)
-        if is_recorded and exceptions.replace:
+        # Whether it is recorded too, only a state tells.
+        is_settled = is_recorded or not state.is_known
+        if is_settled and exceptions.replace:
             return change(Action.UPDATE, REPLACE)
         if exceptions.incomplete:
             return change(Action.UPDATE, INCOMPLETE)
-        return None if is_recorded else change(Action.ADOPT, "already_there")
+        return None if is_settled else change(Action.ADOPT, "already_there")
     return change(*_differing(wish, destination, state, exceptions, live=live))
 
 
@@ -103,9 +105,11 @@ def _differing(
         return Action.UPDATE, _why_ours(wish, state.record(wish.address))
     if wish.overwrite is Overwrite.ALWAYS:
         return Action.UPDATE, "overwrite_always"
+    if exceptions.equivalent and wish.overwrite is Overwrite.EQUIVALENT:
+        return Action.UPDATE, "overwrite_equivalent"
+    if not state.is_known:
+        return Action.UNKNOWN, "no_state"
     if exceptions.equivalent:
-        if wish.overwrite is Overwrite.EQUIVALENT:
-            return Action.UPDATE, "overwrite_equivalent"
         return Action.CONFLICT, "equivalent"
     return Action.CONFLICT, "changed_here" if live else "foreign"
 
@@ -124,7 +128,7 @@ def _tells(record: ImageRecord | None, wish: Wish, origin: Digest) -> bool:
 
 
 def _source_gone(
-    wish: Wish, destination: Digest | None, record: ImageRecord | None
+    wish: Wish, destination: Digest | None, record: ImageRecord | None, state: State
 ) -> Change | None:
     if record is not None and record.is_live:
         return Change(
@@ -138,12 +142,12 @@ def _source_gone(
         )
     if not wish.explicit:
         return None
-    return failed(
-        wish.address,
-        "source_missing",
-        f"source {wish.source}: not found; correct the config, or remove it there",
-        record,
-    )
+    detail = f"source {wish.source}: not found; correct the config, or remove it there"
+    row = failed(wish.address, "source_missing", detail, record)
+    if destination is not None and not state.is_known:
+        # It may be ours, and kept although its source is gone: no mistake then.
+        return row.model_copy(update={"action": Action.UNKNOWN, "before": destination})
+    return row
 
 
 def decide_unwanted(record: ImageRecord, *, still_selected: bool, rule_exists: bool) -> Change:

@@ -17,8 +17,8 @@ from imgmigrate.oci.reference import Reference, layout_address, parse_endpoint
 from imgmigrate.planning.choosing import Chooser
 from imgmigrate.planning.expand import expand_rules
 from imgmigrate.planning.observe import Observer
+from imgmigrate.planning.owner import state_of
 from imgmigrate.planning.skipped import Skips
-from imgmigrate.state.spelling import read_state
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
 
@@ -76,18 +76,17 @@ async def explain_selection(
     A rule of many repositories is explained for each of them. Raises UsageError if there is no
     such rule, or none that writes there.
     """
-    state, skips = await asyncio.to_thread(read_state, config), Skips(sink)
+    state, skips = await asyncio.to_thread(state_of, config), Skips(sink)
     address = None if what.isdecimal() else _address(what, config)
     if address is None:
         config = _numbered(config, int(what))
     async with open_stores(config, sink=skips, on_rate_limit=on_rate_limit) as stores:
-        folder = config.state / "cache"
-        cache = ManifestCache(folder)
+        cache = ManifestCache(config.cache)
         observer = Observer(stores, state, skips, parallelism, cache)
         expansion = await expand_rules(config, observer, state)
         rules = _concerned(expansion, what, address, str(config.base))
         listings = await observer.list_sources(rule.source for rule in rules if rule.has_patterns)
-        chooser = Chooser.over(observer, cache, folder, datetime.now(UTC))
+        chooser = Chooser.over(observer, cache, config.cache, datetime.now(UTC))
         choices = await chooser.choose_all(rules, listings)
     focus = address if address is not None and address.tag is not None else None
     return [

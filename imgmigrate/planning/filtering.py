@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Filtering", "chosen", "filter_of"]
 
+# In the cache's folder.
+PLATFORMS_FILE = "platforms"
 # What stands for "its config states none", which holds for ever too.
 NONE = "-"
 
@@ -65,9 +67,11 @@ def chosen(manifest: Manifest, choice: Filter | None) -> Manifest:
 class Filtering:
     """Settle wishes that name platforms; each source image is read once."""
 
-    def __init__(self, observer: Observer, cache: ManifestCache, state: State, path: Path) -> None:
+    def __init__(
+        self, observer: Observer, cache: ManifestCache, state: State, folder: Path | None
+    ) -> None:
         self._observer, self._cache, self._state = observer, cache, state
-        self._platforms = _Platforms(path)
+        self._platforms = _Platforms(folder and folder / PLATFORMS_FILE)
         self._reading: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def settle(self, wishes: list[Looked]) -> tuple[list[Looked], list[Change]]:
@@ -143,7 +147,7 @@ def _is_concerned(wish: Wish) -> bool:
 class _Platforms:
     """The platforms of single images by their config's digest: lines of `digest platform`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._facts = Facts(path, _parse, _show)
         self._known: dict[Digest, Platform | None] = {}
         self._fresh: dict[Digest, Platform | None] = {}

@@ -40,13 +40,17 @@ async def heading(
 
     `notes` are what whoever reviews it must know of how the sources were read.
     """
-    bound = StateBinding(
-        lineage=state.lineage,
-        sequence=state.sequence,
-        head=state.head,
-        name=config.name or None,
-        place=config.place or None,
-    )
+    bound = StateBinding()
+    if state.is_known:
+        bound = StateBinding(
+            lineage=state.lineage,
+            sequence=state.sequence,
+            head=state.head,
+            name=config.name or None,
+            place=config.place or None,
+        )
+    # What a stranger's checkout tells git to run is not run.
+    commit = None if config.is_untrusted else await asyncio.to_thread(git_commit, config.base)
     return Header(
         tool_version=__version__,
         created_at=timestamp(now()),
@@ -54,8 +58,9 @@ async def heading(
         config_sha256=config.sha256 or None,
         ends=_ends(config) if config.is_oneshot and not undoes else None,
         lock_sha256=config.lock_sha256 or None,
-        git_commit=await asyncio.to_thread(git_commit, config.base),
+        git_commit=commit,
         state=bound,
+        stateless=not state.is_known,
         filters=filters,
         refresh_only=refresh_only,
         undoes=undoes,

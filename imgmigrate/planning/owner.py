@@ -1,18 +1,33 @@
-"""Refuse to plan from a state of another config; tell of one that will get its owner."""
+"""Read the state to plan from; refuse one of another config, tell of one that gets its owner."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from imgmigrate.events import Warned
+from imgmigrate.state.exported import read_exported
 from imgmigrate.state.owner import check_owner, waits_for_owner
+from imgmigrate.state.record import State
+from imgmigrate.state.spelling import read_state, respelled
 
 if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.events import Sink
-    from imgmigrate.state.record import State
 
-__all__ = ["tell_owner"]
+__all__ = ["state_of", "tell_owner"]
+
+
+def state_of(config: Config) -> State:
+    """Read the state that a config plans from; StateError if it is damaged. Blocking.
+
+    That of a stranger's config may be elsewhere: where there is none, it is not known what is
+    ours.
+    """
+    if config.state_file is not None:
+        return respelled(read_exported(config.state_file), config)
+    found = read_state(config) if config.has_state else State(is_known=False)
+    is_absent = config.is_untrusted and found.lineage is None
+    return State(is_known=False) if is_absent else found
 
 
 def tell_owner(state: State, config: Config, sink: Sink) -> None:

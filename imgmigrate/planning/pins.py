@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.layouts import Spelling
-from imgmigrate.config.load import decode, read_file
+from imgmigrate.config.load import decode_other, read_file
 from imgmigrate.config.model import Destination
 from imgmigrate.config.schema import raise_all
 from imgmigrate.config.templates import concrete_rule
-from imgmigrate.config.tree import Mapping, Scalar, parse_tree
+from imgmigrate.config.tree import Mapping, Scalar, parse_only
+from imgmigrate.config.untrusted import refuse_link
 from imgmigrate.errors import ConfigError, ImgmigrateError
 from imgmigrate.files import write_output
 from imgmigrate.oci.reference import Digest, Reference
@@ -106,7 +107,7 @@ def read_pins(path: Path) -> Pins:
     """Read the file; ConfigError with its line for what nobody but a person can have written."""
     if not path.exists():
         raise _missing(path)
-    return decode_pins(decode(read_file(path), str(path)), str(path))
+    return decode_pins(decode_other(read_file(path), str(path)), str(path))
 
 
 def locked(config: Config) -> Config:
@@ -114,8 +115,10 @@ def locked(config: Config) -> Config:
     path = pins_path(config)
     if not path.exists():
         raise _missing(path)
+    if config.is_untrusted:
+        refuse_link(path)
     data = read_file(path)
-    made = lock_config(config, decode_pins(decode(data, str(path)), str(path)), path)
+    made = lock_config(config, decode_pins(decode_other(data, str(path)), str(path)), path)
     return replace(made, lock_sha256=hashlib.sha256(data).hexdigest())
 
 
@@ -127,7 +130,7 @@ def decode_pins(text: str, file: str) -> Pins:
         if line.startswith(_CONFLICTS):
             message = "a merge left its marks here"
             raise ConfigError(message, file=file, line=number, hint=f"keep one side, or {_ANEW}")
-    tree = parse_tree(text, file)
+    tree = parse_only(text, file, ("version", "pins"), "a file of pins")
     for key in tree.root.entries:
         if key not in ("version", "pins"):
             raise tree.error("is not a known key", (key,), hint=_ANEW)

@@ -30,13 +30,12 @@ from imgmigrate.planning.moving import Moving
 from imgmigrate.planning.namesakes import Namesakes
 from imgmigrate.planning.narrowing import narrow
 from imgmigrate.planning.observe import Observer
-from imgmigrate.planning.owner import tell_owner
+from imgmigrate.planning.owner import state_of, tell_owner
 from imgmigrate.planning.problems import Problems, merged
 from imgmigrate.planning.scope import Scope
 from imgmigrate.planning.sizes import Sizes, measure
 from imgmigrate.planning.skipped import Skips
 from imgmigrate.planning.wholeness import Wholeness
-from imgmigrate.state.spelling import read_state
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
 
@@ -121,7 +120,7 @@ async def _refresh(
     config: Config, options: PlanOptions, sink: Sink
 ) -> tuple[State, list[Change], int]:
     """Compare the records with both sides, whatever the rules ask for."""
-    state = await asyncio.to_thread(read_state, config)
+    state = await asyncio.to_thread(state_of, config)
     tell_owner(state, config, sink)
     opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
     async with opened as stores:
@@ -159,8 +158,8 @@ async def _open_planner(
 ) -> AsyncIterator[_Planner]:
     """Open all that planning reads, and expand the rules that may ask for a target."""
     narrowed = narrow(config, Globs("target", options.target))
-    state = await asyncio.to_thread(read_state, config)
-    cache = ManifestCache(config.state / "cache")
+    state = await asyncio.to_thread(state_of, config)
+    cache = ManifestCache(config.cache)
     opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
     async with opened as stores:
         observer = Observer(stores, state, sink, options.parallelism, cache)
@@ -192,8 +191,8 @@ class _Planner:
             replace=self.options.replace,
             allow_overwrite=self.options.allow_overwrite,
         )
-        folder = self.config.state / "cache"
-        self.filtering = Filtering(self.observer, self.cache, self.state, folder / "platforms")
+        folder = self.config.cache
+        self.filtering = Filtering(self.observer, self.cache, self.state, folder)
         self.comparing = Comparing(self.observer, self.cache)
         self.wholeness = Wholeness(self.observer, self.state)
         chooser = Chooser.over(self.observer, self.cache, folder, datetime.now(UTC))
@@ -369,7 +368,7 @@ class _Planner:
         )
         digest = there.digest if there else None
         change = decide(wish, digest, self.state, exceptions)
-        is_conflict = change is not None and change.action is Action.CONFLICT
+        is_conflict = change is not None and change.action in (Action.CONFLICT, Action.UNKNOWN)
         if is_conflict and await self.comparing.are_equivalent(wish, there):
             return decide(wish, digest, self.state, Exceptions(equivalent=True))
         return await self.wholeness.judge(change, wish, digest, exceptions)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgmigrate import schemas
+from imgmigrate.config.model import RegistryConfig
+from imgmigrate.config.trusted import TrustedModel
 from imgmigrate.oci.reference import Reference
 from imgmigrate.plan import FORMAT_VERSION, Action, Change, Header
 from imgmigrate.render.describe_lines import (
@@ -41,7 +43,13 @@ __all__ = ["describe", "write"]
 
 def describe() -> dict[str, Schema]:
     """Give every schema by its name, as `imgmigrate.schemas` ships them."""
-    return {"lock": _lock(), "plan": _plan(), "show": _show(), "stream": _stream()}
+    return {
+        "lock": _lock(),
+        "plan": _plan(),
+        "show": _show(),
+        "stream": _stream(),
+        "trusted": _trusted(),
+    }
 
 
 def write() -> None:
@@ -144,6 +152,22 @@ def _lock() -> Schema:
             }
         ),
         {},
+    )
+
+
+def _trusted() -> Schema:
+    """Describe a file that people write: numbers and flags stand in it as YAML has them."""
+    schema = _tidy(TrustedModel.model_json_schema())
+    properties = schema["properties"] | {"version": {"enum": ["1", 1]}}
+    settings: Schema = {name: {} for name in RegistryConfig.model_fields}
+    properties["registries"] = schema["properties"]["registries"] | {
+        "additionalProperties": {"type": "object", "properties": settings}
+    }
+    state = an_object({"path": TEXT})
+    properties["state"] = state
+    about = f"The trusted file of `--trusted`. {schema['description']}"
+    return _whole(
+        "trusted", about, an_object({"version": properties.pop("version")}, properties), {}
     )
 
 

@@ -114,7 +114,7 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
             "complete": FLAG,
             "changes": ref("summary"),
         },
-        {"saved": maybe(TEXT), "file_sha256": maybe(SHA256)},
+        {"stateless": FLAG, "saved": maybe(TEXT), "file_sha256": maybe(SHA256)},
     ),
     "run_start": (
         "An apply began; `size` is at most so many bytes, null if unknown.",
@@ -228,8 +228,9 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
     "state_repaired": ("A state was mended; what was damaged is kept.", {"kept": TEXTS}, {}),
     "valid": (
         "The config is valid.",
-        {"config": TEXT, "rules": COUNT, "registries": TEXTS, "layouts": COUNT, "state": TEXT},
-        {},
+        {"config": TEXT, "rules": COUNT, "registries": TEXTS, "layouts": COUNT},
+        # It is not known where the config is a stranger's.
+        {"state": TEXT},
     ),
     "registry": (
         "What was found out about a registry.",

@@ -60,7 +60,13 @@ def apply_hints(
     hints = []
     if saved is not None and sha256 is not None:
         hints.append(Hint(f"Saved to {saved}, sha256 {sha256}"))
-    if has_work(plan.counted):
+    if plan.header.stateless:
+        text = (
+            "No state was read, so this is for readers, and apply refuses it. Where the state is, "
+            "export it for --state-file:"
+        )
+        hints.append(Hint(text, command("state", "export", "--out", "state.jsonl")))
+    elif has_work(plan.counted):
         if saved is not None:
             hints.append(Hint("To apply exactly this:", command("apply", str(saved))))
         elif plan.header.refresh_only:

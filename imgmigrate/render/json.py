@@ -149,6 +149,7 @@ class JsonStream:
             plan_id=plan.plan_id,
             complete=plan.header.complete,
             changes=_summary(plan),
+            stateless=plan.header.stateless,
             **fields,
         )
 

@@ -41,7 +41,15 @@ MOST_INSIDE = 4
 
 _CODE_BREAKERS = re.compile(r"[`|\\]")
 _PLAIN_WORDS = re.compile(r"[A-Za-z ,:;-]+")
-_SOURCED = frozenset({"lost", "incomplete", "conflict", "known", "update", "copy", "drift", "move"})
+_SOURCED = frozenset(
+    {
+        *("lost", "incomplete", "conflict", "unknown", "known"),
+        *("update", "copy", "drift", "move"),
+    }
+)
+
+# Actions that leave an image which is not the wanted one.
+_HOLDING = (Action.CONFLICT, Action.UNKNOWN, Action.KEEP)
 
 
 def plan_markdown(
@@ -147,7 +155,7 @@ def _details(change: Change) -> Iterator[str]:
     facts = []
     if change.action is Action.UPDATE and change.reason != INCOMPLETE:
         facts.append(f"{_short(change.before)} -> {_short(change.after)}")
-    elif change.action in (Action.CONFLICT, Action.KEEP) and change.before and change.source:
+    elif change.action in _HOLDING and change.before and change.source:
         facts.append(f"holds {_short(change.before)}, source {_short(change.source.digest)}")
     elif change.action is Action.DRIFT and change.before != change.recorded:
         facts.append(f"holds {_short(change.before)}, recorded {_short(change.recorded)}")

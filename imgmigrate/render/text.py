@@ -215,7 +215,7 @@ def _detail(change: Change) -> str:
     facts = []
     if change.action is Action.UPDATE and change.reason != INCOMPLETE:
         facts.append(f"{_short(change.before)} -> {_short(change.after)}")
-    elif change.action is Action.CONFLICT:
+    elif change.action in (Action.CONFLICT, Action.UNKNOWN):
         wanted = change.source.digest.short if change.source else UNKNOWN
         part = "some platforms of " if change.filter else ""
         facts.append(f"holds {_short(change.before)}, wanted {part}{wanted}")

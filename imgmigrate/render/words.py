@@ -67,6 +67,15 @@ SECTIONS = (
         "unknown",
         "?",
         "?",
+        "ownership unknown",
+        "no state tells whether they are ours; a plan with one does",
+        ("yellow",),
+        foldable=False,
+    ),
+    Section(
+        "later",
+        "?",
+        "?",
         "unknown",
         "of a later version of imgmigrate; this one leaves them out",
         ("red",),
@@ -178,7 +187,11 @@ _REASONS = {
     "previous_gone": "the former image is gone",
     "keep_previous": "keeps what is replaced",
     "not_kept": "what it shows cannot be kept",
+    "no_state": "differs; whose it is, no state tells",
 }
+
+# What the headline of a plan without a state ends with.
+NO_STATE = "No state: what is ours is not known."
 
 # Reasons that the section's own title says already.
 OBVIOUS = frozenset(
@@ -212,6 +225,7 @@ _COUNTED = (
     (Action.KEEP, "{} kept", "{} kept"),
     (Action.BLOCKED, "{} blocked", "{} blocked"),
     (Action.CONFLICT, "{} conflict", "{} conflicts"),
+    (Action.UNKNOWN, "{} unknown", "{} unknown"),
     (Action.ERROR, "{} error", "{} errors"),
     (Action.DRIFT, "{} drifted", "{} drifted"),
 )
@@ -220,7 +234,7 @@ _COUNTED = (
 def section_of(change: Change) -> Section:
     """Find the section of a row."""
     if not change.action.is_understood:
-        return _BY_KEY["unknown"]
+        return _BY_KEY["later"]
     if change.action is Action.COPY and change.is_dangerous:
         return _BY_KEY["lost"]
     if change.action is Action.UPDATE and change.is_dangerous:
@@ -248,12 +262,13 @@ def has_work(summary: Summary) -> bool:
 def headline_of(plan: Plan) -> str:
     """Say a plan in one sentence, of what its rows are and not of what its header says."""
     header = plan.header
-    return headline(
+    said = headline(
         plan.counted,
         refresh_only=header.refresh_only,
         undoes=header.undoes,
         unknown=plan.unknown,
     )
+    return f"{said} {NO_STATE}" if header.stateless else said
 
 
 def headline(

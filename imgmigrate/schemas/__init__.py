@@ -6,6 +6,7 @@
 | show | `show --format json`: a plan the same way, or what the state holds |
 | stream | `--json` of every command |
 | lock | not a line but all of `imgmigrate.lock.yaml` |
+| trusted | not a line but all of the file of `--trusted` |
 
 They describe version 1 of each format: a field may join, none goes, so no schema forbids further
 properties, and a stream may hold types that a reader must skip. The files are written by
@@ -20,7 +21,7 @@ from typing import Any
 
 __all__ = ["NAMES", "schema", "schema_text"]
 
-NAMES = ("lock", "plan", "show", "stream")
+NAMES = ("lock", "plan", "show", "stream", "trusted")
 
 
 def schema(name: str) -> dict[str, Any]:

@@ -188,7 +188,8 @@ class State:
     `lineage` is None where no state exists yet. Keys are printed addresses. `stand_ins` tells of
     each placeholder of a delete what it stands in for. `name` is of the config that it belongs
     to, None where it belongs to none yet; `place`, only for people, is where it was seen from
-    that config.
+    that config. Of one that could not be read, as its place is not known here, `is_known` is
+    False: it says nothing of whose anything is.
     """
 
     lineage: str | None = None
@@ -200,6 +201,7 @@ class State:
     stand_ins: Mapping[str, Mapping[Digest, Digest]] = field(default_factory=dict)
     name: str | None = None
     place: str | None = None
+    is_known: bool = True
 
     def record(self, address: Reference) -> ImageRecord | None:
         """The record at an address, live or tombstone."""

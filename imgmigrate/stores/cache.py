@@ -27,23 +27,37 @@ logger = logging.getLogger(__name__)
 LARGEST_CACHE = 512 * 1024 * 1024
 
 
-class ManifestCache:
-    """Manifests by digest in one folder; a folder that cannot be used is no cache, no error."""
+# Where nothing may be written: enough that a plan reads its manifests once.
+LARGEST_MEMORY = 64 * 1024 * 1024
 
-    def __init__(self, folder: Path) -> None:
+
+class ManifestCache:
+    """Manifests by digest in one folder; a folder that cannot be used is no cache, no error.
+
+    Without a folder those that were read first are kept in memory, up to `LARGEST_MEMORY` bytes.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        self._kept: dict[Digest, Manifest] = {}
+        self._room = LARGEST_MEMORY
 
     def get(self, digest: Digest) -> Manifest | None:
         """Return the manifest if it is here and sound."""
+        if self._folder is None:
+            return self._kept.get(digest)
         try:
-            media_type, _, raw = self._path(digest).read_bytes().partition(b"\n")
+            media_type, _, raw = self._path(self._folder, digest).read_bytes().partition(b"\n")
             return Manifest.parse(raw, media_type.decode("ascii"), expected=digest)
         except (OSError, ValueError):
             return None
 
     def put(self, manifest: Manifest) -> None:
         """Keep a manifest."""
-        path = self._path(manifest.digest)
+        if self._folder is None:
+            self._remember(manifest)
+            return
+        path = self._path(self._folder, manifest.digest)
         try:
             make_folder(path.parent)
             data = manifest.media_type.encode("ascii") + b"\n" + manifest.raw
@@ -54,7 +68,7 @@ class ManifestCache:
     def prune(self, largest: int = LARGEST_CACHE) -> None:
         """Drop the files that were written first until at most `largest` bytes are left."""
         files = []
-        for algorithm in _entries(self._folder):
+        for algorithm in _entries(self._folder) if self._folder is not None else ():
             for entry in _entries(algorithm.path):
                 # Another process may prune, or finish a file, at the same time.
                 with contextlib.suppress(OSError):
@@ -68,8 +82,15 @@ class ManifestCache:
                 os.unlink(path)
             excess -= size
 
-    def _path(self, digest: Digest) -> Path:
-        return self._folder / digest.algorithm / digest.hex
+    def _remember(self, manifest: Manifest) -> None:
+        size = len(manifest.raw)
+        if manifest.digest not in self._kept and size <= self._room:
+            self._kept[manifest.digest] = manifest
+            self._room -= size
+
+    @staticmethod
+    def _path(folder: Path, digest: Digest) -> Path:
+        return folder / digest.algorithm / digest.hex
 
 
 def _entries(folder: Path | str) -> list[os.DirEntry[str]]:

@@ -24,13 +24,20 @@ T = TypeVar("T")
 
 
 class Facts(Generic[T]):
-    """Facts by digest in one file; `parse` raises ValueError for a text that is none."""
+    """Facts by digest in one file; `parse` raises ValueError for a text that is none.
 
-    def __init__(self, path: Path, parse: Callable[[str], T], show: Callable[[T], str]) -> None:
+    Without a path nothing is kept.
+    """
+
+    def __init__(
+        self, path: Path | None, parse: Callable[[str], T], show: Callable[[T], str]
+    ) -> None:
         self._path, self._parse, self._show = path, parse, show
 
     def read(self) -> dict[Digest, T]:
         """Read the file; a line that makes no sense is one that is not there. Blocking."""
+        if self._path is None:
+            return {}
         try:
             lines = self._path.read_text("utf-8").splitlines()
         except (OSError, ValueError):
@@ -46,6 +53,8 @@ class Facts(Generic[T]):
 
     def add(self, fresh: Mapping[Digest, T]) -> bool:
         """Write new facts beside those in the file; False if it cannot be written. Blocking."""
+        if self._path is None:
+            return False
         # Another process may have written meanwhile.
         merged = {**self.read(), **fresh}
         lines = "".join(f"{digest} {self._show(merged[digest])}\n" for digest in sorted(merged))

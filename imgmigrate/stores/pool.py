@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from imgmigrate.config.untrusted import check_place
 from imgmigrate.errors import StoreError
 from imgmigrate.events import Warned
 
@@ -45,7 +46,11 @@ class Stores:
         self._http: Http | None = None
 
     def of(self, repository: Repository) -> Store:
-        """The store that holds a repository; ConfigError if its settings cannot be used."""
+        """The store that holds a repository; ConfigError if its settings cannot be used.
+
+        Also for one that the config of a stranger may not lead to.
+        """
+        check_place(self._config, repository)
         found = self._found.get(repository.store)
         if found is None:
             found = self._layouts() if repository.is_layout else self._registry(repository.store)
@@ -56,6 +61,7 @@ class Stores:
         """The store to plan from: as `of`, but a layout's names are read as those of a source."""
         if not repository.is_layout:
             return self.of(repository)
+        check_place(self._config, repository)
         if self._layout_source is None:
             from imgmigrate.stores.layout_source import LayoutSource
 
@@ -66,7 +72,8 @@ class Stores:
         from imgmigrate.stores.layout import LayoutStore
         from imgmigrate.stores.proofs import Proofs
 
-        proofs = Proofs(self._config.state / "cache" / "layouts")
+        cache = self._config.cache
+        proofs = Proofs(cache and cache / "layouts")
         store = LayoutStore(self._config.base, proofs)
         self._stack.push_async_callback(self._restore_tags, store)
         return store
@@ -85,7 +92,12 @@ class Stores:
         from imgmigrate.stores.registry.http.session import Http
 
         if self._http is None:
-            self._http = Http(self._timeouts, self._config.registries.hosts, self._sink)
+            self._http = Http(
+                self._timeouts,
+                self._config.registries.hosts,
+                self._sink,
+                is_confined=self._config.is_untrusted,
+            )
             self._stack.push_async_callback(self._http.aclose)
         settings = partial(self._config.registry, host)
         return RegistryStore(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
+from imgmigrate.config.load import load_config
 from imgmigrate.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.config.conftest import Load
+    from tests.config.conftest import Load, Refuse
 
 MAIN = "version: 1\ninclude: [{}]\n"
 RULE = "images:\n- source: q.io/{0}\n  destination: n.io/{0}\n"
@@ -92,3 +94,60 @@ def test_a_wrong_included_file_is_named_with_its_line(
     write(tmp_path, **files)
     with pytest.raises(ConfigError, match=expected):
         load(MAIN.format(include))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "root:*:20228:0:99999:7:::\ndaemon:*:20228:0:99999:7:::\n",
+        "-----BEGIN KEY-----\nsecretmaterial: hunter2hunter2\n",
+        '{"auths": {"registry.corp": {"auth": "c2VjcmV0bWF0ZXJpYWw6eA=="}}}',
+        "secretmaterial: *hunter2\n",
+        "secretmaterial: {hunter2}\n",
+        "secretmaterial: !hunter2 x\n",
+        "a: 1\nsecretmaterial: x\nsecretmaterial: y\n",
+        "secretmaterial=hunter2\0more=hunter2",
+        "secretmaterial: [hunter2\n",
+        "secretmaterial: %hunter2\n",
+        "- secretmaterial\n",
+        "secretmaterial: \udce9",
+        "images: hunter2\nsecretmaterial: x\n",
+        '"secretmaterial\\q": x\n',
+    ],
+)
+def test_nothing_is_shown_of_a_file_that_holds_no_rules(
+    refuse: Refuse, tmp_path: Path, text: str
+) -> None:
+    """A pattern may match a key or a password file: line and expectation are all that is said."""
+    (tmp_path / "id_rsa").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(AssertionError):  # the file that is named is the other one
+        refuse(MAIN.format("id_rsa") + RULE.format("a"))
+    said = _said(tmp_path)
+    assert re.match(r"id_rsa(:[0-9]+)?: ", said)
+    for word in ("secretmaterial", "hunter2", "20228", "auths", "c2VjcmV0", "BEGIN"):
+        assert word not in said
+
+
+def _said(folder: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder / "prod.yaml", environ={})
+    return str(caught.value).replace(f"{folder}/", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("prod.known-conflicts.yaml", "secretmaterial: hunter2\n"),
+        ("prod.known-conflicts.yaml", "hunter2: [secretmaterial\n"),
+    ],
+)
+def test_nothing_is_shown_of_other_files_beside_a_config(
+    load: Load, tmp_path: Path, name: str, text: str
+) -> None:
+    """Nor of what only lies in the place of such a file."""
+    load("version: 1\n" + RULE.format("a"))
+    (tmp_path / name).write_text(text)
+    said = _said(tmp_path)
+    assert said.startswith(f"{name}:1: ")
+    assert "hunter2" not in said
+    assert "secretmaterial" not in said

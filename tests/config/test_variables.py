@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from imgmigrate.config.variables import UnsetVariableError, check, expand, has_variable
+from imgmigrate.errors import ConfigError
 
+if TYPE_CHECKING:
+    from tests.config.conftest import Load, Refuse
+
+KEY = "wJalrXUtnFEMI/K7MDENG:bPxRfiCY-EXAMPLE@KEY{"
 ENVIRON = {"A": "one", "EMPTY": "", "_B2": "two", "NESTED": "${A}"}
 
 
@@ -76,3 +83,61 @@ def test_text_without_an_open_brace_after_a_dollar_is_literal(text: str) -> None
         assert expand(text, {}) == text
         assert not has_variable(text)
     assert expand(text.replace("${", "$${"), {}) == text
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "source: 'a.io/${KEY}', destination: b.io/a",
+        "source: 'a.io/x:${KEY}', destination: b.io/a",
+        "source: 'a.io/x@${KEY}', destination: b.io/a",
+        "source: a.io/x, destination: '${KEY}'",
+        "source: a.io/x, destination: b.io/x, overwrite: '${KEY}'",
+        "source: a.io/x, destination: b.io/x, platforms: ['${KEY}']",
+        "source: a.io/x, destination: b.io/x, tags: {semver: '${KEY}'}",
+        "source: a.io/x, destination: b.io/x, tags: {created_after: '${KEY}'}",
+        "source: a.io/x, destination: b.io/x, tags: ['${KEY}']",
+        "source: a.io/x, destination: b.io/x, keep_previous: '${KEY}'",
+        "source: a.io/x, destination: b.io/x, rename: {a: '${KEY}'}",
+    ],
+)
+def test_no_error_shows_what_a_variable_holds(refuse: Refuse, rule: str) -> None:
+    """Whole, in pieces, or in lower case: it may be a secret wherever it was put."""
+    said = refuse(f"version: 1\nimages: [{{{rule}}}]\n", KEY=KEY)
+    pieces = {KEY[start : start + 5].lower() for start in range(len(KEY) - 4)}
+    assert not [piece for piece in pieces if piece in said.lower()]
+    assert said.startswith("prod.yaml:2: images[0]")
+
+
+@pytest.mark.parametrize(
+    ("entry", "host"),
+    [
+        ("rate_limit: '${KEY}'", "a.io"),
+        ("bandwidth: '${KEY}'", "a.io"),
+        ("plain_http: '${KEY}'", "a.io"),
+        ("tls: {ca_file: '${KEY}'}", "a.io"),
+        ("proxy: '${KEY}'", "a.io"),
+    ],
+)
+def test_no_error_of_a_registry_shows_what_a_variable_holds(
+    load: Load, entry: str, host: str
+) -> None:
+    """They are found when the registry is first used."""
+    config = load(
+        f"version: 1\nregistries: {{{host}: {{{entry}}}}}\n"
+        "images: [{source: a.io/a, destination: b.io/a}]\n",
+        KEY=KEY,
+    )
+    with pytest.raises(ConfigError) as caught:
+        config.registry(host)
+    said = str(caught.value).lower()
+    assert not [n for n in range(len(KEY) - 4) if KEY[n : n + 5].lower() in said]
+
+
+def test_the_name_of_a_variable_stands_for_its_value(refuse: Refuse) -> None:
+    """So that the object of an error is named all the same; defaults are in the file anyway."""
+    rules = "version: 1\nimages:\n- source: '${OLD}/a'\n  destination: '${NEW:-new.io}/a:x'\n"
+    said = refuse(rules + "- source: q.io/b:x\n  destination: new.io/a:x\n", OLD="registry.old")
+    assert "renamed by position" in said
+    said = refuse("version: 1\nimages: [{source: '${OLD}/A', destination: b.io/a}]\n", OLD="old.io")
+    assert "'${OLD}/A': 'A' is not a repository name" in said

@@ -169,3 +169,52 @@ def test_unwanted_record_is_kept_or_forgotten_never_deleted(
     change = decide_unwanted(LIVE_S, still_selected=still_selected, rule_exists=rule_exists)
     assert (change.action, change.reason) == (action, reason)
     assert (change.recorded, change.after) == (S, None)
+
+
+@pytest.mark.parametrize(
+    ("overwrite", "exceptions", "action", "reason"),
+    [
+        (Overwrite.OWNED, Exceptions(), Action.UNKNOWN, "no_state"),
+        (Overwrite.OWNED, Exceptions(equivalent=True), Action.UNKNOWN, "no_state"),
+        (Overwrite.EQUIVALENT, Exceptions(), Action.UNKNOWN, "no_state"),
+        (
+            Overwrite.EQUIVALENT,
+            Exceptions(equivalent=True),
+            Action.UPDATE,
+            "overwrite_equivalent",
+        ),
+        (Overwrite.ALWAYS, Exceptions(), Action.UPDATE, "overwrite_always"),
+        (Overwrite.NEVER, Exceptions(), Action.KEEP, "overwrite_never"),
+        (Overwrite.OWNED, Exceptions(allow_overwrite=True), Action.UPDATE, "overwrite_allowed"),
+    ],
+)
+def test_without_a_state_what_differs_is_unknown(
+    overwrite: Overwrite, exceptions: Exceptions, action: Action, reason: str
+) -> None:
+    """Never a conflict: it may well be ours; what the policy alone decides is decided."""
+    change = decide(wish(overwrite=overwrite), ALIEN, State(is_known=False), exceptions)
+    assert change is not None
+    assert (change.action, change.reason, change.before) == (action, reason, ALIEN)
+
+
+def test_without_a_state_what_is_as_wanted_is_no_row() -> None:
+    """Whether it is recorded too is for the state to tell; what is not there is new."""
+    nobody = State(is_known=False)
+    assert decide(wish(), S, nobody, Exceptions()) is None
+    replaced = decide(wish(), S, nobody, Exceptions(replace=True))
+    assert replaced is not None
+    assert (replaced.action, replaced.reason) == (Action.UPDATE, "replace")
+    new = decide(wish(), None, nobody, Exceptions())
+    assert new is not None
+    assert (new.action, new.reason) == (Action.COPY, "new")
+
+
+def test_without_a_state_a_missing_source_may_be_one_that_is_kept() -> None:
+    """Where something is at the destination; else it is a mistake in any case."""
+    nobody = State(is_known=False)
+    kept = decide(wish(None), ALIEN, nobody, Exceptions())
+    assert kept is not None
+    assert (kept.action, kept.reason) == (Action.UNKNOWN, "source_missing")
+    missing = decide(wish(None), None, nobody, Exceptions())
+    assert missing is not None
+    assert missing.action is Action.ERROR

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.config.foreign.image_syncer import Options, read_pair, read_whole
 from imgmigrate.config.foreign.text import is_image_syncer, parse_config_text
 from imgmigrate.config.load import build_config, decode, read_file
+from imgmigrate.config.variables import Environment
 from imgmigrate.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def load_whole(
     path: Path, options: Options | None = None, *, environ: Mapping[str, str] | None = None
 ) -> Config:
     """Load a file with `auth` and `images`; ConfigError says what is wrong with it."""
-    environ = os.environ if environ is None else environ
+    environ = Environment.of(os.environ if environ is None else environ)
     return _config(path, whole_document(path, options, environ=environ), environ, options)
 
 
@@ -38,7 +39,7 @@ def load_pair(
     environ: Mapping[str, str] | None = None,
 ) -> Config:
     """Load rules and credentials from a file each; without credentials docker's are used."""
-    environ = os.environ if environ is None else environ
+    environ = Environment.of(os.environ if environ is None else environ)
     document = pair_document(images, auth, options, environ=environ)
     return _config(images, document, environ, options)
 

@@ -51,14 +51,18 @@ class LocalState:
 
         StateError if the state is damaged or cannot be read. Blocking: about 15 us a record.
         """
+        return self.view().state()
+
+    def view(self) -> View:
+        """Read one consistent view without a lock, as `read` does, with all that is in it."""
         for _ in range(READ_ATTEMPTS):
             before = fingerprint(self._places)
             try:
-                return load(self._places).view.state()
+                return load(self._places).view
             except StateError:
                 if fingerprint(self._places) == before:
                     raise
-        return load(self._places).view.state()
+        return load(self._places).view
 
     def knows(self, sequence: int, head: str) -> bool:
         """Tell whether line `sequence` with the hash `head` is in this state's history.

@@ -395,6 +395,11 @@ class Remote:
         is_patient = body is not None
         return Request(call.method, url, call.subject, self._trust, headers, body, is_patient)
 
+    @property
+    def is_confined(self) -> bool:
+        """Tell whether a stranger chose what is asked (`Http`)."""
+        return self._http.is_confined
+
     def _is_own(self, url: str) -> bool:
         """Tell whether a URL is at the registry's own origin."""
         return url.startswith(self._root) or same_origin(url, self.origin)

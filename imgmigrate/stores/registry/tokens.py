@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from imgmigrate.errors import (
     AuthenticationError,
@@ -112,8 +112,13 @@ class TokenServer:
         clients; whatever is not offered is tried in the other form, and not tried again.
         """
         if not self._may_ask(realm, credential):
-            cause = f"it asks for its credentials to be sent to {realm.url}, which is not its own"
-            hint = "if that is intended, this registry cannot be used with credentials"
+            if credential is None:
+                cause = f"its token server {_server(realm.url)} is not its own, and not trusted"
+                hint = f"name {urlsplit(realm.url).netloc} among the trusted registries"
+            else:
+                cause = f"it asks for its credentials to be sent to {realm.url}, "
+                cause += "which is not its own"
+                hint = "if that is intended, this registry cannot be used with credentials"
             raise ProtocolError(self._host, cause, hint=hint)
         self._check(realm)
         async with self._slots:
@@ -166,7 +171,7 @@ class TokenServer:
         return token
 
     def _may_ask(self, realm: Realm, credential: Credential | None) -> bool:
-        if credential is not None:
+        if credential is not None or (self._http.is_confined and not self._http.names(realm.url)):
             return may_receive_credentials(realm.url, self.origin, self._pinned)
         return realm.url.startswith("https:") or self.origin.startswith("http:")
 

@@ -132,10 +132,14 @@ class Map:
         if depths:
             self._depths[host] = min([*depths, self._depths.get(host, Depth.FORBIDDEN)])
 
+    def names(self, url: str) -> bool:
+        """Tell whether a URL leads to one of the named hosts."""
+        parts = urlsplit(url)
+        return not {parts.hostname, parts.netloc.lower()}.isdisjoint(self._named)
+
     def limit(self, url: str, registry: str, *, is_own: bool) -> Depth:
         """How deep a connection to `url` may go on behalf of the registry of that host name."""
-        parts = urlsplit(url)
-        if is_own or {parts.hostname, parts.netloc.lower()} & self._named:
+        if is_own or self.names(url):
             return Depth.LOCAL
         literal = depth_of(registry)
         known = self._depths.get(registry, Depth.PUBLIC)

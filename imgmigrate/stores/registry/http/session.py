@@ -247,7 +247,9 @@ class Http:
 
     `named` are the hosts of the config that every registry may point at, wherever they lie.
     Connections of different depths are never shared: a registry must not get inside through
-    one that was opened for another. `sink` is told of servers that keep silent.
+    one that was opened for another. `sink` is told of servers that keep silent. `is_confined`:
+    a stranger chose what is asked, so tokens are asked for at a registry's own server and at
+    the `named` hosts alone.
     """
 
     def __init__(
@@ -255,7 +257,10 @@ class Http:
         timeouts: Timeouts | None = None,
         named: Iterable[str] = (),
         sink: Sink | None = None,
+        *,
+        is_confined: bool = False,
     ) -> None:
+        self.is_confined = is_confined
         self.timeouts = timeouts = timeouts or Timeouts()
         self.silence = Silence(sink or NoSink())
         self._map = Map(named)
@@ -268,6 +273,10 @@ class Http:
         self._patient = aiohttp.ClientTimeout(
             total=None, connect=None, sock_connect=timeouts.connect, sock_read=timeouts.commit
         )
+
+    def names(self, url: str) -> bool:
+        """Tell whether a URL leads to one of the hosts that the config names."""
+        return self._map.names(url)
 
     async def send(self, request: Request) -> Answer:
         """Send one request and return its answer, an error's body already read.

@@ -1,0 +1,45 @@
+"""A state in one file, for whoever may look but has no access to the state itself.
+
+It is a snapshot, sealed and with the hash of its bytes, of records and open claims: all that
+tells what is ours. The runs, with the commands, hosts and failures that they tell of, stay at
+home. What is made of it is read-only: nothing is ever written into such a file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from imgmigrate.errors import UsageError
+from imgmigrate.state.snapshot import NewerFormat, print_snapshot, read_snapshot
+from imgmigrate.state.trouble import damaged, explain, unreadable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imgmigrate.state.record import State
+    from imgmigrate.state.view import View
+
+__all__ = ["print_export", "read_exported"]
+
+
+def print_export(view: View) -> bytes:
+    """Print a view that has a lineage as JSON Lines."""
+    return b"".join(print_snapshot(replace(view, runs=[], rates={})))
+
+
+def read_exported(path: Path) -> State:
+    """Read and verify an exported state; StateError if it is damaged. Blocking."""
+    again = "export it again: imgmigrate state export"
+    try:
+        with path.open("rb") as file:
+            return read_snapshot(file).state()
+    except FileNotFoundError:
+        message = f"state file {path}: there is no such file"
+        raise UsageError(message, hint=again) from None
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except NewerFormat as error:
+        raise damaged(path, str(error), "use the imgmigrate that wrote it") from None
+    except ValueError as error:
+        raise damaged(path, f"damaged: {explain(error)}", again) from None
