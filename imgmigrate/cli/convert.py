@@ -97,7 +97,9 @@ def convert(
     check(main, document)
     title = f"Converted from {', '.join(each.name for each in files)} of {form}."
     state = None if out is not None and out.stem == main.stem else f"state/{main.stem}"
-    written = write(document, title=title, state=state)
+    # Only of image-syncer a file is planned from as it is, so that there may be a state of it.
+    name = main.name if form == "image-syncer" and (out is None or out.name != main.name) else None
+    written = write(document, title=title, name=name, state=state)
     if written.secrets and env_file is not None:
         _check_env_file(settings, env_file, out)
     _save(settings, written, out, env_file)

@@ -20,6 +20,7 @@ from imgmigrate.config.guards import read_pattern
 from imgmigrate.config.schema import KnownFileModel, raise_all, validate
 from imgmigrate.config.tree import Scalar, parse_only
 from imgmigrate.errors import ConfigError, ImgmigrateError, printable
+from imgmigrate.files import write_atomically
 from imgmigrate.matching import parse_pattern
 from imgmigrate.oci.reference import Digest
 
@@ -137,9 +138,6 @@ def append_known(path: Path, entries: Sequence[Acknowledgement]) -> None:
     if _is_bare(data.decode("utf-8-sig")):
         data += _HEAD.encode()
     data += lines.encode()
-    # Loaded by who writes alone: reading a config needs no event loop.
-    from imgmigrate.files import write_atomically
-
     try:
         after = _decode(data, path)
     except ConfigError:

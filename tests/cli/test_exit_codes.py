@@ -135,6 +135,11 @@ async def by_sigint(move: Move) -> None:
     await interrupted(move, signal.SIGINT, 130)
 
 
+async def by_sighup(move: Move) -> None:
+    """A closed terminal."""
+    await interrupted(move, signal.SIGHUP, 129)
+
+
 async def by_sigterm(move: Move) -> None:
     """What CI systems send."""
     await interrupted(move, signal.SIGTERM, 143)
@@ -151,6 +156,7 @@ CODES: dict[int, Callable[[Move], Awaitable[None]]] = {
     7: contested,
     8: unsaved,
     64: misused,
+    129: by_sighup,
     130: by_sigint,
     143: by_sigterm,
 }

@@ -135,7 +135,7 @@ def test_an_absolute_layout_is_where_it_is_written_wherever_the_config_lies(
     more = f"state: {{path: {home}/state}}\n"
     write(home, "{}/out", source=f"{home}/in/team/api", more=more)
     assert cli("plan", "-c", "work/imgmigrate.yaml", "--out", "p") == 0
-    assert f"oci:{home}/out:1" in cli.out.replace("\n", "")
+    assert f'"oci:{home}/out:1"' in (home / "p").read_text()
     deeper = home / "ci/job/deeper"
     deeper.mkdir(parents=True)
     shutil.copy(home / "work/imgmigrate.yaml", deeper)
@@ -202,9 +202,8 @@ def test_a_run_is_undone_under_the_new_name(cli: Cli, home: Path) -> None:
     assert apply(cli) == 0
     write(home, "{}/out")
     assert cli("state", "log", "-c", "work/imgmigrate.yaml", "--json") == 0
-    run = json.loads(cli.out.splitlines()[-1])["run"]
-    runs = [json.loads(line).get("run") for line in cli.out.splitlines()]
-    last = max(each for each in runs if each) or run
+    # The newest comes first.
+    last = next(run for line in cli.out.splitlines() if (run := json.loads(line).get("run")))
     assert cli("rollback", last, "-c", "work/imgmigrate.yaml", "--out", "back") == 0
     assert cli("apply", "back", "-c", "work/imgmigrate.yaml") == 0
     assert layout_tags(home / "out") == before

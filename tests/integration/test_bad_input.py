@@ -61,6 +61,7 @@ BAD_CONFIGS: dict[str, tuple[str | bytes, list[str]]] = {
             "registries:\n"
             "  {old}: {{plain_http: true, username: me, password: '${{OLD_PASSWORD}}'}}\n"
             "images:\n  - {{source: '{old}/app', destination: '{new}/app'}}\n"
+            "name: imgmigrate.yaml\n"  # whose the state is: what is wrong is the password alone
         ),
         [":3", "password", "OLD_PASSWORD", "not set", "${NAME:-default}"],
     ),

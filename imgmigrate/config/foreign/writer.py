@@ -40,10 +40,17 @@ class Written:
     secrets: dict[str, str] = field(repr=False)
 
 
-def write(document: Document, *, title: str, state: str | None = None) -> Written:
-    """Write the whole file; `state` is where the state lies, if the default would be another."""
+def write(
+    document: Document, *, title: str, name: str | None = None, state: str | None = None
+) -> Written:
+    """Write the whole file, which goes on with the state that the foreign one may have.
+
+    `name` is whose that state is, and `state` where it lies, if the default would be another.
+    """
     vault = _Vault(document)
     lines = [*_comments([title, *document.remarks]), "version: 1"]
+    if name is not None:
+        lines += _lines({"name": name})
     if state is not None:
         lines += _lines({"state": {"path": state}})
     if document.registries:
