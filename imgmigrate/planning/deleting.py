@@ -33,19 +33,23 @@ __all__ = ["Deleting", "decide_delete", "limit_deletes", "release", "tell_cut_of
 _BY_SOURCE = ("source_gone", "deselected")
 _UNWANTED = ("rule_removed", "deselected", "moved")
 _GONE = ("source_gone",)
+# Stands for what a source that nobody asked shows.
+_THERE = object()
 
 
 @dataclass(frozen=True, slots=True)
 class Deleting:
     """Turns rows that nobody asks for, or that keep what its source lost, into deletes.
 
-    `unwanted` and `gone` say which of the two may become deletes.
+    `unwanted` and `gone` say which of the two may become deletes; `written` are the places that
+    rules write to, under all their names.
     """
 
     observer: Observer
     state: State
     guards: Guards
     unread: Unread
+    written: Unread
     namesakes: Namesakes
     most: Share | None
     unwanted: bool
@@ -62,7 +66,9 @@ class Deleting:
         answers = await self.observer.head_sources(
             change.source.reference for change in told if change.source and change.reason in _GONE
         )
-        doubts = _Doubts(self.unread, listings, answers)
+        renamed = [c for c in candidates.values() if c.source and self._is_renamed(c)]
+        lost = await self.observer.head_sources(c.source.reference for c in renamed if c.source)
+        doubts = _Doubts(self.unread, listings, answers, lost)
         decided = []
         for change in changes:
             if change.address in candidates:
@@ -76,6 +82,14 @@ class Deleting:
             decided.append(change)
         decided = await self.namesakes.settle(decided)
         return limit_deletes(decided, self.most, sum(1 for _ in self.state.live()))
+
+    def _is_renamed(self, change: Change) -> bool:
+        """Tell whether a rule writes to the place of an image that no rule asks for by its name.
+
+        Then it may be all that is left of what its source has lost, which `unwanted` is not for.
+        """
+        is_by_config = change.reason not in (*_BY_SOURCE, "moved")
+        return is_by_config and not self.gone and self.written.covers(change.address.repository)
 
     def _may_go(self, change: Change) -> bool:
         if not _is_tag(change.address):
@@ -96,20 +110,27 @@ class Deleting:
 class _Doubts:
     """Why what was read does not bear out that an image is unwanted.
 
-    `listings` are of source repositories, `answers` what the sources' tags themselves show.
+    `listings` are of source repositories, `answers` what the sources' tags themselves show, and
+    `lost` what those show whose images are where rules write to under another name.
     """
 
     unread: Unread
     listings: dict[Repository, list[str] | StoreError]
     answers: dict[Reference, Descriptor | StoreError | None]
+    lost: dict[Reference, Descriptor | StoreError | None]
 
     def of(self, change: Change) -> str | None:
         """Say why an image does not go; None where nothing is against it."""
         if self.unread.covers(change.address.repository):
             return f"not all rules that write to {change.address.repository} could be read"
-        if change.source is None or change.reason not in _BY_SOURCE:
+        if change.source is None:
             return None
         source = change.source.reference
+        if change.reason not in _BY_SOURCE:
+            found = self.lost.get(source, _THERE)
+            if isinstance(found, StoreError):
+                return str(found)
+            return None if found else f"its source {source} is gone: that takes --allow-delete-gone"
         listing = self.listings[source.repository]
         if isinstance(listing, StoreError):
             return str(listing)

@@ -17,6 +17,7 @@ from imgmigrate.oci.reference import Reference, Repository
 from imgmigrate.planning.delta import may_come
 from imgmigrate.planning.diff import failed
 from imgmigrate.planning.select import would_select
+from imgmigrate.planning.unread import Unread
 from imgmigrate.stores.registry.quirks import quirks_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config, GlobRule, Rule
     from imgmigrate.plan import Change
     from imgmigrate.planning.observe import Observer
-    from imgmigrate.state.record import State
+    from imgmigrate.state.record import ImageRecord, State
 
 __all__ = ["Expansion", "expand_rules"]
 
@@ -178,9 +179,20 @@ class _Expander:
             if source in found or not rule.takes(Reference(source)):
                 continue
             for made in self._concrete(rule, source):
-                if would_select(made, record):
+                if would_select(made, record) or self._writes_there(made, record):
                     found[source] = made
         return list(found.values())
+
+    def _writes_there(self, made: Rule, record: ImageRecord) -> bool:
+        """Tell whether a rule writes to where a record's image is, under another name."""
+        repository, tag = record.address.repository, record.source.reference.tag
+        if any(each.repository == repository for each in made.destinations):
+            return False
+        if tag is None or not made.selects(tag):
+            return False
+        places = Unread(Path(self._base), self._guards)
+        places.add_rule(made)
+        return places.covers(repository)
 
     def _report(self, gone: Rule) -> None:
         detail = (

@@ -35,6 +35,7 @@ from imgmigrate.planning.problems import Problems, merged
 from imgmigrate.planning.scope import Scope
 from imgmigrate.planning.sizes import Sizes, measure
 from imgmigrate.planning.skipped import Skips
+from imgmigrate.planning.unread import Unread
 from imgmigrate.planning.wholeness import Wholeness
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
@@ -404,11 +405,15 @@ class _Planner:
             is_part=bool(options.target or options.exclude),
         )
         namesakes.want(asked, (each.named for each in asked.values()))
+        written = Unread(self.config.base, guards)
+        for rule in (*self.config.rules, *self.expansion.lost):
+            written.add_rule(rule)
         return Deleting(
             self.observer,
             self.state,
             guards,
             unread,
+            written,
             namesakes,
             options.max_delete or guards.max_delete,
             unwanted=options.allow_delete,

@@ -143,6 +143,40 @@ async def test_what_is_kept_under_another_name_stays(world: World) -> None:
     assert (REPO, "1") in world.new.tags
 
 
+async def test_what_its_source_lost_before_the_name_changed_stays(world: World) -> None:
+    """No rule asks for the old name, and under the new one there is nothing left to copy."""
+    world.rules = f"- {{source: {OLD}/{REPO}, destination: {API}}}"
+    for tag in ("1", "2"):
+        world.seed(tag)
+    await world.migrate()
+    del world.old.tags[REPO, "1"]
+    alias(world)
+    world.rules = f"- {{source: {OLD}/{REPO}, destination: {OTHER}}}"
+    plan = await world.plan(allow_delete=True)
+    assert rows(plan)[f"{API}:1"] == ("keep", "rule_removed")
+    await world.apply(plan)
+    assert (REPO, "1") in world.new.tags
+    again = await world.plan(allow_delete=True, allow_delete_gone=True)
+    assert rows(again)[f"{API}:1"] == ("delete", "rule_removed")
+
+
+async def test_a_repository_that_is_gone_is_missed_under_the_new_name(world: World) -> None:
+    """A glob that no longer lists a repository says so, whatever its destination is called now."""
+    world.rules = f"- {{source: '{OLD}/team/*', destination: '{NEW}/{{repository}}'}}"
+    for repo in ("team/api", "team/web"):
+        world.seed("1", repo=repo)
+    await world.migrate()
+    alias(world)
+    del world.old.tags["team/web", "1"]
+    for key in [each for each in world.old.manifests if each[0] == "team/web"]:
+        del world.old.manifests[key]
+    world.rules = f"- {{source: '{OLD}/team/*', destination: '{ALIAS}/{{repository}}'}}"
+    plan = await world.plan(allow_delete=True)
+    assert rows(plan)[f"{ALIAS}/team/web"] == ("error", "unreadable")
+    await world.apply(plan)
+    assert ("team/web", "1") in world.new.tags
+
+
 async def test_what_is_unwanted_under_both_names_goes_once(world: World) -> None:
     """Neither record is a reason to keep the other."""
     world.rules = f"- {{source: {OLD}/{REPO}, destination: [{API}, {OTHER}]}}"
