@@ -28,7 +28,12 @@ def main() -> int:
     parser.add_argument("--keep", metavar="FOLDER", help="make the worlds here, and leave them")
     parser.add_argument("--verbose", action="store_true", help="tell every step")
     options = parser.parse_args()
-    _isolate()
+    with tempfile.TemporaryDirectory(prefix="imgmigrate-chaos-home-") as home:
+        _isolate(home)
+        return _stories(options)
+
+
+def _stories(options: argparse.Namespace) -> int:
     began, counts, faults, seed = time.monotonic(), Counter[str](), Counter[str](), options.seed
     steps = 0
     stories = 0
@@ -60,12 +65,11 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _isolate() -> None:
+def _isolate(home: str) -> None:
     """Keep the machine's settings out, and waiting between retries, as the suite does."""
     for name in list(os.environ):
         if name.upper() in FOREIGN or name.startswith("IMGMIGRATE_"):
             del os.environ[name]
-    home = tempfile.mkdtemp(prefix="imgmigrate-chaos-home-")
     os.environ |= {"HOME": home, "DOCKER_CONFIG": f"{home}/.docker", "XDG_RUNTIME_DIR": home}
     stamina.set_testing(True, attempts=ATTEMPTS, cap=True)
     sys.setswitchinterval(0.001)
