@@ -201,10 +201,7 @@ def test_a_run_is_undone_under_the_new_name(cli: Cli, home: Path) -> None:
     before = layout_tags(home / "out")
     assert apply(cli) == 0
     write(home, "{}/out")
-    assert cli("state", "log", "-c", "work/imgmigrate.yaml", "--json") == 0
-    run = json.loads(cli.out.splitlines()[-1])["run"]
-    runs = [json.loads(line).get("run") for line in cli.out.splitlines()]
-    last = max(each for each in runs if each) or run
+    last = LocalState(home / "work/state/imgmigrate").read().runs[-1].run
     assert cli("rollback", last, "-c", "work/imgmigrate.yaml", "--out", "back") == 0
     assert cli("apply", "back", "-c", "work/imgmigrate.yaml") == 0
     assert layout_tags(home / "out") == before
