@@ -114,7 +114,11 @@ def check_deletes(plan: Plan, todo: Sequence[Change], config: Config, state: Sta
     if most is not None and deletes > most.of(images):
         message = f"plan {plan.plan_id}: it deletes {deletes:,} of {images:,} images; "
         message += f"{limit} allows {most}, so nothing was done"
-        hint = f"when they are all meant, plan again with --allow-delete --max-delete {deletes}"
+        reasons = {change.reason for change in todo if change.action is Action.DELETE}
+        flags = ["--allow-delete"] if reasons - {"source_gone"} else []
+        flags += ["--allow-delete-gone"] if "source_gone" in reasons else []
+        asked = " ".join((*flags, "--max-delete", str(deletes)))
+        hint = f"when they are all meant, plan again with {asked}"
         raise GuardError(message, hint=hint)
 
 

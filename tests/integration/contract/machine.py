@@ -335,7 +335,7 @@ class Contract(RuleBasedStateMachine):
         before = dict(self.world.new.tags)
         if found.has_work:
             self._keep(found.plan)
-            self._apply(self.plans[-1])
+            assert self._apply(self.plans[-1], takes=take)
         assert self.world.new.tags == before
         conflicts = _of(self._plan(Leave()), Action.CONFLICT)
         assert conflicts == (set() if take else _of(made, Action.CONFLICT))
@@ -409,17 +409,26 @@ class Contract(RuleBasedStateMachine):
         last = self.history.lines[-1] if self.history.lines else None
         self.plans = [*self.plans, Kept(plan, last)][-MOST_PLANS:]
 
-    def _apply(self, kept: Kept) -> bool:
-        """Apply a plan, compare all outcomes with the model; False if it was refused, rightly."""
+    def _apply(self, kept: Kept, *, takes: bool = False) -> bool:
+        """Apply a plan, compare all outcomes with the model; False if it was refused, rightly.
+
+        It `takes` what is not ours where an adoption asked for that, and where none did it never.
+        """
         plan = kept.plan
         if not kept.fits(self.history):
             with pytest.raises(PlanRefused):
                 self._run(self.world.apply(plan))
             return False
-        expected, now = self.expected.outcomes(plan), self.expected
         before = dict(self.world.new.tags)
+        refusal = self.expected.refusal(plan, takes=takes)
+        if refusal is not None:
+            with pytest.raises(refusal):
+                self._run(self.world.apply(plan, takes_ownership=takes))
+            assert self.world.new.tags == before
+            return False
+        expected, now = self.expected.outcomes(plan), self.expected
         safe = {key for key in before if now.is_protected(address(*key))}
-        finished: RunFinished = self._run(self.world.apply(plan))
+        finished: RunFinished = self._run(self.world.apply(plan, takes_ownership=takes))
         found = {outcome.value: number for outcome, number in finished.counts.items()}
         assert found == dict(expected)
         self._check_tags(plan, before, safe)

@@ -8,6 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from imgmigrate.applying.deleting import placeholder
+from imgmigrate.errors import GuardError, PlanRefused
 from imgmigrate.oci.reference import Reference
 from imgmigrate.plan import KEEP_PREVIOUS, Action
 from tests.integration.contract.setting import ALWAYS, REPOS, SOURCE, TAGS, address
@@ -16,6 +17,7 @@ from tests.support.world import OLD
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from imgmigrate.errors import ImgmigrateError
     from imgmigrate.oci.reference import Digest
     from imgmigrate.plan import Change, Plan
     from tests.integration.contract.history import History, Record
@@ -199,6 +201,10 @@ class Expectation:
         """What becomes of each row now: by its record first, then by what is there."""
         return Applying(self, plan).outcomes()
 
+    def refusal(self, plan: Plan, *, takes: bool) -> type[ImgmigrateError] | None:
+        """Why nothing of a plan is done: config and state do not bear it out, or a guard."""
+        return Applying(self, plan).refusal(takes=takes)
+
 
 @dataclass
 class Applying:
@@ -254,6 +260,31 @@ class Applying:
             if origin is None or origin.digest != change.source.digest:
                 return "conflict"
         return None
+
+    def refusal(self, *, takes: bool) -> type[ImgmigrateError] | None:
+        """Judge the rows that neither their records nor their actions settle."""
+        told = (Action.KEEP, Action.BLOCKED, Action.DRIFT)
+        todo = [c for c in self.plan.changes if c.action not in told and not self._settled(c)]
+        if not all(self._is_borne_out(change, takes) for change in todo):
+            return PlanRefused
+        deletes = sum(change.action is Action.DELETE for change in todo)
+        most = self.now.guard.most
+        if most is not None and deletes > len(self.now.history.live) * most // 100:
+            return GuardError
+        return None
+
+    def _is_borne_out(self, change: Change, takes: bool) -> bool:
+        ours = self.now.history.ours(str(change.address))
+        if change.action is Action.DELETE:
+            return change.before in ours
+        if change.action is Action.UPDATE and change.before not in {*ours, change.after}:
+            return False
+        header = self.plan.header
+        if header.undoes or header.refresh_only or change.reason == KEEP_PREVIOUS:
+            return True
+        if change.reason == "take_ownership" and not takes:
+            return False
+        return change.action is Action.FORGET or change.address.repository.path in self.now.rule.to
 
     def _may_go(self, change: Change, rows: set[Reference]) -> bool:
         """Tell whether all is recorded that is to stand in the row's stead."""
