@@ -206,6 +206,8 @@ class TestReplace:
         from imgmigrate.stores import layout_parts
 
         await disks.migrate()
+        for each in disks.app.rglob("blobs/*/*"):
+            os.utime(each, (0, 0))  # what is younger than the clock's grain is not remembered
         seen: list[str] = []
         is_right = layout_parts._is_right
 
