@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from imgmigrate.stores.registry import listing
+from imgmigrate.stores.registry.listing import pages as listing
 from tests.cli.helpers import Cli
 from tests.fakes.registry import FakeRegistry, User, in_thread
 from tests.fakes.registry.access import Token

@@ -49,7 +49,7 @@ from imgmigrate.state.spelling import rename
 from imgmigrate.state.writer import run_name
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
-from imgmigrate.stores.registry.pacing import LoopClock
+from imgmigrate.stores.registry.pace.pacing import LoopClock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Hashable, Iterable
@@ -62,8 +62,8 @@ if TYPE_CHECKING:
     from imgmigrate.state.record import Owner, State
     from imgmigrate.state.writer import Writer
     from imgmigrate.stores.pool import Stores
-    from imgmigrate.stores.registry.metering import OnRateLimit
-    from imgmigrate.stores.registry.pacing import Clock
+    from imgmigrate.stores.registry.pace.metering import OnRateLimit
+    from imgmigrate.stores.registry.pace.pacing import Clock
 
 __all__ = ["ApplyOptions", "apply_plan"]
 

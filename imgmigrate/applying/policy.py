@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import Receipt
     from imgmigrate.oci.reference import Reference, Repository
     from imgmigrate.plan import Change
-    from imgmigrate.stores.registry.pacing import Clock
+    from imgmigrate.stores.registry.pace.pacing import Clock
 
 __all__ = ["FailurePolicy", "Watch", "time_limit"]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.known import Acknowledgement, KnownConflict
     from imgmigrate.config.model import Config
     from imgmigrate.plan import Change, Plan
-    from imgmigrate.stores.registry.metering import OnRateLimit
+    from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
 __all__ = ["acknowledge"]
 

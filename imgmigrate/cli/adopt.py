@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import RunFinished
     from imgmigrate.plan import Plan
     from imgmigrate.planning.adopting import Adoption
-    from imgmigrate.stores.registry.metering import OnRateLimit
+    from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
 __all__ = ["adopt"]
 

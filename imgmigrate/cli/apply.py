@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import RunFinished
     from imgmigrate.plan import Plan
     from imgmigrate.render.tally import Tally
-    from imgmigrate.stores.registry.metering import OnRateLimit
+    from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
 __all__ = ["apply", "apply_now"]
 

@@ -11,7 +11,7 @@ from imgmigrate.errors import StoreError, UsageError
 if TYPE_CHECKING:
     from imgmigrate.cli.options import Settings
     from imgmigrate.config.model import Config
-    from imgmigrate.stores.registry.metering import OnRateLimit
+    from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
 __all__ = ["explain_now", "explain_option", "refuse_with_explain"]
 

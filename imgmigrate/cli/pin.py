@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from imgmigrate.planning.pinning import Pinning
     from imgmigrate.planning.pins import Pins
     from imgmigrate.planning.planner import PlanOptions
-    from imgmigrate.stores.registry.metering import OnRateLimit
+    from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
 __all__ = ["pin"]
 

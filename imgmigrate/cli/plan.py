@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from imgmigrate.plan import Plan
     from imgmigrate.planning.planner import PlanOptions
     from imgmigrate.render.hints import Commander
-    from imgmigrate.stores.registry.metering import OnRateLimit
+    from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
 __all__ = ["plan", "plan_now", "present", "save", "while_planning"]
 

@@ -30,7 +30,7 @@ from imgmigrate.cli.wiring import command_line, open_config, with_state
 if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.plan import Plan
-    from imgmigrate.stores.registry.metering import OnRateLimit
+    from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
 __all__ = ["rollback"]
 

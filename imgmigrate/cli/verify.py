@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.oci.reference import Reference
     from imgmigrate.state.record import ImageRecord
-    from imgmigrate.stores.registry.metering import OnRateLimit
+    from imgmigrate.stores.registry.pace.metering import OnRateLimit
     from imgmigrate.verifying.verdict import Verified
     from imgmigrate.verifying.verify import VerifyOptions
 

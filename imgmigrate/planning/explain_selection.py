@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import NamesSkipped, Sink
     from imgmigrate.planning.expand import Expansion
     from imgmigrate.planning.select import Choice
-    from imgmigrate.stores.registry.metering import OnRateLimit
+    from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
 __all__ = ["Explained", "Fate", "Loss", "explain_selection", "fates"]
 

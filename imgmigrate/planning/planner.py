@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from imgmigrate.planning.asking import Asked
     from imgmigrate.planning.expand import Expansion
     from imgmigrate.state.record import ImageRecord, State
-    from imgmigrate.stores.registry.metering import OnRateLimit
+    from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
 __all__ = ["PlanOptions", "Resolved", "make_plan", "resolve"]
 

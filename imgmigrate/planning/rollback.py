@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.plan import Change
     from imgmigrate.state.record import ImageRecord, Run, State
-    from imgmigrate.stores.registry.metering import OnRateLimit
+    from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
 __all__ = ["RollbackOptions", "make_rollback"]
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from imgmigrate.stores.layout_source import LayoutSource
     from imgmigrate.stores.registry.http.limits import Timeouts
     from imgmigrate.stores.registry.http.session import Http
-    from imgmigrate.stores.registry.metering import OnRateLimit
-    from imgmigrate.stores.registry.pacing import Clock
+    from imgmigrate.stores.registry.pace.metering import OnRateLimit
+    from imgmigrate.stores.registry.pace.pacing import Clock
 
 __all__ = ["Stores", "open_stores"]
 
@@ -88,8 +88,8 @@ class Stores:
 
     def _registry(self, host: str) -> Store:
         # Imported here, so that a run among layouts never loads aiohttp.
-        from imgmigrate.stores.registry.client import RegistryStore
         from imgmigrate.stores.registry.http.session import Http
+        from imgmigrate.stores.registry.store import RegistryStore
 
         if self._http is None:
             self._http = Http(

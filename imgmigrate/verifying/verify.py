@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.reference import Digest, Repository
     from imgmigrate.state.record import ImageRecord
     from imgmigrate.stores.base import Store
-    from imgmigrate.stores.registry.metering import OnRateLimit
+    from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
     Entries = Sequence[tuple[str | None, Descriptor | ProtocolError]]
 

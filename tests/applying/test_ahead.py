@@ -18,8 +18,8 @@ from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import hold
 from imgmigrate.stores.place import Place
-from imgmigrate.stores.registry.client import RegistryStore
 from imgmigrate.stores.registry.http.session import Http
+from imgmigrate.stores.registry.store import RegistryStore
 from tests.applying.support import OLD
 from tests.fakes.memory import MemoryStore, broken, fail_times
 from tests.fakes.registry import FakeRegistry

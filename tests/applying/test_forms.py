@@ -11,8 +11,8 @@ from imgmigrate.applying.blobs import BlobBoard
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.events import BlobFinished, Retrying
 from imgmigrate.stores.place import Place
-from imgmigrate.stores.registry.client import RegistryStore
 from imgmigrate.stores.registry.http.session import Http
+from imgmigrate.stores.registry.store import RegistryStore
 from tests.support.blobs import described
 from tests.support.images import image, layer
 from tests.support.world import Recorder

@@ -16,8 +16,8 @@ from imgmigrate.errors import AccessDenied, NotFound
 from imgmigrate.events import BlobFinished, NoSink, Outcome
 from imgmigrate.oci.reference import Digest, Repository
 from imgmigrate.stores.place import Place
-from imgmigrate.stores.registry.client import RegistryStore
 from imgmigrate.stores.registry.http.session import Http
+from imgmigrate.stores.registry.store import RegistryStore
 from tests.applying.support import OLD, copy, make_engine, run
 from tests.fakes.memory import MemoryStore, MemoryStores, broken, fail_times, image, index
 from tests.fakes.registry import FakeRegistry

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.stores.registry import remote
 from imgmigrate.stores.registry.quirks import Quirks
+from imgmigrate.stores.registry.wire import remote
 from tests.fakes.registry import FakeRegistry, in_thread
 from tests.render import samples
 from tests.support.images import image

@@ -18,7 +18,7 @@ from imgmigrate.errors import AuthenticationError, ConfigError, PlanRefused, Sta
 from imgmigrate.oci.manifest import MANIFESTS, Manifest
 from imgmigrate.plan import decode_plan
 from imgmigrate.state.backends.local import LocalState
-from imgmigrate.stores.registry.keyring import Keyring
+from imgmigrate.stores.registry.logins.keyring import Keyring
 from tests.support import images
 from tests.support.world import make_world
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from imgmigrate.errors import printable, redact
 from imgmigrate.oci.reference import Digest, is_repository_path, is_tag, parse_endpoint
-from imgmigrate.stores.registry.challenges import parse_challenges
+from imgmigrate.stores.registry.auth.challenges import parse_challenges
+from imgmigrate.stores.registry.auth.realms import may_receive_credentials
 from imgmigrate.stores.registry.http.failures import diagnose, failure, retry_after
 from imgmigrate.stores.registry.http.urls import next_link, origin_of, resolve
-from imgmigrate.stores.registry.realms import may_receive_credentials
 
 # What grammars are made of turns up often, the rest of Unicode sometimes.
 GRAMMAR = ["Bearer ", "Basic ", "realm=", "scope=", '"', "\\", ",", ";", "=", "<", ">", " ", "\t"]

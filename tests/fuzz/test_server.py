@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import StoreError
 from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST
-from imgmigrate.stores.registry.client import RegistryStore
 from imgmigrate.stores.registry.http.limits import Timeouts
 from imgmigrate.stores.registry.http.session import Http
+from imgmigrate.stores.registry.store import RegistryStore
 from tests.security.raw import answer, raw_server
 from tests.security.verbs import BLOB, DATA, WAYS, Way, ask
 from tests.stores.registry.conftest import Recorder

@@ -21,8 +21,8 @@ import stamina
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import ImgmigrateError
 from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST
-from imgmigrate.stores.registry.client import RegistryStore
 from imgmigrate.stores.registry.http.session import Http
+from imgmigrate.stores.registry.store import RegistryStore
 from tests.security.raw import answer, chunk, chunked
 from tests.support.blobs import described
 

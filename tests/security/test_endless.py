@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.errors import ProtocolError, TransientError
-from imgmigrate.stores.registry import listing
 from imgmigrate.stores.registry.http.limits import LEAST_PROGRESS, Timeouts
+from imgmigrate.stores.registry.listing import pages as listing
 from tests.security.endless import ATTACKS, BLOB, PIECE, TYPE, script
 from tests.security.raw import answer, chunk, chunked, raw_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from imgmigrate.stores.registry.client import RegistryStore
+    from imgmigrate.stores.registry.store import RegistryStore
     from tests.stores.registry.conftest import Clock, Connect
 
 ROOT = Path(__file__).parents[2]

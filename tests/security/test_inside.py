@@ -15,10 +15,10 @@ import pytest
 
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import ProtocolError, StoreError
-from imgmigrate.stores.registry.client import RegistryStore
 from imgmigrate.stores.registry.http import addresses
 from imgmigrate.stores.registry.http.addresses import Depth
 from imgmigrate.stores.registry.http.session import Http
+from imgmigrate.stores.registry.store import RegistryStore
 from tests.fakes.registry import FakeRegistry, Hostile
 from tests.security.verbs import BLOB, DATA, ask
 from tests.stores.registry.conftest import Recorder

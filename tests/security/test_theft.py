@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from imgmigrate.stores.registry.client import RegistryStore
+    from imgmigrate.stores.registry.store import RegistryStore
     from tests.security.verbs import Way
     from tests.stores.registry.conftest import Connect
     from tests.support.images import Image

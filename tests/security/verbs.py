@@ -10,7 +10,7 @@ from tests.support import images
 from tests.support.blobs import described
 
 if TYPE_CHECKING:
-    from imgmigrate.stores.registry.client import RegistryStore
+    from imgmigrate.stores.registry.store import RegistryStore
 
 __all__ = ["BLOB", "DATA", "WAYS", "Way", "ask"]
 

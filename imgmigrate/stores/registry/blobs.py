@@ -20,9 +20,9 @@ from imgmigrate.errors import (
 )
 from imgmigrate.oci.manifest import ACCEPT
 from imgmigrate.stores.base import NoRanges
-from imgmigrate.stores.registry.auth import Access
-from imgmigrate.stores.registry.calls import Call
+from imgmigrate.stores.registry.auth.authenticator import Access
 from imgmigrate.stores.registry.http.failures import is_web_page, web_page
+from imgmigrate.stores.registry.wire.calls import Call
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest
     from imgmigrate.stores.registry.http.session import Answer
-    from imgmigrate.stores.registry.remote import Remote
+    from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["blob_exists", "blob_size", "open_blob"]
 

@@ -28,16 +28,16 @@ from imgmigrate.oci.manifest import (
 )
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import NoDeletes, TagMoved
-from imgmigrate.stores.registry.auth import Access
-from imgmigrate.stores.registry.calls import Call
+from imgmigrate.stores.registry.auth.authenticator import Access
 from imgmigrate.stores.registry.http.failures import is_immutable
-from imgmigrate.stores.registry.refusals import explained
+from imgmigrate.stores.registry.wire.calls import Call
+from imgmigrate.stores.registry.wire.refusals import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from imgmigrate.stores.registry.http.session import Answer
-    from imgmigrate.stores.registry.remote import Remote
+    from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["delete", "head", "look", "put_manifest", "read_manifest"]
 

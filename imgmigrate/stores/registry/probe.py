@@ -26,11 +26,11 @@ from imgmigrate.oci.manifest import OCI_INDEX
 from imgmigrate.oci.reference import Digest, Repository, is_tag
 from imgmigrate.stores.pool import open_stores
 from imgmigrate.stores.registry import manifests
-from imgmigrate.stores.registry.access import Access
-from imgmigrate.stores.registry.calls import Call
-from imgmigrate.stores.registry.client import RegistryStore
+from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.limits import TAGS_BODY, Timeouts
 from imgmigrate.stores.registry.needs import needs_of
+from imgmigrate.stores.registry.store import RegistryStore
+from imgmigrate.stores.registry.wire.calls import Call
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from imgmigrate.config.model import RegistryConfig
-from imgmigrate.stores.registry.client import RegistryStore
 from imgmigrate.stores.registry.http.limits import Timeouts
 from imgmigrate.stores.registry.http.session import Http
+from imgmigrate.stores.registry.store import RegistryStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from imgmigrate.events import Event
-    from imgmigrate.stores.registry import pacing
+    from imgmigrate.stores.registry.pace import pacing
 
 # No pause is ever waited for.
 TIMEOUTS = Timeouts(longest_pause=0)

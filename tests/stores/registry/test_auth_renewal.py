@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.events import Event
     from imgmigrate.stores.base import Upload
-    from imgmigrate.stores.registry.client import RegistryStore
+    from imgmigrate.stores.registry.store import RegistryStore
     from tests.fakes.registry.access import Scheme
     from tests.stores.registry.conftest import Connect
 

@@ -10,9 +10,9 @@ import pytest
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import AccessDenied, AuthenticationError, StoreError, redact
 from imgmigrate.stores.base import Mounted
-from imgmigrate.stores.registry.access import Access
-from imgmigrate.stores.registry.calls import Call
-from imgmigrate.stores.registry.tokens import life_of
+from imgmigrate.stores.registry.auth.access import Access
+from imgmigrate.stores.registry.auth.tokens import life_of
+from imgmigrate.stores.registry.wire.calls import Call
 from tests.fakes.registry import FakeRegistry, User
 from tests.fakes.registry.calls import Refusal
 from tests.support.blobs import described

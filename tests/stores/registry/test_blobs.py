@@ -26,7 +26,7 @@ from tests.support.blobs import described
 from tests.support.images import image, layer
 
 if TYPE_CHECKING:
-    from imgmigrate.stores.registry.client import RegistryStore
+    from imgmigrate.stores.registry.store import RegistryStore
     from tests.stores.registry.conftest import Connect
 
 DATA = layer("blob", 3 * 1024 * 1024)

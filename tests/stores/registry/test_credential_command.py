@@ -12,9 +12,9 @@ import pytest
 
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import AuthenticationError
-from imgmigrate.stores.registry.credentials import Credential
-from imgmigrate.stores.registry.keyring import Keyring
-from imgmigrate.stores.registry.programs import LONGEST_ANSWER, Answer, parse_answer
+from imgmigrate.stores.registry.logins.credentials import Credential
+from imgmigrate.stores.registry.logins.helpers import LONGEST_ANSWER, Answer, parse_answer
+from imgmigrate.stores.registry.logins.keyring import Keyring
 from tests.support.clock import ManualClock
 from tests.support.programs import Login
 

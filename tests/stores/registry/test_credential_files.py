@@ -12,8 +12,8 @@ import pytest
 
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import ConfigError
-from imgmigrate.stores.registry import loginfiles
-from imgmigrate.stores.registry.keyring import Keyring
+from imgmigrate.stores.registry.logins import files as loginfiles
+from imgmigrate.stores.registry.logins.keyring import Keyring
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,7 +22,7 @@ from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.registry.http.coding import decoded
 from imgmigrate.stores.registry.http.failures import failure, proxy_refusal
 from imgmigrate.stores.registry.http.trust import Trust
-from imgmigrate.stores.registry.straying import pointed_at
+from imgmigrate.stores.registry.wire.redirects import pointed_at
 from tests.fakes.registry import FakeRegistry, User
 from tests.support.images import image
 

@@ -12,16 +12,16 @@ from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import NotFound, TransientError
 from imgmigrate.oci.manifest import Manifest
 from imgmigrate.stores.base import Mounted
-from imgmigrate.stores.registry.forms import SMALL_BODY
 from imgmigrate.stores.registry.http.session import PIECE
 from imgmigrate.stores.registry.http.trust import Proxies
+from imgmigrate.stores.registry.uploads.forms import SMALL_BODY
 from tests.fakes.registry import FakeRegistry, User
 from tests.support.blobs import described
 from tests.support.images import Image, image, index, layer
 
 if TYPE_CHECKING:
     from imgmigrate.stores.base import Upload
-    from imgmigrate.stores.registry.client import RegistryStore
+    from imgmigrate.stores.registry.store import RegistryStore
     from tests.stores.registry.conftest import Connect
 
 SMALL, LARGE = layer("small", 100), layer("large", 3 * 1024 * 1024)

@@ -13,12 +13,13 @@ from imgmigrate.events import Outcome, Retrying
 from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import Mounted
-from imgmigrate.stores.registry import limits, remote
-from imgmigrate.stores.registry.client import RegistryStore
 from imgmigrate.stores.registry.http.limits import Timeouts
 from imgmigrate.stores.registry.http.session import Http
+from imgmigrate.stores.registry.pace import limits
 from imgmigrate.stores.registry.quirks import Quirks
 from imgmigrate.stores.registry.quotas import ALL, USUAL, Kind, Quota
+from imgmigrate.stores.registry.store import RegistryStore
+from imgmigrate.stores.registry.wire import remote
 from tests.stores.registry.conftest import Recorder
 from tests.support.clock import ManualClock
 from tests.support.images import OCI_LAYER, image, index, layer

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgmigrate.stores.registry.pacing import Bucket, LoopClock, Window
+from imgmigrate.stores.registry.pace.pacing import Bucket, LoopClock, Window
 from tests.support.clock import ManualClock, settle
 
 

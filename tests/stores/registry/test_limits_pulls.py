@@ -10,12 +10,12 @@ import pytest
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import NotFound, QuotaExhausted, TransientError
 from imgmigrate.events import Retrying, Waiting
-from imgmigrate.stores.registry import remote
-from imgmigrate.stores.registry.client import RegistryStore
 from imgmigrate.stores.registry.http.limits import Timeouts
 from imgmigrate.stores.registry.http.session import Http
-from imgmigrate.stores.registry.metering import LOOK_AGAIN, OnRateLimit, PullMeter, Pulls
+from imgmigrate.stores.registry.pace.metering import LOOK_AGAIN, OnRateLimit, PullMeter, Pulls
 from imgmigrate.stores.registry.quirks import Quirks
+from imgmigrate.stores.registry.store import RegistryStore
+from imgmigrate.stores.registry.wire import remote
 from tests.stores.registry.conftest import Recorder
 from tests.support.clock import ManualClock, settle
 from tests.support.images import image

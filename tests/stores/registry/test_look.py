@@ -9,8 +9,8 @@ import pytest
 from imgmigrate.errors import IntegrityError, Rejected
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import TagMoved
-from imgmigrate.stores.registry import remote
 from imgmigrate.stores.registry.quirks import Quirks
+from imgmigrate.stores.registry.wire import remote
 from tests.stores.registry.samples import manifest as parsed
 from tests.support.images import image
 

@@ -11,16 +11,16 @@ from imgmigrate.errors import AuthenticationError, NotFound, Rejected
 from imgmigrate.oci.manifest import Descriptor, Manifest
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import Mounted, OtherForm
-from imgmigrate.stores.registry import remote
-from imgmigrate.stores.registry.forms import Form, Forms
 from imgmigrate.stores.registry.quirks import Quirks
+from imgmigrate.stores.registry.uploads.forms import Form, Forms
+from imgmigrate.stores.registry.wire import remote
 from tests.stores.registry.samples import foreign
 from tests.support import registries
 from tests.support.docker_registry import PASSWORD, USERNAME
 from tests.support.images import KINDS, layer
 
 if TYPE_CHECKING:
-    from imgmigrate.stores.registry.client import RegistryStore
+    from imgmigrate.stores.registry.store import RegistryStore
     from tests.conftest import StartRegistry
     from tests.stores.registry.conftest import Connect
     from tests.support.docker_registry import DockerRegistry

@@ -10,15 +10,15 @@ import pytest
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import AccessDenied, IntegrityError, TransientError
 from imgmigrate.stores.base import Mounted
-from imgmigrate.stores.registry.forms import ASKS_AFTER, MOST_FAILURES, SMALL_BODY, Posts
 from imgmigrate.stores.registry.http.limits import Timeouts
-from imgmigrate.stores.registry.single import SingleUpload
+from imgmigrate.stores.registry.uploads.forms import ASKS_AFTER, MOST_FAILURES, SMALL_BODY, Posts
+from imgmigrate.stores.registry.uploads.single import SingleUpload
 from tests.fakes.registry import FakeRegistry, User
 from tests.support.blobs import described
 
 if TYPE_CHECKING:
     from imgmigrate.stores.base import Upload
-    from imgmigrate.stores.registry.client import RegistryStore
+    from imgmigrate.stores.registry.store import RegistryStore
     from tests.stores.registry.conftest import Clock, Connect
 
 USUAL = ["POST", "PUT"]

@@ -129,8 +129,8 @@ def failure(
 ) -> StoreError:
     """Make the error of an answer: the status decides, what its body says refines.
 
-    401 and 403 come out as if the credentials were at fault; `auth.py` knows better. `writes`
-    tells a request that changes something from one that only reads.
+    401 and 403 come out as if the credentials were at fault; `auth/authenticator.py` knows
+    better. `writes` tells a request that changes something from one that only reads.
     """
     found = diagnose(body)
     text = ": ".join(part for part in (found.code, found.message) if part)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imgmigrate.stores.registry.http.session import Answer
-    from imgmigrate.stores.registry.remote import Remote
+    from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["AccessKey", "list_below", "signed_headers"]
 

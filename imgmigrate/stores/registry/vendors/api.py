@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from imgmigrate.errors import ProtocolError
 from imgmigrate.oci.bounds import refuse_bomb
-from imgmigrate.stores.registry.access import Access
-from imgmigrate.stores.registry.calls import Call
-from imgmigrate.stores.registry.challenges import parse_challenges
+from imgmigrate.stores.registry.auth.access import Access
+from imgmigrate.stores.registry.auth.challenges import parse_challenges
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
 from imgmigrate.stores.registry.http.urls import next_link, next_page
-from imgmigrate.stores.registry.listing import LINK_HINT
+from imgmigrate.stores.registry.listing.pages import LINK_HINT
+from imgmigrate.stores.registry.wire.calls import Call
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from imgmigrate.stores.registry.http.session import Answer
-    from imgmigrate.stores.registry.remote import Remote
+    from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["PAGE", "Api", "after_link", "api_root", "challenge_of", "entries"]
 

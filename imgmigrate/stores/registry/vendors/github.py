@@ -13,7 +13,7 @@ from imgmigrate.errors import AccessDenied, AuthenticationError, NotFound, Rejec
 from imgmigrate.stores.registry.vendors.api import PAGE, Api, after_link, api_root, entries
 
 if TYPE_CHECKING:
-    from imgmigrate.stores.registry.remote import Remote
+    from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["list_below"]
 

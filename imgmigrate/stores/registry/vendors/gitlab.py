@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from imgmigrate.errors import NotFound, ProtocolError, Rejected
-from imgmigrate.stores.registry.realms import may_receive_credentials
+from imgmigrate.stores.registry.auth.realms import may_receive_credentials
 from imgmigrate.stores.registry.vendors.api import PAGE, Api, after_link, entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from imgmigrate.stores.registry.http.session import Answer
-    from imgmigrate.stores.registry.remote import Remote
+    from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["list_below"]
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from imgmigrate.errors import ProtocolError, Rejected
 from imgmigrate.oci.bounds import refuse_bomb
 from imgmigrate.oci.reference import is_repository_path
-from imgmigrate.stores.registry.access import Access
-from imgmigrate.stores.registry.calls import Call
+from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
 from imgmigrate.stores.registry.http.urls import next_link
+from imgmigrate.stores.registry.wire.calls import Call
 
 if TYPE_CHECKING:
-    from imgmigrate.stores.registry.remote import Remote
+    from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["list_below"]
 

@@ -1,0 +1,1 @@
+"""Prove who asks: challenges, tokens, and what happens when a login is refused."""

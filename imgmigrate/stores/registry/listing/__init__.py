@@ -1,0 +1,1 @@
+"""What is there: tags of a repository, repositories of a registry."""

@@ -1,0 +1,1 @@
+"""How fast a registry may be asked, and what it counts."""

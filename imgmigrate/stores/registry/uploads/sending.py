@@ -1,0 +1,168 @@
+"""One request whose body is handed over piece by piece, while it is on its way.
+
+The request runs as a task of its own from the first piece on; whatever fails ends it. A stall
+is time that the registry takes no bytes, never time that nobody had any for it. A small body
+that is there as a whole needs none of that: it is sent at the end, like a manifest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from imgmigrate.errors import StoreError, TransientError
+from imgmigrate.stores.registry.http.session import Answer, Body
+from imgmigrate.stores.registry.uploads.forms import SMALL_BODY
+
+if TYPE_CHECKING:
+    from imgmigrate.stores.registry.wire.calls import Admission, Call
+    from imgmigrate.stores.registry.wire.remote import Remote
+
+__all__ = ["Sending"]
+
+# The stall guard watches pieces: larger ones are cut, so that a slow line is not a dead one.
+LARGEST_PIECE = 1024 * 1024
+
+
+class _Pipe:
+    """Hands one piece at a time from `Sending` to the request's body.
+
+    `wanted` is set while the request waits for a piece, that is when all before it went out,
+    and at the end. The body ends with its last byte, not when somebody says so: a server may
+    answer at once, and a request that is still being sent then loses its connection.
+    """
+
+    def __init__(self, length: int) -> None:
+        self.wanted, self._given = asyncio.Event(), asyncio.Event()
+        self._piece, self._left = b"", length
+
+    def give(self, piece: bytes) -> None:
+        """Hand over the next piece."""
+        self.wanted.clear()
+        self._piece = piece
+        self._given.set()
+
+    def __aiter__(self) -> _Pipe:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self.wanted.set()
+        if not self._left:
+            raise StopAsyncIteration
+        await self._given.wait()
+        self._given.clear()
+        self._left -= len(self._piece)
+        return self._piece
+
+
+class Sending:
+    """A request with a body of `length` bytes. Its user ends it: `finish`, or `end`.
+
+    `write` and `finish` raise what became of the request, and leave no task behind then.
+    """
+
+    def __init__(self, remote: Remote, call: Call, length: int) -> None:
+        self._remote, self._call, self._length = remote, call, length
+        self._pipe = _Pipe(length)
+        self._task: asyncio.Task[Answer | StoreError] | None = None
+        self._whole: bytes | None = None if length else b""
+        self._patience = remote.timeouts.patience(length)
+        self.has_begun = False  # the registry may have seen something of it
+
+    async def write(self, piece: bytes) -> None:
+        """Send the next piece; returns when the registry has taken those before it."""
+        if self._task is None and len(piece) == self._length <= SMALL_BODY:
+            await self._remote.limits.write(len(piece))
+            self._whole = piece
+            return
+        for start in range(0, len(piece), LARGEST_PIECE):
+            part = piece[start : start + LARGEST_PIECE]
+            await self._remote.limits.write(len(part))
+            await self._start()
+            await self._ready()
+            self._pipe.give(part)
+
+    async def finish(self) -> Answer:
+        """Wait for the answer; all bytes have been written."""
+        if self._whole is not None:
+            return await self._at_once(self._whole)
+        task = await self._start()
+        try:
+            await self._ready(at_end=True)
+            async with asyncio.timeout(self._patience):
+                with self._remote.watched(self._call, self._patience):
+                    await asyncio.wait({task})
+        except TimeoutError:
+            await self.end()
+            raise self._unanswered() from None
+        except BaseException:
+            await self.end()
+            raise
+        return self._outcome(task)
+
+    async def _at_once(self, whole: bytes) -> Answer:
+        admission = await self._remote.admit(self._call)
+        self.has_begun = True
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._remote.stream(self._call, Body.of(whole), admission)
+        except TimeoutError:
+            raise self._unanswered() from None
+
+    def _unanswered(self) -> TransientError:
+        cause = f"the registry did not answer all that was sent in {self._patience:.0f} s"
+        return TransientError(self._call.subject, cause)
+
+    async def end(self) -> None:
+        """Stop the request, which closes its connection, and see it end."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _start(self) -> asyncio.Task[Answer | StoreError]:
+        if self._task is None:
+            # Before the stall guard looks: a pause that the registry asked for is no stall.
+            admission = await self._remote.admit(self._call)
+            self.has_begun = True
+            self._task = asyncio.create_task(self._send(admission))
+            # Wake whoever waits to write: the answer may come before the last byte.
+            self._task.add_done_callback(lambda _: self._pipe.wanted.set())
+        return self._task
+
+    async def _send(self, admission: Admission) -> Answer | StoreError:
+        """The request; its error is a result, so that it is never lost nor reported twice."""
+        try:
+            body = Body(self._pipe, self._length)
+            return await self._remote.stream(self._call, body, admission)
+        except StoreError as error:
+            return error
+
+    async def _ready(self, *, at_end: bool = False) -> None:
+        """Wait until the next piece is wanted; raise what ended the request, if something did."""
+        stall = self._remote.timeouts.stall
+        try:
+            async with asyncio.timeout(stall):
+                await self._pipe.wanted.wait()
+        except TimeoutError:
+            await self.end()
+            cause = f"the registry took no byte for {stall:g} s"
+            raise TransientError(self._call.subject, cause) from None
+        except BaseException:
+            await self.end()
+            raise
+        if self._task is None or not self._task.done():
+            return
+        self._outcome(self._task)
+        if not at_end:
+            cause = "the registry answered before it had everything"
+            raise TransientError(self._call.subject, cause)
+
+    def _outcome(self, task: asyncio.Task[Answer | StoreError]) -> Answer:
+        """What a finished request came to."""
+        if task.cancelled():
+            raise TransientError(self._call.subject, "its upload was given up")
+        found = task.result()
+        if isinstance(found, StoreError):
+            raise found
+        return found

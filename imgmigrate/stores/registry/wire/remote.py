@@ -1,0 +1,444 @@
+"""One registry on the wire: authenticated requests, redirects by hand, retries, errors.
+
+Knows HTTP and authentication, but no verb of the distribution API: those are in `listing/`,
+`manifests.py`, `blobs.py` and `uploads/`. Credentials are sent to the registry's own origin
+only, wherever it points.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from imgmigrate.errors import (
+    AccessDenied,
+    AuthenticationError,
+    ProtocolError,
+    Rejected,
+    StoreError,
+    TransientError,
+)
+from imgmigrate.stores.registry.auth.authenticator import Authenticator, says_expired
+from imgmigrate.stores.registry.auth.guests import Guests
+from imgmigrate.stores.registry.auth.tokens import TokenServer
+from imgmigrate.stores.registry.http.failures import (
+    diagnose,
+    failure,
+    is_web_page,
+    proxy_refusal,
+    retry_after,
+    web_page,
+)
+from imgmigrate.stores.registry.http.limits import ATTEMPTS, MOST_REDIRECTS
+from imgmigrate.stores.registry.http.retries import retrying
+from imgmigrate.stores.registry.http.session import FIRST_ERROR, Answer, Body, Http, Request
+from imgmigrate.stores.registry.http.trust import Trust
+from imgmigrate.stores.registry.http.urls import resolve, same_origin
+from imgmigrate.stores.registry.logins.keyring import Keyring
+from imgmigrate.stores.registry.pace.limits import Limits
+from imgmigrate.stores.registry.pace.pacing import LoopClock
+from imgmigrate.stores.registry.quirks import quirks_of
+from imgmigrate.stores.registry.quotas import Kind, kind_of
+from imgmigrate.stores.registry.uploads.forms import Forms
+from imgmigrate.stores.registry.wire.calls import Admission
+from imgmigrate.stores.registry.wire.notices import Notices
+from imgmigrate.stores.registry.wire.redirects import (
+    REDIRECTS,
+    astray,
+    hide_signature,
+    of_storage,
+    pointed_at,
+    strangers_login,
+)
+from imgmigrate.stores.registry.wire.scheme import Scheme
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+
+    from imgmigrate.config.model import RegistryConfig
+    from imgmigrate.events import Event, Sink
+    from imgmigrate.stores.registry.auth.access import Grant
+    from imgmigrate.stores.registry.pace.limits import Passage
+    from imgmigrate.stores.registry.pace.metering import OnRateLimit
+    from imgmigrate.stores.registry.pace.pacing import Clock
+    from imgmigrate.stores.registry.wire.calls import Call, Signing
+
+__all__ = ["Remote"]
+
+# First without anything, then with a token, then with a renewed or a wider one.
+_MOST_ROUNDS = 3
+_READS = frozenset({"GET", "HEAD"})
+T = TypeVar("T")
+
+
+class Remote:
+    """A registry by its host[:port], as users write it; `settings` looks up its config."""
+
+    def __init__(
+        self,
+        host: str,
+        settings: Callable[[str | None], RegistryConfig],
+        http: Http,
+        sink: Sink,
+        *,
+        on_rate_limit: OnRateLimit = "wait",
+        clock: Clock | None = None,
+    ) -> None:
+        own = settings(None)
+        self.host, self.quirks = host, quirks_of(host)
+        self.timeouts = http.timeouts
+        scheme = "http" if own.plain_http else "https"
+        self.origin = f"{scheme}://{self.quirks.api_host or host}"
+        # What begins so is at that origin: user info, which could move the host, ends before it.
+        self._root = f"{self.origin}/"
+        self._http, self._sink = http, sink
+        self.limits = Limits(
+            host,
+            own,
+            self.quirks,
+            sink,
+            longest_pause=http.timeouts.longest_pause,
+            on_rate_limit=on_rate_limit,
+            clock=clock,
+        )
+        self.forms = Forms(self.quirks)
+        self._notices = Notices(host, sink)
+        tls = own.tls.model_copy(update={"verify": False}) if own.insecure else own.tls
+        self._trust = Trust(self.quirks.api_host or host, tls, own.proxy)
+        authority = self.quirks.api_host or host
+        self._scheme = Scheme(authority, http, self._trust, sink) if own.insecure else None
+        clock = clock or LoopClock()
+        keyring = Keyring(
+            host,
+            settings,
+            login_key=self.quirks.login_key,
+            patience=http.timeouts.helper,
+            clock=clock,
+        )
+        self._tokens = tokens = TokenServer(
+            host, self.origin, http, self._trust, sink, self.quirks.token_hosts, clock=clock
+        )
+        self._guests = Guests(host, tokens, clock)
+        self.auth = Authenticator(host, keyring, tokens, self._ping, clock=clock)
+
+    async def call(self, call: Call, *, attempts: int = ATTEMPTS) -> Answer:
+        """Send something that can be sent again, until it is answered; the body is read whole."""
+
+        async def once() -> Answer:
+            answer, grant = await self._authenticated(call, self._whole)
+            if answer.status in call.accepts:
+                if call.document and _is_page(answer):
+                    raise web_page(call.subject, answer.status)
+                return answer
+            raise await self.failure(call, answer, grant)
+
+        return await retrying(once, self._sink, self.timeouts, attempts=attempts)
+
+    async def ask(
+        self, call: Call, authorization: str | None, *, sign: Signing | None = None
+    ) -> Answer:
+        """Send with exactly this authorization to the host of a vendor's own API; read it whole.
+
+        No challenge is answered and no redirect followed: whoever calls knows whom it asks.
+        What `sign` gives is sent too, anew with every attempt: a signature holds once.
+        """
+
+        async def once() -> Answer:
+            await self._find_origin()
+            headers = dict(call.headers)
+            if authorization is not None:
+                headers["Authorization"] = authorization
+            body = Body.of(call.data) if call.data is not None else None
+            async with self.limits.request(Kind.LISTING) as passage:
+                # Not before it may be sent: a signature holds for minutes only.
+                if sign is not None:
+                    headers |= await sign()
+                url = self._url(call)
+                request = Request(call.method, url, call.subject, self._trust, headers, body)
+                async with await self._http.send(request) as answer:
+                    if answer.status in call.accepts:
+                        await answer.load(call.limit)
+                    else:
+                        await answer.settle()
+            self._note(passage, answer)
+            if answer.status not in call.accepts:
+                after = retry_after(answer.header("Retry-After"), self.timeouts.longest_pause)
+                raise failure(call.subject, answer.status, answer.body, after=after)
+            if call.document and is_web_page(answer.header("Content-Type")):
+                raise web_page(call.subject, answer.status)
+            return answer
+
+        return await retrying(once, self._sink, self.timeouts)
+
+    async def again(self, once: Callable[[], Awaitable[T]]) -> T:
+        """Call `once` until it succeeds, fails for good or has failed too often.
+
+        For what has to be prepared before it is tried again; `call` suffices for the rest.
+        """
+        return await retrying(once, self._sink, self.timeouts)
+
+    def warn(self, code: str, message: str) -> None:
+        """Tell the user something that stops nothing, once."""
+        self._notices.warn(code, message)
+
+    def emit(self, event: Event) -> None:
+        """Tell whoever listens what happened."""
+        self._sink.emit(event)
+
+    async def open(self, call: Call) -> Answer:
+        """Send once and return the answer with its body unread; the caller closes it."""
+        answer, grant = await self._authenticated(call, self._opened)
+        if answer.status in call.accepts:
+            return answer
+        answer.close()
+        raise await self.failure(call, answer, grant)
+
+    async def admit(self, call: Call) -> Admission:
+        """Wait until a body may be sent, as limits and token servers have it."""
+        await self._find_origin()
+        passage = await self.limits.admit(kind_of(call.method, call.target))
+        return Admission(passage, await self._grant(call))
+
+    async def stream(self, call: Call, body: Body, admission: Admission) -> Answer:
+        """Send a body that exists only once; its answer is read as far as errors are.
+
+        The session was opened with the same credentials a moment ago, so a 401 here mostly means
+        that a token ended in between: TransientError if there is a new one, for a new session.
+        """
+        grant = admission.grant
+        request = self._request(call, self._url(call), grant, body)
+        async with await self._send(request) as answer:
+            await answer.settle()
+        self._heed(answer)
+        self._note(admission.passage, answer)
+        if answer.status in call.accepts:
+            return answer
+        if answer.status in REDIRECTS:
+            raise astray(self.host, call.subject, answer)
+        if await self._better(call, answer, grant) is not None:
+            cause = f"what proved who we are ended during the upload ({answer.status})"
+            raise TransientError(call.subject, cause, status=answer.status)
+        raise await self.failure(call, answer, grant)
+
+    async def failure(self, call: Call, answer: Answer, grant: Grant | None = None) -> StoreError:
+        """The error that an answer means."""
+        after = retry_after(answer.header("Retry-After"), self.timeouts.longest_pause)
+        body = answer.body
+        if grant is not None:
+            # Some servers repeat what they refuse.
+            body = body.replace(grant.header.partition(" ")[2].encode(), b"***")
+        host = urlsplit(answer.url).netloc
+        if _is_of_proxy(answer):
+            return proxy_refusal(call.subject, host, answer.status)
+        writes = call.method not in _READS
+        error = failure(call.subject, answer.status, body, after=after, writes=writes)
+        is_login = answer.status == 401 and bool(answer.headers("WWW-Authenticate"))
+        if answer.status in call.hopeless and isinstance(error, TransientError):
+            error = Rejected(
+                error.subject, error.cause, hint=error.hint, status=error.status, code=error.code
+            )
+        if not self._is_own(answer.url):
+            return strangers_login(call.subject, self.host, host) if is_login else of_storage(error)
+        if isinstance(error, (AccessDenied, AuthenticationError)):
+            return await self.auth.judge(error, call.access, is_read=call.method in _READS)
+        return error
+
+    async def _authenticated(
+        self, call: Call, send: Callable[[Call, Grant | None], Awaitable[Answer]]
+    ) -> tuple[Answer, Grant | None]:
+        await self._find_origin()
+        grant = await self._grant(call)
+        answer = await send(call, grant)
+        for _ in range(_MOST_ROUNDS - 1):
+            better = await self._better(call, answer, grant)
+            if better is None:
+                break
+            grant = better
+            answer = await send(call, grant)
+        if answer.status < FIRST_ERROR:
+            await self.auth.note_success(call.access, grant)
+        return answer, grant
+
+    async def _better(self, call: Call, answer: Answer, grant: Grant | None) -> Grant | None:
+        """What to send instead after a refusal for lack of authentication; None if nothing."""
+        if answer.status == 404 and grant is None and self._is_own(answer.url):
+            return await self.auth.offer(call.access)
+        is_refusal = answer.status == 401 or (
+            answer.status == 403 and (grant is None or says_expired(answer.body))
+        )
+        if not is_refusal or not self._is_own(answer.url):
+            return None
+        answer.close()
+        lines = answer.headers("WWW-Authenticate")
+        return await self.auth.answer(lines, answer.url, call.access, grant)
+
+    async def _find_origin(self) -> None:
+        """Ask a registry that may be insecure which scheme it speaks, before all else."""
+        if self._scheme is None:
+            return
+        origin = await self._scheme.origin()
+        self._scheme = None
+        if origin != self.origin:
+            self.origin, self._root, self._tokens.origin = origin, f"{origin}/", origin
+            message = f"{self.host} speaks no TLS: passwords and images travel in the clear"
+            self.warn("no_tls", message)
+
+    async def _grant(self, call: Call) -> Grant | None:
+        if not self.auth.is_known or not self._is_own(self._url(call)):
+            return None
+        return await self.auth.authorization(call.access)
+
+    async def _whole(self, call: Call, grant: Grant | None) -> Answer:
+        """Send and read the whole answer; a server that trickles is given up in the end."""
+        is_sent = call.data is not None
+        limit = self.timeouts.patience(len(call.data or b"")) if is_sent else self.timeouts.commit
+        try:
+            async with (
+                self._slot(call) as passage,
+                asyncio.timeout(limit),
+                await self._follow(call, grant) as answer,
+            ):
+                self._note(passage, answer)
+                if answer.status < FIRST_ERROR:
+                    await answer.load(call.limit)
+                return answer
+        except TimeoutError:
+            cause = f"{self.host} did not answer whole in {limit:g} s"
+            raise TransientError(call.subject, cause) from None
+
+    async def _opened(self, call: Call, grant: Grant | None) -> Answer:
+        """Send and read the headers; a body that streams for long holds no slot."""
+        async with self._slot(call) as passage:
+            answer = await self._follow(call, grant)
+            self._note(passage, answer)
+            return answer
+
+    def _slot(self, call: Call) -> AbstractAsyncContextManager[Passage]:
+        kind = kind_of(call.method, call.target)
+        return self.limits.request(kind, partial(self._look, call))
+
+    async def _look(self, call: Call) -> None:
+        """HEAD what is about to be pulled: it costs no pull and tells how many are left."""
+        await self._authenticated(replace(call, method="HEAD"), self._whole)
+
+    def _note(self, passage: Passage, answer: Answer) -> None:
+        """Learn about limits from the registry itself, not from the storage behind it."""
+        if self._is_own(answer.url):
+            self.limits.note(passage, answer)
+
+    async def _follow(self, call: Call, grant: Grant | None) -> Answer:
+        """Send, and follow redirects; storage behind a registry is a stranger.
+
+        What is written goes to the registry itself only, and only where the redirect keeps
+        method and body.
+        """
+        url = self._url(call)
+        body = Body.of(call.data) if call.data is not None else None
+        is_read = call.method in _READS
+        guest: Grant | None = None
+        for _ in range(MOST_REDIRECTS + 1):
+            # Once away, credentials are gone for good: a stranger may send us back anywhere.
+            grant = grant if self._is_own(url) else None
+            answer = await self._send(self._request(call, url, grant or guest, body))
+            self._heed(answer)
+            if answer.status == 401 and guest is None and is_read and not self._is_own(url):
+                guest = await self._guests.grant(call.subject, answer)
+                if guest is not None:
+                    continue
+            location = answer.header("Location")
+            if answer.status not in REDIRECTS or not location or answer.status in call.accepts:
+                return answer
+            async with answer:
+                await answer.settle()
+            url = self.resolve(call.subject, answer.url, location)
+            hide_signature(url, call.subject)
+            if guest is not None and not same_origin(url, answer.url):
+                guest = None
+            if not is_read and not (answer.status in (307, 308) and self._is_own(url)):
+                raise astray(self.host, call.subject, answer)
+        raise ProtocolError(call.subject, f"{self.host} redirects more than {MOST_REDIRECTS} times")
+
+    async def _send(self, request: Request) -> Answer:
+        """Send; whose server cannot be reached says who pointed there, if it is not our own."""
+        try:
+            return await self._http.send(request)
+        except TransientError as error:
+            if error.status is None and not self._is_own(request.url):
+                error.hint = pointed_at(self.host, request.url)
+            raise
+
+    def watched(self, call: Call, patience: float) -> AbstractContextManager[None]:
+        """Say so if the answer to a body that has left does not come."""
+        return self._http.silence.waiting(call.method, self._url(call), call.subject, patience)
+
+    def resolve(self, subject: str, base: str, location: str) -> str:
+        """Resolve what the registry points at; ProtocolError if it must not be followed."""
+        try:
+            return resolve(base, location)
+        except ValueError as error:
+            raise ProtocolError(subject, str(error)) from None
+
+    def _heed(self, answer: Answer) -> None:
+        """Pass on what the registry itself warns of."""
+        lines = answer.headers("Warning")
+        if lines and self._is_own(answer.url):
+            self._notices.heed(lines)
+
+    def _request(self, call: Call, url: str, grant: Grant | None, body: Body | None) -> Request:
+        headers = dict(call.headers)
+        if grant is not None:
+            headers["Authorization"] = grant.header
+        is_patient = body is not None
+        return Request(call.method, url, call.subject, self._trust, headers, body, is_patient)
+
+    @property
+    def is_confined(self) -> bool:
+        """Tell whether a stranger chose what is asked (`Http`)."""
+        return self._http.is_confined
+
+    def _is_own(self, url: str) -> bool:
+        """Tell whether a URL is at the registry's own origin."""
+        return url.startswith(self._root) or same_origin(url, self.origin)
+
+    def _url(self, call: Call) -> str:
+        return f"{self.origin}{call.target}" if call.target.startswith("/") else call.target
+
+    async def _ping(self, header: str | None) -> Answer:
+        """GET /v2/ with exactly this authorization, to learn of challenges and credentials."""
+
+        async def once() -> Answer:
+            headers = {"Authorization": header} if header else {}
+            url = f"{self.origin}/v2/"
+            request = Request("GET", url, self.host, self._trust, headers)
+            async with (
+                self.limits.request(Kind.OTHER) as passage,
+                await self._http.send(request) as answer,
+            ):
+                await answer.settle()
+                self.limits.note(passage, answer)
+            after = retry_after(answer.header("Retry-After"), self.timeouts.longest_pause)
+            error = failure(self.host, answer.status, answer.body, after=after)
+            if isinstance(error, TransientError):
+                raise error
+            return answer
+
+        await self._find_origin()
+        return await retrying(once, self._sink, self.timeouts)
+
+
+def _is_page(answer: Answer) -> bool:
+    """Tell a page for people from a document under its label, as quay.io and gcr.io once had it."""
+    is_labelled = is_web_page(answer.header("Content-Type"))
+    return is_labelled and not answer.body.lstrip().startswith((b"{", b"["))
+
+
+def _is_of_proxy(answer: Answer) -> bool:
+    """Tell what a proxy that reads along says itself from what it hands over."""
+    if answer.status == 407:
+        return True
+    is_registry = answer.header("Docker-Distribution-Api-Version") or diagnose(answer.body).code
+    return answer.is_relayed and answer.status == 403 and not is_registry
