@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.oci.reference import Repository
     from imgmigrate.stores.base import Store
-    from imgmigrate.stores.layout import LayoutStore
-    from imgmigrate.stores.layout_source import LayoutSource
+    from imgmigrate.stores.layout.source import LayoutSource
+    from imgmigrate.stores.layout.store import LayoutStore
     from imgmigrate.stores.registry.http.limits import Timeouts
     from imgmigrate.stores.registry.http.session import Http
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
@@ -63,14 +63,14 @@ class Stores:
             return self.of(repository)
         check_place(self._config, repository)
         if self._layout_source is None:
-            from imgmigrate.stores.layout_source import LayoutSource
+            from imgmigrate.stores.layout.source import LayoutSource
 
             self._layout_source = LayoutSource(self._config.base, self._sink)
         return self._layout_source
 
     def _layouts(self) -> Store:
-        from imgmigrate.stores.layout import LayoutStore
-        from imgmigrate.stores.proofs import Proofs
+        from imgmigrate.stores.layout.proofs import Proofs
+        from imgmigrate.stores.layout.store import LayoutStore
 
         cache = self._config.cache
         proofs = Proofs(cache and cache / "layouts")

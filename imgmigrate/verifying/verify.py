@@ -16,7 +16,7 @@ from imgmigrate.errors import ProtocolError, StoreError, on_side
 from imgmigrate.events import Checked, NoSink
 from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.oci.reference import Reference
-from imgmigrate.stores.layout import LayoutStore
+from imgmigrate.stores.layout.store import LayoutStore
 from imgmigrate.stores.place import Place
 from imgmigrate.stores.pool import open_stores
 from imgmigrate.verifying.verdict import Fault, Findings, Kind, Standing, Verdict, Verified

@@ -203,7 +203,7 @@ class TestReplace:
         self, disks: Disks, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """However many images are replaced."""
-        from imgmigrate.stores import layout_parts
+        from imgmigrate.stores.layout import parts as layout_parts
 
         await disks.migrate()
         for each in disks.app.rglob("blobs/*/*"):

@@ -42,7 +42,7 @@ def leave(monkeypatch: pytest.MonkeyPatch, free: int, *, blocks: int = 1 << 30) 
 
 def tell_apart(monkeypatch: pytest.MonkeyPatch, disks: Disks) -> None:
     """Put the source on a disk of its own, so that no blob of it can be linked."""
-    from imgmigrate.stores import layout_disk
+    from imgmigrate.stores.layout import disk as layout_disk
 
     look = layout_disk.look_at_disk
 
@@ -51,7 +51,7 @@ def tell_apart(monkeypatch: pytest.MonkeyPatch, disks: Disks) -> None:
         assert room
         return SimpleNamespace(path=room.path, free=room.free, disk="src" in path.parts)
 
-    monkeypatch.setattr("imgmigrate.stores.layout.look_at_disk", looked)
+    monkeypatch.setattr("imgmigrate.stores.layout.store.look_at_disk", looked)
 
 
 def unlinked(monkeypatch: pytest.MonkeyPatch) -> None:

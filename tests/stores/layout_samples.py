@@ -9,7 +9,7 @@ from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import Mounted
 
 if TYPE_CHECKING:
-    from imgmigrate.stores.layout import LayoutStore
+    from imgmigrate.stores.layout.store import LayoutStore
     from tests.support.images import Image
 
 # What a layout is made of before it holds anything, and the lock of whoever writes to it.

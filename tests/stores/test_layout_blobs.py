@@ -10,9 +10,9 @@ import pytest
 
 from imgmigrate.errors import IntegrityError, ProtocolError
 from imgmigrate.oci.reference import Digest
-from imgmigrate.stores import layout_folder
 from imgmigrate.stores.base import Mounted
-from imgmigrate.stores.layout import LayoutStore
+from imgmigrate.stores.layout import folder as layout_folder
+from imgmigrate.stores.layout.store import LayoutStore
 from tests.stores.layout_samples import EMPTY, put_blob, read_blob
 from tests.support.blobs import described
 from tests.support.images import image

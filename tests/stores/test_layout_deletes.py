@@ -10,7 +10,7 @@ import pytest
 from imgmigrate.errors import NotFound
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import NoDeletes
-from imgmigrate.stores.layout import LayoutStore
+from imgmigrate.stores.layout.store import LayoutStore
 from tests.support.images import image
 from tests.support.layouts import assert_layout_holds, layout_tags, write_layout
 

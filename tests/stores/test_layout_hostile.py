@@ -16,8 +16,9 @@ import pytest
 
 from imgmigrate.errors import ProtocolError, StoreError
 from imgmigrate.oci.manifest import Manifest
-from imgmigrate.stores import layout_index, layout_walk
-from imgmigrate.stores.layout import LayoutStore
+from imgmigrate.stores.layout import index as layout_index
+from imgmigrate.stores.layout import walk as layout_walk
+from imgmigrate.stores.layout.store import LayoutStore
 from tests.stores.layout_samples import put_blob, put_image
 from tests.support.images import image
 from tests.support.layouts import assert_layout_holds, layout_tags, write_layout
@@ -150,7 +151,7 @@ async def test_a_file_that_says_nothing_of_its_size_is_read_to_the_limit(
 
     monkeypatch.setattr(os, "fstat", no_size)
     assert await store.list_tags("app") == ["1.0"]
-    monkeypatch.setattr("imgmigrate.stores.layout_indexfile.LARGEST_INDEX", 100)
+    monkeypatch.setattr("imgmigrate.stores.layout.indexfile.LARGEST_INDEX", 100)
     with pytest.raises(ProtocolError, match="more than 100 bytes"):
         await LayoutStore(tmp_path).list_tags("app")
 

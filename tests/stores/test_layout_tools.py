@@ -8,7 +8,7 @@ import pytest
 
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import Mounted
-from imgmigrate.stores.layout import LayoutStore
+from imgmigrate.stores.layout.store import LayoutStore
 from tests.stores.layout_samples import put_image, read_blob
 from tests.support.blobs import described
 from tests.support.images import image, two_platforms

@@ -18,9 +18,9 @@ from imgmigrate.errors import Rejected, TransientError
 from imgmigrate.events import Warned
 from imgmigrate.oci.manifest import Manifest
 from imgmigrate.oci.reference import LAYOUTS, Repository
-from imgmigrate.stores import layout_indexfile
-from imgmigrate.stores.layout import LayoutStore
-from imgmigrate.stores.layout_indexfile import LOCK, IndexFile
+from imgmigrate.stores.layout import indexfile as layout_indexfile
+from imgmigrate.stores.layout.indexfile import LOCK, IndexFile
+from imgmigrate.stores.layout.store import LayoutStore
 from imgmigrate.stores.pool import open_stores
 from tests.stores.layout_samples import put_blob, put_image
 from tests.support.images import image
@@ -42,7 +42,7 @@ WRITE = """
 import asyncio, errno, fcntl, os, stat, sys
 from pathlib import Path
 from imgmigrate.oci.manifest import Manifest
-from imgmigrate.stores.layout import LayoutStore
+from imgmigrate.stores.layout.store import LayoutStore
 
 real = fcntl.flock
 

@@ -81,7 +81,7 @@ async def test_vendor_facts_are_the_stores(
 def test_opening_stores_loads_no_http() -> None:
     """A run among layouts starts at once."""
     script = (
-        "import sys, imgmigrate.stores.pool, imgmigrate.stores.layout;"
+        "import sys, imgmigrate.stores.pool, imgmigrate.stores.layout.store;"
         "print('aiohttp' in sys.modules)"
     )
     result = subprocess.run(

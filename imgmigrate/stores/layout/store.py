@@ -1,7 +1,7 @@
 """OCI image layouts on disk as one store: what skopeo, umoci and crane read and write.
 
 One folder is one repository. Every file operation runs in a thread; what the files look like
-is told by `layout_folder.py` and `layout_index.py`. A blob's bytes are durable when `commit`
+is told by `folder.py` and `index.py`. A blob's bytes are durable when `commit`
 returns; its name is when the `put_manifest` of any manifest returns, and no tag is ever
 written before that: one folder sync serves all blobs of an image.
 """
@@ -22,11 +22,11 @@ from imgmigrate.matching import literal_segments, parse_pattern
 from imgmigrate.oci.manifest import Descriptor, Manifest
 from imgmigrate.oci.reference import LAYOUTS, Digest
 from imgmigrate.stores.base import Budget, Damaged, Mounted, NoDeletes, Room
-from imgmigrate.stores.layout_disk import can_link, look_at_disk
-from imgmigrate.stores.layout_folder import PIECE, LayoutFolder
-from imgmigrate.stores.layout_parts import Prover, missing_by_size, parts
-from imgmigrate.stores.layout_walk import Walk
-from imgmigrate.stores.proofs import Proofs, Stamp
+from imgmigrate.stores.layout.disk import can_link, look_at_disk
+from imgmigrate.stores.layout.folder import PIECE, LayoutFolder
+from imgmigrate.stores.layout.parts import Prover, missing_by_size, parts
+from imgmigrate.stores.layout.proofs import Proofs, Stamp
+from imgmigrate.stores.layout.walk import Walk
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.stores.base import Upload
-    from imgmigrate.stores.layout_index import Index
+    from imgmigrate.stores.layout.index import Index
 
 __all__ = ["LayoutStore"]
 

@@ -19,9 +19,9 @@ from imgmigrate.errors import (
 )
 from imgmigrate.oci.manifest import OCI_MANIFEST, Manifest
 from imgmigrate.oci.reference import Digest
-from imgmigrate.stores import layout_folder
 from imgmigrate.stores.base import Damaged
-from imgmigrate.stores.layout import LayoutStore
+from imgmigrate.stores.layout import folder as layout_folder
+from imgmigrate.stores.layout.store import LayoutStore
 from tests.stores.layout_samples import put_blob, put_blobs, put_image, read_blob
 from tests.support.blobs import described
 from tests.support.images import KINDS, digest_of, image, two_platforms

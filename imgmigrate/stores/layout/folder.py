@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import ProtocolError
 from imgmigrate.files import make_folder, sync_folder, write_all
 from imgmigrate.oci.manifest import LARGEST_MANIFEST, Manifest
-from imgmigrate.stores.layout_files import (
+from imgmigrate.stores.layout.files import (
     FILE_MODE,
     NotRegular,
     file_mode,
@@ -31,9 +31,9 @@ from imgmigrate.stores.layout_files import (
     open_regular,
     read_file,
 )
-from imgmigrate.stores.layout_indexfile import LOCK, TEMPORARY, IndexFile
-from imgmigrate.stores.layout_parts import missing_by_size
-from imgmigrate.stores.proofs import Proofs, Stamp
+from imgmigrate.stores.layout.indexfile import LOCK, TEMPORARY, IndexFile
+from imgmigrate.stores.layout.parts import missing_by_size
+from imgmigrate.stores.layout.proofs import Proofs, Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest
-    from imgmigrate.stores.layout_index import Index
+    from imgmigrate.stores.layout.index import Index
 
 __all__ = ["PIECE", "LayoutFolder"]
 

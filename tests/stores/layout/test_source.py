@@ -10,8 +10,8 @@ import pytest
 
 from imgmigrate.errors import ProtocolError
 from imgmigrate.events import NamesSkipped
-from imgmigrate.stores.layout import LayoutStore
-from imgmigrate.stores.layout_source import LayoutSource
+from imgmigrate.stores.layout.source import LayoutSource
+from imgmigrate.stores.layout.store import LayoutStore
 from tests.support.images import image
 from tests.support.layouts import REF_NAME, write_layout
 from tests.support.tools import run, skopeo_copy

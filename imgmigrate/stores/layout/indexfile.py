@@ -20,8 +20,8 @@ from imgmigrate.errors import Rejected, TransientError
 from imgmigrate.files import sync_folder, write_all
 from imgmigrate.lockfile import NoLocks, try_lock
 from imgmigrate.oci.manifest import OCI_INDEX
-from imgmigrate.stores.layout_files import file_mode, open_file, read_file
-from imgmigrate.stores.layout_index import LARGEST_INDEX, Index
+from imgmigrate.stores.layout.files import file_mode, open_file, read_file
+from imgmigrate.stores.layout.index import LARGEST_INDEX, Index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

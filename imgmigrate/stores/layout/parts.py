@@ -18,8 +18,8 @@ from imgmigrate.errors import ProtocolError
 from imgmigrate.files import in_thread, sync_data
 from imgmigrate.oci.bounds import Graph
 from imgmigrate.oci.manifest import Manifest
-from imgmigrate.stores.layout_indexfile import CLOCK_GRAIN
-from imgmigrate.stores.proofs import Stamp
+from imgmigrate.stores.layout.indexfile import CLOCK_GRAIN
+from imgmigrate.stores.layout.proofs import Stamp
 
 if TYPE_CHECKING:
     import hashlib
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest
-    from imgmigrate.stores.layout_folder import LayoutFolder
+    from imgmigrate.stores.layout.folder import LayoutFolder
 
 __all__ = ["Prover", "missing_by_size", "parts"]
 

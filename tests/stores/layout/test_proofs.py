@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.oci.reference import Digest
-from imgmigrate.stores import proofs
-from imgmigrate.stores.proofs import Proofs, Stamp
+from imgmigrate.stores.layout import proofs
+from imgmigrate.stores.layout.proofs import Proofs, Stamp
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,10 +13,10 @@ import pytest
 from imgmigrate.errors import Rejected
 from imgmigrate.oci.manifest import Manifest
 from imgmigrate.oci.reference import Digest
-from imgmigrate.stores import layout_parts
 from imgmigrate.stores.base import Mounted
-from imgmigrate.stores.layout import LayoutStore
-from imgmigrate.stores.proofs import Proofs
+from imgmigrate.stores.layout import parts as layout_parts
+from imgmigrate.stores.layout.proofs import Proofs
+from imgmigrate.stores.layout.store import LayoutStore
 from tests.stores.layout_samples import EMPTY, put_blob, put_blobs, put_image, read_blob
 from tests.support.blobs import described
 from tests.support.images import image, index, two_platforms

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.events import NamesSkipped
 from imgmigrate.oci.reference import LAYOUTS, Repository
-from imgmigrate.stores.layout import LayoutStore
+from imgmigrate.stores.layout.store import LayoutStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from imgmigrate.events import Sink
-    from imgmigrate.stores.layout_index import Index
+    from imgmigrate.stores.layout.index import Index
 
 __all__ = ["LayoutSource"]
 

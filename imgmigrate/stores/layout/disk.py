@@ -7,7 +7,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from imgmigrate.stores.base import Room
-from imgmigrate.stores.layout_indexfile import TEMPORARY
+from imgmigrate.stores.layout.indexfile import TEMPORARY
 
 if TYPE_CHECKING:
     from pathlib import Path

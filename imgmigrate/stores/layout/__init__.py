@@ -1,0 +1,1 @@
+"""OCI layouts on a disk as a store: looked at blob by blob, written whole or not at all."""
