@@ -15,23 +15,23 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.binding import (
+from imgmigrate.applying.engine.engine import Engine
+from imgmigrate.applying.engine.policy import FailurePolicy, time_limit
+from imgmigrate.applying.lookback import look_again
+from imgmigrate.applying.protecting import protect
+from imgmigrate.applying.resume.plan_checks import (
     REPLAN,
     check_age,
     check_binding,
     check_first,
     check_unmoved,
 )
-from imgmigrate.applying.engine import Engine
-from imgmigrate.applying.lookback import look_again
-from imgmigrate.applying.policy import FailurePolicy, time_limit
-from imgmigrate.applying.protecting import protect
-from imgmigrate.applying.recording import Recording
-from imgmigrate.applying.recovery import save_elsewhere
-from imgmigrate.applying.settling import overtaken, sort_rows
+from imgmigrate.applying.resume.records import Recording
+from imgmigrate.applying.resume.recovery import save_elsewhere
+from imgmigrate.applying.resume.rows import overtaken, sort_rows
+from imgmigrate.applying.resume.waiting import open_writer
+from imgmigrate.applying.resume.warrant import check_deletes, check_summary, check_warrants
 from imgmigrate.applying.space import check_space
-from imgmigrate.applying.waiting import open_writer
-from imgmigrate.applying.warrant import check_deletes, check_summary, check_warrants
 from imgmigrate.errors import StateError, StateUnsaved, StoreError
 from imgmigrate.events import (
     ImageFinished,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.concurrent import together
+from imgmigrate.concurrency import together
 from imgmigrate.errors import StoreError
 from imgmigrate.events import Outcome
 from imgmigrate.stores.place import Place, shown

@@ -141,8 +141,8 @@ class _Task:
 
     def from_file(self, path: Path, expect_sha256: str | None) -> Applied:
         """Apply exactly the plan in a file."""
-        from imgmigrate.applying.binding import check_first
-        from imgmigrate.applying.warrant import check_summary
+        from imgmigrate.applying.resume.plan_checks import check_first
+        from imgmigrate.applying.resume.warrant import check_summary
         from imgmigrate.plan import read_plan
         from imgmigrate.planning.known import marked
 
@@ -246,7 +246,7 @@ class _Task:
 
     def _keep_books(self, config: Config, command: str) -> None:
         """Note in the state what the config says of it, although nothing else is to be done."""
-        from imgmigrate.applying.books import keep_books
+        from imgmigrate.applying.resume.books import keep_books
         from imgmigrate.cli.run import run
 
         told = run(lambda: keep_books(config, command=command, lock_timeout=self.lock_timeout))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.applying.engine import Engine
+from imgmigrate.applying.engine.engine import Engine
 from imgmigrate.events import NoSink, Receipt
 from imgmigrate.oci.reference import Digest, Reference, Repository
 from imgmigrate.plan import Action, Change

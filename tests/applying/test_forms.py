@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.applying.blobs import BlobBoard
+from imgmigrate.applying.blobs.board import BlobBoard
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.events import BlobFinished, Retrying
 from imgmigrate.stores.place import Place

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.applying.apply import ApplyOptions, apply_plan
-from imgmigrate.applying.books import keep_books
+from imgmigrate.applying.resume.books import keep_books
 from imgmigrate.config.load import load_config
 from imgmigrate.errors import PlanRefused, UsageError
 from imgmigrate.events import Outcome, Warned

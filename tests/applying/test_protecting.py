@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.applying.books import keep_books
+from imgmigrate.applying.resume.books import keep_books
 from imgmigrate.errors import StateLocked
 from imgmigrate.state.backends.local import LocalState
 from tests.support.world import NEW, OLD, World, make_world, rows

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgmigrate.applying.delivering import PIECE_SIZE, PIECES_BEHIND
-from imgmigrate.applying.meeting import Meetings
+from imgmigrate.applying.blobs.delivery import PIECE_SIZE, PIECES_BEHIND
+from imgmigrate.applying.blobs.fanout import Meetings
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import AccessDenied, NotFound
 from imgmigrate.events import BlobFinished, NoSink, Outcome

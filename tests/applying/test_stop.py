@@ -18,7 +18,7 @@ from tests.support.world import Recorder, World, make_world
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imgmigrate.applying.engine import Engine
+    from imgmigrate.applying.engine.engine import Engine
     from imgmigrate.plan import Change
     from tests.fakes.memory import MemoryStore
 

@@ -12,8 +12,8 @@ from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.blobs import Trust
-from imgmigrate.applying.concurrent import together
+from imgmigrate.applying.blobs.board import Trust
+from imgmigrate.concurrency import together
 from imgmigrate.errors import (
     IntegrityError,
     NotFound,
@@ -28,8 +28,8 @@ from imgmigrate.stores.place import read_manifest
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from imgmigrate.applying.blobs import BlobBoard
-    from imgmigrate.applying.known import Known
+    from imgmigrate.applying.blobs.board import BlobBoard
+    from imgmigrate.applying.blobs.known import Known
     from imgmigrate.oci.manifest import Descriptor, Manifest
     from imgmigrate.oci.reference import Digest
     from imgmigrate.stores.cache import ManifestCache

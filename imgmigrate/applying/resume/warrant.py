@@ -21,7 +21,7 @@ from collections import defaultdict
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.settling import CONFLICTS
+from imgmigrate.applying.resume.rows import CONFLICTS
 from imgmigrate.config.joins import Joins, rule_of_ends
 from imgmigrate.config.model import Overwrite
 from imgmigrate.config.shares import read_share

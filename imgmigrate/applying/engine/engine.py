@@ -13,16 +13,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.batches import batches
-from imgmigrate.applying.blobs import BlobBoard, Trust
-from imgmigrate.applying.concurrent import both
-from imgmigrate.applying.deleting import Deleter
-from imgmigrate.applying.known import Known
-from imgmigrate.applying.meeting import Party
-from imgmigrate.applying.policy import FailurePolicy, Watch
-from imgmigrate.applying.stopping import Stop
-from imgmigrate.applying.transfer import Transfer
-from imgmigrate.applying.turns import Turns
+from imgmigrate.applying.blobs.board import BlobBoard, Trust
+from imgmigrate.applying.blobs.fanout import Party
+from imgmigrate.applying.blobs.known import Known
+from imgmigrate.applying.engine.copy_graph import Transfer
+from imgmigrate.applying.engine.delete_tag import Deleter
+from imgmigrate.applying.engine.order import batches
+from imgmigrate.applying.engine.policy import FailurePolicy, Watch
+from imgmigrate.applying.engine.stopping import Stop
+from imgmigrate.applying.engine.turns import Turns
+from imgmigrate.concurrency import both
 from imgmigrate.errors import ImgmigrateError, QuotaExhausted, on_side
 from imgmigrate.events import ImageStarted, Outcome, Receipt
 from imgmigrate.oci.platforms import choose

@@ -11,15 +11,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from imgmigrate.applying.concurrent import ungrouped
-from imgmigrate.applying.stopping import Barrier, ends
+from imgmigrate.applying.engine.stopping import Barrier, ends
+from imgmigrate.concurrency import ungrouped
 from imgmigrate.errors import AuthenticationError
 from imgmigrate.events import Outcome, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from imgmigrate.applying.stopping import Stop
+    from imgmigrate.applying.engine.stopping import Stop
     from imgmigrate.config.shares import Share
     from imgmigrate.events import Receipt
     from imgmigrate.oci.reference import Reference, Repository

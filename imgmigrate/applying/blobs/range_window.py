@@ -17,7 +17,7 @@ from imgmigrate.stores.resumed import read_resumed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imgmigrate.applying.ahead import Lanes
+    from imgmigrate.applying.blobs.parallel_read import Lanes
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.stores.place import Place

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.window import Window
+from imgmigrate.applying.blobs.range_window import Window
 from imgmigrate.errors import StoreError, TransientError
 from imgmigrate.stores.base import NoRanges
 from imgmigrate.stores.resumed import read_resumed

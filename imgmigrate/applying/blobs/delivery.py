@@ -11,8 +11,8 @@ import asyncio
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from imgmigrate.applying.ahead import read_ahead
-from imgmigrate.applying.concurrent import both, together, ungrouped
+from imgmigrate.applying.blobs.parallel_read import read_ahead
+from imgmigrate.concurrency import both, together, ungrouped
 from imgmigrate.errors import ImgmigrateError, IntegrityError, on_side
 from imgmigrate.events import BlobMoved, BlobStarted
 from imgmigrate.stores.base import Mounted, hold
@@ -21,7 +21,7 @@ from imgmigrate.stores.resumed import chain
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
 
-    from imgmigrate.applying.ahead import Lanes
+    from imgmigrate.applying.blobs.parallel_read import Lanes
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.stores.base import Upload

@@ -25,7 +25,7 @@ from imgmigrate.stores.place import Place
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from imgmigrate.applying.blobs import BlobBoard, Witness
+    from imgmigrate.applying.blobs.board import BlobBoard, Witness
     from imgmigrate.oci.reference import Digest, Repository
     from imgmigrate.state.record import ImageRecord, State
     from imgmigrate.stores.base import Store

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.applying.ahead import Lanes, Pace, read_ahead
+from imgmigrate.applying.blobs.parallel_read import Lanes, Pace, read_ahead
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import AccessDenied, TransientError
 from imgmigrate.events import NoSink

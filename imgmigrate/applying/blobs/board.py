@@ -5,7 +5,7 @@ others wait for it, holding nothing, and then mount from where it landed. Flight
 the run and not to the image that asked first: a cancelled or failed image leaves its
 neighbours' blobs in the air. A flight that fails is taken up by the next waiter, with its own
 source and its own repository. Flights of one blob to several stores leave together where they
-can (`meeting.py`), so that the source is read once.
+can (`fanout.py`), so that the source is read once.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from imgmigrate.applying.ahead import Lanes
-from imgmigrate.applying.delivering import Delivery, carry
-from imgmigrate.applying.meeting import Meetings
+from imgmigrate.applying.blobs.delivery import Delivery, carry
+from imgmigrate.applying.blobs.fanout import Meetings
+from imgmigrate.applying.blobs.parallel_read import Lanes
 from imgmigrate.errors import ImgmigrateError, StoreError, on_side
 from imgmigrate.events import BlobFinished
 from imgmigrate.stores.attempts import attempts

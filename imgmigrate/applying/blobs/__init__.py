@@ -1,0 +1,1 @@
+"""A blob's way: read once, sent wherever it is wanted."""
