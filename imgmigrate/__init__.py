@@ -12,7 +12,7 @@ in `__init__.pyi`; `examples/migrate.py` uses all of it.
 
 `make_plan`, `apply_plan` and `make_rollback` take what the command line adds as `PlanOptions`
 (of `imgmigrate.planning.planner`), `ApplyOptions` (of `imgmigrate.applying.apply`) and
-`RollbackOptions` (of `imgmigrate.planning.rollback`), and tell a `Sink` (of
+`RollbackOptions` (of `imgmigrate.planning.rollback.rollback`), and tell a `Sink` (of
 `imgmigrate.events`) what happens. Whatever goes wrong is an `ImgmigrateError`.
 """
 
@@ -35,7 +35,7 @@ _HOMES = {
     "apply_plan": "imgmigrate.applying.apply",
     "load_config": "imgmigrate.config.load",
     "make_plan": "imgmigrate.planning.planner",
-    "make_rollback": "imgmigrate.planning.rollback",
+    "make_rollback": "imgmigrate.planning.rollback.rollback",
     "read_plan": "imgmigrate.plan",
 }
 

@@ -5,7 +5,7 @@ from imgmigrate.config.load import load_config
 from imgmigrate.errors import ImgmigrateError
 from imgmigrate.plan import read_plan
 from imgmigrate.planning.planner import make_plan
-from imgmigrate.planning.rollback import make_rollback
+from imgmigrate.planning.rollback.rollback import make_rollback
 
 __all__ = [
     "ImgmigrateError",

@@ -28,7 +28,7 @@ from imgmigrate.events import (
 )
 from imgmigrate.oci.reference import Repository
 from imgmigrate.plan import Plan, StateBinding, decode_plan
-from imgmigrate.planning.pins import Pin, encode_pins
+from imgmigrate.planning.desired.pins import Pin, encode_pins
 from imgmigrate.render.describe import describe, text_of
 from imgmigrate.render.describe_lines import LINES
 from imgmigrate.render.json import JsonStream, document_line, plan_documents, state_document

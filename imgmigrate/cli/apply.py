@@ -144,7 +144,7 @@ class _Task:
         from imgmigrate.applying.resume.plan_checks import check_first
         from imgmigrate.applying.resume.warrant import check_summary
         from imgmigrate.plan import read_plan
-        from imgmigrate.planning.known import marked
+        from imgmigrate.planning.passes.known_conflicts import marked
 
         whole = read_plan(path, expect_sha256=expect_sha256)
         # What is announced, asked and counted from here on is what the rows are.

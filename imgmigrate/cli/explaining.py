@@ -41,7 +41,7 @@ def explain_now(
 ) -> None:
     """Explain and show; a source that could not be read is an error, after what could."""
     from imgmigrate.cli.run import look
-    from imgmigrate.planning.explain_selection import explain_selection
+    from imgmigrate.planning.desired.explain import explain_selection
     from imgmigrate.render.selection import selection_lines, write_selection
 
     output = settings.output

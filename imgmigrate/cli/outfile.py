@@ -101,7 +101,7 @@ def _precious(settings: Settings, config: Config | None) -> Iterator[tuple[Path,
     """The files that the command reads its orders from."""
     if config is not None:
         from imgmigrate.config.known import known_path
-        from imgmigrate.planning.pins import pins_path
+        from imgmigrate.planning.desired.pins import pins_path
 
         for path in config.files:
             yield path, "the config" if path == config.path else "a part of the config"

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.config.model import Config
-    from imgmigrate.planning.pinning import Pinning
-    from imgmigrate.planning.pins import Pins
+    from imgmigrate.planning.desired.pin_sources import Pinning
+    from imgmigrate.planning.desired.pins import Pins
     from imgmigrate.planning.planner import PlanOptions
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
@@ -71,7 +71,7 @@ def pin(
     if as_json:
         settings.output.open_stream()
     config = open_config(settings)
-    from imgmigrate.planning.pins import pins_path, read_pins, respelled_pins, write_pins
+    from imgmigrate.planning.desired.pins import pins_path, read_pins, respelled_pins, write_pins
     from imgmigrate.planning.planner import PlanOptions
 
     path = pins_path(config)
@@ -102,7 +102,7 @@ def _pin(
     upgrade: tuple[str, ...],
 ) -> Pinning:
     from imgmigrate.cli.run import look
-    from imgmigrate.planning.pinning import pin_sources
+    from imgmigrate.planning.desired.pin_sources import pin_sources
 
     say_notes(settings, config)
     return look(
@@ -114,7 +114,7 @@ def _pin(
 
 def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, check: bool) -> None:
     from imgmigrate.errors import printable
-    from imgmigrate.planning.pinning import Kind
+    from imgmigrate.planning.desired.pin_sources import Kind
     from imgmigrate.render.pins import (
         difference_document,
         difference_text,

@@ -78,7 +78,7 @@ def rollback(
     """
     if as_json:
         settings.output.open_stream()
-    from imgmigrate.planning.rollback import RollbackOptions, make_rollback
+    from imgmigrate.planning.rollback.rollback import RollbackOptions, make_rollback
 
     undone = _named(what)
     config = _config(settings, undone)

@@ -53,7 +53,7 @@ def open_config(settings: Settings) -> Config:
     else:
         config = load_config(settings.config or DEFAULT_CONFIG)
     if settings.locked:
-        from imgmigrate.planning.pins import locked
+        from imgmigrate.planning.desired.pins import locked
 
         config = locked(config)
     return with_state(settings, config)

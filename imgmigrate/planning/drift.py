@@ -12,17 +12,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import NotFound, StoreError
+from imgmigrate.observing.globs import Globs
+from imgmigrate.observing.problems import Problems, merged
 from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.plan import INCOMPLETE, Action, Change
-from imgmigrate.planning.globs import Globs
-from imgmigrate.planning.problems import Problems, merged
-from imgmigrate.planning.wholeness import lacking
+from imgmigrate.planning.passes.wholeness import lacking
 from imgmigrate.state.record import Source
 
 if TYPE_CHECKING:
+    from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.reference import Digest, Reference, Repository
-    from imgmigrate.planning.delta import Deltas
-    from imgmigrate.planning.observe import Observer
+    from imgmigrate.planning.desired.delta import Deltas
     from imgmigrate.state.record import ImageRecord, State
 
 __all__ = ["decide_drift", "find_drift", "only_told"]

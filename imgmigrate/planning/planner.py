@@ -10,33 +10,33 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import Archived, Dangling, StoreError
 from imgmigrate.events import NoSink
+from imgmigrate.observing.globs import Globs
+from imgmigrate.observing.observe import Observer
+from imgmigrate.observing.problems import Problems, merged
+from imgmigrate.observing.scope import Scope
+from imgmigrate.observing.skipped import Skips
 from imgmigrate.oci.manifest import SCHEMA1
 from imgmigrate.plan import Action, Change, Filters, Plan
-from imgmigrate.planning.asking import Asking
-from imgmigrate.planning.choosing import Chooser
-from imgmigrate.planning.comparing import Comparing
-from imgmigrate.planning.deleting import Deleting, release, tell_cut_off
-from imgmigrate.planning.delta import Deltas
+from imgmigrate.planning.desired.delta import Deltas
+from imgmigrate.planning.desired.desired import Asking
+from imgmigrate.planning.desired.expand import expand_rules
+from imgmigrate.planning.desired.holding import held
+from imgmigrate.planning.desired.narrowing import narrow
+from imgmigrate.planning.desired.tags import Chooser
+from imgmigrate.planning.desired.unread import Unread
 from imgmigrate.planning.diff import Exceptions, Wish, decide, failed
 from imgmigrate.planning.drift import find_drift, only_told
-from imgmigrate.planning.expand import expand_rules
-from imgmigrate.planning.filtering import Filtering, filter_of
-from imgmigrate.planning.globs import Globs
 from imgmigrate.planning.heading import heading
-from imgmigrate.planning.holding import held
-from imgmigrate.planning.keeping import Keeping, KeptNames
-from imgmigrate.planning.known import mark_known
-from imgmigrate.planning.moving import Moving
-from imgmigrate.planning.namesakes import Namesakes
-from imgmigrate.planning.narrowing import narrow
-from imgmigrate.planning.observe import Observer
 from imgmigrate.planning.owner import state_of, tell_owner
-from imgmigrate.planning.problems import Problems, merged
-from imgmigrate.planning.scope import Scope
-from imgmigrate.planning.sizes import Sizes, measure
-from imgmigrate.planning.skipped import Skips
-from imgmigrate.planning.unread import Unread
-from imgmigrate.planning.wholeness import Wholeness
+from imgmigrate.planning.passes.deletes import Deleting, release, tell_cut_off
+from imgmigrate.planning.passes.inside import Comparing
+from imgmigrate.planning.passes.keep_previous import Keeping, KeptNames
+from imgmigrate.planning.passes.known_conflicts import mark_known
+from imgmigrate.planning.passes.moves import Moving
+from imgmigrate.planning.passes.namesakes import Namesakes
+from imgmigrate.planning.passes.platforms import Filtering, filter_of
+from imgmigrate.planning.passes.sizes import Sizes, measure
+from imgmigrate.planning.passes.wholeness import Wholeness
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
 
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest, Reference, Repository
-    from imgmigrate.planning.asking import Asked
-    from imgmigrate.planning.expand import Expansion
+    from imgmigrate.planning.desired.desired import Asked
+    from imgmigrate.planning.desired.expand import Expansion
     from imgmigrate.state.record import ImageRecord, State
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 

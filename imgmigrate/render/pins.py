@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.errors import printable
-from imgmigrate.planning.pinning import Kind
+from imgmigrate.planning.desired.pin_sources import Kind
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imgmigrate.planning.pinning import Difference, Pinning
-    from imgmigrate.planning.pins import Pin
+    from imgmigrate.planning.desired.pin_sources import Difference, Pinning
+    from imgmigrate.planning.desired.pins import Pin
     from imgmigrate.render.style import Colour
 
 __all__ = ["difference_document", "difference_text", "pins_headline", "pins_lines"]

@@ -15,8 +15,8 @@ from imgmigrate.render.units import count
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from imgmigrate.probing.probe import Check, Report
     from imgmigrate.render.style import Colour
-    from imgmigrate.stores.registry.probe import Check, Report
 
 __all__ = ["probe_document", "probe_headline", "probe_lines"]
 

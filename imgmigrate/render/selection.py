@@ -14,8 +14,8 @@ from imgmigrate.render.units import count
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from imgmigrate.planning.explain_selection import Explained, Fate
-    from imgmigrate.planning.select import Choice, Dropped, Stage
+    from imgmigrate.planning.desired.explain import Explained, Fate
+    from imgmigrate.planning.desired.select import Choice, Dropped, Stage
     from imgmigrate.render.json import JsonStream
 
 __all__ = ["selection_lines", "write_selection"]

@@ -13,7 +13,7 @@ from imgmigrate.config.load import load_config
 from imgmigrate.errors import PlanRefused, UsageError
 from imgmigrate.events import Outcome, Warned
 from imgmigrate.planning.planner import PlanOptions, make_plan
-from imgmigrate.planning.rollback import make_rollback
+from imgmigrate.planning.rollback.rollback import make_rollback
 from imgmigrate.state.backends.local import LocalState
 from imgmigrate.state.owner import owner_of
 from imgmigrate.state.record import State, Status

@@ -145,7 +145,7 @@ def test_the_config_and_its_passwords_are_two_files(cli: Cli) -> None:
 
 def test_pins_are_written_through_a_link(tmp_path: Path) -> None:
     """A link stays a link, also where nobody named the file."""
-    from imgmigrate.planning.pins import write_pins
+    from imgmigrate.planning.desired.pins import write_pins
 
     (tmp_path / "shared").mkdir()
     path = tmp_path / "imgmigrate.lock.yaml"

@@ -9,7 +9,7 @@ import pytest
 
 from imgmigrate.errors import Interrupted, TransientError
 from imgmigrate.oci.reference import Digest, Reference
-from imgmigrate.planning import pinning
+from imgmigrate.planning.desired import pin_sources as pinning
 from imgmigrate.planning.diff import failed
 from imgmigrate.planning.planner import PlanOptions, Resolved
 from tests.render import samples

@@ -14,7 +14,7 @@ from tests.support.layouts import layout_tags, write_layout
 from tests.support.schemas import read_lines
 
 if TYPE_CHECKING:
-    from imgmigrate.planning.rollback import RollbackOptions
+    from imgmigrate.planning.rollback.rollback import RollbackOptions
     from tests.cli.helpers import Cli
 
 RUN = "20261124T075602Z-9f3a"
@@ -46,7 +46,9 @@ def planner(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Planner:
     """A command line whose way back a test prepares."""
     cli.write_config()
     planner = Planner(BACK)
-    monkeypatch.setattr("imgmigrate.planning.rollback.make_rollback", planner.make_rollback)
+    monkeypatch.setattr(
+        "imgmigrate.planning.rollback.rollback.make_rollback", planner.make_rollback
+    )
     return planner
 
 

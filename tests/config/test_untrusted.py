@@ -11,7 +11,7 @@ from imgmigrate.config.trusted import load_trusted
 from imgmigrate.config.untrusted import check_place
 from imgmigrate.errors import ConfigError
 from imgmigrate.oci.reference import Repository
-from imgmigrate.planning.pins import locked
+from imgmigrate.planning.desired.pins import locked
 
 if TYPE_CHECKING:
     from pathlib import Path

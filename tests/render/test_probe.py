@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from imgmigrate.probing.probe import Check, Report, Verdict
 from imgmigrate.render.probe import probe_document, probe_headline, probe_lines
 from imgmigrate.render.style import Style
-from imgmigrate.stores.registry.probe import Check, Report, Verdict
 
 GOOD = Report(
     "old.example",

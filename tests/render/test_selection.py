@@ -12,8 +12,8 @@ from imgmigrate.config.selection import By, Selection, TagFilter
 from imgmigrate.errors import TransientError
 from imgmigrate.matching import parse_tag_pattern
 from imgmigrate.oci.reference import Digest, Repository
-from imgmigrate.planning.explain_selection import Explained, fates
-from imgmigrate.planning.select import choose
+from imgmigrate.planning.desired.explain import Explained, fates
+from imgmigrate.planning.desired.select import choose
 from imgmigrate.render.json import JsonStream
 from imgmigrate.render.selection import selection_lines, write_selection
 from imgmigrate.versions import parse_range

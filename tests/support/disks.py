@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imgmigrate.applying.apply import ApplyOptions, apply_plan
 from imgmigrate.config.load import load_config
 from imgmigrate.planning.planner import PlanOptions, make_plan
-from imgmigrate.planning.rollback import RollbackOptions, make_rollback
+from imgmigrate.planning.rollback.rollback import RollbackOptions, make_rollback
 from tests.support.layouts import assert_layout_holds, layout_tags, write_layout
 from tests.support.world import Recorder
 

@@ -10,9 +10,10 @@ from imgmigrate.applying import apply
 from imgmigrate.applying.apply import ApplyOptions, apply_plan
 from imgmigrate.config.load import load_config
 from imgmigrate.plan import Plan, decode_plan
-from imgmigrate.planning import planner, rollback
+from imgmigrate.planning import planner
 from imgmigrate.planning.planner import PlanOptions, make_plan
-from imgmigrate.planning.rollback import RollbackOptions, make_rollback
+from imgmigrate.planning.rollback import rollback
+from imgmigrate.planning.rollback.rollback import RollbackOptions, make_rollback
 from imgmigrate.state.backends.local import LocalState
 from tests.fakes.memory import MemoryStore, MemoryStores, image
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgmigrate.config.templates import concrete_rule
 from imgmigrate.oci.reference import Reference, Repository
-from imgmigrate.planning.select import choose
+from imgmigrate.planning.desired.select import choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable

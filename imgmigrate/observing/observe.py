@@ -1,0 +1,252 @@
+"""Look at both sides: list and describe, concurrently, each question once.
+
+Nothing is decided here: answers and failures are handed on as they are. One rule of
+reading belongs to looking, though: many registries answer 401 or 403 for a destination
+repository that does not exist yet (DESIGN section 4), and only the state tells absent from
+forbidden.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from imgmigrate.errors import AccessDenied, Dangling, NotFound, StoreError, on_side
+from imgmigrate.events import Listed, NamesSkipped, Observed
+from imgmigrate.observing.skipped import SkippedNames
+from imgmigrate.stores.place import Place, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from imgmigrate.events import Sink
+    from imgmigrate.oci.manifest import Descriptor
+    from imgmigrate.oci.reference import Digest, Reference, Repository
+    from imgmigrate.state.record import State
+    from imgmigrate.stores.cache import ManifestCache
+    from imgmigrate.stores.pool import Stores
+
+__all__ = ["Observer"]
+
+T = TypeVar("T")
+A = TypeVar("A")
+
+# With this many addresses in a destination repository one listing, which tells which of them
+# exist at all, is cheaper than as many looks.
+LISTING_PAYS_FROM = 4
+
+
+@dataclass(slots=True)
+class Observer:
+    """Ask the stores, at most `parallelism` questions at a time.
+
+    What the state knows is described by the cheapest question; what it does not know is read,
+    and its manifest kept in the `cache`. Nothing is absent unless reading it said so (`look`),
+    but for what no record tells of and its destination does not list: apply looks again.
+    """
+
+    stores: Stores
+    state: State
+    sink: Sink
+    parallelism: int
+    cache: ManifestCache | None = None
+    _done: int = 0
+    _total: int = 0
+    _slots: asyncio.Semaphore = field(init=False)
+    _live: set[Repository] = field(init=False)
+    _sources: set[Reference] = field(init=False)
+    _heads: dict[Reference, Descriptor | StoreError | None] = field(default_factory=dict)
+    _listed: set[Repository] = field(default_factory=set)
+    _relisted: dict[Repository, list[str] | StoreError] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self.parallelism)
+        live = tuple(self.state.live())
+        self._live = {record.address.repository for record in live}
+        self._sources = {record.source.reference for record in live}
+
+    def place(self, repository: Repository) -> Place:
+        """Open the store of a repository."""
+        return Place(self.stores.of(repository), repository.path)
+
+    def source(self, repository: Repository) -> Place:
+        """Open the store of a repository to read its names as those of a source."""
+        return Place(self.stores.source_of(repository), repository.path)
+
+    async def list_sources(
+        self, repositories: Iterable[Repository]
+    ) -> dict[Repository, list[str] | StoreError]:
+        """List the tags of source repositories."""
+        wanted = sorted(set(repositories))
+        answers = await self.each(wanted, self._list_source)
+        self._listed.update(wanted)
+        return dict(zip(wanted, answers, strict=True))
+
+    async def relist_sources(
+        self, repositories: Iterable[Repository]
+    ) -> dict[Repository, list[str] | StoreError]:
+        """List source repositories again, each once: what a look did not find may have gone."""
+        repositories = set(repositories)
+        found = await self.list_sources(repositories - self._relisted.keys())
+        self._relisted |= found
+        return {each: self._relisted[each] for each in sorted(repositories)}
+
+    async def head_sources(
+        self, references: Iterable[Reference]
+    ) -> dict[Reference, Descriptor | StoreError | None]:
+        """Describe source images; None only where reading one says that it is not there.
+
+        Dangling where its repository, listed once more, names the tag all the same. Each is
+        asked once.
+        """
+        references = set(references)
+        wanted = sorted(references - self._heads.keys())
+        self._expect(len(wanted))
+        answers = await self.each(wanted, self._head_source)
+        self._heads.update(zip(wanted, answers, strict=True))
+        await self._tell_dangling([each for each in wanted if self._heads[each] is None])
+        return {each: self._heads[each] for each in sorted(references)}
+
+    async def _tell_dangling(self, absent: Sequence[Reference]) -> None:
+        """Tell tags that a list still names from those that went since it was read.
+
+        A repository of which nothing was listed or recorded is not listed for this.
+        """
+        absent = [each for each in absent if each.tag is not None and each.digest is None]
+        listings = await self.relist_sources(
+            each.repository
+            for each in absent
+            if each.repository in self._listed or each in self._sources
+        )
+        for each in absent:
+            listing = listings.get(each.repository, ())
+            if not isinstance(listing, StoreError) and each.tag in listing:
+                self._heads[each] = _dangling(each)
+
+    async def look_at_destinations(
+        self, addresses: Iterable[Reference]
+    ) -> dict[Reference, Descriptor | StoreError | None]:
+        """Describe what is at the addresses now; None where nothing is.
+
+        Where a repository's listing failed, its failure stands at every address of it.
+        """
+        wanted = sorted(set(addresses))
+        self._expect(len(wanted))
+        counts = Counter(address.repository for address in wanted)
+        worthwhile = sorted(repo for repo, count in counts.items() if count >= LISTING_PAYS_FROM)
+        listed = await self.each(worthwhile, self._list_destination)
+        listings = dict(zip(worthwhile, listed, strict=True))
+
+        async def look(address: Reference) -> Descriptor | StoreError | None:
+            listing = listings.get(address.repository)
+            if isinstance(listing, StoreError):
+                return self._seen(listing)
+            is_new = not self._is_recorded(address)
+            if listing is not None and address.tag is not None and address.tag not in listing:
+                if is_new:
+                    return self._seen(None)
+                is_new = True  # it is likely gone: one request that tells all
+            return self._seen(await self._look_at_destination(address, is_new=is_new))
+
+        return dict(zip(wanted, await self.each(wanted, look), strict=True))
+
+    async def missing_parts(self, address: Reference) -> tuple[Digest, ...] | StoreError:
+        """List what a layout has lost of the image at an address; a registry is believed."""
+        if not address.repository.is_layout:
+            return ()
+        place = self.place(address.repository)
+        try:
+            async with self._slots:
+                with on_side("destination"):
+                    return await place.store.missing_parts(place.repo, address.target)
+        except StoreError as error:
+            return error
+
+    async def _list_source(self, repository: Repository) -> list[str] | StoreError:
+        place, skipped = self.source(repository), SkippedNames()
+        try:
+            async with self._slots:
+                with on_side("source"):
+                    tags = await place.store.list_tags(place.repo, skip=skipped.add)
+        except StoreError as error:
+            return error
+        self.sink.emit(Listed(repository, len(tags)))
+        if skipped.names:
+            self.sink.emit(NamesSkipped(repository, tuple(skipped.names), skipped.total))
+        return tags
+
+    async def _head_source(self, reference: Reference) -> Descriptor | StoreError | None:
+        place, is_new = self.source(reference.repository), reference not in self._sources
+        keep = self.cache.put if self.cache else None
+        try:
+            async with self._slots:
+                with on_side("source"):
+                    found = await place.store.look(
+                        place.repo, reference.target, is_new=is_new, keep=keep
+                    )
+        except StoreError as error:
+            return self._seen(error)
+        return self._seen(found)
+
+    async def _list_destination(self, repository: Repository) -> frozenset[str] | StoreError:
+        place = self.place(repository)
+        try:
+            async with self._slots:
+                with on_side("destination"):
+                    return frozenset(await place.store.list_tags(place.repo))
+        except StoreError as error:
+            return frozenset() if self._means_absent(error, repository) else error
+
+    async def _look_at_destination(
+        self, address: Reference, *, is_new: bool
+    ) -> Descriptor | StoreError | None:
+        place = self.place(address.repository)
+        keep = self.cache.put if self.cache else None
+        try:
+            async with self._slots:
+                with on_side("destination"):
+                    return await shown(place, address.target, is_new=is_new, keep=keep)
+        except StoreError as error:
+            return None if self._means_absent(error, address.repository) else error
+
+    def _is_recorded(self, address: Reference) -> bool:
+        record = self.state.record(address)
+        return record is not None and record.is_live
+
+    def _means_absent(self, error: StoreError, repository: Repository) -> bool:
+        if isinstance(error, NotFound):
+            return True
+        return isinstance(error, AccessDenied) and repository not in self._live
+
+    def _expect(self, count: int) -> None:
+        self._total += count
+        self.sink.emit(Observed(self._done, self._total))
+
+    def _seen(self, answer: T) -> T:
+        self._done += 1
+        self.sink.emit(Observed(self._done, self._total))
+        return answer
+
+    async def each(self, questions: Sequence[T], ask: Callable[[T], Awaitable[A]]) -> list[A]:
+        """Ask all questions at full concurrency; the first unexpected error cancels the others."""
+        answers: dict[int, A] = {}
+        waiting = iter(enumerate(questions))
+
+        async def work() -> None:
+            for number, question in waiting:
+                answers[number] = await ask(question)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self.parallelism, len(questions))):
+                group.create_task(work())
+        return [answers[number] for number in range(len(questions))]
+
+
+def _dangling(reference: Reference) -> Dangling:
+    cause = "its repository lists the tag, and has no manifest for it"
+    hint = "push it there again, delete the tag, or leave it out of the rule (exclude)"
+    error = Dangling(str(reference), cause, hint=hint)
+    error.side = "source"
+    return error

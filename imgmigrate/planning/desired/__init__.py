@@ -1,0 +1,1 @@
+"""What the rules ask for: sources, tags, pins."""

@@ -1,0 +1,213 @@
+"""Turn rules of many repositories into rules of one each, before anything else is planned.
+
+What cannot be listed is an error row, never nothing to do; and a repository that images came
+from does not become nothing by being missing from a list (DESIGN section 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgmigrate.config.globs import stand_in
+from imgmigrate.config.templates import concrete_rule
+from imgmigrate.errors import ConfigError, StoreError, on_side
+from imgmigrate.oci.reference import Reference, Repository
+from imgmigrate.planning.desired.delta import may_come
+from imgmigrate.planning.desired.select import would_select
+from imgmigrate.planning.desired.unread import Unread
+from imgmigrate.planning.diff import failed
+from imgmigrate.stores.registry.quirks import quirks_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from imgmigrate.config.model import Config, GlobRule, Rule
+    from imgmigrate.observing.observe import Observer
+    from imgmigrate.plan import Change
+    from imgmigrate.state.record import ImageRecord, State
+
+__all__ = ["Expansion", "expand_rules"]
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """Rules of one repository each, those that name it first.
+
+    `problems` are error rows of what could not be listed; `lost` are rules of repositories that
+    records came from and that nobody can list now: their records are neither kept nor forgotten.
+    Of the globs in `unread` nobody knows what they match.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    problems: tuple[Change, ...] = ()
+    lost: tuple[Rule, ...] = ()
+    unread: tuple[GlobRule, ...] = ()
+    # What a glob matches and its rule leaves out.
+    excluded: tuple[tuple[GlobRule, Repository], ...] = ()
+
+
+async def expand_rules(config: Config, observer: Observer, state: State) -> Expansion:
+    """List what the globs of a config match, each glob once, and make a rule of each match.
+
+    ConfigError for a registry's match whose destination is not a name that registries take; a
+    layout's is an error row.
+    """
+    if not config.globs:
+        _check_destinations(config.rules)
+        return Expansion(config.rules)
+    sources = sorted({each.rule.source for each in config.globs})
+    answers = await observer.each(sources, _Lister(observer).ask)
+    listings = dict(zip(sources, answers, strict=True))
+    expander = _Expander(config, state)
+    for rule in config.globs:
+        expander.add(rule, listings[rule.rule.source])
+    rules = (*config.rules, *expander.rules)
+    _check_destinations(rules)
+    return Expansion(
+        rules,
+        tuple(expander.problems),
+        tuple(expander.lost),
+        tuple(expander.unread),
+        tuple(expander.excluded),
+    )
+
+
+def _check_destinations(rules: Iterable[Rule]) -> None:
+    """Refuse names that a registry is known to refuse, before anything is sent."""
+    for rule in rules:
+        for destination in rule.destinations:
+            name = destination.repository
+            most = None if name.is_layout else quirks_of(name.store).most_segments
+            if most is not None and len(name.path.split("/")) > most:
+                message = f"for {rule.source}, the destination is {name}; "
+                message += f"names at {name.store} have at most {most} parts"
+                hint = 'join the others with flatten: "-", or use {name}'
+                raise ConfigError(message, file=rule.file, line=rule.line, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lister:
+    observer: Observer
+
+    async def ask(self, glob: Repository) -> list[Repository] | StoreError:
+        """List the repositories that a glob matches."""
+        place = self.observer.source(glob)
+        try:
+            with on_side("source"):
+                found = await place.store.list_repositories(glob.path)
+        except StoreError as error:
+            return error
+        return [Repository(glob.store, path) for path in found]
+
+
+class _Expander:
+    def __init__(self, config: Config, state: State) -> None:
+        self.rules: list[Rule] = []
+        self.problems: list[Change] = []
+        self.lost: list[Rule] = []
+        self.unread: list[GlobRule] = []
+        self.excluded: list[tuple[GlobRule, Repository]] = []
+        self._base, self._state, self._guards = str(config.base), state, config.guards
+        # What rules that name their repository say is all that is said of that pair.
+        self._named = {
+            (rule.source, each.repository)
+            for rule in config.rules
+            if rule.digest is None
+            for each in rule.destinations
+        }
+
+    def add(self, rule: GlobRule, listing: list[Repository] | StoreError) -> None:
+        """Make the rules of one glob."""
+        known = self._known(rule)
+        if isinstance(listing, StoreError):
+            self.lost += known
+            self.unread.append(rule)
+            self._report_all(rule, "unreadable", f"{rule.rule.source}: {listing}")
+            return
+        matching = [source for source in listing if not rule.excludes(Reference(source))]
+        self.excluded += [(rule, source) for source in sorted({*listing} - {*matching})]
+        if rule.rule.is_delta and (known or self._brought(rule)):
+            # What it does not carry stays as it is.
+            self.rules += [made for source in matching for made in self._concrete(rule, source)]
+            return
+        if not matching:
+            # With nothing there, what is recorded has vanished as a whole.
+            self.lost += known
+            self.unread.append(rule)
+            cause = "every repository that it matches is excluded" if listing else "no repository"
+            said = cause if listing else f"it matches {cause}"
+            reason = "unreadable" if known else "source_missing"
+            self._report_all(rule, reason, f"source {rule.rule.source}: {said}")
+            return
+        for source in matching:
+            try:
+                self.rules += self._concrete(rule, source)
+            except ConfigError as error:
+                # Any folder may turn up on a disk; a registry's names are known to who asks it.
+                if not source.is_layout:
+                    raise
+                self._report_all(rule, "unreadable", f"source {source}: {error}")
+        there = set(listing)
+        for gone in known:
+            if gone.source not in there:
+                self.lost.append(gone)
+                self._report(gone)
+
+    def _concrete(self, rule: GlobRule, source: Repository) -> Iterable[Rule]:
+        made = concrete_rule(rule, source, self._base)
+        destinations = tuple(
+            each for each in made.destinations if (source, each.repository) not in self._named
+        )
+        if destinations:
+            yield replace(made, destinations=destinations)
+
+    def _brought(self, rule: GlobRule) -> bool:
+        """Tell whether something is recorded where a delta may write, from whatever folder."""
+        base = Path(self._base)
+        return any(
+            may_come(rule, record.address.repository, base, self._guards)
+            for record in self._state.live()
+        )
+
+    def _known(self, rule: GlobRule) -> list[Rule]:
+        """The rules of repositories that live records came from by this glob."""
+        found: dict[Repository, Rule] = {}
+        for record in self._state.live():
+            source = record.source.reference.repository
+            if source in found or not rule.takes(Reference(source)):
+                continue
+            for made in self._concrete(rule, source):
+                if would_select(made, record) or self._writes_there(made, record):
+                    found[source] = made
+        return list(found.values())
+
+    def _writes_there(self, made: Rule, record: ImageRecord) -> bool:
+        """Tell whether a rule writes to where a record's image is, under another name."""
+        repository, tag = record.address.repository, record.source.reference.tag
+        if any(each.repository == repository for each in made.destinations):
+            return False
+        if tag is None or not made.selects(tag):
+            return False
+        places = Unread(Path(self._base), self._guards)
+        places.add_rule(made)
+        return places.covers(repository)
+
+    def _report(self, gone: Rule) -> None:
+        detail = (
+            f"source {gone.source}: images came from it, and it is not in the list of its "
+            "registry's repositories any more; exclude it, or name it in a rule of its own"
+        )
+        self.problems += [
+            failed(Reference(each.repository), "unreadable", detail) for each in gone.destinations
+        ]
+
+    def _report_all(self, rule: GlobRule, reason: str, detail: str) -> None:
+        """Report what is said of all that a glob matches, where a match would go."""
+        sample = concrete_rule(rule, stand_in(rule.rule.source), self._base)
+        where = f"{rule.rule.file}:{rule.rule.line}"
+        self.problems += [
+            failed(Reference(each.repository), reason, f"{detail} ({where})")
+            for each in sample.destinations
+        ]

@@ -1,0 +1,1 @@
+"""What changes a list of rows that the diff has made, each in its turn."""

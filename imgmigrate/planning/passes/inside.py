@@ -1,0 +1,72 @@
+"""Look inside the images of both sides, where their digests alone do not tell enough.
+
+Reads manifests only, through the cache; what cannot be read leaves the row as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imgmigrate.errors import StoreError
+from imgmigrate.oci.manifest import INDEXES
+from imgmigrate.plan import Action
+from imgmigrate.planning.passes.differences import explain
+from imgmigrate.planning.passes.platforms import chosen
+from imgmigrate.stores.place import read_manifest
+
+if TYPE_CHECKING:
+    from imgmigrate.observing.observe import Observer
+    from imgmigrate.oci.manifest import Descriptor
+    from imgmigrate.plan import Change
+    from imgmigrate.planning.diff import Wish
+    from imgmigrate.stores.cache import ManifestCache
+
+__all__ = ["Comparing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparing:
+    """Compares the manifests of a source with those of its destination."""
+
+    observer: Observer
+    cache: ManifestCache
+
+    async def are_equivalent(self, wish: Wish, there: Descriptor | None) -> bool:
+        """Tell whether both sides are indexes of the same children in other bytes."""
+        found = wish.found
+        if found is None or there is None:
+            return False
+        if found.media_type not in INDEXES or there.media_type not in INDEXES:
+            return False
+        try:
+            source = await read_manifest(
+                self.observer.place(wish.source.repository), found.digest, self.cache
+            )
+            destination = await read_manifest(
+                self.observer.place(wish.address.repository), there.digest, self.cache
+            )
+            source = chosen(source, wish.filter)
+        except (StoreError, ValueError):  # then it stays the conflict that it is
+            return False
+        ours = sorted(child.digest for child in source.children)
+        return ours == sorted(child.digest for child in destination.children)
+
+    async def explain(self, change: Change) -> Change:
+        """Add what changes inside an updated image, where both manifests are to be had free."""
+        source, before = change.source, change.before
+        if change.action is not Action.UPDATE or source is None or before in (None, change.after):
+            return change
+        new = self.cache.get(source.digest)
+        place = self.observer.place(change.address.repository)
+        if source.reference.repository.is_layout:
+            origin = self.observer.place(source.reference.repository)
+            new = await read_manifest(origin, source.digest, self.cache)
+        if new is None or before is None or place.store.is_metered:
+            return change
+        try:
+            old = await read_manifest(place, before, self.cache)
+            new = chosen(new, change.filter)
+        except (StoreError, ValueError):  # an explanation is not worth an error
+            return change
+        return change.model_copy(update={"inside": explain(old, new)})

@@ -1,0 +1,110 @@
+"""Find the images that `moved:` lets go to another address without a byte from the source.
+
+A copy becomes a move where the same image, written by us, is at the old address of the same
+store and nobody asks for it there any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imgmigrate.errors import StoreError
+from imgmigrate.plan import Action, Change
+from imgmigrate.state.record import Source, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
+    from imgmigrate.config.moves import Move
+    from imgmigrate.observing.observe import Observer
+    from imgmigrate.oci.reference import Reference
+    from imgmigrate.state.record import ImageRecord, State
+
+__all__ = ["Moving"]
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """Turns copies into moves."""
+
+    observer: Observer
+    state: State
+    moves: tuple[Move, ...]
+
+    async def settle(self, changes: Sequence[Change], asked: Container[Reference]) -> list[Change]:
+        """Turn copies into moves, and say of what lets the old address go that it moved."""
+        copies = {change.address: change for change in changes if _may_move(change)}
+        origins: dict[Reference, ImageRecord] = {}
+        heirs: dict[Reference, Reference] = {}
+        leaving = {change.address for change in changes if change.action is Action.FORGET}
+        for record in self.state.records.values():
+            new = self._target(record.address)
+            if new is None or record.address in asked or record.status is Status.DELETED:
+                continue
+            if new in copies and _is_same(record, copies[new]):
+                origins[new] = record
+            elif new not in leaving and self._has_moved(record, new):
+                heirs[record.address] = new
+        there = await self.observer.look_at_destinations(
+            record.address for record in origins.values()
+        )
+        found = {}
+        for new, record in origins.items():
+            shown = there[record.address]
+            if shown is None or isinstance(shown, StoreError) or shown.digest != record.digest:
+                continue
+            if await self.observer.missing_parts(record.address):  # then its source has them
+                continue
+            found[new] = record
+            heirs[record.address] = new
+        return [self._row(change, found, heirs) for change in changes]
+
+    def _row(
+        self,
+        change: Change,
+        found: dict[Reference, ImageRecord],
+        heirs: dict[Reference, Reference],
+    ) -> Change:
+        if (record := found.get(change.address)) is not None:
+            origin = Source(reference=record.address, digest=record.digest)
+            return change.model_copy(
+                update={
+                    "action": Action.MOVE,
+                    "reason": "moved",
+                    "source": origin,
+                    "filter": None,
+                    "transfer_bytes": 0,
+                }
+            )
+        if change.action is Action.FORGET and change.address in heirs:
+            return change.model_copy(update={"reason": "moved", "moved_to": heirs[change.address]})
+        return change
+
+    def _target(self, old: Reference) -> Reference | None:
+        """Where an address goes by the first pair that is about it; within its store only."""
+        for move in self.moves:
+            try:
+                new = move.apply(old)
+            except ValueError:  # what the globs make is no address
+                continue
+            if new is not None:
+                is_near = new.repository.store == old.repository.store
+                return new if is_near and new != old else None
+        return None
+
+    def _has_moved(self, record: ImageRecord, new: Reference) -> bool:
+        """Tell whether the same image is recorded at the new address already."""
+        heir = self.state.record(new)
+        return heir is not None and heir.is_live and heir.digest == record.digest
+
+
+def _may_move(change: Change) -> bool:
+    return change.action is Action.COPY and change.reason == "new"
+
+
+def _is_same(record: ImageRecord, copy: Change) -> bool:
+    """Tell whether a record tells of the image that is to be copied, from the same source."""
+    if copy.source is None or record.digest != copy.after or record.filter != copy.filter:
+        return False
+    return record.source == copy.source

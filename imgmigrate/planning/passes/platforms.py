@@ -1,0 +1,180 @@
+"""Find what a choice of platforms leaves of each image, and how its plan row looks.
+
+Costs nothing where the state knows the answer: the source shows the recorded digest and the
+choice is the recorded one. Else one manifest is read by digest, which the cache keeps, and of a
+single image also its config; which platform that states is kept by digest for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from imgmigrate.errors import StoreError, on_side
+from imgmigrate.oci.platforms import (
+    FILTER_VERSION,
+    NoSuchPlatformError,
+    choose,
+    matches,
+    missing,
+    parse_platform,
+    parse_platforms,
+    platform_of,
+)
+from imgmigrate.planning.diff import failed
+from imgmigrate.state.record import Filter
+from imgmigrate.stores.configs import read_config
+from imgmigrate.stores.facts import Facts
+from imgmigrate.stores.place import read_manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imgmigrate.config.model import Rule
+    from imgmigrate.observing.observe import Observer
+    from imgmigrate.oci.manifest import Descriptor, Manifest, Platform
+    from imgmigrate.oci.reference import Digest, Repository
+    from imgmigrate.plan import Change
+    from imgmigrate.planning.diff import Wish
+    from imgmigrate.state.record import State
+    from imgmigrate.stores.cache import ManifestCache
+    from imgmigrate.stores.place import Place
+
+__all__ = ["Filtering", "chosen", "filter_of"]
+
+# In the cache's folder.
+PLATFORMS_FILE = "platforms"
+# What stands for "its config states none", which holds for ever too.
+NONE = "-"
+
+Looked = tuple["Wish", "Descriptor | None"]
+
+
+def filter_of(rule: Rule) -> Filter | None:
+    """Say what a rule's platforms are in a row and a record; None for all of them."""
+    if not rule.platforms:
+        return None
+    return Filter(platforms=rule.platforms, version=FILTER_VERSION)
+
+
+def chosen(manifest: Manifest, choice: Filter | None) -> Manifest:
+    """Rebuild an index as a row's filter says; ValueError if that cannot be."""
+    return choose(manifest, choice.platforms, choice.version) if choice else manifest
+
+
+class Filtering:
+    """Settle wishes that name platforms; each source image is read once."""
+
+    def __init__(
+        self, observer: Observer, cache: ManifestCache, state: State, folder: Path | None
+    ) -> None:
+        self._observer, self._cache, self._state = observer, cache, state
+        self._platforms = _Platforms(folder and folder / PLATFORMS_FILE)
+        self._reading: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def settle(self, wishes: list[Looked]) -> tuple[list[Looked], list[Change]]:
+        """Say in each wish what is kept of its image; what cannot be kept is an error row."""
+        concerned = [pair for pair in wishes if _is_concerned(pair[0])]
+        if not concerned:
+            return wishes, []
+        try:
+            await self._platforms.load()
+            answers = await self._observer.each(concerned, self._settle_one)
+        finally:  # what was read costs something: keep it, whatever happened next
+            await asyncio.shield(asyncio.to_thread(self._platforms.save))
+        settled = [pair for pair in wishes if not _is_concerned(pair[0])]
+        unfit: list[Change] = []
+        for (_, there), answer in zip(concerned, answers, strict=True):
+            if isinstance(answer, tuple):
+                record = self._state.record(answer[0].address)
+                unfit.append(failed(answer[0].address, answer[1], answer[2], record))
+            else:
+                settled.append((answer, there))
+        return settled, unfit
+
+    async def _settle_one(self, pair: Looked) -> Wish | tuple[Wish, str, str]:
+        """Return the wish with what is kept, or with a reason and a detail why nothing is."""
+        wish, _ = pair
+        if wish.found is None or wish.filter is None:
+            return wish
+        kept = self._recorded(wish, wish.found.digest)
+        if kept is None:
+            try:
+                kept = await self._keep(wish.source.repository, wish.found.digest, wish.filter)
+            except StoreError as error:
+                return wish, "unreadable", str(error)
+            except NoSuchPlatformError as error:
+                hint = "correct platforms:, or select its tags more narrowly"
+                return wish, "no_such_platform", f"source {wish.source}: {error}; {hint}"
+            except ValueError as error:
+                return wish, "unsupported", f"source {wish.source}: {error}"
+        if wish.address.digest not in (None, kept):
+            detail = f"source {wish.source}: its chosen platforms have another digest, {kept.short}"
+            return wish, "unsupported", f"{detail}; name a tag at the destination"
+        return replace(wish, kept=kept)
+
+    def _recorded(self, wish: Wish, source: Digest) -> Digest | None:
+        record = self._state.record(wish.address)
+        if record is None or not record.is_live:
+            return None
+        is_same = record.source.digest == source and record.filter == wish.filter
+        return record.digest if is_same else None
+
+    async def _keep(self, repository: Repository, source: Digest, choice: Filter) -> Digest:
+        place = self._observer.place(repository)
+        async with self._reading[source]:  # a read may be metered
+            with on_side("source"):
+                manifest = await read_manifest(place, source, self._cache)
+                if manifest.is_index:
+                    kept = chosen(manifest, choice)
+                    if kept is not manifest:
+                        self._cache.put(kept)
+                    return kept.digest
+                found = await self._platforms.of(place, manifest)
+        # A chart or a signature runs nowhere: no choice of platforms is about it.
+        wanted = parse_platforms(choice.platforms)
+        if found is not None and not any(matches(each, found) for each in wanted):
+            raise NoSuchPlatformError(missing(wanted, [str(found)]))
+        return manifest.digest
+
+
+def _is_concerned(wish: Wish) -> bool:
+    return wish.filter is not None and wish.found is not None
+
+
+class _Platforms:
+    """The platforms of single images by their config's digest: lines of `digest platform`."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._facts = Facts(path, _parse, _show)
+        self._known: dict[Digest, Platform | None] = {}
+        self._fresh: dict[Digest, Platform | None] = {}
+
+    async def load(self) -> None:
+        """Read the file."""
+        self._known = await asyncio.to_thread(self._facts.read)
+
+    async def of(self, place: Place, manifest: Manifest) -> Platform | None:
+        """Read which platform a single image is for; None if it is for none."""
+        if not manifest.blobs:
+            return None
+        config = manifest.blobs[0].digest
+        if config not in self._known:
+            self._known[config] = platform_of(await read_config(place, manifest))
+            self._fresh[config] = self._known[config]
+        return self._known[config]
+
+    def save(self) -> None:
+        """Write what was read anew; losing it costs requests."""
+        if self._fresh and self._facts.add(self._fresh):
+            self._fresh.clear()
+
+
+def _parse(text: str) -> Platform | None:
+    return None if text == NONE else parse_platform(text)
+
+
+def _show(platform: Platform | None) -> str:
+    return str(platform or NONE)

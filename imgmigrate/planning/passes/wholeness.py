@@ -1,0 +1,110 @@
+"""Find the images that a layout shows and has lost parts of: what its index names is not enough.
+
+A look at files' sizes is free, so it is taken where a registry would be believed: with
+`--no-refresh`, for tags that never move, and for what is already there. Whatever can be brought
+again is; where the source has it no more, the row says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from imgmigrate.errors import IntegrityError, NotFound, StoreError
+from imgmigrate.plan import INCOMPLETE, Action, Change
+from imgmigrate.planning.diff import Exceptions, decide, failed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from imgmigrate.observing.observe import Observer
+    from imgmigrate.oci.reference import Digest, Reference
+    from imgmigrate.planning.diff import Wish
+    from imgmigrate.state.record import ImageRecord, State
+
+__all__ = ["Wholeness", "lacking", "not_whole"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wholeness:
+    """Looks at the images of layouts; of registries it believes what they show."""
+
+    observer: Observer
+    state: State
+
+    async def shows(self, record: ImageRecord) -> bool:
+        """Tell whether a record's address shows its image, in a layout with all its parts."""
+        address = record.address
+        if not address.repository.is_layout:
+            return True
+        return await self._shown(address) == record.digest and not await self._missing(address)
+
+    async def judge(
+        self, change: Change | None, wish: Wish, there: Digest | None, exceptions: Exceptions
+    ) -> Change | None:
+        """Decide anew about an image that would be left as it is, if parts of it are gone."""
+        is_left = change is None or change.action is Action.ADOPT
+        if there is None or wish.found is None or not is_left:
+            return change
+        missing = await self._missing(wish.address)
+        if isinstance(missing, StoreError):
+            record = self.state.record(wish.address)
+            return failed(wish.address, "unreadable", str(missing), record)
+        if not missing:
+            return change
+        again = decide(wish, there, self.state, replace(exceptions, incomplete=True))
+        return again and again.model_copy(update={"detail": lacking(missing)})
+
+    async def settle(
+        self, changes: Sequence[Change], records: Iterable[ImageRecord]
+    ) -> list[Change]:
+        """Make errors of rows that keep what is not whole, and of tags that no rule asks for.
+
+        `records` are those of what `keep_previous` made.
+        """
+        told = {change.address for change in changes}
+        kept = [record.address for record in records if record.address not in told]
+        left = [change.address for change in changes if change.action is Action.KEEP] + kept
+        errors = dict(zip(left, await self.observer.each(left, self._unmendable), strict=True))
+        settled = [errors.get(change.address) or change for change in changes]
+        return settled + [error for address in kept if (error := errors[address]) is not None]
+
+    async def _unmendable(self, address: Reference) -> Change | None:
+        record = self.state.record(address)
+        if not address.repository.is_layout or record is None or not record.is_live:
+            return None
+        if await self._shown(address) != record.digest:
+            return None
+        missing = await self._missing(address)
+        if isinstance(missing, StoreError):
+            return failed(address, "unreadable", str(missing), record)
+        if not missing:
+            return None
+        detail = f"destination {address}: {lacking(missing)}, and nothing that a rule names has it"
+        fix = "bring its source back, or let it go with imgmigrate state rm"
+        return failed(address, INCOMPLETE, f"{detail}; {fix}", record)
+
+    async def _shown(self, address: Reference) -> Digest | None:
+        found = (await self.observer.look_at_destinations([address]))[address]
+        return None if found is None or isinstance(found, StoreError) else found.digest
+
+    async def _missing(self, address: Reference) -> tuple[Digest, ...] | StoreError:
+        found = await self.observer.missing_parts(address)
+        return () if isinstance(found, NotFound) else found
+
+
+def lacking(missing: Sequence[Digest]) -> str:
+    """Say what an image has lost."""
+    more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+    return f"the layout has lost {missing[0].short}{more} of its parts"
+
+
+def not_whole(
+    address: Reference, missing: tuple[Digest, ...] | StoreError, hint: str | None = None
+) -> StoreError:
+    """Say of an image that its layout has lost parts of it, or why that cannot be told."""
+    if isinstance(missing, StoreError):
+        return missing
+    error = IntegrityError(str(address), lacking(missing), hint=hint)
+    error.side = "destination"
+    return error

@@ -1,0 +1,1 @@
+"""The way back: a plan like any other."""

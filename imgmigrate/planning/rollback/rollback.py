@@ -1,0 +1,251 @@
+"""Plan the way back from a run, or from a plan: a plan like any other.
+
+The state tells what the run did last at each address, and by which digest the destination had
+it before. An address that another run has written since is left to the rollback of that one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from imgmigrate.errors import StoreError, UsageError
+from imgmigrate.events import NoSink, Warned
+from imgmigrate.observing.globs import Globs
+from imgmigrate.observing.observe import Observer
+from imgmigrate.observing.problems import Problems, merged
+from imgmigrate.plan import ROLLBACK, Action, Filters, Plan
+from imgmigrate.planning.heading import heading
+from imgmigrate.planning.owner import tell_owner
+from imgmigrate.planning.passes.deletes import limit_deletes
+from imgmigrate.planning.passes.keep_previous import Keeping, KeptNames
+from imgmigrate.planning.passes.namesakes import Namesakes
+from imgmigrate.planning.passes.wholeness import not_whole
+from imgmigrate.planning.rollback.decide import Deed, decide_undo, overtaken
+from imgmigrate.state.spelling import read_state
+from imgmigrate.stores.pool import open_stores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from imgmigrate.config.model import Config
+    from imgmigrate.config.shares import Share
+    from imgmigrate.events import Sink
+    from imgmigrate.plan import Change
+    from imgmigrate.state.record import ImageRecord, Run, State
+    from imgmigrate.stores.registry.pace.metering import OnRateLimit
+
+__all__ = ["RollbackOptions", "make_rollback"]
+
+# Runs that are named to whoever names one that there is not.
+MOST_NAMED = 5
+# Rows that leave something at the address that can be undone.
+_DOES = (*(each for each in Action if each.alters), Action.ADOPT, Action.FORGET)
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackOptions:
+    """What the command line adds; each field means what it means in `PlanOptions`."""
+
+    target: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    allow_delete: bool = False
+    max_delete: Share | None = None
+    parallelism: int = 32
+    on_rate_limit: OnRateLimit = "wait"
+
+
+async def make_rollback(
+    config: Config,
+    what: str | Plan,
+    options: RollbackOptions | None = None,
+    *,
+    sink: Sink | None = None,
+) -> Plan:
+    """Plan how to undo `what`: the name of a run, the id of a plan, or the plan itself.
+
+    Raises UsageError if the state knows of no such run or belongs to another config, StateError
+    for a damaged state. What the destination does not have any more becomes an error row.
+    """
+    options, sink = options or RollbackOptions(), sink or NoSink()
+    state = await asyncio.to_thread(read_state, config)
+    tell_owner(state, config, sink)
+    past = _recall(state, what)
+    for warning in past.warnings:
+        sink.emit(Warned("not_undone", warning))
+    opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
+    async with opened as stores:
+        observer = Observer(stores, state, sink, options.parallelism)
+        undoing = _Undoing(config, options, state, observer)
+        changes, unchanged = await undoing.plan(past)
+    filters = Filters(target=options.target, exclude=options.exclude)
+    header = await heading(
+        config,
+        state,
+        changes,
+        unchanged,
+        filters=filters,
+        undoes=past.name,
+        max_delete=options.max_delete,
+    )
+    return Plan.of(header, changes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What is to be undone, and what others did at the same addresses since."""
+
+    name: str
+    deeds: tuple[Deed, ...]
+    overtaken: tuple[ImageRecord, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Undoing:
+    config: Config
+    options: RollbackOptions
+    state: State
+    observer: Observer
+
+    async def plan(self, past: _Past) -> tuple[list[Change], int]:
+        """Return the changes and how many addresses need none."""
+        targets = Globs("target", self.options.target, of="what is to be undone")
+        excludes = Globs("exclude", self.options.exclude, of="what is to be undone")
+
+        def is_wanted(record: ImageRecord) -> bool:
+            targeted = targets.match(record.address) or not targets  # each notes its hits
+            return not excludes.match(record.address) and targeted
+
+        deeds = [deed for deed in past.deeds if is_wanted(deed.record)]
+        changes = [overtaken(record) for record in past.overtaken if is_wanted(record)]
+        targets.check()
+        excludes.check()
+        decided, unchanged = await self._decide(deeds)
+        changes += self._spared(decided)
+        namesakes = Namesakes(self.config, self.state, self.observer, is_part=True)
+        changes = await namesakes.settle(changes)
+        guards = self.config.guards
+        most, images = self.options.max_delete or guards.max_delete, sum(1 for _ in self._live())
+        changes = limit_deletes(changes, most, images)
+        if names := KeptNames(self.config):
+            keeping = Keeping(self.observer, self.state, names, datetime.now(UTC))
+            changes = await keeping.settle(changes, ())
+        return merged(changes), unchanged
+
+    async def _decide(self, deeds: list[Deed]) -> tuple[list[Change], int]:
+        """Look at the addresses, and at the former digests, and decide."""
+        there = await self.observer.look_at_destinations(
+            address
+            for deed in deeds
+            for address in (deed.record.address, deed.wanted)
+            if address is not None
+        )
+        problems, changes, unchanged = Problems(self.state), [], 0
+        for deed in deeds:
+            address = deed.record.address
+            shown = there[address]
+            former = there[deed.wanted] if deed.wanted is not None else None
+            if isinstance(shown, StoreError):
+                problems.add(address, shown)
+                continue
+            if former is not None and deed.wanted is not None and shown != former:
+                lost = await self.observer.missing_parts(deed.wanted)
+                former = not_whole(deed.wanted, lost) if lost else former
+            if isinstance(former, StoreError):
+                problems.add(address, former)
+                continue
+            change = decide_undo(
+                deed,
+                shown.digest if shown else None,
+                former,
+                self.state,
+                allow_delete=self.options.allow_delete,
+                is_protected=self.config.guards.protects(address),
+            )
+            if change is None:
+                unchanged += 1
+            else:
+                changes.append(change)
+        return [*changes, *problems.changes()], unchanged
+
+    def _spared(self, changes: list[Change]) -> list[Change]:
+        """Delete a kept tag only once its image has another tag by a row of this plan.
+
+        Where that row is a conflict or an error, or is not wanted, it may be the last one.
+        """
+        heirs = {
+            (change.address.repository, change.after): change.address
+            for change in changes
+            if change.reason == ROLLBACK and change.after is not None
+        }
+        spared = []
+        for change in changes:
+            record = self.state.record(change.address)
+            if change.action is Action.DELETE and record is not None and record.keeps_previous:
+                heir = heirs.get((change.address.repository, record.digest))
+                update = {"moved_to": heir} if heir else {"action": Action.KEEP, "reason": "stays"}
+                change = change.model_copy(update=update)
+            spared.append(change)
+        return spared
+
+    def _live(self) -> Iterable[ImageRecord]:
+        return self.state.live()
+
+
+def _recall(state: State, what: str | Plan) -> _Past:
+    """Find what a run or a plan did here; UsageError if the state does not know it."""
+    if isinstance(what, Plan):
+        return _recall_plan(state, what)
+    runs = [run for run in state.runs if what in (run.run, run.plan_id)]
+    records = [each for each in state.records.values() if what in (each.run, each.plan_id)]
+    if not runs and not records:
+        raise _unknown(state, f"{what}: there is no such run, plan or file")
+    warnings = [*_unended(runs)]
+    lost = sum(run.done for run in runs) - len(records)
+    if lost > 0:
+        rows = "1 address" if lost == 1 else f"{lost:,} addresses"
+        warnings.append(
+            f"{rows} of {what}: written again since, or no longer in the state; not undone here. "
+            "Name the plan's file to see which"
+        )
+    return _Past(what, tuple(map(Deed.of, records)), (), tuple(warnings))
+
+
+def _recall_plan(state: State, plan: Plan) -> _Past:
+    """Find what became of each row; one that was never done has nothing to undo."""
+    runs = [run for run in state.runs if run.plan_id == plan.plan_id]
+    deeds, others = [], []
+    for change in plan.changes:
+        record = state.record(change.address)
+        if record is None or change.action not in _DOES:
+            continue
+        if record.plan_id == plan.plan_id:
+            deeds.append(Deed.of(record, change.action))
+        elif record.sequence > plan.header.state.sequence:
+            others.append(record)
+    if not runs and not deeds:
+        raise _unknown(state, f"plan {plan.plan_id} was never applied to this state")
+    return _Past(plan.plan_id, tuple(deeds), tuple(others), tuple(_unended(runs)))
+
+
+def _unended(runs: list[Run]) -> Iterable[str]:
+    for run in runs[-1:]:
+        if run.ended_at is None:
+            yield (
+                f"run {run.run} has not ended: what it did not record is not undone; "
+                "apply its plan again first"
+            )
+
+
+def _unknown(state: State, message: str) -> UsageError:
+    if not state.runs:
+        return UsageError(message, hint="nothing was applied to this state yet")
+    lines = [f"{message}; the last runs here:"]
+    lines += [
+        f"  {run.run}  plan {run.plan_id}  begun {run.began_at}"
+        for run in reversed(state.runs[-MOST_NAMED:])
+    ]
+    return UsageError("\n".join(lines), hint="imgmigrate state log lists them all")

@@ -1,0 +1,310 @@
+"""Try each registry that a config needs, and say what works and what to mend.
+
+Reads little and writes nothing that stays: the right to push is tried by opening an upload and
+cancelling it. Anything that fails becomes a line of the report, never an exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from imgmigrate.errors import (
+    AccessDenied,
+    AuthenticationError,
+    ConfigError,
+    ImgmigrateError,
+    NotFound,
+    ProtocolError,
+    StoreError,
+)
+from imgmigrate.oci.manifest import OCI_INDEX
+from imgmigrate.oci.reference import Digest, Repository, is_tag
+from imgmigrate.probing.needs import needs_of
+from imgmigrate.stores.pool import open_stores
+from imgmigrate.stores.registry import manifests
+from imgmigrate.stores.registry.auth.access import Access
+from imgmigrate.stores.registry.http.limits import TAGS_BODY, Timeouts
+from imgmigrate.stores.registry.store import RegistryStore
+from imgmigrate.stores.registry.wire.calls import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from imgmigrate.config.model import Config
+    from imgmigrate.events import Sink
+    from imgmigrate.probing.needs import Needs
+
+__all__ = ["Check", "Report", "Verdict", "probe", "probe_all"]
+
+# Somebody waits for the answer, and can ask again.
+TIMEOUTS = Timeouts(connect=10, read=30, first_retry=0.2, longest_retry=1)
+ATTEMPTS = 2
+# What registries answer to GET /v2/ (distribution-spec "Determining Support").
+_GREETINGS = frozenset({200, 401, 403})
+# What says that there is no referrers API; an unknown subject is 400 at Quay (protocol 3.5).
+_NO_REFERRERS = frozenset({200, 400, 404, 405, 501})
+_CANCELLED = frozenset({200, 202, 204})
+# No image has this digest, since no manifest is empty.
+_NO_IMAGE = Digest.of(b"")
+
+
+class Verdict(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    ABSENT = "not offered"
+    UNTRIED = "not tried"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was tried; what is not `is_needed` by any rule breaks nothing."""
+
+    name: str
+    verdict: Verdict
+    detail: str = ""
+    fix: str | None = None
+    is_needed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found out about one registry; `about` tells entries of one host apart."""
+
+    host: str
+    roles: tuple[str, ...]
+    checks: tuple[Check, ...]
+    about: str | None = None
+
+    @property
+    def works(self) -> bool:
+        """Whether everything works that the rules need."""
+        return not any(each.is_needed and each.verdict is Verdict.FAILED for each in self.checks)
+
+
+async def probe_all(config: Config, *, sink: Sink) -> tuple[Report, ...]:
+    """Probe every registry that the rules name, all at once."""
+    wanted = needs_of(config)
+    async with open_stores(config, sink=sink, timeouts=TIMEOUTS) as stores:
+
+        async def one(needs: Needs) -> Report:
+            try:
+                if needs.trouble is not None:
+                    raise needs.trouble
+                store = stores.of(Repository(needs.host, needs.sample or ""))
+            except ConfigError as error:
+                return Report(needs.host, needs.roles, (_failed("settings", error),))
+            if not isinstance(store, RegistryStore):
+                msg = f"{needs.host} is no registry"
+                raise TypeError(msg)
+            return await probe(store, needs)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(needs)) for needs in wanted]
+    reports = [task.result() for task in tasks]
+    hosts = [report.host for report in reports]
+    return tuple(
+        replace(report, about=needs.known or needs.finds or needs.fills)
+        if hosts.count(report.host) > 1
+        else report
+        for report, needs in zip(reports, wanted, strict=True)
+    )
+
+
+async def probe(store: RegistryStore, needs: Needs) -> Report:
+    """Probe one registry; what cannot work after a failure is not tried."""
+    probing = _Probing(store, needs)
+    checks = [await _guarded("reach", probing.reach)]
+    if checks[0].verdict is Verdict.OK:
+        checks.append(await _guarded("log in", probing.log_in))
+    can_go_on = all(check.verdict is not Verdict.FAILED for check in checks)
+    for name, check in probing.rest():
+        if can_go_on:
+            checks.append(await _guarded(name, check))
+        elif name in ("list", "pull", "push"):
+            checks.append(Check(name, Verdict.UNTRIED))
+    return Report(needs.host, needs.roles, tuple(checks))
+
+
+async def _guarded(name: str, check: Callable[[], Awaitable[Check]]) -> Check:
+    try:
+        return await check()
+    except ImgmigrateError as error:
+        return _failed(name, error)
+
+
+class _Probing:
+    """The checks of one registry, each by itself; they share what is learnt on the way."""
+
+    def __init__(self, store: RegistryStore, needs: Needs) -> None:
+        self._store, self._remote, self._needs = store, store.remote, needs
+        self._asks = False
+        self._subject: Digest | None = None
+
+    def rest(self) -> Iterator[tuple[str, Callable[[], Awaitable[Check]]]]:
+        """What is tried once we are logged in."""
+        if self._needs.finds:
+            yield "list", self.find
+        if self._needs.lists or self._needs.reads:
+            yield "pull", self.pull
+        if self._needs.writes or self._needs.fills:
+            yield "push", self.push
+        if not self._needs.finds:
+            yield "catalog", self.catalog
+        if self._needs.known:
+            yield "referrers", self.referrers
+
+    async def reach(self) -> Check:
+        """Names, routes, certificates, and that a registry answers."""
+        pong = await self._remote.auth.greet()
+        if pong.status not in _GREETINGS:
+            cause = f"GET /v2/ answers {pong.status}: no registry is there"
+            return Check("reach", Verdict.FAILED, cause, "check the name and the port")
+        self._asks = pong.status != 200
+        return Check("reach", Verdict.OK, self._remote.origin)
+
+    async def log_in(self) -> Check:
+        """Whether the credentials are found and accepted."""
+        repo = self._needs.sample
+        credential = await self._remote.auth.credential(repo)
+        if credential is None:
+            detail = f"no credentials for {self._remote.host}: only what is public"
+            return Check("log in", Verdict.UNTRIED, detail, is_needed=False)
+        if not self._asks:
+            detail = f"GET /v2/ asks nobody who they are; unused: {credential.found}"
+            return Check("log in", Verdict.UNTRIED, detail, is_needed=False)
+        call = Call("GET", "/v2/", self._remote.host, Access(repo))
+        # Denied is only said of credentials that are good.
+        with suppress(AccessDenied):
+            await self._remote.call(call, attempts=ATTEMPTS)
+        return Check("log in", Verdict.OK, f"with the credentials of {credential.found}")
+
+    async def find(self) -> Check:
+        """List the repositories that a glob matches, as planning will; that is all of the list."""
+        glob = self._needs.finds or ""
+        found = await self._store.list_repositories(glob)
+        if not found:
+            cause = f"no repository matches {glob}"
+            return Check("list", Verdict.FAILED, cause, "check the rule's source")
+        noun = "repository matches" if len(found) == 1 else "repositories match"
+        return Check("list", Verdict.OK, f"{len(found):,} {noun} {glob}")
+
+    async def pull(self) -> Check:
+        """List one source and read one image, as far as the rules will."""
+        done = []
+        if self._needs.lists:
+            tags = await self._tags(self._needs.lists)
+            done.append(f"lists {self._needs.lists}")
+            if tags and self._needs.reads is None:
+                await self._describe(self._needs.lists, tags[0])
+        if self._needs.reads:
+            repo, ref = self._needs.reads
+            if await self._describe(repo, ref) is None:
+                cause = f"{repo} has no {ref}"
+                return Check("pull", Verdict.FAILED, cause, "check the rule's source and tags")
+            done.append(f"reads {repo}")
+        return Check("pull", Verdict.OK, ", ".join(done))
+
+    async def push(self) -> Check:
+        """Open an upload and cancel it: nothing stays."""
+        if self._needs.writes is None:
+            detail = "the repositories are known once the sources are listed"
+            return Check("push", Verdict.UNTRIED, detail, is_needed=False)
+        repo, access = self._needs.writes or "", Access(self._needs.writes, push=True)
+        subject = f"{self._remote.host}/{repo}"
+        target = f"/v2/{repo}/blobs/uploads/"
+        answer = await self._remote.call(
+            Call("POST", target, subject, access, frozenset({202})), attempts=ATTEMPTS
+        )
+        location = answer.header("Location")
+        if not location:
+            raise ProtocolError(subject, "it opened an upload without saying where")
+        call = Call(
+            "DELETE",
+            self._remote.resolve(subject, answer.url, location),
+            subject,
+            access,
+            _CANCELLED,
+        )
+        try:
+            await self._remote.call(call, attempts=1)
+        except StoreError:
+            detail = f"{repo}; an upload cannot be cancelled there, the empty one ends by itself"
+            return Check("push", Verdict.OK, detail)
+        return Check("push", Verdict.OK, repo)
+
+    async def catalog(self) -> Check:
+        """Whether the registry lists its repositories; no rule needs it."""
+        subject = f"{self._remote.host} (catalog)"
+        call = Call("GET", "/v2/_catalog?n=1", subject, Access(catalog=True), limit=TAGS_BODY)
+        try:
+            answer = await self._remote.call(call, attempts=ATTEMPTS)
+        except (AccessDenied, AuthenticationError):
+            return Check("catalog", Verdict.ABSENT, "not with these credentials", is_needed=False)
+        except StoreError as error:
+            return Check("catalog", Verdict.ABSENT, error.cause, is_needed=False)
+        if isinstance(_json(answer.body, "repositories"), list):
+            return Check("catalog", Verdict.OK, is_needed=False)
+        return Check("catalog", Verdict.ABSENT, "it answers something else", is_needed=False)
+
+    async def referrers(self) -> Check:
+        """Whether signatures and the like are found by the API of OCI 1.1; no rule needs it.
+
+        Only the answer itself tells: the header of a push does not (protocol 0.8).
+        """
+        repo, subject = self._needs.sample, self._subject or _NO_IMAGE
+        name = f"{self._remote.host}/{repo}"
+        target = f"/v2/{repo}/referrers/{subject}"
+        call = Call("GET", target, name, Access(repo), _NO_REFERRERS, limit=TAGS_BODY)
+        try:
+            answer = await self._remote.call(call, attempts=ATTEMPTS)
+        except StoreError as error:
+            return Check("referrers", Verdict.ABSENT, error.cause, is_needed=False)
+        media_type = (answer.header("Content-Type") or "").partition(";")[0].strip()
+        if answer.status == 200 and media_type == OCI_INDEX:
+            return Check("referrers", Verdict.OK, is_needed=False)
+        if answer.status in (400, 404) and b"NAME_" in answer.body and self._subject is None:
+            detail = f"{repo} does not exist yet"
+            return Check("referrers", Verdict.UNTRIED, detail, is_needed=False)
+        detail = "clients find signatures by their tags there"
+        return Check("referrers", Verdict.ABSENT, detail, is_needed=False)
+
+    async def _tags(self, repo: str) -> list[str]:
+        """The first tags of a repository."""
+        subject = f"{self._remote.host}/{repo}"
+        target = f"/v2/{repo}/tags/list?n=1"
+        call = Call("GET", target, subject, Access(repo), limit=TAGS_BODY)
+        answer = await self._remote.call(call, attempts=ATTEMPTS)
+        found = _json(answer.body, "tags")
+        names = found if isinstance(found, list) else []
+        return [tag for tag in names if isinstance(tag, str) and is_tag(tag)]
+
+    async def _describe(self, repo: str, ref: str) -> Digest | None:
+        try:
+            found = await manifests.look(self._remote, repo, ref)
+        except NotFound:
+            return None
+        self._subject = found.digest if found is not None else None
+        return self._subject
+
+
+def _failed(name: str, error: ImgmigrateError) -> Check:
+    if not isinstance(error, StoreError):
+        return Check(name, Verdict.FAILED, error.message, error.hint)
+    _, _, repo = error.subject.partition("/")
+    detail = f"{repo}: {error.cause}" if repo else error.cause
+    return Check(name, Verdict.FAILED, detail, error.hint)
+
+
+def _json(body: bytes, key: str) -> object:
+    try:
+        found: object = json.loads(body)[key]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return found
