@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING
 import click
 
 from imgmigrate import __version__
-from imgmigrate.cli.acknowledge import acknowledge
-from imgmigrate.cli.adopt import adopt
-from imgmigrate.cli.apply import apply
-from imgmigrate.cli.convert import convert
+from imgmigrate.cli.commands.acknowledge import acknowledge
+from imgmigrate.cli.commands.adopt import adopt
+from imgmigrate.cli.commands.apply import apply
+from imgmigrate.cli.commands.convert import convert
+from imgmigrate.cli.commands.init import init, validate
+from imgmigrate.cli.commands.pin import pin
+from imgmigrate.cli.commands.plan import plan
+from imgmigrate.cli.commands.rollback import rollback
+from imgmigrate.cli.commands.schema import schema
+from imgmigrate.cli.commands.show import show
+from imgmigrate.cli.commands.state.group import state
+from imgmigrate.cli.commands.status import status
+from imgmigrate.cli.commands.verify import verify
 from imgmigrate.cli.exit import exit_code
-from imgmigrate.cli.init import init, validate
+from imgmigrate.cli.given.options import Group, Settings, common_options
 from imgmigrate.cli.later import later_commands
-from imgmigrate.cli.options import Group, Settings, common_options
 from imgmigrate.cli.output import Output, logging_to_stderr, report
-from imgmigrate.cli.pin import pin
-from imgmigrate.cli.plan import plan
-from imgmigrate.cli.rollback import rollback
-from imgmigrate.cli.schema import schema
-from imgmigrate.cli.show import show
 from imgmigrate.cli.signals import interruptible
-from imgmigrate.cli.state import state
-from imgmigrate.cli.status import status
 from imgmigrate.cli.streams import guarded_streams
-from imgmigrate.cli.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ import click
 from imgmigrate.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
-    from imgmigrate.cli.options import Settings
+    from imgmigrate.cli.given.options import Settings
     from imgmigrate.config.model import Config
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from imgmigrate.cli.options import Command, refuse_later
+from imgmigrate.cli.given.options import Command, refuse_later
 
 __all__ = ["later_command", "later_commands"]
 

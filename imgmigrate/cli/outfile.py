@@ -16,7 +16,7 @@ from imgmigrate.errors import ImgmigrateError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imgmigrate.cli.options import Settings
+    from imgmigrate.cli.given.options import Settings
     from imgmigrate.config.model import Config
 
 __all__ = ["check_new", "check_place", "save_to"]

@@ -22,7 +22,7 @@ from imgmigrate.errors import ImgmigrateError, redact
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imgmigrate.cli.options import Settings
+    from imgmigrate.cli.given.options import Settings
     from imgmigrate.render.json import JsonStream
     from imgmigrate.render.style import Style
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from imgmigrate.cli.options import Settings
+from imgmigrate.cli.given.options import Settings
 from imgmigrate.cli.output import Output, logging_to_stderr
 from imgmigrate.errors import hide
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.cli.show import ACTIONS
+from imgmigrate.cli.commands.show import ACTIONS
 from imgmigrate.errors import ImgmigrateError, Interrupted, StateError
 from imgmigrate.events import Listed, Warned
 from imgmigrate.oci.reference import Repository

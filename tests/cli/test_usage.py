@@ -14,7 +14,7 @@ from imgmigrate.cli.exit import Applied, Planned, exit_code
 from imgmigrate.plan import Action
 from imgmigrate.render.text import plan_text
 from imgmigrate.render.words import has_work, headline
-from tests.cli.test_options import every_command
+from tests.cli.given.test_options import every_command
 from tests.render import samples
 
 if TYPE_CHECKING:

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import click
 
-from imgmigrate.cli.options import Group, Settings, common_options, json_option, pass_settings
-from imgmigrate.cli.state_edit import (
+from imgmigrate.cli.commands.state.edit import (
     all_records,
     move_records,
     remove_records,
     unprotect_records,
 )
-from imgmigrate.cli.state_export import export_state
-from imgmigrate.cli.state_rebind import rebind_state
-from imgmigrate.cli.state_repair import repair_state
-from imgmigrate.cli.status import show_lock, show_log
-from imgmigrate.cli.wiring import pick, read_state, tell_whose
+from imgmigrate.cli.commands.state.export import export_state
+from imgmigrate.cli.commands.state.rebind import rebind_state
+from imgmigrate.cli.commands.state.repair import repair_state
+from imgmigrate.cli.commands.status import show_lock, show_log
+from imgmigrate.cli.given.config import pick, read_state, tell_whose
+from imgmigrate.cli.given.options import Group, Settings, common_options, json_option, pass_settings
 from imgmigrate.errors import UsageError
 
 __all__ = ["state"]

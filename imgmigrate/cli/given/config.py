@@ -7,14 +7,14 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from imgmigrate.cli.options import DEFAULT_CONFIG
+from imgmigrate.cli.given.options import DEFAULT_CONFIG
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from imgmigrate.cli.options import Settings
+    from imgmigrate.cli.given.options import Settings
     from imgmigrate.config.model import Config
     from imgmigrate.oci.reference import Reference
     from imgmigrate.state.record import State
@@ -39,15 +39,15 @@ def open_config(settings: Settings) -> Config:
     from imgmigrate.config.load import load_config
 
     if settings.untrusted or settings.trusted is not None:
-        from imgmigrate.cli.untrusted import load_untrusted
+        from imgmigrate.cli.given.untrusted import load_untrusted
 
         config = load_untrusted(settings)
     elif settings.oneshot:
-        from imgmigrate.cli.oneshot import load_oneshot
+        from imgmigrate.cli.given.oneshot import load_oneshot
 
         config = load_oneshot(settings)
     elif settings.foreign:
-        from imgmigrate.cli.foreign import load_foreign
+        from imgmigrate.cli.given.foreign import load_foreign
 
         config = load_foreign(settings)
     else:
@@ -121,15 +121,15 @@ def command_line(settings: Settings, *arguments: str) -> str:
     if settings.locked and first == "plan" and "--locked" not in rest:
         options.append("--locked")
     if first in ("plan", "validate"):
-        from imgmigrate.cli import untrusted
+        from imgmigrate.cli.given import untrusted
 
         options += untrusted.arguments(settings)
     if settings.oneshot:
-        from imgmigrate.cli import oneshot
+        from imgmigrate.cli.given import oneshot
 
         options += oneshot.arguments(settings, first)
     if settings.foreign:
-        from imgmigrate.cli import foreign
+        from imgmigrate.cli.given import foreign
 
         if first in foreign.COMMANDS:
             options += foreign.arguments(settings)

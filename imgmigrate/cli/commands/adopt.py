@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgmigrate.cli.apply import apply_now
-from imgmigrate.cli.asking import approved, changing_options, check_can_ask
+from imgmigrate.cli.approval import approved, changing_options, check_can_ask
+from imgmigrate.cli.commands.apply import apply_now
+from imgmigrate.cli.commands.plan import plan_now
 from imgmigrate.cli.exit import Applied, Declined
-from imgmigrate.cli.foreign import foreign_options
-from imgmigrate.cli.options import (
+from imgmigrate.cli.given.config import command_line, open_config
+from imgmigrate.cli.given.foreign import foreign_options
+from imgmigrate.cli.given.options import (
     Command,
     Settings,
     common_options,
@@ -19,8 +21,6 @@ from imgmigrate.cli.options import (
     parallelism_option,
     pass_settings,
 )
-from imgmigrate.cli.plan import plan_now
-from imgmigrate.cli.wiring import command_line, open_config
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:

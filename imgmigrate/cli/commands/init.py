@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from imgmigrate.cli.exit import Probed
-from imgmigrate.cli.foreign import foreign_options, say_notes
-from imgmigrate.cli.options import (
+from imgmigrate.cli.given.config import command_line, open_config, shown
+from imgmigrate.cli.given.foreign import foreign_options, say_notes
+from imgmigrate.cli.given.options import (
     DEFAULT_CONFIG,
     Command,
     Settings,
@@ -16,9 +17,8 @@ from imgmigrate.cli.options import (
     file_path,
     pass_settings,
 )
+from imgmigrate.cli.given.untrusted import untrusted_options
 from imgmigrate.cli.outfile import check_new, save_to
-from imgmigrate.cli.untrusted import untrusted_options
-from imgmigrate.cli.wiring import command_line, open_config, shown
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:

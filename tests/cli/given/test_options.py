@@ -9,7 +9,14 @@ import click
 import pytest
 
 from imgmigrate.cli import commands
-from imgmigrate.cli.options import Command, Group, Settings, common_options, pass_settings, seconds
+from imgmigrate.cli.given.options import (
+    Command,
+    Group,
+    Settings,
+    common_options,
+    pass_settings,
+    seconds,
+)
 from imgmigrate.cli.output import Output
 
 if TYPE_CHECKING:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from imgmigrate.cli.choosing import arguments, planning_of, planning_options
 from imgmigrate.cli.exit import Planned
 from imgmigrate.cli.explaining import explain_now, explain_option, refuse_with_explain
-from imgmigrate.cli.foreign import foreign_options, say_notes
-from imgmigrate.cli.oneshot import oneshot_options
-from imgmigrate.cli.options import (
+from imgmigrate.cli.given.choice import arguments, planning_of, planning_options
+from imgmigrate.cli.given.config import command_line, open_config
+from imgmigrate.cli.given.foreign import foreign_options, say_notes
+from imgmigrate.cli.given.oneshot import oneshot_options
+from imgmigrate.cli.given.options import (
     Command,
     Settings,
     common_options,
@@ -25,14 +26,13 @@ from imgmigrate.cli.options import (
     pass_settings,
     verbose_option,
 )
-from imgmigrate.cli.outfile import check_place, save_to
-from imgmigrate.cli.refreshing import refresh_only_option, refuse_with_refresh_only
-from imgmigrate.cli.untrusted import (
+from imgmigrate.cli.given.untrusted import (
     refuse_without_state,
     state_file_option,
     untrusted_options,
 )
-from imgmigrate.cli.wiring import command_line, open_config
+from imgmigrate.cli.outfile import check_place, save_to
+from imgmigrate.cli.refreshing import refresh_only_option, refuse_with_refresh_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from imgmigrate.cli.limits import share
-from imgmigrate.cli.options import Settings, kept_option, with_options
+from imgmigrate.cli.given.limits import share
+from imgmigrate.cli.given.options import Settings, kept_option, with_options
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ def chosen_rows(settings: Settings, plan: Plan) -> list[Change]:
 
     A row that replaces something brings the one along that keeps it.
     """
-    from imgmigrate.cli.wiring import pick
+    from imgmigrate.cli.given.config import pick
 
     planning = planning_of(settings)
     rows = pick(plan.changes, planning.target, _address, option="--target")

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgmigrate.cli import choosing, limits
-from imgmigrate.cli.asking import approved, check_can_ask
-from imgmigrate.cli.choosing import planning_of, planning_options
+from imgmigrate.cli.approval import approved, check_can_ask
+from imgmigrate.cli.commands.plan import plan_now
 from imgmigrate.cli.exit import Applied, Declined
-from imgmigrate.cli.foreign import foreign_options
-from imgmigrate.cli.limits import Limits, limit_options, limits_of
-from imgmigrate.cli.oneshot import config_of_plan, oneshot_options
-from imgmigrate.cli.options import (
+from imgmigrate.cli.given import choice as choosing
+from imgmigrate.cli.given import limits
+from imgmigrate.cli.given.choice import planning_of, planning_options
+from imgmigrate.cli.given.config import command_line, open_config, shown
+from imgmigrate.cli.given.foreign import foreign_options
+from imgmigrate.cli.given.limits import Limits, limit_options, limits_of
+from imgmigrate.cli.given.oneshot import config_of_plan, oneshot_options
+from imgmigrate.cli.given.options import (
     PARALLELISM,
     Command,
     Settings,
@@ -31,8 +34,6 @@ from imgmigrate.cli.options import (
     parallelism_option,
     pass_settings,
 )
-from imgmigrate.cli.plan import plan_now
-from imgmigrate.cli.wiring import command_line, open_config, shown
 from imgmigrate.errors import Interrupted, StateError, UsageError
 
 if TYPE_CHECKING:

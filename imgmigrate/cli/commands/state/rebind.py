@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgmigrate.cli.asking import approved, changing_options
+from imgmigrate.cli.approval import approved, changing_options
+from imgmigrate.cli.commands.state.edit import open_edit, tell_edit, write_edit
 from imgmigrate.cli.exit import Declined
-from imgmigrate.cli.options import Command, Settings, common_options, pass_settings
-from imgmigrate.cli.state_edit import open_edit, tell_edit, write_edit
-from imgmigrate.cli.wiring import command_line, open_config, read_state, shown, state_folder
+from imgmigrate.cli.given.config import command_line, open_config, read_state, shown, state_folder
+from imgmigrate.cli.given.options import Command, Settings, common_options, pass_settings
 from imgmigrate.errors import StateError, UsageError, printable
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgmigrate.cli.choosing import chosen_rows, is_choosing, target_options
-from imgmigrate.cli.options import (
+from imgmigrate.cli.given.choice import chosen_rows, is_choosing, target_options
+from imgmigrate.cli.given.config import command_line, read_state, shown, state_folder, tell_whose
+from imgmigrate.cli.given.options import (
     Command,
     Settings,
     common_options,
@@ -17,7 +18,6 @@ from imgmigrate.cli.options import (
     refuse_later,
     verbose_option,
 )
-from imgmigrate.cli.wiring import command_line, read_state, shown, state_folder, tell_whose
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:

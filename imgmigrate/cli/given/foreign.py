@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imgmigrate.cli.options import Settings, file_path, kept_option, with_options
+from imgmigrate.cli.given.options import Settings, file_path, kept_option, with_options
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:

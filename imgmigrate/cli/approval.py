@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from imgmigrate.cli.options import (
+from imgmigrate.cli.given.options import (
     auto_approve_option,
     json_option,
     lock_timeout_option,

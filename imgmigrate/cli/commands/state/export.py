@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgmigrate.cli.options import Command, Settings, common_options, file_path, pass_settings
+from imgmigrate.cli.given.config import shown, state_folder, tell_whose
+from imgmigrate.cli.given.options import Command, Settings, common_options, file_path, pass_settings
 from imgmigrate.cli.outfile import check_place, save_to
-from imgmigrate.cli.wiring import shown, state_folder, tell_whose
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgmigrate.cli.asking import approved, changing_options, check_can_ask
+from imgmigrate.cli.approval import approved, changing_options, check_can_ask
 from imgmigrate.cli.exit import Declined
-from imgmigrate.cli.options import Command, Settings, common_options, pass_settings
-from imgmigrate.cli.wiring import (
+from imgmigrate.cli.given.config import (
     check_edited,
     command_line,
     pick,
     read_state,
     state_folder,
 )
+from imgmigrate.cli.given.options import Command, Settings, common_options, pass_settings
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:

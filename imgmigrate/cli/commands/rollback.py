@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgmigrate.cli.choosing import arguments, planning_of, rollback_options
+from imgmigrate.cli.commands.plan import present, save, while_planning
 from imgmigrate.cli.exit import Planned
-from imgmigrate.cli.foreign import foreign_options
-from imgmigrate.cli.oneshot import load_for_apply, plain_http_option
-from imgmigrate.cli.options import (
+from imgmigrate.cli.given.choice import arguments, planning_of, rollback_options
+from imgmigrate.cli.given.config import command_line, open_config, with_state
+from imgmigrate.cli.given.foreign import foreign_options
+from imgmigrate.cli.given.oneshot import load_for_apply, plain_http_option
+from imgmigrate.cli.given.options import (
     Command,
     Settings,
     common_options,
@@ -24,8 +26,6 @@ from imgmigrate.cli.options import (
     verbose_option,
 )
 from imgmigrate.cli.outfile import check_place
-from imgmigrate.cli.plan import present, save, while_planning
-from imgmigrate.cli.wiring import command_line, open_config, with_state
 
 if TYPE_CHECKING:
     from imgmigrate.config.model import Config

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from imgmigrate.cli.exit import Proved
-from imgmigrate.cli.foreign import foreign_options
-from imgmigrate.cli.oneshot import load_for_apply, plain_http_option
-from imgmigrate.cli.options import (
+from imgmigrate.cli.given.config import command_line, open_config, pick, with_state
+from imgmigrate.cli.given.foreign import foreign_options
+from imgmigrate.cli.given.oneshot import load_for_apply, plain_http_option
+from imgmigrate.cli.given.options import (
     DEFAULT_CONFIG,
     Command,
     Settings,
@@ -20,7 +21,6 @@ from imgmigrate.cli.options import (
     parallelism_option,
     pass_settings,
 )
-from imgmigrate.cli.wiring import command_line, open_config, pick, with_state
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:

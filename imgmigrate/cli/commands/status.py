@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imgmigrate.cli.options import Command, Settings, common_options, json_option, pass_settings
-from imgmigrate.cli.wiring import shown, state_folder, tell_whose
+from imgmigrate.cli.given.config import shown, state_folder, tell_whose
+from imgmigrate.cli.given.options import (
+    Command,
+    Settings,
+    common_options,
+    json_option,
+    pass_settings,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from imgmigrate.cli.options import Settings, kept_option, seconds, with_options
+from imgmigrate.cli.given.options import Settings, kept_option, seconds, with_options
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:

@@ -247,7 +247,7 @@ def test_planning_counts_towards_the_duration(
     """An apply that plans for itself has what planning leaves of --max-duration."""
     times = iter([1000.0, 1090.0])
     # The package's attribute of that name is the command.
-    module = sys.modules["imgmigrate.cli.apply"]
+    module = sys.modules["imgmigrate.cli.commands.apply"]
     monkeypatch.setattr(module, "monotonic", lambda: next(times))
     engine.plan = samples.plan(ROWS[0])
     assert cli("apply", "--auto-approve", "--max-duration", "2m") == 0

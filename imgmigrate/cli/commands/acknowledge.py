@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imgmigrate.cli.foreign import foreign_options
-from imgmigrate.cli.options import (
+from imgmigrate.cli.commands.plan import plan_now
+from imgmigrate.cli.given.config import command_line, open_config, pick, shown
+from imgmigrate.cli.given.foreign import foreign_options
+from imgmigrate.cli.given.options import (
     Command,
     Settings,
     common_options,
@@ -18,8 +20,6 @@ from imgmigrate.cli.options import (
     parallelism_option,
     pass_settings,
 )
-from imgmigrate.cli.plan import plan_now
-from imgmigrate.cli.wiring import command_line, open_config, pick, shown
 from imgmigrate.errors import ImgmigrateError, UsageError, printable
 
 if TYPE_CHECKING:

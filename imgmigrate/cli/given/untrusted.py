@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from imgmigrate.cli.options import (
+from imgmigrate.cli.given.options import (
     DEFAULT_CONFIG,
     Settings,
     file_path,
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from imgmigrate.cli.choosing import Planning
+    from imgmigrate.cli.given.choice import Planning
     from imgmigrate.config.model import Config
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from imgmigrate.cli.options import Command, Settings, common_options, pass_settings
+from imgmigrate.cli.given.options import Command, Settings, common_options, pass_settings
 from imgmigrate.schemas import NAMES, schema_text
 
 __all__ = ["schema"]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.cli.options import Settings
+from imgmigrate.cli.given.config import command_line
+from imgmigrate.cli.given.options import Settings
 from imgmigrate.cli.output import Output
-from imgmigrate.cli.wiring import command_line
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgmigrate.cli.options import Command, Settings, common_options, file_path, pass_settings
+from imgmigrate.cli.given.options import Command, Settings, common_options, file_path, pass_settings
 from imgmigrate.cli.outfile import check_new, save_to
 from imgmigrate.errors import UsageError
 

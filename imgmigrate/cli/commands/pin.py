@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from imgmigrate.cli.exit import Pinned
-from imgmigrate.cli.foreign import foreign_options, say_notes
-from imgmigrate.cli.options import (
+from imgmigrate.cli.given.config import command_line, open_config, shown
+from imgmigrate.cli.given.foreign import foreign_options, say_notes
+from imgmigrate.cli.given.options import (
     Command,
     Settings,
     common_options,
@@ -17,7 +18,6 @@ from imgmigrate.cli.options import (
     parallelism_option,
     pass_settings,
 )
-from imgmigrate.cli.wiring import command_line, open_config, shown
 from imgmigrate.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgmigrate.cli.asking import approved, changing_options, check_can_ask
+from imgmigrate.cli.approval import approved, changing_options, check_can_ask
 from imgmigrate.cli.exit import Declined
-from imgmigrate.cli.options import Command, Settings, common_options, pass_settings
-from imgmigrate.cli.wiring import command_line, shown, state_folder, tell_whose
+from imgmigrate.cli.given.config import command_line, shown, state_folder, tell_whose
+from imgmigrate.cli.given.options import Command, Settings, common_options, pass_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imgmigrate.cli.options import DEFAULT_CONFIG, Settings, kept_option, with_options
+from imgmigrate.cli.given.options import DEFAULT_CONFIG, Settings, kept_option, with_options
 from imgmigrate.errors import ConfigError, PlanRefused, UsageError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def config_of_plan(settings: Settings, plan: Plan, file: Path) -> Config:
     Where a config lies at hand, a plan that none stands behind has to be meant: its ends are
     named again, or whoever can edit its file would choose that no rule is asked.
     """
-    from imgmigrate.cli.wiring import open_config, with_state
+    from imgmigrate.cli.given.config import open_config, with_state
 
     named = next((name for name in ("--from", "--to", "--tags") if name in settings.oneshot), None)
     if plan.header.config_sha256 is not None:
