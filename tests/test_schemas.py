@@ -29,9 +29,9 @@ from imgmigrate.events import (
 from imgmigrate.oci.reference import Repository
 from imgmigrate.plan import Plan, StateBinding, decode_plan
 from imgmigrate.planning.desired.pins import Pin, encode_pins
-from imgmigrate.render.describe import describe, text_of
-from imgmigrate.render.describe_lines import LINES
 from imgmigrate.render.json import JsonStream, document_line, plan_documents, state_document
+from imgmigrate.render.schema.describe import describe, text_of
+from imgmigrate.render.schema.lines import LINES
 from imgmigrate.schemas import NAMES, schema, schema_text
 from imgmigrate.state.record import State
 from tests.render import samples
@@ -81,7 +81,7 @@ plans = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_files_say_what_the_models_say(name: str) -> None:
-    """A model or line that has changed is written anew: python -m imgmigrate.render.describe."""
+    """What has changed is written anew: python -m imgmigrate.render.schema.describe."""
     assert schema_text(name) == text_of(describe()[name])
 
 

@@ -42,7 +42,7 @@ def explain_now(
     """Explain and show; a source that could not be read is an error, after what could."""
     from imgmigrate.cli.run import look
     from imgmigrate.planning.desired.explain import explain_selection
-    from imgmigrate.render.selection import selection_lines, write_selection
+    from imgmigrate.render.reports.selection import selection_lines, write_selection
 
     output = settings.output
     explained = look(

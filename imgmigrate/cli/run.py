@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.cli.output import Output
     from imgmigrate.events import Event, Sink
-    from imgmigrate.render.tally import Tally
+    from imgmigrate.render.changes.tally import Tally
 
 __all__ = ["is_live", "look", "run", "watching"]
 
@@ -50,7 +50,7 @@ def run(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
 
 def look(output: Output, work: Callable[[Sink], Coroutine[Any, Any, _T]], *, doing: str) -> _T:
     """Run `work` that only reads while showing its progress; an interruption says so."""
-    from imgmigrate.render.tally import Tally
+    from imgmigrate.render.changes.tally import Tally
 
     try:
         with watching(output, Tally()) as sink:

@@ -31,8 +31,8 @@ from imgmigrate.events import (
     Warned,
 )
 from imgmigrate.plan import Action
+from imgmigrate.render.changes.tally import Tally
 from imgmigrate.render.errors import causes, hint_of, message_of
-from imgmigrate.render.tally import Tally
 from imgmigrate.render.units import count
 from imgmigrate.render.words import OUTCOMES, headline_of, reason
 from imgmigrate.state.record import RECORDS

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from imgmigrate.events import Event, Receipt
-    from imgmigrate.render.tally import Tally
+    from imgmigrate.render.changes.tally import Tally
 
 __all__ = [
     "LineProgress",

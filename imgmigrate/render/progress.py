@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from imgmigrate.events import Event
-    from imgmigrate.render.tally import Tally
+    from imgmigrate.render.changes.tally import Tally
 
 __all__ = ["LiveProgress"]
 

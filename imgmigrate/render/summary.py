@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import printable
 from imgmigrate.events import Outcome
 from imgmigrate.plan import Action
+from imgmigrate.render.changes.hints import shown_command
 from imgmigrate.render.errors import cause_at, hint_of, message_of
-from imgmigrate.render.hints import shown_command
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count, duration, rate, size
 from imgmigrate.render.words import reason

@@ -10,7 +10,7 @@
 
 They describe version 1 of each format: a field may join, none goes, so no schema forbids further
 properties, and a stream may hold types that a reader must skip. The files are written by
-`python -m imgmigrate.render.describe`.
+`python -m imgmigrate.render.schema.describe`.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from imgmigrate.cli import main as imgmigrate
+from imgmigrate.render.changes.tally import Tally
 from imgmigrate.render.lines import LineProgress
-from imgmigrate.render.tally import Tally
 from imgmigrate.state.backends.local import LocalState
 from imgmigrate.state.writer import Writer
 

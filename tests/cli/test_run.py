@@ -12,9 +12,9 @@ import pytest
 
 from imgmigrate.cli.output import Output
 from imgmigrate.cli.run import is_live, run, watching
+from imgmigrate.render.changes.tally import Tally
 from imgmigrate.render.lines import LineProgress
 from imgmigrate.render.progress import LiveProgress
-from imgmigrate.render.tally import Tally
 from tests.cli.helpers import Terminal
 
 PRELUDE = """

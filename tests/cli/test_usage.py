@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from imgmigrate.cli.exit import Applied, Planned, exit_code
 from imgmigrate.plan import Action
-from imgmigrate.render.text import plan_text
+from imgmigrate.render.changes.text import plan_text
 from imgmigrate.render.words import has_work, headline
 from tests.cli.given.test_options import every_command
 from tests.render import samples

@@ -12,7 +12,7 @@ from imgmigrate.observing.skipped import MOST_APART, SkippedNames
 from imgmigrate.oci.reference import Repository
 from imgmigrate.planning.desired import explain as explain_selection
 from imgmigrate.render.json import JsonStream
-from imgmigrate.render.selection import selection_lines, write_selection
+from imgmigrate.render.reports.selection import selection_lines, write_selection
 from tests.support.world import NEW, OLD, World, make_world, rows
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from imgmigrate.oci.reference import Reference
-from imgmigrate.render.hints import plan_hints
+from imgmigrate.render.changes.hints import plan_hints
+from imgmigrate.render.changes.text import plan_text
 from imgmigrate.render.summary import result_text, unplanned
-from imgmigrate.render.text import plan_text
 from imgmigrate.render.words import has_work, headline
 from tests.cli.helpers import success
 from tests.render import samples

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from imgmigrate.plan import Plan, decode_plan
-from imgmigrate.render.hints import apply_hints, plan_hints
+from imgmigrate.render.changes.hints import apply_hints, plan_hints
+from imgmigrate.render.changes.markdown import plan_markdown
+from imgmigrate.render.changes.text import View, plan_text
 from imgmigrate.render.json import document_line, plan_documents
-from imgmigrate.render.markdown import plan_markdown
-from imgmigrate.render.text import View, plan_text
 from imgmigrate.render.units import moment
 from tests.render import samples
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from imgmigrate.render.markdown import plan_markdown
-from imgmigrate.render.text import plan_text
+from imgmigrate.render.changes.markdown import plan_markdown
+from imgmigrate.render.changes.text import plan_text
 from tests.render import samples
 
 PLAN = samples.plan(

@@ -29,7 +29,7 @@ from imgmigrate.oci.reference import Repository
 from imgmigrate.plan import Action
 from imgmigrate.render.json import JsonStream, plan_documents, state_document
 from tests.render import samples
-from tests.render.test_tally import Clock
+from tests.render.changes.test_tally import Clock
 
 if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion

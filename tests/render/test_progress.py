@@ -25,11 +25,11 @@ from imgmigrate.events import (
     Warned,
 )
 from imgmigrate.oci.reference import Repository
+from imgmigrate.render.changes.tally import Tally
 from imgmigrate.render.lines import LineProgress
 from imgmigrate.render.progress import MOST_BLOBS, LiveProgress
-from imgmigrate.render.tally import Tally
 from tests.render import samples
-from tests.render.test_tally import Clock
+from tests.render.changes.test_tally import Clock
 
 REPOSITORY = Repository("harbor.new", "team/api")
 STARTED = RunStarted("run", "plan", images=3, size=4096)

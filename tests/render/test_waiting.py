@@ -11,10 +11,10 @@ from rich.console import Console
 from imgmigrate.errors import ImgmigrateError
 from imgmigrate.events import ImageFinished, ImageStarted, Outcome, Receipt, RunFinished, Waiting
 from imgmigrate.oci.reference import Repository
+from imgmigrate.render.changes.tally import Tally
 from imgmigrate.render.json import JsonStream
 from imgmigrate.render.progress import LiveProgress
 from imgmigrate.render.summary import MOST_UNREACHED, result_text
-from imgmigrate.render.tally import Tally
 from tests.render import samples
 from tests.render.test_progress import STARTED, lines_of
 

@@ -128,7 +128,7 @@ class _Task:
 
     def show(self, adoption: Adoption) -> None:
         """Show what was found."""
-        from imgmigrate.render.adopt import adoption_lines, adoption_text
+        from imgmigrate.render.reports.adopt import adoption_lines, adoption_text
 
         output = self.settings.output
         if output.stream:
@@ -149,8 +149,8 @@ class _Task:
     def apply(self, config: Config, plan: Plan) -> RunFinished:
         """Record it as a run of its own; each destination is looked at again just before."""
         from imgmigrate.applying.apply import ApplyOptions
+        from imgmigrate.render.changes.tally import Tally
         from imgmigrate.render.summary import result_text
-        from imgmigrate.render.tally import Tally
 
         command, tally, output = self._command(), Tally(), self.settings.output
         options = ApplyOptions(

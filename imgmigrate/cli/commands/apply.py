@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.events import RunFinished
     from imgmigrate.plan import Plan
-    from imgmigrate.render.tally import Tally
+    from imgmigrate.render.changes.tally import Tally
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
 __all__ = ["apply", "apply_now"]
@@ -202,7 +202,7 @@ class _Task:
     def _replan(self, plan: Plan) -> str:
         """The command that plans the same again, and allows the deletes that were too many."""
         chosen = choosing.arguments(self.settings)
-        from imgmigrate.render.hints import allowing
+        from imgmigrate.render.changes.hints import allowing
 
         if not {"--allow-delete", "--allow-delete-gone"}.intersection(chosen):
             chosen += allowing(plan)
@@ -227,8 +227,8 @@ class _Task:
         if not has_work(plan.summary):
             self._keep_books(config, command)
             return Applied(plan, None)
+        from imgmigrate.render.changes.tally import Tally
         from imgmigrate.render.summary import result_text
-        from imgmigrate.render.tally import Tally
 
         tally, output = Tally(), self.settings.output
         options = self._options(plan, command, max_duration, file)
@@ -295,8 +295,8 @@ class _Task:
         if output.stream:
             output.stream.plan(plan)
             return
-        from imgmigrate.render.hints import plan_hints
-        from imgmigrate.render.text import View, plan_text
+        from imgmigrate.render.changes.hints import plan_hints
+        from imgmigrate.render.changes.text import View, plan_text
 
         hints = plan_hints(plan, partial(command_line, self.settings))
         output.text(plan_text(plan, View(output.style(), hints=hints)))

@@ -112,7 +112,7 @@ def validate(settings: Settings, online: bool, as_json: bool) -> Probed | None:
 def _probe(config: Config, output: Output) -> Probed:
     from imgmigrate.cli.run import run
     from imgmigrate.probing.probe import probe_all
-    from imgmigrate.render.probe import probe_document, probe_headline, probe_lines
+    from imgmigrate.render.reports.probe import probe_document, probe_headline, probe_lines
 
     reports = run(lambda: probe_all(config, sink=_Notes(output)))
     works = all(report.works for report in reports)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.plan import Plan
     from imgmigrate.planning.planner import PlanOptions
-    from imgmigrate.render.hints import Commander
+    from imgmigrate.render.changes.hints import Commander
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
 __all__ = ["plan", "plan_now", "present", "save", "while_planning"]
@@ -205,8 +205,8 @@ def present(
     if output.stream:
         output.stream.plan(made, saved=str(out) if out else None, file_sha256=sha256)
         return
-    from imgmigrate.render.hints import apply_hints, plan_hints
-    from imgmigrate.render.text import View, plan_text
+    from imgmigrate.render.changes.hints import apply_hints, plan_hints
+    from imgmigrate.render.changes.text import View, plan_text
 
     hints = plan_hints(made, command) + apply_hints(made, again, out, sha256)
     output.text(plan_text(made, View(output.style(), verbose=verbose, hints=hints)))

@@ -120,13 +120,13 @@ def _show_plan(
         for document in plan_documents(made, rows):
             output.line(document_line(document))
         return
-    from imgmigrate.render.hints import apply_hints, plan_hints
-    from imgmigrate.render.text import View, plan_text
+    from imgmigrate.render.changes.hints import apply_hints, plan_hints
+    from imgmigrate.render.changes.text import View, plan_text
 
     command = partial(command_line, settings)
     hints = plan_hints(made, command) + apply_hints(made, command, path)
     if form in ("markdown", "md"):
-        from imgmigrate.render.markdown import plan_markdown
+        from imgmigrate.render.changes.markdown import plan_markdown
 
         output.text(plan_markdown(made, rows, hints))
         return
@@ -150,7 +150,7 @@ def _show_state(settings: Settings, as_json: bool) -> None:
 
         settings.output.line(document_line(state_document(state)))
         return
-    from imgmigrate.render.state import state_lines
+    from imgmigrate.render.reports.state import state_lines
 
     output = settings.output
     for line in state_lines(state, shown(state_folder(settings)), output.style()):

@@ -21,7 +21,7 @@ from imgmigrate.cli.given.options import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imgmigrate.render.status import Seen
+    from imgmigrate.render.reports.status import Seen
 
 __all__ = ["show_lock", "show_log", "status"]
 
@@ -48,7 +48,7 @@ def status(settings: Settings, as_json: bool) -> None:
     Reads the state without a lock, so it works beside a run and never slows it down. For an
     interrupted run it names the command that goes on.
     """
-    from imgmigrate.render.status import status_document, status_lines
+    from imgmigrate.render.reports.status import status_document, status_lines
 
     output, folder = settings.output, state_folder(settings)
     if as_json:
@@ -92,7 +92,7 @@ def show_log(settings: Settings, most: int, as_json: bool) -> None:
 
     The newest comes first. A run that was cut off says so, and how far it was.
     """
-    from imgmigrate.render.status import log_lines, run_document
+    from imgmigrate.render.reports.status import log_lines, run_document
 
     output, folder = settings.output, state_folder(settings)
     if as_json:
@@ -130,7 +130,7 @@ def show_lock(settings: Settings, as_json: bool) -> None:
     The lock ends with its process, however that ends: there is none to break.
     """
     from imgmigrate.errors import printable
-    from imgmigrate.render.status import holder_document
+    from imgmigrate.render.reports.status import holder_document
     from imgmigrate.state.backends.local import LocalState
     from imgmigrate.state.lock import now
 
@@ -152,7 +152,7 @@ def show_lock(settings: Settings, as_json: bool) -> None:
 
 def _look(folder: Path) -> Seen:
     """Look at the lock before the journal: a run that ends in between is seen as ended."""
-    from imgmigrate.render.status import Seen
+    from imgmigrate.render.reports.status import Seen
     from imgmigrate.state.backends.local import LocalState
     from imgmigrate.state.lock import now
 

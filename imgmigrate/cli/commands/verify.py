@@ -162,7 +162,7 @@ def _config(settings: Settings) -> Config:
 
 
 def _present(settings: Settings, verified: Verified) -> None:
-    from imgmigrate.render.verify import (
+    from imgmigrate.render.reports.verify import (
         mending,
         verdict_document,
         verdict_text,

@@ -11,7 +11,7 @@ from imgmigrate.errors import AccessDenied, Rejected, TransientError
 from imgmigrate.events import Outcome
 from imgmigrate.oci.reference import Reference
 from imgmigrate.plan import Action
-from imgmigrate.render.text import plan_text
+from imgmigrate.render.changes.text import plan_text
 from imgmigrate.state.record import Status
 from imgmigrate.stores.base import NoDeletes
 from tests.fakes.memory import image

@@ -13,7 +13,7 @@ from imgmigrate.oci.manifest import Manifest
 from imgmigrate.oci.platforms import filtered_index, parse_platforms
 from imgmigrate.oci.reference import Digest
 from imgmigrate.plan import Plan
-from imgmigrate.render.text import plan_text
+from imgmigrate.render.changes.text import plan_text
 from imgmigrate.state.record import Filter
 from tests.support import images
 from tests.support.world import NEW, OLD, World, make_world, rows

@@ -122,7 +122,7 @@ def move_records(
     For images that somebody moved, or a registry with a new name. FROM and TO are addresses,
     repositories (every tag), or globs with the same wildcards in the same order.
     """
-    from imgmigrate.render.state import move_lines
+    from imgmigrate.render.reports.state import move_lines
 
     output = settings.output
     open_edit(settings, dry_run, auto_approve, as_json)
@@ -259,7 +259,7 @@ def open_edit(settings: Settings, dry_run: bool, auto_approve: bool, as_json: bo
 
 
 def _show(settings: Settings, chosen: Sequence[ImageRecord]) -> None:
-    from imgmigrate.render.state import records_lines
+    from imgmigrate.render.reports.state import records_lines
 
     output = settings.output
     if output.stream:

@@ -59,7 +59,7 @@ def list_records(
     if output.stream:
         output.stream.records(chosen)
         return
-    from imgmigrate.render.state import records_lines
+    from imgmigrate.render.reports.state import records_lines
 
     output.text("".join(f"{line}\n" for line in records_lines(chosen)))
 
@@ -80,7 +80,7 @@ Exit codes: 0 shown, 1 the state is damaged, 64 there is no such record.""",
 def show_record(settings: Settings, address: str, as_json: bool) -> None:
     """Show everything recorded about one address."""
     from imgmigrate.oci.reference import Reference
-    from imgmigrate.render.state import record_lines
+    from imgmigrate.render.reports.state import record_lines
 
     if as_json:
         settings.output.open_stream()

@@ -76,7 +76,7 @@ def repair_state(
 
 
 def _show(settings: Settings, found: Survey, folder: Path) -> None:
-    from imgmigrate.render.repair import survey_document, survey_lines
+    from imgmigrate.render.reports.repair import survey_document, survey_lines
 
     output, place = settings.output, shown(folder)
     if output.stream:

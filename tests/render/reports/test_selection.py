@@ -15,7 +15,7 @@ from imgmigrate.oci.reference import Digest, Repository
 from imgmigrate.planning.desired.explain import Explained, fates
 from imgmigrate.planning.desired.select import choose
 from imgmigrate.render.json import JsonStream
-from imgmigrate.render.selection import selection_lines, write_selection
+from imgmigrate.render.reports.selection import selection_lines, write_selection
 from imgmigrate.versions import parse_range
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from imgmigrate.events import (
     Warned,
 )
 from imgmigrate.oci.reference import Reference, Repository
-from imgmigrate.render.tally import Tally
+from imgmigrate.render.changes.tally import Tally
 from tests.render import samples
 
 REPOSITORY = Repository("harbor.new", "team/api")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgmigrate.render.state import record_lines, records_lines, state_lines
+from imgmigrate.render.reports.state import record_lines, records_lines, state_lines
 from imgmigrate.state.record import State
 from tests.render import samples
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from imgmigrate.oci.reference import Reference
-    from imgmigrate.render.hints import Commander
+    from imgmigrate.render.changes.hints import Commander
     from imgmigrate.verifying.verdict import Fault, Verdict, Verified
 
 __all__ = ["mending", "verdict_document", "verdict_text", "verified_headline", "verified_lines"]

@@ -1,7 +1,7 @@
 """Describe what programs read as JSON Schema: plan files, `show`, the `--json` stream, pins.
 
 What has a model is described by it; the lines of the stream, which are laid out where they are
-written, by the tables of `describe_lines`. `python -m imgmigrate.render.describe` writes the
+written, by the tables of `describe_lines`. `python -m imgmigrate.render.schema.describe` writes the
 files of `imgmigrate.schemas`; a test says when they are out of date.
 """
 
@@ -16,7 +16,7 @@ from imgmigrate.config.model import RegistryConfig
 from imgmigrate.config.trusted import TrustedModel
 from imgmigrate.oci.reference import Reference
 from imgmigrate.plan import FORMAT_VERSION, Action, Change, Header
-from imgmigrate.render.describe_lines import (
+from imgmigrate.render.schema.lines import (
     COUNT,
     DIGEST,
     FLAG,

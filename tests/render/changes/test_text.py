@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.plan import Action, Change
-from imgmigrate.render.hints import apply_hints, plan_hints
+from imgmigrate.render.changes.hints import apply_hints, plan_hints
+from imgmigrate.render.changes.text import View, plan_lines, plan_text
 from imgmigrate.render.style import Style
-from imgmigrate.render.text import View, plan_lines, plan_text
 from imgmigrate.render.words import headline, section_of
 from tests.render import samples
 

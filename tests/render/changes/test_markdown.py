@@ -12,8 +12,8 @@ from markdown_it import MarkdownIt
 from imgmigrate.errors import printable
 from imgmigrate.oci.reference import LAYOUTS, Reference, Repository
 from imgmigrate.plan import Filters
-from imgmigrate.render.hints import Hint
-from imgmigrate.render.markdown import LIMIT, plan_markdown
+from imgmigrate.render.changes.hints import Hint
+from imgmigrate.render.changes.markdown import LIMIT, plan_markdown
 from imgmigrate.render.words import headline
 from imgmigrate.state.record import Filter
 from tests.render import samples

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imgmigrate.probing.probe import Check, Report, Verdict
-from imgmigrate.render.probe import probe_document, probe_headline, probe_lines
+from imgmigrate.render.reports.probe import probe_document, probe_headline, probe_lines
 from imgmigrate.render.style import Style
 
 GOOD = Report(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import printable
 from imgmigrate.plan import INCOMPLETE, Action
-from imgmigrate.render.hints import shown_command
+from imgmigrate.render.changes.hints import shown_command
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import UNKNOWN, count, moment, size
 from imgmigrate.render.words import (
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from imgmigrate.plan import Change, Plan
-    from imgmigrate.render.hints import Hint
+    from imgmigrate.render.changes.hints import Hint
 
 __all__ = ["View", "plan_lines", "plan_text"]
 

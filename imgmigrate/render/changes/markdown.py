@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from imgmigrate.plan import Change, Plan
-    from imgmigrate.render.hints import Hint
+    from imgmigrate.render.changes.hints import Hint
     from imgmigrate.render.words import Section
 
 __all__ = ["LIMIT", "plan_markdown"]

@@ -1,0 +1,1 @@
+"""What each command says of its own."""

@@ -1,0 +1,1 @@
+"""The JSON Schemas of what imgmigrate reads and writes, derived from the code."""
