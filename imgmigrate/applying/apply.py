@@ -43,10 +43,10 @@ from imgmigrate.events import (
     Warned,
 )
 from imgmigrate.plan import Action
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
+from imgmigrate.state.local.writer import run_name
 from imgmigrate.state.owner import check_owner, owner_of, waits_for_owner
 from imgmigrate.state.spelling import rename
-from imgmigrate.state.writer import run_name
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
 from imgmigrate.stores.registry.pace.pacing import LoopClock
@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     from imgmigrate.events import Refusal, Sink
     from imgmigrate.oci.reference import Reference, Repository
     from imgmigrate.plan import Change, Plan
+    from imgmigrate.state.local.writer import Writer
     from imgmigrate.state.record import Owner, State
-    from imgmigrate.state.writer import Writer
     from imgmigrate.stores.pool import Stores
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
     from imgmigrate.stores.registry.pace.pacing import Clock

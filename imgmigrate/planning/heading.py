@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from imgmigrate import __version__
 from imgmigrate.config.joins import ends_of
 from imgmigrate.plan import Action, Ends, Filters, Header, StateBinding, Summary
-from imgmigrate.state.lock import now, timestamp
+from imgmigrate.state.local.lock import now, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

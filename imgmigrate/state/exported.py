@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import UsageError
-from imgmigrate.state.snapshot import NewerFormat, print_snapshot, read_snapshot
-from imgmigrate.state.trouble import damaged, explain, unreadable
+from imgmigrate.state.local.snapshot import NewerFormat, print_snapshot, read_snapshot
+from imgmigrate.state.local.trouble import damaged, explain, unreadable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from imgmigrate.config.layouts import Spelling
 from imgmigrate.oci.reference import LAYOUTS, Reference
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from imgmigrate.config.model import Config
     from imgmigrate.oci.reference import Repository
+    from imgmigrate.state.local.writer import Writer
     from imgmigrate.state.record import ImageRecord, State
-    from imgmigrate.state.writer import Writer
 
 __all__ = ["Renames", "find_renames", "read_state", "rename", "respelled"]
 

@@ -12,9 +12,9 @@ from imgmigrate.applying.apply import ApplyOptions, apply_plan
 from imgmigrate.errors import PlanRefused, StateError, StateUnsaved
 from imgmigrate.events import NoSink, Outcome
 from imgmigrate.plan import Plan
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
+from imgmigrate.state.local.writer import Writer
 from imgmigrate.state.record import State, Status
-from imgmigrate.state.writer import Writer
 from tests.fakes.memory import image
 from tests.support.world import NEW, OLD, World, make_world, rows
 

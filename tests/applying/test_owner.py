@@ -14,10 +14,10 @@ from imgmigrate.errors import PlanRefused, UsageError
 from imgmigrate.events import Outcome, Warned
 from imgmigrate.planning.planner import PlanOptions, make_plan
 from imgmigrate.planning.rollback.rollback import make_rollback
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.sealing import seal, unseal
+from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.owner import owner_of
 from imgmigrate.state.record import State, Status
-from imgmigrate.state.sealing import seal, unseal
 from tests.support.forging import forged, row
 from tests.support.world import NEW, OLD, World, make_world
 

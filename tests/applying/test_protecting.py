@@ -8,7 +8,7 @@ import pytest
 
 from imgmigrate.applying.resume.books import keep_books
 from imgmigrate.errors import StateLocked
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
 from tests.support.world import NEW, OLD, World, make_world, rows
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import pytest
 
 from imgmigrate.errors import StateError, StateUnsaved
 from imgmigrate.events import ImageFinished, Outcome, RunFinished
-from imgmigrate.state.appender import Appender
 from imgmigrate.state.entries import End
-from imgmigrate.state.writer import Writer
+from imgmigrate.state.local.appender import Appender
+from imgmigrate.state.local.writer import Writer
 from tests.fakes.memory import image
 from tests.support.world import NEW, World, make_world
 

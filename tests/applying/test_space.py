@@ -11,7 +11,7 @@ import pytest
 
 from imgmigrate.errors import ImgmigrateError
 from imgmigrate.events import Outcome, RunStarted
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
 from tests.support.disks import Disks, blob_file, damage
 from tests.support.images import image, index, layer
 

@@ -21,8 +21,8 @@ from unittest.mock import patch
 from imgmigrate.cli import main as imgmigrate
 from imgmigrate.render.changes.tally import Tally
 from imgmigrate.render.lines import LineProgress
-from imgmigrate.state.backends.local import LocalState
-from imgmigrate.state.writer import Writer
+from imgmigrate.state.local.store import LocalState
+from imgmigrate.state.local.writer import Writer
 
 if TYPE_CHECKING:
     from imgmigrate.events import Event

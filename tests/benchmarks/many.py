@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgmigrate.oci.reference import Digest, Reference, Repository
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.record import Claim, ImageRecord, Source
 from tests.support.cli import command, write_config
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
 from tests.support.images import image
 from tests.support.layouts import layout_tags, write_layout
 

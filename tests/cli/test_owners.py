@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
 from tests.support import images
 from tests.support.layouts import layout_tags, write_layout
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.record import Status
 from tests.cli.helpers import Terminal, python
 from tests.render import samples

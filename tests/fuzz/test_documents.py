@@ -17,7 +17,7 @@ from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import AuthenticationError, ConfigError, PlanRefused, StateError
 from imgmigrate.oci.manifest import MANIFESTS, Manifest
 from imgmigrate.plan import decode_plan
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
 from imgmigrate.stores.registry.logins.keyring import Keyring
 from tests.support import images
 from tests.support.world import make_world

@@ -10,7 +10,7 @@ from imgmigrate.errors import GuardError, Rejected
 from imgmigrate.events import Outcome
 from imgmigrate.oci.reference import Reference
 from imgmigrate.planning.adopting import sort_for_adoption
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.record import Claim
 from tests.fakes.memory import image, index
 from tests.support.world import NEW, OLD, World, make_world, rows

@@ -19,9 +19,9 @@ from urllib.parse import unquote
 import pytest
 
 from imgmigrate.events import Outcome
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
+from imgmigrate.state.local.writer import Writer
 from imgmigrate.state.record import Status
-from imgmigrate.state.writer import Writer
 from tests.support import images, registries
 from tests.support.cli import TIMEOUT, command, imgmigrate, write_config
 from tests.support.docker_registry import put_on_disk

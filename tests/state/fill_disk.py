@@ -15,7 +15,7 @@ from imgmigrate.errors import StateError
 from tests.state.samples import a_run, address, claim, draft, local, same
 
 if TYPE_CHECKING:
-    from imgmigrate.state.backends.local import LocalState
+    from imgmigrate.state.local.store import LocalState
 
 
 async def main(disk: Path, when: str) -> dict[str, object]:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.oci.manifest import OCI_MANIFEST
 from imgmigrate.oci.reference import Digest, Reference
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.record import Claim, ImageRecord, Source, State, Status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from imgmigrate.state.writer import Writer
+    from imgmigrate.state.local.writer import Writer
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RUN, PLAN = "run-1", "0123456789abcdef"

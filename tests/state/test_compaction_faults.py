@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgmigrate.state import loading
-from imgmigrate.state.compaction import Places, compact
-from imgmigrate.state.loading import load
+from imgmigrate.state.local import loading
+from imgmigrate.state.local.compaction import Places, compact
+from imgmigrate.state.local.loading import load
 from tests.state.samples import a_run, claim, draft, local, same
 
 if TYPE_CHECKING:

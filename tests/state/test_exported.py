@@ -14,7 +14,7 @@ from tests.state.samples import a_run, claim, digest, draft, local, same
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imgmigrate.state.backends.local import LocalState
+    from imgmigrate.state.local.store import LocalState
 
 
 @pytest.fixture

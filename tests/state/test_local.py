@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.errors import StateError, StateLocked
-from imgmigrate.state import writer as writing
+from imgmigrate.state.local import writer as writing
 from imgmigrate.state.record import State, Status
 from tests.state.samples import (
     NOON,

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.errors import UsageError
+from imgmigrate.state.local.sealing import unseal
 from imgmigrate.state.record import Owner
-from imgmigrate.state.sealing import unseal
 from tests.state.samples import PLAN, RUN, claim, draft, local
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imgmigrate.state.backends.local import LocalState
+    from imgmigrate.state.local.store import LocalState
 
 TEAM = Owner("team.yaml", "state/team")
 CREW = Owner("crew.yaml", "../state/team")

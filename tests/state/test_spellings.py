@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.oci.reference import Reference, Repository
 from imgmigrate.state.entries import decode, encode
-from imgmigrate.state.journal import Scan, print_line
+from imgmigrate.state.local.journal import Scan, print_line
+from imgmigrate.state.local.snapshot import print_snapshot, read_snapshot
 from imgmigrate.state.record import Status
-from imgmigrate.state.snapshot import print_snapshot, read_snapshot
 from imgmigrate.state.view import View
 from tests.state.samples import a_run, claim, digest, draft, local
 

@@ -17,8 +17,8 @@ from imgmigrate.state.entries import (
     Intent,
     Remove,
 )
+from imgmigrate.state.local.snapshot import print_snapshot, read_snapshot
 from imgmigrate.state.record import Filter, Former, Source, Status
-from imgmigrate.state.snapshot import print_snapshot, read_snapshot
 from imgmigrate.state.view import KEPT_FAILURES, KEPT_RUNS, View
 from tests.state.samples import address, digest, draft
 

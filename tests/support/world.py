@@ -14,7 +14,7 @@ from imgmigrate.planning import planner
 from imgmigrate.planning.planner import PlanOptions, make_plan
 from imgmigrate.planning.rollback import rollback
 from imgmigrate.planning.rollback.rollback import RollbackOptions, make_rollback
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
 from tests.fakes.memory import MemoryStore, MemoryStores, image
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from imgmigrate.applying.protecting import protect, unprotected
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.owner import check_owner, owner_of, waits_for_owner
 from imgmigrate.state.spelling import find_renames, rename
 

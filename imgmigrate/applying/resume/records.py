@@ -14,7 +14,7 @@ from imgmigrate.applying.protecting import is_protected
 from imgmigrate.applying.resume.undone import before_it, former_of
 from imgmigrate.errors import ImgmigrateError
 from imgmigrate.plan import ROLLBACK, Action
-from imgmigrate.state.lock import now, timestamp
+from imgmigrate.state.local.lock import now, timestamp
 from imgmigrate.state.record import Claim, ImageRecord, Status
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from imgmigrate.config.guards import Guards
     from imgmigrate.oci.reference import Digest
     from imgmigrate.plan import Change
+    from imgmigrate.state.local.writer import Writer
     from imgmigrate.state.record import State
-    from imgmigrate.state.writer import Writer
 
 __all__ = ["Recording"]
 

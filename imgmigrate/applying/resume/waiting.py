@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from imgmigrate.events import Sink
-    from imgmigrate.state.backends.local import LocalState
-    from imgmigrate.state.writer import Writer
+    from imgmigrate.state.local.store import LocalState
+    from imgmigrate.state.local.writer import Writer
 
 __all__ = ["open_writer"]
 

@@ -131,8 +131,8 @@ def show_lock(settings: Settings, as_json: bool) -> None:
     """
     from imgmigrate.errors import printable
     from imgmigrate.render.reports.status import holder_document
-    from imgmigrate.state.backends.local import LocalState
-    from imgmigrate.state.lock import now
+    from imgmigrate.state.local.lock import now
+    from imgmigrate.state.local.store import LocalState
 
     output, folder = settings.output, state_folder(settings)
     if as_json:
@@ -153,8 +153,8 @@ def show_lock(settings: Settings, as_json: bool) -> None:
 def _look(folder: Path) -> Seen:
     """Look at the lock before the journal: a run that ends in between is seen as ended."""
     from imgmigrate.render.reports.status import Seen
-    from imgmigrate.state.backends.local import LocalState
-    from imgmigrate.state.lock import now
+    from imgmigrate.state.local.lock import now
+    from imgmigrate.state.local.store import LocalState
 
     state = LocalState(folder)
     locked = state.is_locked()

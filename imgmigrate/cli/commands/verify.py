@@ -140,7 +140,7 @@ def _verify_layouts(
 
 def _verify_state(settings: Settings, globs: tuple[str, ...], options: VerifyOptions) -> Verified:
     from imgmigrate.cli.run import look
-    from imgmigrate.state.backends.local import LocalState
+    from imgmigrate.state.local.store import LocalState
     from imgmigrate.verifying.verify import verify_records
 
     config = _config(settings)

@@ -82,7 +82,7 @@ def state_folder(settings: Settings) -> Path:
 
 def read_state(settings: Settings) -> State:
     """Read the state without a lock."""
-    from imgmigrate.state.backends.local import LocalState
+    from imgmigrate.state.local.store import LocalState
 
     return LocalState(state_folder(settings)).read()
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from imgmigrate.state.repair import Survey
+    from imgmigrate.state.local.repair import Survey
 
 __all__ = ["survey_document", "survey_lines"]
 

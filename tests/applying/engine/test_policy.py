@@ -21,7 +21,7 @@ from imgmigrate.errors import (
 from imgmigrate.events import Outcome
 from imgmigrate.plan import Plan
 from imgmigrate.render.summary import result_text
-from imgmigrate.state.writer import Writer
+from imgmigrate.state.local.writer import Writer
 from tests.fakes.memory import MemoryStore, image
 from tests.support.clock import ManualClock, settle
 from tests.support.world import NEW, OLD, World, make_world

@@ -12,7 +12,7 @@ from imgmigrate.events import Outcome
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.plan import Action, Plan, Summary
 from imgmigrate.planning.adopting import sort_for_adoption
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.record import Filter
 from tests.fakes.memory import image
 from tests.support.forging import forged, row

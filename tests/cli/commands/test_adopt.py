@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imgmigrate.applying import apply as applying
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
 from tests.cli.helpers import Terminal, python
 from tests.support.images import image
 from tests.support.layouts import layout_tags, write_layout

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
 from tests.cli.helpers import python
 from tests.render import samples
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from imgmigrate.state.writer import Writer
+    from imgmigrate.state.local.writer import Writer
     from tests.cli.helpers import Cli
 
 COMMAND = "imgmigrate apply plan.out"

@@ -22,9 +22,9 @@ from imgmigrate.oci.reference import Reference
 from imgmigrate.plan import Action
 from imgmigrate.planning import heading
 from imgmigrate.planning.adopting import sort_for_adoption
-from imgmigrate.state import appender
-from imgmigrate.state.appender import Appender
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local import appender
+from imgmigrate.state.local.appender import Appender
+from imgmigrate.state.local.store import LocalState
 from tests.integration.contract.history import History, Kept
 from tests.integration.contract.reference import Expectation, Leave, drifted
 from tests.integration.contract.setting import (
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Manifest
     from imgmigrate.oci.reference import Digest
     from imgmigrate.plan import Plan
-    from imgmigrate.state.writer import Writer
+    from imgmigrate.state.local.writer import Writer
     from tests.support.world import World
 
 __all__ = ["Contract"]

@@ -9,7 +9,7 @@ import pytest
 from imgmigrate.errors import UsageError
 from imgmigrate.events import Outcome, Warned
 from imgmigrate.plan import Action
-from imgmigrate.state.backends.local import LocalState
+from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.record import Status
 from tests.fakes.memory import image
 from tests.support.world import NEW, OLD, RULE, World, make_world, rows

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from imgmigrate.oci.reference import Reference
+    from imgmigrate.state.local.writer import Writer
     from imgmigrate.state.record import ImageRecord, State
-    from imgmigrate.state.writer import Writer
 
     Pair: TypeAlias = tuple[ImageRecord, Reference]
 
@@ -321,7 +321,7 @@ def write_edit(
 ) -> None:
     """Lock the state and do the `work` of an edit."""
     from imgmigrate.cli.run import run
-    from imgmigrate.state.backends.local import LocalState
+    from imgmigrate.state.local.store import LocalState
 
     state = LocalState(state_folder(settings))
     settings.output.left_something = True

@@ -38,8 +38,8 @@ def export_state(settings: Settings, out: Path) -> None:
     The records alone: not the runs, their commands and hosts. Takes no lock.
     """
     from imgmigrate.render.units import count
-    from imgmigrate.state.backends.local import LocalState
     from imgmigrate.state.exported import print_export
+    from imgmigrate.state.local.store import LocalState
 
     folder = state_folder(settings)
     check_place(out, settings)

@@ -14,8 +14,8 @@ from imgmigrate.cli.given.options import Command, Settings, common_options, pass
 from imgmigrate.errors import StateError, UsageError, printable
 
 if TYPE_CHECKING:
+    from imgmigrate.state.local.writer import Writer
     from imgmigrate.state.record import Owner, State
-    from imgmigrate.state.writer import Writer
 
 __all__ = ["rebind_state"]
 

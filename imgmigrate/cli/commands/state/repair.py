@@ -14,7 +14,7 @@ from imgmigrate.cli.given.options import Command, Settings, common_options, pass
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imgmigrate.state.repair import Survey
+    from imgmigrate.state.local.repair import Survey
 
 __all__ = ["repair_state"]
 
@@ -43,7 +43,7 @@ def repair_state(
     them. Shows first which records would be lost. Every byte that is taken away is kept in
     the folder backups. No registry is touched.
     """
-    from imgmigrate.state.backends.local import LocalState
+    from imgmigrate.state.local.store import LocalState
 
     output = settings.output
     if as_json:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from imgmigrate.state.entries import Intent
+from imgmigrate.state.local.sealing import encode, seal, unseal
 from imgmigrate.state.record import RECORDS, ImageRecord, Run, Status
-from imgmigrate.state.sealing import encode, seal, unseal
 from imgmigrate.state.view import View
 
 if TYPE_CHECKING:

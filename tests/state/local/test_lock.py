@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.errors import StateError, StateLocked, hide
-from imgmigrate.state.lock import Holder, StateLock
+from imgmigrate.state.local.lock import Holder, StateLock
 from tests.state.samples import NOON
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HOLD = """
 import asyncio, sys
 from pathlib import Path
-from imgmigrate.state.lock import StateLock
+from imgmigrate.state.local.lock import StateLock
 
 async def hold():
     async with StateLock(Path(sys.argv[1])).held("imgmigrate apply plan.out"):

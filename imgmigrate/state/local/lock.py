@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from imgmigrate.errors import StateLocked, redact
 from imgmigrate.files import PRIVATE_FILE, write_atomically
 from imgmigrate.lockfile import HELD, NoLocks, try_lock
-from imgmigrate.state.trouble import unlockable, unwritable
+from imgmigrate.state.local.trouble import unlockable, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

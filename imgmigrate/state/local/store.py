@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StateError
 from imgmigrate.files import in_thread, make_folder, sync_data
-from imgmigrate.state.appender import Appender
-from imgmigrate.state.compaction import Places, retire_journal, save_torn
-from imgmigrate.state.loading import fingerprint, history, load
-from imgmigrate.state.lock import StateLock, now
-from imgmigrate.state.repair import mend, survey
-from imgmigrate.state.trouble import unwritable
-from imgmigrate.state.writer import Writer
+from imgmigrate.state.local.appender import Appender
+from imgmigrate.state.local.compaction import Places, retire_journal, save_torn
+from imgmigrate.state.local.loading import fingerprint, history, load
+from imgmigrate.state.local.lock import StateLock, now
+from imgmigrate.state.local.repair import mend, survey
+from imgmigrate.state.local.trouble import unwritable
+from imgmigrate.state.local.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
     from pathlib import Path
 
-    from imgmigrate.state.loading import Loaded
-    from imgmigrate.state.lock import Holder
+    from imgmigrate.state.local.loading import Loaded
+    from imgmigrate.state.local.lock import Holder
+    from imgmigrate.state.local.repair import Survey
     from imgmigrate.state.record import State
-    from imgmigrate.state.repair import Survey
     from imgmigrate.state.view import View
 
 __all__ = ["LocalState"]

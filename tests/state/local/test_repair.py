@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.errors import StateError, StateLocked
-from imgmigrate.state.compaction import Places
-from imgmigrate.state.repair import mend, survey
+from imgmigrate.state.local.compaction import Places
+from imgmigrate.state.local.repair import mend, survey
 from tests.state.samples import a_run, address, claim, draft, local, same
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import printable, redact
-from imgmigrate.state.compaction import compact
 from imgmigrate.state.entries import (
     Begin,
     Claims,
@@ -30,17 +29,18 @@ from imgmigrate.state.entries import (
     Unprotect,
     encode,
 )
-from imgmigrate.state.lock import now, timestamp
-from imgmigrate.state.trouble import explain
+from imgmigrate.state.local.compaction import compact
+from imgmigrate.state.local.lock import now, timestamp
+from imgmigrate.state.local.trouble import explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from imgmigrate.oci.reference import Reference
-    from imgmigrate.state.appender import Appender
-    from imgmigrate.state.compaction import Places
     from imgmigrate.state.entries import Entry
+    from imgmigrate.state.local.appender import Appender
+    from imgmigrate.state.local.compaction import Places
     from imgmigrate.state.record import Claim, ImageRecord, Owner, State
     from imgmigrate.state.view import View
 

@@ -15,7 +15,7 @@ from imgmigrate.errors import StateError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imgmigrate.state.journal import Damage
+    from imgmigrate.state.local.journal import Damage
 
 __all__ = [
     "damaged",

@@ -13,9 +13,9 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from imgmigrate.state.entries import decode
-from imgmigrate.state.journal import Scan
-from imgmigrate.state.snapshot import NewerFormat, read_header, read_snapshot
-from imgmigrate.state.trouble import damaged, damaged_journal, explain, unreadable
+from imgmigrate.state.local.journal import Scan
+from imgmigrate.state.local.snapshot import NewerFormat, read_header, read_snapshot
+from imgmigrate.state.local.trouble import damaged, damaged_journal, explain, unreadable
 from imgmigrate.state.view import View
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from imgmigrate.errors import StateError
-    from imgmigrate.state.compaction import Places
-    from imgmigrate.state.journal import Damage, Line
+    from imgmigrate.state.local.compaction import Places
+    from imgmigrate.state.local.journal import Damage, Line
 
 __all__ = ["Loaded", "fingerprint", "history", "load"]
 

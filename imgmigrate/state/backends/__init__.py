@@ -1,1 +1,0 @@
-"""Where state lives; the local folder first."""

@@ -1,0 +1,1 @@
+"""A state in a folder: a journal, snapshots, a lock."""
