@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.foreign.text import is_image_syncer, parse_config_text
 from imgmigrate.config.guards import build_guards
 from imgmigrate.config.includes import read_includes
 from imgmigrate.config.known import build_known, known_path, read_known
@@ -26,6 +25,7 @@ from imgmigrate.config.tree import Scalar, Tree
 from imgmigrate.config.untrusted import Bounds
 from imgmigrate.config.variables import Environment, UnsetVariableError, expand
 from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.text import is_image_syncer, parse_config_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,7 +57,7 @@ def load_config(
         if bounds is not None:
             message = "this is image-syncer's config, and of a stranger only imgmigrate's is read"
             raise ConfigError(message, file=str(path), hint="imgmigrate convert image-syncer")
-        from imgmigrate.config.foreign.load import load_whole
+        from imgmigrate.foreign.load import load_whole
 
         return load_whole(path, environ=environ)
     _check_version(tree)

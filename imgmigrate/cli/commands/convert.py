@@ -14,9 +14,9 @@ from imgmigrate.cli.outfile import check_new, save_to
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
-    from imgmigrate.config.foreign.document import Document
-    from imgmigrate.config.foreign.image_syncer import Options
-    from imgmigrate.config.foreign.writer import Written
+    from imgmigrate.foreign.document import Document
+    from imgmigrate.foreign.formats.image_syncer import Options
+    from imgmigrate.foreign.writer import Written
 
 __all__ = ["convert"]
 
@@ -76,10 +76,10 @@ def convert(
     has no equivalent is a comment in it and a warning. Passwords become variables, their values
     go to a private file.
     """
-    from imgmigrate.config.foreign.image_syncer import Options
-    from imgmigrate.config.foreign.load import check
-    from imgmigrate.config.foreign.writer import write
     from imgmigrate.files import is_stream
+    from imgmigrate.foreign.formats.image_syncer import Options
+    from imgmigrate.foreign.load import check
+    from imgmigrate.foreign.writer import write
 
     if out is not None:
         if env_file is None and not is_stream(out):
@@ -131,7 +131,7 @@ def _read(
     suffix: str,
     options: Options,
 ) -> Document:
-    from imgmigrate.config.foreign.load import read_tree
+    from imgmigrate.foreign.load import read_tree
 
     if form == "image-syncer":
         return _image_syncer(files, options)
@@ -139,14 +139,14 @@ def _read(
         raise UsageError(f"{form} has one file", hint=f"imgmigrate convert {form} FILE")
     tree = read_tree(files[0])
     if form == "regsync":
-        from imgmigrate.config.foreign.regsync import read_regsync
+        from imgmigrate.foreign.formats.regsync import read_regsync
 
         return read_regsync(tree)
     if form == "dregsy":
-        from imgmigrate.config.foreign.dregsy import read_dregsy
+        from imgmigrate.foreign.formats.dregsy import read_dregsy
 
         return read_dregsy(tree)
-    from imgmigrate.config.foreign.skopeo import read_skopeo
+    from imgmigrate.foreign.formats.skopeo import read_skopeo
 
     if to is None:
         message = "skopeo's file does not say where images go"
@@ -156,9 +156,9 @@ def _read(
 
 def _image_syncer(files: tuple[Path, ...], options: Options) -> Document:
     """Read one whole config, or rules and credentials, in whatever order they are named."""
-    from imgmigrate.config.foreign.load import pair_document, read_tree, whole_document
-    from imgmigrate.config.foreign.text import is_image_syncer
     from imgmigrate.config.tree import Mapping
+    from imgmigrate.foreign.load import pair_document, read_tree, whole_document
+    from imgmigrate.foreign.text import is_image_syncer
 
     trees = {path: read_tree(path) for path in files}
     if len(trees) == 1 and is_image_syncer(trees[files[0]]):
@@ -175,7 +175,7 @@ def _image_syncer(files: tuple[Path, ...], options: Options) -> Document:
 
 
 def _save(settings: Settings, written: Written, out: Path | None, env_file: Path | None) -> None:
-    from imgmigrate.config.foreign.writer import env_text, reading
+    from imgmigrate.foreign.writer import env_text, reading
 
     output = settings.output
     if written.secrets and env_file is not None:

@@ -39,8 +39,8 @@ def foreign_options(function: _Decorated) -> _Decorated:
 
 def load_foreign(settings: Settings) -> Config:
     """Load the files that the options name; UsageError for options that contradict others."""
-    from imgmigrate.config.foreign.image_syncer import Options
-    from imgmigrate.config.foreign.load import load_pair, load_whole
+    from imgmigrate.foreign.formats.image_syncer import Options
+    from imgmigrate.foreign.load import load_pair, load_whole
 
     given = settings.foreign
     images, auth = given.get("--images"), given.get("--auth")

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from imgmigrate.config.foreign.load import load_pair, load_whole
 from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.load import load_pair, load_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imgmigrate.config.foreign.image_syncer import Options
     from imgmigrate.config.model import Config
+    from imgmigrate.foreign.formats.image_syncer import Options
 
 
 class Whole(Protocol):

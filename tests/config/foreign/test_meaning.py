@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from imgmigrate.config.foreign.dregsy import read_dregsy
-from imgmigrate.config.foreign.load import check
-from imgmigrate.config.foreign.regsync import read_regsync
-from imgmigrate.config.foreign.skopeo import read_skopeo
-from imgmigrate.config.foreign.text import parse_config_text
-from imgmigrate.config.foreign.writer import write
 from imgmigrate.config.load import load_config
+from imgmigrate.foreign.formats.dregsy import read_dregsy
+from imgmigrate.foreign.formats.regsync import read_regsync
+from imgmigrate.foreign.formats.skopeo import read_skopeo
+from imgmigrate.foreign.load import check
+from imgmigrate.foreign.text import parse_config_text
+from imgmigrate.foreign.writer import write
 from tests.config.foreign import models
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imgmigrate.config.foreign.document import Document
     from imgmigrate.config.model import Config
     from imgmigrate.config.tree import Tree
+    from imgmigrate.foreign.document import Document
 
 HOST, TARGET = "old.io", "new.io/m"
 REPOS = ("app", "team/app", "team/web-1", "team/sub/db", "tmp/web-1", "x")

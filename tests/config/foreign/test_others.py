@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.foreign.dregsy import read_dregsy
-from imgmigrate.config.foreign.load import check
-from imgmigrate.config.foreign.regsync import read_regsync
-from imgmigrate.config.foreign.skopeo import read_skopeo
-from imgmigrate.config.foreign.text import parse_config_text
-from imgmigrate.config.foreign.writer import write
 from imgmigrate.config.load import load_config
 from imgmigrate.config.model import Overwrite
 from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.formats.dregsy import read_dregsy
+from imgmigrate.foreign.formats.regsync import read_regsync
+from imgmigrate.foreign.formats.skopeo import read_skopeo
+from imgmigrate.foreign.load import check
+from imgmigrate.foreign.text import parse_config_text
+from imgmigrate.foreign.writer import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from imgmigrate.config.foreign.document import Document
+    from imgmigrate.foreign.document import Document
 
 DIGEST = "sha256:" + "a1" * 32
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgmigrate.config.foreign.dregsy import ONCE, SPELLED_OUT, read_dregsy
-from imgmigrate.config.foreign.dregsy_tags import VERSIONS
-from imgmigrate.config.foreign.text import parse_config_text
 from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.formats.dregsy import ONCE, SPELLED_OUT, read_dregsy
+from imgmigrate.foreign.formats.dregsy_tags import VERSIONS
+from imgmigrate.foreign.text import parse_config_text
 
 if TYPE_CHECKING:
-    from imgmigrate.config.foreign.document import Document
+    from imgmigrate.foreign.document import Document
 
 DIGEST = "sha256:" + "a1" * 32
 ENDS = "source: {registry: q.io}, target: {registry: x.io}"

@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.foreign.document import Document, Entry
-from imgmigrate.config.foreign.dollars import as_literal, as_template, is_bare_variable
-from imgmigrate.config.foreign.platforms import platforms_of
-from imgmigrate.config.foreign.values import BOOLEANS, refuse_unknown
 from imgmigrate.config.schema import raise_all
 from imgmigrate.config.tree import Mapping, Scalar, Sequence
 from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.document import Document, Entry
+from imgmigrate.foreign.reading.dollars import as_literal, as_template, is_bare_variable
+from imgmigrate.foreign.reading.platforms import platforms_of
+from imgmigrate.foreign.reading.values import BOOLEANS, refuse_unknown
 from imgmigrate.matching import has_wildcard, split_target
 from imgmigrate.oci.reference import normalise_host
 

@@ -11,11 +11,11 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.config.foreign.document import Document, Entry
-from imgmigrate.config.foreign.dollars import as_literal
-from imgmigrate.config.foreign.dregsy_tags import CannotSay, Tags
-from imgmigrate.config.foreign.repositories import globs_of, literal_of
-from imgmigrate.config.foreign.values import (
+from imgmigrate.foreign.document import Document, Entry
+from imgmigrate.foreign.formats.dregsy_tags import CannotSay, Tags
+from imgmigrate.foreign.reading.dollars import as_literal
+from imgmigrate.foreign.reading.repositories import globs_of, literal_of
+from imgmigrate.foreign.reading.values import (
     boolean,
     mapping,
     mappings,

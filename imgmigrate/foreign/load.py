@@ -6,19 +6,19 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.foreign.image_syncer import Options, read_pair, read_whole
-from imgmigrate.config.foreign.text import is_image_syncer, parse_config_text
 from imgmigrate.config.load import build_config, decode, read_file
 from imgmigrate.config.variables import Environment
 from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.formats.image_syncer import Options, read_pair, read_whole
+from imgmigrate.foreign.text import is_image_syncer, parse_config_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from imgmigrate.config.foreign.document import Document
     from imgmigrate.config.model import Config
     from imgmigrate.config.tree import Tree
+    from imgmigrate.foreign.document import Document
 
 __all__ = ["check", "load_pair", "load_whole", "pair_document", "read_tree", "whole_document"]
 

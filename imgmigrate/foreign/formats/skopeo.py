@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imgmigrate.config.foreign.document import Document, Entry
-from imgmigrate.config.foreign.dollars import as_literal
-from imgmigrate.config.foreign.ranges import Dialect, Wanted, translate
-from imgmigrate.config.foreign.values import boolean, mapping, merged, refuse_unknown, text, texts
+from imgmigrate.foreign.document import Document, Entry
+from imgmigrate.foreign.reading.dollars import as_literal
+from imgmigrate.foreign.reading.ranges import Dialect, Wanted, translate
+from imgmigrate.foreign.reading.values import boolean, mapping, merged, refuse_unknown, text, texts
 from imgmigrate.oci.reference import parse_endpoint
 
 if TYPE_CHECKING:

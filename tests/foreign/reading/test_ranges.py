@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from imgmigrate.config.foreign.ranges import Dialect, Wanted, is_semver, translate
+from imgmigrate.foreign.reading.ranges import Dialect, Wanted, is_semver, translate
 
 REGSYNC, SKOPEO, DREGSY = Dialect.REGSYNC, Dialect.SKOPEO, Dialect.DREGSY
 

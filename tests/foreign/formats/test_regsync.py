@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgmigrate.config.foreign.regsync import (
+from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.formats.regsync import (
     NARROWER,
     SINGLE,
     SPARSE,
     SPELLED_OUT,
     read_regsync,
 )
-from imgmigrate.config.foreign.regsync_keys import MEDIA_TYPES
-from imgmigrate.config.foreign.text import parse_config_text
-from imgmigrate.config.foreign.writer import write
-from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.formats.regsync_keys import MEDIA_TYPES
+from imgmigrate.foreign.text import parse_config_text
+from imgmigrate.foreign.writer import write
 
 if TYPE_CHECKING:
-    from imgmigrate.config.foreign.document import Document, Entry
+    from imgmigrate.foreign.document import Document, Entry
 
 DIGEST = "sha256:" + "a1" * 32
 

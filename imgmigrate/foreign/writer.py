@@ -12,16 +12,16 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.config.foreign.text import quote
 from imgmigrate.config.variables import names
 from imgmigrate.errors import printable
+from imgmigrate.foreign.text import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from imgmigrate.config.foreign.document import Document, Entry
     from imgmigrate.config.tree import KeyPath
+    from imgmigrate.foreign.document import Document, Entry
 
 __all__ = ["Written", "env_text", "reading", "write"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.foreign.dollars import as_literal
+from imgmigrate.foreign.reading.dollars import as_literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgmigrate.config.foreign.skopeo import SUFFIXES, read_skopeo
-from imgmigrate.config.foreign.text import parse_config_text
 from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.formats.skopeo import SUFFIXES, read_skopeo
+from imgmigrate.foreign.text import parse_config_text
 
 if TYPE_CHECKING:
-    from imgmigrate.config.foreign.document import Document
+    from imgmigrate.foreign.document import Document
 
 DIGEST = "sha256:" + "a1" * 32
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.config.foreign.document import Document, Entry
-from imgmigrate.config.foreign.go_templates import TemplateError, expand_template, only_file
-from imgmigrate.config.foreign.ranges import Dialect, translate
-from imgmigrate.config.foreign.regsync_keys import CREDS, GENERAL, MEDIA_TYPES, SHARED
-from imgmigrate.config.foreign.repositories import exclusion_of, globs_of
-from imgmigrate.config.foreign.values import (
+from imgmigrate.foreign.document import Document, Entry
+from imgmigrate.foreign.formats.regsync_keys import CREDS, GENERAL, MEDIA_TYPES, SHARED
+from imgmigrate.foreign.reading.go_templates import TemplateError, expand_template, only_file
+from imgmigrate.foreign.reading.ranges import Dialect, translate
+from imgmigrate.foreign.reading.repositories import exclusion_of, globs_of
+from imgmigrate.foreign.reading.values import (
     mapping,
     mappings,
     merged,

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from imgmigrate.config.foreign.repositories import exclusion_of, globs_of, literal_of
+from imgmigrate.foreign.reading.repositories import exclusion_of, globs_of, literal_of
 from imgmigrate.matching import compile_regex
 
 

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from imgmigrate.config.foreign.ranges import Dialect, Wanted, is_semver, translate
+from imgmigrate.foreign.reading.ranges import Dialect, Wanted, is_semver, translate
 
 __all__ = ["COUNTING", "NARROWER", "CannotSay", "Tags"]
 

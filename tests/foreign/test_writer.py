@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imgmigrate.config.foreign.image_syncer import Options
-from imgmigrate.config.foreign.load import load_whole, pair_document, whole_document
-from imgmigrate.config.foreign.writer import env_text, write
 from imgmigrate.config.load import load_config
 from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.formats.image_syncer import Options
+from imgmigrate.foreign.load import load_whole, pair_document, whole_document
+from imgmigrate.foreign.writer import env_text, write
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.foreign.image_syncer import OVERWRITE_NOTE, Options
 from imgmigrate.config.load import load_config
 from imgmigrate.config.model import Overwrite
 from imgmigrate.errors import UsageError
+from imgmigrate.foreign.formats.image_syncer import OVERWRITE_NOTE, Options
 from tests.config.foreign.conftest import copies
 
 if TYPE_CHECKING:
