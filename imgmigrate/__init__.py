@@ -33,7 +33,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "ImgmigrateError": "imgmigrate.errors",
     "apply_plan": "imgmigrate.applying.apply",
-    "load_config": "imgmigrate.config.load",
+    "load_config": "imgmigrate.foreign.load",
     "make_plan": "imgmigrate.planning.planner",
     "make_rollback": "imgmigrate.planning.rollback.rollback",
     "read_plan": "imgmigrate.plan",

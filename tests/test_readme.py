@@ -14,10 +14,10 @@ import pytest
 
 import imgmigrate
 from imgmigrate.cli import commands
-from imgmigrate.config.load import load_config
 from imgmigrate.config.model import Defaults, RegistryConfig, Tls
 from imgmigrate.config.schema import FileModel, ImageModel
 from imgmigrate.config.tags import TagsModel
+from imgmigrate.foreign.load import load_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,6 @@ import os.path
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.kept import parse_kept_name
-from imgmigrate.config.moves import parse_move
 from imgmigrate.config.quantities import read_duration
 from imgmigrate.config.shares import read_share
 from imgmigrate.matching import has_wildcard, parse_pattern
@@ -21,18 +19,20 @@ from imgmigrate.oci.reference import (
     parse_endpoint,
     relative_path,
 )
+from imgmigrate.rules.kept import parse_kept_name
+from imgmigrate.rules.moves import parse_move
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from imgmigrate.config.kept import KeptName
-    from imgmigrate.config.moves import Move
     from imgmigrate.config.schema import FileModel
     from imgmigrate.config.shares import Share
     from imgmigrate.config.tree import KeyPath, Tree
     from imgmigrate.matching import Pattern
     from imgmigrate.oci.reference import Reference
+    from imgmigrate.rules.kept import KeptName
+    from imgmigrate.rules.moves import Move
 
 __all__ = ["Guards", "build_guards", "read_kept_name", "read_pattern"]
 

@@ -1,6 +1,6 @@
-"""Read a config file: bytes -> tree -> variables -> schema -> rules.
+"""Make a config of a file: bytes -> tree -> variables -> schema -> rules.
 
-The one function that reads the file; every error is a ConfigError with file, line, key and fix.
+Every error is a ConfigError with file, line, key and fix.
 """
 
 from __future__ import annotations
@@ -15,53 +15,25 @@ from typing import TYPE_CHECKING
 from imgmigrate.config.guards import build_guards
 from imgmigrate.config.includes import read_includes
 from imgmigrate.config.known import build_known, known_path, read_known
-from imgmigrate.config.layouts import LayoutNames
 from imgmigrate.config.model import Config
 from imgmigrate.config.paths import default_place, place_of, resolve_path
 from imgmigrate.config.registries import Registries
 from imgmigrate.config.rules import build_rules
 from imgmigrate.config.schema import FileModel, IncludingModel, validate
 from imgmigrate.config.tree import Scalar, Tree
-from imgmigrate.config.untrusted import Bounds
 from imgmigrate.config.variables import Environment, UnsetVariableError, expand
 from imgmigrate.errors import ConfigError
-from imgmigrate.foreign.text import is_image_syncer, parse_config_text
+from imgmigrate.rules.layouts import LayoutNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from imgmigrate.config.tree import KeyPath
-    from imgmigrate.config.trusted import Trusted
+    from imgmigrate.config.untrusted import Bounds
 
-__all__ = ["build_config", "decode", "decode_other", "load_config", "read_file"]
+__all__ = ["build_config", "check_version", "decode", "decode_other", "read_file"]
 
 VERSION = "1"
-
-
-def load_config(
-    path: Path, *, environ: Mapping[str, str] | None = None, trusted: Trusted | None = None
-) -> Config:
-    """Read and check a config; ConfigError says what is wrong, where, and how to mend it.
-
-    `environ` is where variables come from, by default the process's environment; it is kept,
-    because those under `registries` are resolved when a registry is first used. A config of
-    image-syncer, which has `auth` and `images`, is read as what it is. With `trusted` the config
-    is a stranger's: all that it may not ask for is refused at once, and what is left reaches
-    nothing but the trusted registries.
-    """
-    environ = Environment.of(os.environ if environ is None else environ)
-    bounds = Bounds(trusted, environ, path) if trusted is not None else None
-    data = read_file(path)
-    tree = parse_config_text(decode(data, str(path)), str(path))
-    if is_image_syncer(tree):
-        if bounds is not None:
-            message = "this is image-syncer's config, and of a stranger only imgmigrate's is read"
-            raise ConfigError(message, file=str(path), hint="imgmigrate convert image-syncer")
-        from imgmigrate.foreign.load import load_whole
-
-        return load_whole(path, environ=environ)
-    _check_version(tree)
-    return build_config(path, tree, data, environ, bounds=bounds)
 
 
 def build_config(
@@ -76,6 +48,8 @@ def build_config(
 ) -> Config:
     """Check what a tree says and make a config of it; registries may come from another tree.
 
+    ConfigError says what is wrong, where, and how to mend it. `environ` is where variables come
+    from; it is kept, because those under `registries` are resolved when a registry is first used.
     Within `bounds` those of the trusted file stand instead of its own.
     """
     environ = Environment.of(environ)
@@ -168,7 +142,7 @@ def decode_other(data: bytes, file: str) -> str:
     return decode(data, file, is_shown=False)
 
 
-def _check_version(tree: Tree) -> None:
+def check_version(tree: Tree) -> None:
     """First of all: a newer version may well have keys and forms that are unknown here."""
     node = tree.node(("version",))
     if node is None:

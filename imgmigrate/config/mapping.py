@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.globs import parse_exclusion, parse_glob, stand_in
-from imgmigrate.config.model import GlobRule
-from imgmigrate.config.templates import (
+from imgmigrate.matching import split_target
+from imgmigrate.oci.reference import LAYOUTS
+from imgmigrate.rules.globs import parse_exclusion, parse_glob, stand_in
+from imgmigrate.rules.rule import GlobRule
+from imgmigrate.rules.templates import (
     TAG,
     check_names,
     concrete_rule,
@@ -20,18 +22,16 @@ from imgmigrate.config.templates import (
     parse_template,
     values_of,
 )
-from imgmigrate.matching import split_target
-from imgmigrate.oci.reference import LAYOUTS
 
 if TYPE_CHECKING:
-    from imgmigrate.config.layouts import LayoutNames
-    from imgmigrate.config.model import Destination, Rule
     from imgmigrate.config.schema import ImageModel
-    from imgmigrate.config.templates import Renaming, Template
     from imgmigrate.config.tree import KeyPath, Tree
     from imgmigrate.errors import ConfigError
     from imgmigrate.matching import Pattern
     from imgmigrate.oci.reference import Digest, Repository
+    from imgmigrate.rules.layouts import LayoutNames
+    from imgmigrate.rules.rule import Destination, Rule
+    from imgmigrate.rules.templates import Renaming, Template
 
 __all__ = ["Mapper"]
 

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING
 from imgmigrate.config.guards import read_kept_name
 from imgmigrate.config.includes import Part
 from imgmigrate.config.mapping import Mapper
-from imgmigrate.config.model import Destination, GlobRule, Rule
 from imgmigrate.config.schema import raise_all
 from imgmigrate.config.tags import TagsModel, build_selection
-from imgmigrate.config.templates import has_placeholder
 from imgmigrate.errors import ConfigError
 from imgmigrate.matching import Pattern, has_wildcard, parse_tag_pattern, split_target
 from imgmigrate.oci.reference import (
@@ -27,15 +25,17 @@ from imgmigrate.oci.reference import (
     layout_address,
     parse_endpoint,
 )
+from imgmigrate.rules.rule import Destination, GlobRule, Rule
+from imgmigrate.rules.templates import has_placeholder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from imgmigrate.config.layouts import LayoutNames
     from imgmigrate.config.model import Defaults
     from imgmigrate.config.schema import FileModel, ImageModel
     from imgmigrate.config.tree import KeyPath, Tree
+    from imgmigrate.rules.layouts import LayoutNames
 
 __all__ = ["build_rules"]
 

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 # Pydantic needs these at run time.
-from imgmigrate.config.model import MOST_CONCURRENCY, Defaults, Overwrite, RegistryConfig, Tls
+from imgmigrate.config.model import MOST_CONCURRENCY, Defaults, RegistryConfig, Tls
 from imgmigrate.config.names import read_name
 from imgmigrate.config.platforms import read_platforms
 from imgmigrate.config.tags import MAPPING_KEYS, Tags, TagsModel
 from imgmigrate.errors import ConfigError
+
+# Pydantic needs it at run time.
+from imgmigrate.rules.rule import Overwrite  # noqa: TC001
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

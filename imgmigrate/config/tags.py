@@ -21,8 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from imgmigrate.config.selection import By, Selection, TagFilter
 from imgmigrate.matching import parse_tag_pattern
+from imgmigrate.rules.selection import By, Selection, TagFilter
 from imgmigrate.versions import parse_range
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from imgmigrate.config.known import known_path
 from imgmigrate.config.registries import Registries
 from imgmigrate.config.schema import raise_all
-from imgmigrate.config.templates import has_placeholder
 from imgmigrate.config.tree import Mapping, Scalar, Sequence
 from imgmigrate.config.variables import expand, names
 from imgmigrate.errors import ConfigError
 from imgmigrate.matching import has_wildcard, split_target
 from imgmigrate.oci.reference import DOCKER_HUB, LAYOUTS, normalise_host, parse_endpoint
+from imgmigrate.rules.templates import has_placeholder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Load image-syncer's files as a config of ours: the same checks, the same rules."""
+"""Load a config from a file, whoever's format it is in: the same checks, the same rules."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.load import build_config, decode, read_file
+from imgmigrate.config.load import build_config, check_version, decode, read_file
+from imgmigrate.config.text import is_image_syncer, parse_config_text
+from imgmigrate.config.untrusted import Bounds
 from imgmigrate.config.variables import Environment
 from imgmigrate.errors import ConfigError
 from imgmigrate.foreign.formats.image_syncer import Options, read_pair, read_whole
-from imgmigrate.foreign.text import is_image_syncer, parse_config_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +19,41 @@ if TYPE_CHECKING:
 
     from imgmigrate.config.model import Config
     from imgmigrate.config.tree import Tree
+    from imgmigrate.config.trusted import Trusted
     from imgmigrate.foreign.document import Document
 
-__all__ = ["check", "load_pair", "load_whole", "pair_document", "read_tree", "whole_document"]
+__all__ = [
+    "check",
+    "load_config",
+    "load_pair",
+    "load_whole",
+    "pair_document",
+    "read_tree",
+    "whole_document",
+]
+
+
+def load_config(
+    path: Path, *, environ: Mapping[str, str] | None = None, trusted: Trusted | None = None
+) -> Config:
+    """Read and check a config; ConfigError says what is wrong, where, and how to mend it.
+
+    `environ` is where variables come from, by default the process's environment. A config of
+    image-syncer, which has `auth` and `images`, is read as what it is. With `trusted` the config
+    is a stranger's: all that it may not ask for is refused at once, and what is left reaches
+    nothing but the trusted registries.
+    """
+    environ = Environment.of(os.environ if environ is None else environ)
+    bounds = Bounds(trusted, environ, path) if trusted is not None else None
+    data = read_file(path)
+    tree = parse_config_text(decode(data, str(path)), str(path))
+    if is_image_syncer(tree):
+        if bounds is not None:
+            message = "this is image-syncer's config, and of a stranger only imgmigrate's is read"
+            raise ConfigError(message, file=str(path), hint="imgmigrate convert image-syncer")
+        return load_whole(path, environ=environ)
+    check_version(tree)
+    return build_config(path, tree, data, environ, bounds=bounds)
 
 
 def load_whole(

@@ -12,9 +12,9 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from imgmigrate.config.text import quote
 from imgmigrate.config.variables import names
 from imgmigrate.errors import printable
-from imgmigrate.foreign.text import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import Archived, Dangling
 from imgmigrate.oci.reference import Reference, Repository
-from imgmigrate.planning.diff import failed
+from imgmigrate.plan import Action, Change
 
 if TYPE_CHECKING:
     from imgmigrate.errors import StoreError
-    from imgmigrate.plan import Change
-    from imgmigrate.state.record import State
+    from imgmigrate.state.record import ImageRecord, State
 
-__all__ = ["Problems", "merged"]
+__all__ = ["Problems", "failed", "merged"]
 
 
 class Problems:
@@ -56,6 +55,19 @@ def _reason(error: StoreError) -> str:
     if isinstance(error, Dangling):
         return "dangling"
     return "archived" if isinstance(error, Archived) else "unreadable"
+
+
+def failed(
+    address: Reference, reason: str, detail: str, record: ImageRecord | None = None
+) -> Change:
+    """Say that an address, or a whole destination repository, could not be decided."""
+    return Change(
+        address=address,
+        action=Action.ERROR,
+        reason=reason,
+        recorded=record.digest if record else None,
+        detail=detail,
+    )
 
 
 def merged(problems: list[Change]) -> list[Change]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.model import Overwrite
+from imgmigrate.observing.problems import failed
 from imgmigrate.plan import INCOMPLETE, REPLACE, Action, Change
+from imgmigrate.rules.rule import Overwrite
 from imgmigrate.state.record import Source
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.reference import Digest, Reference
     from imgmigrate.state.record import Filter, ImageRecord, State
 
-__all__ = ["Exceptions", "Wish", "decide", "decide_unwanted", "failed"]
+__all__ = ["Exceptions", "Wish", "decide", "decide_unwanted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,17 +164,4 @@ def decide_unwanted(record: ImageRecord, *, still_selected: bool, rule_exists: b
         source=record.source,
         recorded=record.digest,
         media_type=record.media_type,
-    )
-
-
-def failed(
-    address: Reference, reason: str, detail: str, record: ImageRecord | None = None
-) -> Change:
-    """Say that an address, or a whole destination repository, could not be decided."""
-    return Change(
-        address=address,
-        action=Action.ERROR,
-        reason=reason,
-        recorded=record.digest if record else None,
-        detail=detail,
     )

@@ -7,8 +7,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from imgmigrate import __version__
-from imgmigrate.config.joins import ends_of
 from imgmigrate.plan import Action, Ends, Filters, Header, StateBinding, Summary
+from imgmigrate.rules.joins import ends_of
 from imgmigrate.state.local.lock import now, timestamp
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _named(path: Path) -> str:
 
 
 def _ends(config: Config) -> Ends:
-    source, destinations = ends_of(config)
+    source, destinations = ends_of(config.globs[0] if config.globs else config.rules[0])
     return Ends(source=source, destinations=destinations)
 
 

@@ -12,7 +12,7 @@ from imgmigrate.errors import Archived, Dangling, StoreError
 from imgmigrate.events import NoSink
 from imgmigrate.observing.globs import Globs
 from imgmigrate.observing.observe import Observer
-from imgmigrate.observing.problems import Problems, merged
+from imgmigrate.observing.problems import Problems, failed, merged
 from imgmigrate.observing.scope import Scope
 from imgmigrate.observing.skipped import Skips
 from imgmigrate.oci.manifest import SCHEMA1
@@ -24,7 +24,7 @@ from imgmigrate.planning.desired.holding import held
 from imgmigrate.planning.desired.narrowing import narrow
 from imgmigrate.planning.desired.tags import Chooser
 from imgmigrate.planning.desired.unread import Unread
-from imgmigrate.planning.diff import Exceptions, Wish, decide, failed
+from imgmigrate.planning.diff import Exceptions, Wish, decide
 from imgmigrate.planning.drift import find_drift, only_told
 from imgmigrate.planning.heading import heading
 from imgmigrate.planning.owner import state_of, tell_owner

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.config.globs import any_path, stand_in
-from imgmigrate.config.templates import concrete_rule
 from imgmigrate.errors import ConfigError
+from imgmigrate.rules.globs import any_path, stand_in
+from imgmigrate.rules.templates import concrete_rule
 
 if TYPE_CHECKING:
     from imgmigrate.config.model import Config, RegistryConfig

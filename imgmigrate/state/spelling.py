@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from imgmigrate.config.layouts import Spelling
 from imgmigrate.oci.reference import LAYOUTS, Reference
 from imgmigrate.state.local.store import LocalState
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.config.model import Config
     from imgmigrate.oci.reference import Repository
+    from imgmigrate.rules.layouts import Spelling
     from imgmigrate.state.local.writer import Writer
     from imgmigrate.state.record import ImageRecord, State
 
@@ -90,7 +90,7 @@ def _spelling(state: State, config: Config, first: Iterable[Repository]) -> Spel
     if not records and not any(key.startswith(LAYOUTS) for key in state.claims):
         return None
     sources = (record.source.reference.repository for record in records)
-    return Spelling(config, sources, first=first)
+    return config.spelling(sources, first=first)
 
 
 def _has_layout(record: ImageRecord) -> bool:

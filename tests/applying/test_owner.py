@@ -9,9 +9,9 @@ import pytest
 
 from imgmigrate.applying.apply import ApplyOptions, apply_plan
 from imgmigrate.applying.resume.books import keep_books
-from imgmigrate.config.load import load_config
 from imgmigrate.errors import PlanRefused, UsageError
 from imgmigrate.events import Outcome, Warned
+from imgmigrate.foreign.load import load_config
 from imgmigrate.planning.planner import PlanOptions, make_plan
 from imgmigrate.planning.rollback.rollback import make_rollback
 from imgmigrate.state.local.sealing import seal, unseal

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.errors import Interrupted, TransientError
+from imgmigrate.observing.problems import failed
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.planning.desired import pin_sources as pinning
-from imgmigrate.planning.diff import failed
 from imgmigrate.planning.planner import PlanOptions, Resolved
 from tests.render import samples
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from imgmigrate.config.load import load_config
 from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.load import load_config
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 from imgmigrate.oci.reference import Digest
 
 if TYPE_CHECKING:
-    from imgmigrate.config.model import Rule
+    from imgmigrate.rules.rule import Rule
     from tests.config.conftest import Load, Refuse
 
 HEAD = "version: 1\n"

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.load import load_config
 from imgmigrate.config.quantities import read_duration
 from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.load import load_config
 
 if TYPE_CHECKING:
     from pathlib import Path

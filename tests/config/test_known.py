@@ -15,8 +15,8 @@ from imgmigrate.config.known import (
     read_day,
     read_known,
 )
-from imgmigrate.config.load import load_config
 from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.load import load_config
 from imgmigrate.oci.reference import Digest, Reference
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgmigrate.config.load import load_config
-from imgmigrate.config.model import Defaults, Overwrite
+from imgmigrate.config.model import Defaults
 from imgmigrate.config.starter import STARTER
 from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.load import load_config
+from imgmigrate.rules.rule import Overwrite
 
 if TYPE_CHECKING:
     from tests.config.conftest import Load, Refuse

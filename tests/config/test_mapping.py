@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.templates import check_names, concrete_rule, parse_renaming
 from imgmigrate.errors import ConfigError
 from imgmigrate.oci.reference import Reference, Repository
+from imgmigrate.rules.templates import check_names, concrete_rule, parse_renaming
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imgmigrate.config.model import GlobRule
+    from imgmigrate.rules.rule import GlobRule
     from tests.config.conftest import Load, Refuse
 
 DIGEST = "sha256:" + "a" * 64

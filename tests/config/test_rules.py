@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.load import load_config
-from imgmigrate.config.model import Overwrite, Rule
+from imgmigrate.foreign.load import load_config
+from imgmigrate.rules.rule import Overwrite, Rule
 
 if TYPE_CHECKING:
     from pathlib import Path

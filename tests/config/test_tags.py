@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.selection import By
+from imgmigrate.rules.selection import By
 
 if TYPE_CHECKING:
-    from imgmigrate.config.model import Rule
+    from imgmigrate.rules.rule import Rule
     from tests.config.conftest import Load, Refuse
 
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from imgmigrate.config.load import load_config
 from imgmigrate.config.trusted import load_trusted
 from imgmigrate.config.untrusted import check_place
 from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.load import load_config
 from imgmigrate.oci.reference import Repository
 from imgmigrate.planning.desired.pins import locked
 

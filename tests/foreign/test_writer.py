@@ -11,16 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imgmigrate.config.load import load_config
 from imgmigrate.errors import ConfigError
 from imgmigrate.foreign.formats.image_syncer import Options
-from imgmigrate.foreign.load import load_whole, pair_document, whole_document
+from imgmigrate.foreign.load import load_config, load_whole, pair_document, whole_document
 from imgmigrate.foreign.writer import env_text, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imgmigrate.config.model import Config, Rule
+    from imgmigrate.config.model import Config
+    from imgmigrate.rules.rule import Rule
 
 DIGEST = "sha256:" + "a1" * 32
 ENVIRON = {"HOST": "new.io", "TAG": "blue", "DEFAULT_REGISTRY": "d.io", "DEFAULT_NAMESPACE": "n"}

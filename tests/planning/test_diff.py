@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from imgmigrate.config.model import Overwrite
 from imgmigrate.oci.manifest import OCI_MANIFEST, Descriptor
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.plan import Action
 from imgmigrate.planning.diff import Exceptions, Wish, decide, decide_unwanted
+from imgmigrate.rules.rule import Overwrite
 from imgmigrate.state.record import ImageRecord, State, Status
 from tests.support.records import make_record
 

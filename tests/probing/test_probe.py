@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.load import load_config
 from imgmigrate.events import NoSink
+from imgmigrate.foreign.load import load_config
 from imgmigrate.probing import probe
 from imgmigrate.probing.needs import needs_of
 from imgmigrate.probing.probe import Report, Verdict, probe_all

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.applying.apply import apply_plan
-from imgmigrate.config.load import load_config
+from imgmigrate.foreign.load import load_config
 from imgmigrate.plan import decode_plan
 from imgmigrate.planning.planner import PlanOptions, make_plan
 from tests.fakes.registry import FakeRegistry

@@ -113,7 +113,7 @@ async def test_a_lost_tail_takes_a_binding_along_and_no_more(tmp_path: Path) -> 
 
 def test_the_refusal_names_both_ways_out(tmp_path: Path) -> None:
     """The command is right where the config and its state are somewhere else, too."""
-    from imgmigrate.config.load import load_config
+    from imgmigrate.foreign.load import load_config
     from imgmigrate.state.owner import check_owner
     from imgmigrate.state.record import State
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgmigrate.config.load import load_config
 from imgmigrate.errors import Rejected, TransientError
 from imgmigrate.events import Warned
+from imgmigrate.foreign.load import load_config
 from imgmigrate.oci.manifest import Manifest
 from imgmigrate.oci.reference import LAYOUTS, Repository
 from imgmigrate.stores.layout import indexfile as layout_indexfile

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.applying.apply import ApplyOptions, apply_plan
-from imgmigrate.config.load import load_config
+from imgmigrate.foreign.load import load_config
 from imgmigrate.planning.planner import PlanOptions, make_plan
 from imgmigrate.planning.rollback.rollback import RollbackOptions, make_rollback
 from tests.support.layouts import assert_layout_holds, layout_tags, write_layout

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgmigrate.applying import apply
 from imgmigrate.applying.apply import ApplyOptions, apply_plan
-from imgmigrate.config.load import load_config
+from imgmigrate.foreign.load import load_config
 from imgmigrate.plan import Plan, decode_plan
 from imgmigrate.planning import planner
 from imgmigrate.planning.planner import PlanOptions, make_plan

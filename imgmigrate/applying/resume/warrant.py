@@ -22,19 +22,20 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from imgmigrate.applying.resume.rows import CONFLICTS
-from imgmigrate.config.joins import Joins, rule_of_ends
-from imgmigrate.config.model import Overwrite
 from imgmigrate.config.shares import read_share
 from imgmigrate.errors import GuardError, PlanRefused
 from imgmigrate.plan import KEEP_PREVIOUS, ROLLBACK, Action
+from imgmigrate.rules.joins import Joins, rule_of_ends
+from imgmigrate.rules.rule import Overwrite
 from imgmigrate.state.record import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from imgmigrate.config.model import Config, GlobRule, Rule
+    from imgmigrate.config.model import Config
     from imgmigrate.oci.reference import Digest, Reference
     from imgmigrate.plan import Change, Plan
+    from imgmigrate.rules.rule import GlobRule, Rule
     from imgmigrate.state.record import ImageRecord, State
 
 __all__ = ["check_deletes", "check_summary", "check_warrants"]

@@ -156,9 +156,9 @@ def _read(
 
 def _image_syncer(files: tuple[Path, ...], options: Options) -> Document:
     """Read one whole config, or rules and credentials, in whatever order they are named."""
+    from imgmigrate.config.text import is_image_syncer
     from imgmigrate.config.tree import Mapping
     from imgmigrate.foreign.load import pair_document, read_tree, whole_document
-    from imgmigrate.foreign.text import is_image_syncer
 
     trees = {path: read_tree(path) for path in files}
     if len(trees) == 1 and is_image_syncer(trees[files[0]]):

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.cli.output import Output
-    from imgmigrate.config.model import Config, Rule
+    from imgmigrate.config.model import Config
     from imgmigrate.events import Event
     from imgmigrate.oci.reference import Repository
+    from imgmigrate.rules.rule import Rule
 
 __all__ = ["init", "validate"]
 
@@ -162,8 +163,8 @@ def _document(config: Config) -> dict[str, Any]:
 
 def _samples(config: Config) -> tuple[Rule, ...]:
     """What rules with wildcards would be for some repository."""
-    from imgmigrate.config.globs import stand_in
-    from imgmigrate.config.templates import concrete_rule
+    from imgmigrate.rules.globs import stand_in
+    from imgmigrate.rules.templates import concrete_rule
 
     return tuple(
         concrete_rule(each, stand_in(each.rule.source), str(config.base)) for each in config.globs

@@ -36,7 +36,7 @@ _Row = TypeVar("_Row")
 
 def open_config(settings: Settings) -> Config:
     """Load the config, with the state's place from the command line if it says so."""
-    from imgmigrate.config.load import load_config
+    from imgmigrate.foreign.load import load_config
 
     if settings.untrusted or settings.trusted is not None:
         from imgmigrate.cli.given.untrusted import load_untrusted

@@ -69,8 +69,8 @@ def state_file_option(function: _Decorated) -> _Decorated:
 
 def load_untrusted(settings: Settings) -> Config:
     """Load a stranger's config within the trusted file; UsageError for options that contradict."""
-    from imgmigrate.config.load import load_config
     from imgmigrate.config.trusted import load_trusted
+    from imgmigrate.foreign.load import load_config
 
     if not settings.untrusted:
         message = "--trusted says what a stranger's config may use"

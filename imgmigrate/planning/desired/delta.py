@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.config.guards import Guards
-    from imgmigrate.config.model import GlobRule, Rule
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.plan import Change
     from imgmigrate.planning.desired.tags import Chooser
+    from imgmigrate.rules.rule import GlobRule, Rule
     from imgmigrate.state.record import State
 
 __all__ = ["NOT_IN_DELTA", "Deltas", "may_come", "with_absent"]

@@ -9,18 +9,19 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.templates import check_names
 from imgmigrate.errors import ConfigError, NotFound, StoreError
+from imgmigrate.observing.problems import failed
 from imgmigrate.oci.reference import Reference
 from imgmigrate.planning.desired.delta import with_absent
 from imgmigrate.planning.desired.empty_rules import find_barren
 from imgmigrate.planning.desired.unread import Unread
-from imgmigrate.planning.diff import decide_unwanted, failed
+from imgmigrate.planning.diff import decide_unwanted
+from imgmigrate.rules.templates import check_names
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
-    from imgmigrate.config.model import Config, Rule
+    from imgmigrate.config.model import Config
     from imgmigrate.events import Sink
     from imgmigrate.observing.observe import Observer
     from imgmigrate.observing.scope import Scope
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from imgmigrate.planning.desired.expand import Expansion
     from imgmigrate.planning.desired.select import Choice
     from imgmigrate.planning.desired.tags import Chooser
+    from imgmigrate.rules.rule import Rule
     from imgmigrate.state.record import ImageRecord, State
 
 __all__ = ["Asked", "Asking"]

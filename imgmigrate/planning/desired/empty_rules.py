@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from imgmigrate.events import Warned
+from imgmigrate.observing.problems import failed
 from imgmigrate.oci.reference import Reference
-from imgmigrate.planning.diff import failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from imgmigrate.config.model import Rule
     from imgmigrate.matching import Pattern
     from imgmigrate.oci.reference import Repository
     from imgmigrate.plan import Change
     from imgmigrate.planning.desired.select import Choice
+    from imgmigrate.rules.rule import Rule
     from imgmigrate.state.record import State
 
 __all__ = ["Barren", "find_barren"]

@@ -10,22 +10,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.globs import stand_in
-from imgmigrate.config.templates import concrete_rule
 from imgmigrate.errors import ConfigError, StoreError, on_side
+from imgmigrate.observing.problems import failed
 from imgmigrate.oci.reference import Reference, Repository
 from imgmigrate.planning.desired.delta import may_come
 from imgmigrate.planning.desired.select import would_select
 from imgmigrate.planning.desired.unread import Unread
-from imgmigrate.planning.diff import failed
+from imgmigrate.rules.globs import stand_in
+from imgmigrate.rules.templates import concrete_rule
 from imgmigrate.stores.registry.quirks import quirks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from imgmigrate.config.model import Config, GlobRule, Rule
+    from imgmigrate.config.model import Config
     from imgmigrate.observing.observe import Observer
     from imgmigrate.plan import Change
+    from imgmigrate.rules.rule import GlobRule, Rule
     from imgmigrate.state.record import ImageRecord, State
 
 __all__ = ["Expansion", "expand_rules"]

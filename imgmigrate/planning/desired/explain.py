@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.layouts import Spelling
-from imgmigrate.config.templates import concrete_rule
 from imgmigrate.errors import ConfigError, ImgmigrateError, StoreError, UsageError
 from imgmigrate.observing.observe import Observer
 from imgmigrate.observing.skipped import Skips
@@ -19,14 +17,16 @@ from imgmigrate.oci.reference import Reference, layout_address, parse_endpoint
 from imgmigrate.planning.desired.expand import expand_rules
 from imgmigrate.planning.desired.tags import Chooser
 from imgmigrate.planning.owner import state_of
+from imgmigrate.rules.templates import concrete_rule
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
 
 if TYPE_CHECKING:
-    from imgmigrate.config.model import Config, Rule
+    from imgmigrate.config.model import Config
     from imgmigrate.events import NamesSkipped, Sink
     from imgmigrate.planning.desired.expand import Expansion
     from imgmigrate.planning.desired.select import Choice
+    from imgmigrate.rules.rule import Rule
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
 __all__ = ["Explained", "Fate", "Loss", "explain_selection", "fates"]
@@ -107,7 +107,7 @@ def _address(what: str, config: Config) -> Reference:
         repository = layout_address(repository, str(config.base))
     # Another name of a layout is as good as the config's.
     sources = (rule.source for rule in config.rules)
-    spelling = Spelling(config, sources)
+    spelling = config.spelling(sources)
     return spelling.destination(Reference(repository, found.tag, found.digest))
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.globs import stand_in
-from imgmigrate.config.templates import concrete_rule
+from imgmigrate.rules.globs import stand_in
+from imgmigrate.rules.templates import concrete_rule
 
 if TYPE_CHECKING:
-    from imgmigrate.config.model import Config, GlobRule, Rule
+    from imgmigrate.config.model import Config
     from imgmigrate.observing.globs import Globs
+    from imgmigrate.rules.rule import GlobRule, Rule
 
 __all__ = ["narrow"]
 

@@ -12,24 +12,24 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.layouts import Spelling
 from imgmigrate.config.load import decode_other, read_file
-from imgmigrate.config.model import Destination
 from imgmigrate.config.schema import raise_all
-from imgmigrate.config.templates import concrete_rule
 from imgmigrate.config.tree import Mapping, Scalar, parse_only
 from imgmigrate.config.untrusted import refuse_link
 from imgmigrate.errors import ConfigError, ImgmigrateError
 from imgmigrate.files import write_output
 from imgmigrate.oci.reference import Digest, Reference
+from imgmigrate.rules.rule import Destination
+from imgmigrate.rules.templates import concrete_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from imgmigrate.config.model import Config, GlobRule, Rule
+    from imgmigrate.config.model import Config
     from imgmigrate.config.tree import Tree
     from imgmigrate.oci.reference import Repository
+    from imgmigrate.rules.rule import GlobRule, Rule
 
 __all__ = [
     "Pin",
@@ -213,7 +213,7 @@ def respelled_pins(config: Config, pins: Pins) -> Pins:
     ends = (end.repository for pin in pins.values() for end in (pin.address, pin.source))
     if not any(repository.is_layout for repository in ends):
         return pins
-    spelling = Spelling(config, (pin.source.repository for pin in pins.values()))
+    spelling = config.spelling(pin.source.repository for pin in pins.values())
     found = {}
     for pin in pins.values():
         address, source = spelling.destination(pin.address), spelling.source(pin.source)

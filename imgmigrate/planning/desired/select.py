@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.config.selection import By, TagFilter
+from imgmigrate.rules.selection import By, TagFilter
 from imgmigrate.versions import parse_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from imgmigrate.config.model import Rule
+    from imgmigrate.rules.rule import Rule
     from imgmigrate.state.record import ImageRecord
 
 __all__ = ["Choice", "Dropped", "Stage", "choose", "dates_needed", "would_select"]

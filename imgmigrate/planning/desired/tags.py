@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from imgmigrate.config.model import Rule
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.reference import Repository
+    from imgmigrate.rules.rule import Rule
     from imgmigrate.state.record import ImageRecord
     from imgmigrate.stores.cache import ManifestCache
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.globs import parse_glob
 from imgmigrate.matching import has_wildcard
 from imgmigrate.oci.reference import Repository
+from imgmigrate.rules.globs import parse_glob
 from imgmigrate.stores.alias import place_key
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.config.guards import Guards
-    from imgmigrate.config.model import GlobRule, Rule
-    from imgmigrate.config.templates import Template
     from imgmigrate.matching import Pattern
+    from imgmigrate.rules.rule import GlobRule, Rule
+    from imgmigrate.rules.templates import Template
 
 __all__ = ["Unread", "may_write"]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError
+from imgmigrate.observing.problems import failed
 from imgmigrate.plan import Action, Change
-from imgmigrate.planning.diff import failed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,23 +11,24 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.kept import KEEP_NOTHING
 from imgmigrate.errors import StoreError
+from imgmigrate.observing.problems import failed
 from imgmigrate.oci.reference import is_tag
 from imgmigrate.plan import KEEP_PREVIOUS, ROLLBACK, Action, Change
-from imgmigrate.planning.diff import failed
 from imgmigrate.planning.passes.wholeness import not_whole
+from imgmigrate.rules.kept import KEEP_NOTHING
 from imgmigrate.state.record import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from imgmigrate.config.kept import KeptName
-    from imgmigrate.config.model import Config, Rule
+    from imgmigrate.config.model import Config
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest, Reference, Repository
+    from imgmigrate.rules.kept import KeptName
+    from imgmigrate.rules.rule import Rule
     from imgmigrate.state.record import ImageRecord, State
 
 __all__ = ["Keeping", "KeptNames"]

@@ -16,9 +16,9 @@ from imgmigrate.state.record import Source, Status
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
-    from imgmigrate.config.moves import Move
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.reference import Reference
+    from imgmigrate.rules.moves import Move
     from imgmigrate.state.record import ImageRecord, State
 
 __all__ = ["Moving"]

@@ -20,12 +20,13 @@ from imgmigrate.stores.alias import place_key
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
 
-    from imgmigrate.config.model import Config, Rule
+    from imgmigrate.config.model import Config
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Reference
     from imgmigrate.plan import Change
     from imgmigrate.planning.desired.unread import Unread
+    from imgmigrate.rules.rule import Rule
     from imgmigrate.state.record import State
 
 __all__ = ["Namesakes"]

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError, on_side
+from imgmigrate.observing.problems import failed
 from imgmigrate.oci.platforms import (
     FILTER_VERSION,
     NoSuchPlatformError,
@@ -23,7 +24,6 @@ from imgmigrate.oci.platforms import (
     parse_platforms,
     platform_of,
 )
-from imgmigrate.planning.diff import failed
 from imgmigrate.state.record import Filter
 from imgmigrate.stores.configs import read_config
 from imgmigrate.stores.facts import Facts
@@ -32,12 +32,12 @@ from imgmigrate.stores.place import read_manifest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imgmigrate.config.model import Rule
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.manifest import Descriptor, Manifest, Platform
     from imgmigrate.oci.reference import Digest, Repository
     from imgmigrate.plan import Change
     from imgmigrate.planning.diff import Wish
+    from imgmigrate.rules.rule import Rule
     from imgmigrate.state.record import State
     from imgmigrate.stores.cache import ManifestCache
     from imgmigrate.stores.place import Place

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import IntegrityError, NotFound, StoreError
+from imgmigrate.observing.problems import failed
 from imgmigrate.plan import INCOMPLETE, Action, Change
-from imgmigrate.planning.diff import Exceptions, decide, failed
+from imgmigrate.planning.diff import Exceptions, decide
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imgmigrate.observing.problems import failed
 from imgmigrate.plan import ROLLBACK, Action, Change
-from imgmigrate.planning.diff import failed
 from imgmigrate.state.record import Source, Status
 
 if TYPE_CHECKING:

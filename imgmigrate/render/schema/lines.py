@@ -1,7 +1,7 @@
 """What the lines of the `--json` stream tell, as tables: type -> meaning, fields, further fields.
 
 A line is laid out where it is written; whoever adds a type or a field adds it here, and writes
-the schemas anew (`render/describe.py`). Pure.
+the schemas anew (`render/schema/describe.py`). Pure.
 """
 
 from __future__ import annotations

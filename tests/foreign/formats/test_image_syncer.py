@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.load import load_config
-from imgmigrate.config.model import Overwrite
 from imgmigrate.errors import UsageError
 from imgmigrate.foreign.formats.image_syncer import OVERWRITE_NOTE, Options
-from tests.config.foreign.conftest import copies
+from imgmigrate.foreign.load import load_config
+from imgmigrate.rules.rule import Overwrite
+from tests.foreign.conftest import copies
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.config.foreign.conftest import Pair, Refuse, Whole
+    from tests.foreign.conftest import Pair, Refuse, Whole
 
 DIGEST = "sha256:" + "a1" * 32
 OTHER = "sha256:" + "b2" * 32

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from imgmigrate.config.text import parse_config_text
 from imgmigrate.errors import ConfigError
 from imgmigrate.foreign.formats.regsync import (
     NARROWER,
@@ -15,7 +16,6 @@ from imgmigrate.foreign.formats.regsync import (
     read_regsync,
 )
 from imgmigrate.foreign.formats.regsync_keys import MEDIA_TYPES
-from imgmigrate.foreign.text import parse_config_text
 from imgmigrate.foreign.writer import write
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from imgmigrate.config.text import parse_config_text
 from imgmigrate.errors import ConfigError
 from imgmigrate.foreign.formats.skopeo import SUFFIXES, read_skopeo
-from imgmigrate.foreign.text import parse_config_text
 
 if TYPE_CHECKING:
     from imgmigrate.foreign.document import Document

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.load import load_config
 from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.load import load_config
 from imgmigrate.planning.desired.pin_sources import pin_sources
 from imgmigrate.planning.planner import PlanOptions, resolve
 from tests.support.world import NEW, OLD, World, make_world, rows

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.load import load_config
+from imgmigrate.foreign.load import load_config
 from imgmigrate.observing.globs import Globs
 from imgmigrate.planning.desired.narrowing import narrow
 

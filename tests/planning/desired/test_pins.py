@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.load import load_config
 from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.load import load_config
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.planning.desired.pins import (
     Pin,

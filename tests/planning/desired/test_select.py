@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgmigrate.config.model import Destination, Rule
-from imgmigrate.config.selection import By, Selection, TagFilter
 from imgmigrate.matching import Pattern, parse_tag_pattern
 from imgmigrate.oci.reference import Digest, Repository
 from imgmigrate.planning.desired.select import choose, dates_needed, would_select
+from imgmigrate.rules.rule import Destination, Rule
+from imgmigrate.rules.selection import By, Selection, TagFilter
 from imgmigrate.versions import parse_range
 from tests.support.records import make_record
 

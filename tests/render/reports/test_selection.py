@@ -7,8 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.model import Destination, Rule
-from imgmigrate.config.selection import By, Selection, TagFilter
 from imgmigrate.errors import TransientError
 from imgmigrate.matching import parse_tag_pattern
 from imgmigrate.oci.reference import Digest, Repository
@@ -16,6 +14,8 @@ from imgmigrate.planning.desired.explain import Explained, fates
 from imgmigrate.planning.desired.select import choose
 from imgmigrate.render.json import JsonStream
 from imgmigrate.render.reports.selection import selection_lines, write_selection
+from imgmigrate.rules.rule import Destination, Rule
+from imgmigrate.rules.selection import By, Selection, TagFilter
 from imgmigrate.versions import parse_range
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.load import load_config
 from imgmigrate.events import NoSink
+from imgmigrate.foreign.load import load_config
 from imgmigrate.oci.reference import LAYOUTS, Repository
 from imgmigrate.stores.pool import open_stores
 from tests.support.images import image

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.load import load_config
 from imgmigrate.config.model import RegistryConfig, Tls
 from imgmigrate.errors import Rejected, StoreError, TransientError
+from imgmigrate.foreign.load import load_config
 from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import Mounted

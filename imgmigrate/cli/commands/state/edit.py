@@ -215,7 +215,7 @@ def all_records(found: State) -> list[ImageRecord]:
 
 def _pairs(found: State, old: str, new: str) -> list[Pair]:
     """What `mv` has to do; UsageError where it cannot be done as a whole."""
-    from imgmigrate.config.moves import parse_move
+    from imgmigrate.rules.moves import parse_move
 
     try:
         move = parse_move(old, new)

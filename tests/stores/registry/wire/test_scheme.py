@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgmigrate.config.load import load_config
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import ConfigError, Rejected, StoreError, TransientError
 from imgmigrate.events import Warned
+from imgmigrate.foreign.load import load_config
 from imgmigrate.stores.registry.wire.scheme import Scheme
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.registry.access import User

@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.config.model import Destination
 from imgmigrate.errors import ConfigError
 from imgmigrate.matching import compile_regex, has_wildcard, split_target
 from imgmigrate.oci.reference import (
@@ -23,12 +22,13 @@ from imgmigrate.oci.reference import (
     parse_endpoint,
     relative_path,
 )
+from imgmigrate.rules.rule import Destination
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from imgmigrate.config.model import GlobRule, Rule
     from imgmigrate.oci.reference import Reference, Repository
+    from imgmigrate.rules.rule import GlobRule, Rule
 
 __all__ = [
     "Renaming",

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.load import load_config
-from imgmigrate.config.model import Overwrite
+from imgmigrate.config.text import parse_config_text
 from imgmigrate.errors import ConfigError
 from imgmigrate.foreign.formats.dregsy import read_dregsy
 from imgmigrate.foreign.formats.regsync import read_regsync
 from imgmigrate.foreign.formats.skopeo import read_skopeo
-from imgmigrate.foreign.load import check
-from imgmigrate.foreign.text import parse_config_text
+from imgmigrate.foreign.load import check, load_config
 from imgmigrate.foreign.writer import write
+from imgmigrate.rules.rule import Overwrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable

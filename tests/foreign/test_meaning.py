@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from imgmigrate.config.load import load_config
+from imgmigrate.config.text import parse_config_text
 from imgmigrate.foreign.formats.dregsy import read_dregsy
 from imgmigrate.foreign.formats.regsync import read_regsync
 from imgmigrate.foreign.formats.skopeo import read_skopeo
-from imgmigrate.foreign.load import check
-from imgmigrate.foreign.text import parse_config_text
+from imgmigrate.foreign.load import check, load_config
 from imgmigrate.foreign.writer import write
-from tests.config.foreign import models
+from tests.foreign import models
 
 if TYPE_CHECKING:
     from collections.abc import Callable

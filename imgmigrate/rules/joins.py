@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.globs import parse_glob
-from imgmigrate.config.model import Destination, GlobRule, Rule
-from imgmigrate.config.templates import concrete_rule, parse_template
 from imgmigrate.errors import ConfigError
 from imgmigrate.matching import has_wildcard
 from imgmigrate.oci.reference import Reference, Repository, parse_endpoint
+from imgmigrate.rules.globs import parse_glob
+from imgmigrate.rules.rule import Destination, GlobRule, Rule
+from imgmigrate.rules.templates import concrete_rule, parse_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from imgmigrate.config.model import Config
 
 __all__ = ["Joins", "ends_of", "rule_of_ends"]
 
@@ -59,11 +58,10 @@ class Joins:
                 return
 
 
-def ends_of(config: Config) -> tuple[str, tuple[str, ...]]:
-    """Print the two ends of a config that holds one rule, for `rule_of_ends` to read."""
-    for many in config.globs:
-        return str(many.rule.source), tuple(each.text for each in many.destinations)
-    rule = config.rules[0]
+def ends_of(rule: Rule | GlobRule) -> tuple[str, tuple[str, ...]]:
+    """Print the two ends of a rule, for `rule_of_ends` to read."""
+    if isinstance(rule, GlobRule):
+        return str(rule.rule.source), tuple(each.text for each in rule.destinations)
     there = dict.fromkeys(str(each.repository) for each in rule.destinations)
     return str(rule.source), tuple(there)
 

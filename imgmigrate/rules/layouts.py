@@ -11,15 +11,16 @@ import os.path
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.templates import concrete_rule
 from imgmigrate.errors import ConfigError
 from imgmigrate.oci.reference import LAYOUTS, Reference, Repository, relative_path
+from imgmigrate.rules.templates import concrete_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from imgmigrate.config.model import Config, GlobRule
+    from imgmigrate.rules.rule import GlobRule, Rule
+
 
 __all__ = ["LayoutNames", "Spelling"]
 
@@ -68,21 +69,23 @@ class Spelling:
 
     def __init__(
         self,
-        config: Config,
+        base: Path,
+        rules: Iterable[Rule],
+        globs: tuple[GlobRule, ...],
         sources: Iterable[Repository],
         *,
         first: Iterable[Repository] = (),
     ) -> None:
-        self._base = os.fspath(config.base)
-        self._globs = config.globs
-        self._written, self._read = LayoutNames(config.base), LayoutNames(config.base)
+        self._base = os.fspath(base)
+        self._globs = globs
+        self._written, self._read = LayoutNames(base), LayoutNames(base)
         for repository in first:
             self._written.name(repository)
-        for rule in config.rules:
+        for rule in rules:
             self._read.name(rule.source)
             for each in rule.destinations:
                 self._written.name(each.repository)
-        for source in dict.fromkeys(sources) if config.globs else ():
+        for source in dict.fromkeys(sources) if globs else ():
             for repository in self._made(source):
                 self._written.name(repository)
 

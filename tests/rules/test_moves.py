@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgmigrate.config.moves import parse_move
 from imgmigrate.oci.reference import Reference
+from imgmigrate.rules.moves import parse_move
 
 SEGMENTS = st.lists(st.sampled_from(("a", "b1", "c-d")), min_size=1, max_size=4)
 

@@ -10,14 +10,15 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.config.templates import concrete_rule
 from imgmigrate.oci.reference import Reference, Repository
 from imgmigrate.planning.desired.select import choose
+from imgmigrate.rules.templates import concrete_rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imgmigrate.config.model import Config, Rule
+    from imgmigrate.config.model import Config
+    from imgmigrate.rules.rule import Rule
 
 Listing = dict[str, list[str]]
 Copies = set[tuple[str, str]]

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.load import load_config
 from imgmigrate.config.tree import MOST_COPIES
 from imgmigrate.errors import ConfigError
-from imgmigrate.foreign.load import read_tree
+from imgmigrate.foreign.load import load_config, read_tree
 
 if TYPE_CHECKING:
     from pathlib import Path

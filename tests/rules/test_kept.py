@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.kept import KEEP_NOTHING, parse_kept_name
-from imgmigrate.config.load import load_config
 from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.load import load_config
 from imgmigrate.oci.reference import Digest
+from imgmigrate.rules.kept import KEEP_NOTHING, parse_kept_name
 
 if TYPE_CHECKING:
     from pathlib import Path
