@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from imgmigrate.errors import printable
+from imgmigrate.redaction import printable
 
 if TYPE_CHECKING:
     from imgmigrate.errors import ImgmigrateError

@@ -15,9 +15,9 @@ import aiohttp
 import pytest
 import stamina
 
-from imgmigrate.errors import hide, redact
 from imgmigrate.oci.manifest import Manifest
 from imgmigrate.oci.reference import Digest
+from imgmigrate.redaction import hide, redact
 from tests.fakes.registry import FakeRegistry, in_thread
 from tests.support import images, registries
 from tests.support.certificates import make_certificates

@@ -32,6 +32,7 @@ from imgmigrate.applying.resume.rows import overtaken, sort_rows
 from imgmigrate.applying.resume.waiting import open_writer
 from imgmigrate.applying.resume.warrant import check_deletes, check_summary, check_warrants
 from imgmigrate.applying.space import check_space
+from imgmigrate.clock import LoopClock
 from imgmigrate.errors import StateError, StateUnsaved, StoreError
 from imgmigrate.events import (
     ImageFinished,
@@ -49,11 +50,11 @@ from imgmigrate.state.owner import check_owner, owner_of, waits_for_owner
 from imgmigrate.state.spelling import rename
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
-from imgmigrate.stores.registry.pace.pacing import LoopClock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Hashable, Iterable
 
+    from imgmigrate.clock import Clock
     from imgmigrate.config.model import Config
     from imgmigrate.config.shares import Share
     from imgmigrate.events import Refusal, Sink
@@ -63,7 +64,6 @@ if TYPE_CHECKING:
     from imgmigrate.state.record import Owner, State
     from imgmigrate.stores.pool import Stores
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
-    from imgmigrate.stores.registry.pace.pacing import Clock
 
 __all__ = ["ApplyOptions", "apply_plan"]
 

@@ -17,7 +17,8 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from imgmigrate.cli.streams import read_line
-from imgmigrate.errors import ImgmigrateError, redact
+from imgmigrate.errors import ImgmigrateError
+from imgmigrate.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 from imgmigrate.config.guards import read_pattern
 from imgmigrate.config.schema import KnownFileModel, raise_all, validate
 from imgmigrate.config.tree import Scalar, parse_only
-from imgmigrate.errors import ConfigError, ImgmigrateError, printable
+from imgmigrate.errors import ConfigError, ImgmigrateError
 from imgmigrate.files import write_atomically
 from imgmigrate.matching import parse_pattern
 from imgmigrate.oci.reference import Digest
+from imgmigrate.redaction import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

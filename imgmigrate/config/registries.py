@@ -14,8 +14,8 @@ from imgmigrate.config.model import RegistryConfig, Tls
 from imgmigrate.config.paths import resolve_path
 from imgmigrate.config.schema import validate
 from imgmigrate.config.variables import Environment, check, expand, has_variable
-from imgmigrate.errors import hide
 from imgmigrate.oci.reference import has_https_port, normalise_host, parse_endpoint
+from imgmigrate.redaction import hide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

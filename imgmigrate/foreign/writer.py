@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgmigrate.config.text import quote
 from imgmigrate.config.variables import names
-from imgmigrate.errors import printable
+from imgmigrate.redaction import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

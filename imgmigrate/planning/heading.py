@@ -7,9 +7,9 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from imgmigrate import __version__
+from imgmigrate.clock import now, timestamp
 from imgmigrate.plan import Action, Ends, Filters, Header, StateBinding, Summary
 from imgmigrate.rules.joins import ends_of
-from imgmigrate.state.local.lock import now, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,8 @@ Pure. The texts are already redacted and printable (see `imgmigrate.errors`).
 
 from __future__ import annotations
 
-from imgmigrate.errors import ImgmigrateError, StoreError, printable, redact
+from imgmigrate.errors import ImgmigrateError, StoreError
+from imgmigrate.redaction import printable, redact
 
 __all__ = ["cause_at", "causes", "hint_of", "message_of"]
 

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from imgmigrate import __version__
-from imgmigrate.errors import ImgmigrateError, printable
 from imgmigrate.events import (
     Checked,
     ImageFinished,
@@ -31,6 +30,7 @@ from imgmigrate.events import (
     Warned,
 )
 from imgmigrate.plan import Action
+from imgmigrate.redaction import printable
 from imgmigrate.render.changes.tally import Tally
 from imgmigrate.render.errors import causes, hint_of, message_of
 from imgmigrate.render.units import count
@@ -40,6 +40,7 @@ from imgmigrate.state.record import RECORDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from imgmigrate.errors import ImgmigrateError
     from imgmigrate.events import Event, Receipt
     from imgmigrate.plan import Change, Plan
     from imgmigrate.state.record import ImageRecord, State

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from imgmigrate.errors import printable
 from imgmigrate.events import (
     ImageFinished,
     NamesSkipped,
@@ -18,6 +17,7 @@ from imgmigrate.events import (
     Waiting,
     Warned,
 )
+from imgmigrate.redaction import printable
 from imgmigrate.render.errors import cause_at, hint_of
 from imgmigrate.render.units import UNKNOWN, count, duration, size
 from imgmigrate.render.words import OUTCOMES

@@ -15,8 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from imgmigrate.errors import printable
 from imgmigrate.events import ImageFinished, NamesSkipped, Waiting, Warned
+from imgmigrate.redaction import printable
 from imgmigrate.render.lines import (
     finished_line,
     overall,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import printable
 from imgmigrate.events import Outcome
 from imgmigrate.plan import Action
+from imgmigrate.redaction import printable
 from imgmigrate.render.changes.hints import shown_command
 from imgmigrate.render.errors import cause_at, hint_of, message_of
 from imgmigrate.render.style import PLAIN, Style, fold

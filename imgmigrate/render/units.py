@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from imgmigrate.errors import printable
+from imgmigrate.redaction import printable
 
 __all__ = ["UNKNOWN", "count", "duration", "moment", "rate", "size"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import printable
 from imgmigrate.events import Outcome
 from imgmigrate.plan import Action, Change, Plan, Summary
+from imgmigrate.redaction import printable
 from imgmigrate.render.units import UNKNOWN, count, size
 
 if TYPE_CHECKING:

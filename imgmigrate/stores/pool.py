@@ -13,6 +13,7 @@ from imgmigrate.events import Warned
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from imgmigrate.clock import Clock
     from imgmigrate.config.model import Config
     from imgmigrate.events import Sink
     from imgmigrate.oci.reference import Repository
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.http.limits import Timeouts
     from imgmigrate.stores.registry.http.session import Http
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
-    from imgmigrate.stores.registry.pace.pacing import Clock
 
 __all__ = ["Stores", "open_stores"]
 

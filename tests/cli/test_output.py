@@ -11,7 +11,7 @@ import pytest
 
 from imgmigrate.cli.given.options import Settings
 from imgmigrate.cli.output import Output, logging_to_stderr
-from imgmigrate.errors import hide
+from imgmigrate.redaction import hide
 
 
 class Tty(io.StringIO):

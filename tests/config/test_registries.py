@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from imgmigrate.config.model import RegistryConfig, Tls
-from imgmigrate.errors import ConfigError, redact
+from imgmigrate.errors import ConfigError
+from imgmigrate.redaction import redact
 
 if TYPE_CHECKING:
     from tests.config.conftest import Load, Refuse

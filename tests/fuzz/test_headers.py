@@ -7,8 +7,8 @@ from contextlib import suppress
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from imgmigrate.errors import printable, redact
 from imgmigrate.oci.reference import Digest, is_repository_path, is_tag, parse_endpoint
+from imgmigrate.redaction import printable, redact
 from imgmigrate.stores.registry.auth.challenges import parse_challenges
 from imgmigrate.stores.registry.auth.realms import may_receive_credentials
 from imgmigrate.stores.registry.http.failures import diagnose, failure, retry_after

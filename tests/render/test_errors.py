@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from imgmigrate.errors import AccessDenied, ImgmigrateError, hide
+from imgmigrate.errors import AccessDenied, ImgmigrateError
+from imgmigrate.redaction import hide
 from imgmigrate.render.errors import cause_at, causes, hint_of, message_of
 
 

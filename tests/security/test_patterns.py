@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import imgmigrate
-from imgmigrate.errors import StoreError, hide, redact
+from imgmigrate.errors import StoreError
+from imgmigrate.redaction import hide, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

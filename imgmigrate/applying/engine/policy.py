@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from imgmigrate.applying.engine.stopping import Stop
+    from imgmigrate.clock import Clock
     from imgmigrate.config.shares import Share
     from imgmigrate.events import Receipt
     from imgmigrate.oci.reference import Reference, Repository
     from imgmigrate.plan import Change
-    from imgmigrate.stores.registry.pace.pacing import Clock
 
 __all__ = ["FailurePolicy", "Watch", "time_limit"]
 

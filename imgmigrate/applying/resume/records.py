@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from imgmigrate.applying.engine.delete_tag import placeholder
 from imgmigrate.applying.protecting import is_protected
 from imgmigrate.applying.resume.undone import before_it, former_of
+from imgmigrate.clock import now, timestamp
 from imgmigrate.errors import ImgmigrateError
 from imgmigrate.plan import ROLLBACK, Action
-from imgmigrate.state.local.lock import now, timestamp
 from imgmigrate.state.record import Claim, ImageRecord, Status
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from imgmigrate.cli.given.options import (
     parallelism_option,
     pass_settings,
 )
-from imgmigrate.errors import ImgmigrateError, UsageError, printable
+from imgmigrate.errors import ImgmigrateError, UsageError
+from imgmigrate.redaction import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -139,8 +139,8 @@ class _Notes:
 
     def emit(self, event: Event) -> None:
         """Say it."""
-        from imgmigrate.errors import printable
         from imgmigrate.events import NamesSkipped, Retrying, Warned
+        from imgmigrate.redaction import printable
 
         event = event.warning if isinstance(event, NamesSkipped) else event
         if self._output.stream is not None:
@@ -186,7 +186,7 @@ def _layouts(config: Config) -> set[str]:
 
 
 def _found(config: Config) -> Iterator[str]:
-    from imgmigrate.errors import printable
+    from imgmigrate.redaction import printable
     from imgmigrate.render.units import count
 
     total = len(config.rules) + len(config.globs)

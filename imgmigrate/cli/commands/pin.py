@@ -113,8 +113,8 @@ def _pin(
 
 
 def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, check: bool) -> None:
-    from imgmigrate.errors import printable
     from imgmigrate.planning.desired.pin_sources import Kind
+    from imgmigrate.redaction import printable
     from imgmigrate.render.reports.pins import (
         difference_document,
         difference_text,

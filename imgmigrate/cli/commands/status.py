@@ -129,9 +129,9 @@ def show_lock(settings: Settings, as_json: bool) -> None:
 
     The lock ends with its process, however that ends: there is none to break.
     """
-    from imgmigrate.errors import printable
+    from imgmigrate.clock import now
+    from imgmigrate.redaction import printable
     from imgmigrate.render.reports.status import holder_document
-    from imgmigrate.state.local.lock import now
     from imgmigrate.state.local.store import LocalState
 
     output, folder = settings.output, state_folder(settings)
@@ -152,8 +152,8 @@ def show_lock(settings: Settings, as_json: bool) -> None:
 
 def _look(folder: Path) -> Seen:
     """Look at the lock before the journal: a run that ends in between is seen as ended."""
+    from imgmigrate.clock import now
     from imgmigrate.render.reports.status import Seen
-    from imgmigrate.state.local.lock import now
     from imgmigrate.state.local.store import LocalState
 
     state = LocalState(folder)

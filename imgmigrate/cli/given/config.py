@@ -100,7 +100,8 @@ def check_edited(settings: Settings, state: State) -> None:
 
 def tell_whose(settings: Settings, state: State) -> None:
     """Tell whoever looks at a state if it belongs to another config; looking is free."""
-    from imgmigrate.errors import ConfigError, printable
+    from imgmigrate.errors import ConfigError
+    from imgmigrate.redaction import printable
     from imgmigrate.state.owner import is_anothers
 
     if settings.state is not None and settings.config is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.errors import printable
+from imgmigrate.redaction import printable
 
 if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Manifest

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from imgmigrate.errors import printable
 from imgmigrate.plan import Action
+from imgmigrate.redaction import printable
 from imgmigrate.render.units import count
 from imgmigrate.render.words import has_work
 

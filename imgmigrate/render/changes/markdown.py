@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import printable
 from imgmigrate.plan import INCOMPLETE, Action
+from imgmigrate.redaction import printable
 from imgmigrate.render.units import UNKNOWN, count, moment, size
 from imgmigrate.render.words import OBVIOUS, SECTIONS, headline_of, reason, section_of, unwanted
 

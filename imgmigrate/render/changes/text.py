@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import printable
 from imgmigrate.plan import INCOMPLETE, Action
+from imgmigrate.redaction import printable
 from imgmigrate.render.changes.hints import shown_command
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import UNKNOWN, count, moment, size

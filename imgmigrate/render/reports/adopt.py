@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import printable
+from imgmigrate.redaction import printable
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count
 

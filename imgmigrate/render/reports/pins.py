@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.errors import printable
 from imgmigrate.planning.desired.pin_sources import Kind
+from imgmigrate.redaction import printable
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.errors import printable
+from imgmigrate.redaction import printable
 from imgmigrate.render.reports.state import records_lines
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count, size

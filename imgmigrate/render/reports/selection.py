@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.errors import StoreError, printable
+from imgmigrate.errors import StoreError
+from imgmigrate.redaction import printable
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count
 

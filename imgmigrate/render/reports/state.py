@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import printable
+from imgmigrate.redaction import printable
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import UNKNOWN, count, moment, size
 from imgmigrate.state.record import Status

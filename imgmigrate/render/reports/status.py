@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.errors import printable
 from imgmigrate.events import Outcome
+from imgmigrate.redaction import printable
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count, duration, moment
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.errors import printable
+from imgmigrate.redaction import printable
 from imgmigrate.render.errors import cause_at, hint_of, message_of
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count, size

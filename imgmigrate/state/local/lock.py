@@ -13,36 +13,28 @@ import getpass
 import os
 import socket
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from imgmigrate.errors import StateLocked, redact
+from imgmigrate.clock import now, timestamp
+from imgmigrate.errors import StateLocked
 from imgmigrate.files import PRIVATE_FILE, write_atomically
 from imgmigrate.lockfile import HELD, NoLocks, try_lock
+from imgmigrate.redaction import redact
 from imgmigrate.state.local.trouble import unlockable, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-__all__ = ["Holder", "StateLock", "now", "timestamp"]
+__all__ = ["Holder", "StateLock"]
 
 # How often a waiter looks again, in seconds: a lock is held for minutes.
 POLL = 0.1
 # Seconds after which a refused lock is tried once more: `is_held` may have been looking.
 SECOND_LOOK = 0.01
-
-
-def now() -> datetime:
-    """The wall clock."""
-    return datetime.now(UTC)
-
-
-def timestamp(moment: datetime) -> str:
-    """Print a moment as the state's files have it: UTC, whole seconds."""
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 class Holder(BaseModel):

@@ -10,12 +10,13 @@ import logging
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from imgmigrate.clock import now
 from imgmigrate.errors import StateError
 from imgmigrate.files import in_thread, make_folder, sync_data
 from imgmigrate.state.local.appender import Appender
 from imgmigrate.state.local.compaction import Places, retire_journal, save_torn
 from imgmigrate.state.local.loading import fingerprint, history, load
-from imgmigrate.state.local.lock import StateLock, now
+from imgmigrate.state.local.lock import StateLock
 from imgmigrate.state.local.repair import mend, survey
 from imgmigrate.state.local.trouble import unwritable
 from imgmigrate.state.local.writer import Writer

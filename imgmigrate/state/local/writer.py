@@ -15,7 +15,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import printable, redact
+from imgmigrate.clock import now, timestamp
+from imgmigrate.redaction import printable, redact
 from imgmigrate.state.entries import (
     Begin,
     Claims,
@@ -30,7 +31,6 @@ from imgmigrate.state.entries import (
     encode,
 )
 from imgmigrate.state.local.compaction import compact
-from imgmigrate.state.local.lock import now, timestamp
 from imgmigrate.state.local.trouble import explain
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from imgmigrate.stores.registry.wire.remote import Remote
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 
+    from imgmigrate.clock import Clock
     from imgmigrate.config.model import RegistryConfig
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor, Manifest
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from imgmigrate.stores.base import Mounted, Room, Upload
     from imgmigrate.stores.registry.http.session import Http
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
-    from imgmigrate.stores.registry.pace.pacing import Clock
 
 __all__ = ["RegistryStore"]
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.cli.helpers import Cli
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (Path(__file__).parents[3] / "README.md").read_text()
 CONFIG = """\
 version: 1
 images:

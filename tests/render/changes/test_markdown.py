@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from imgmigrate.errors import printable
 from imgmigrate.oci.reference import LAYOUTS, Reference, Repository
 from imgmigrate.plan import Filters
+from imgmigrate.redaction import printable
 from imgmigrate.render.changes.hints import Hint
 from imgmigrate.render.changes.markdown import LIMIT, plan_markdown
 from imgmigrate.render.words import headline

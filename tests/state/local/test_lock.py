@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.errors import StateError, StateLocked, hide
+from imgmigrate.errors import StateError, StateLocked
+from imgmigrate.redaction import hide
 from imgmigrate.state.local.lock import Holder, StateLock
 from tests.state.samples import NOON
 

@@ -16,8 +16,8 @@ from imgmigrate.stores.registry.store import RegistryStore
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from imgmigrate import clock as clocks
     from imgmigrate.events import Event
-    from imgmigrate.stores.registry.pace import pacing
 
 # No pause is ever waited for.
 TIMEOUTS = Timeouts(longest_pause=0)
@@ -70,7 +70,7 @@ class Connect(Protocol):
         *,
         timeouts: Timeouts = TIMEOUTS,
         repositories: Mapping[str, RegistryConfig] | None = None,
-        clock: pacing.Clock | None = None,
+        clock: clocks.Clock | None = None,
     ) -> RegistryStore:
         """Open one; plain HTTP and anonymous unless `config` says otherwise.
 
@@ -89,7 +89,7 @@ async def connect(sink: Recorder) -> AsyncIterator[Connect]:
             *,
             timeouts: Timeouts = TIMEOUTS,
             repositories: Mapping[str, RegistryConfig] | None = None,
-            clock: pacing.Clock | None = None,
+            clock: clocks.Clock | None = None,
         ) -> RegistryStore:
             http = Http(timeouts, sink=sink)
             stack.push_async_callback(http.aclose)

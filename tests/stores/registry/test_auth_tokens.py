@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.config.model import RegistryConfig
-from imgmigrate.errors import AccessDenied, AuthenticationError, StoreError, redact
+from imgmigrate.errors import AccessDenied, AuthenticationError, StoreError
+from imgmigrate.redaction import redact
 from imgmigrate.stores.base import Mounted
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.auth.tokens import life_of

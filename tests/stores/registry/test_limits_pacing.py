@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgmigrate.stores.registry.pace.pacing import Bucket, LoopClock, Window
+from imgmigrate.clock import LoopClock
+from imgmigrate.stores.registry.pace.pacing import Bucket, Window
 from tests.support.clock import ManualClock, settle
 
 

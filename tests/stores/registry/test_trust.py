@@ -9,7 +9,8 @@ import pytest
 import trustme
 
 from imgmigrate.config.model import Tls
-from imgmigrate.errors import ConfigError, UsageError, redact
+from imgmigrate.errors import ConfigError, UsageError
+from imgmigrate.redaction import redact
 from imgmigrate.stores.registry.http.trust import Proxies, Proxy, Trust
 
 if TYPE_CHECKING:

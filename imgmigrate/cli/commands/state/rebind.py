@@ -11,7 +11,8 @@ from imgmigrate.cli.commands.state.edit import open_edit, tell_edit, write_edit
 from imgmigrate.cli.exit import Declined
 from imgmigrate.cli.given.config import command_line, open_config, read_state, shown, state_folder
 from imgmigrate.cli.given.options import Command, Settings, common_options, pass_settings
-from imgmigrate.errors import StateError, UsageError, printable
+from imgmigrate.errors import StateError, UsageError
+from imgmigrate.redaction import printable
 
 if TYPE_CHECKING:
     from imgmigrate.state.local.writer import Writer

@@ -11,6 +11,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from imgmigrate.clock import LoopClock
 from imgmigrate.errors import (
     AccessDenied,
     AuthenticationError,
@@ -25,15 +26,14 @@ from imgmigrate.stores.registry.auth.challenges import Challenge, parse_challeng
 from imgmigrate.stores.registry.auth.lockout import Standing
 from imgmigrate.stores.registry.auth.tokens import Realm
 from imgmigrate.stores.registry.http.urls import origin_of, resolve
-from imgmigrate.stores.registry.pace.pacing import LoopClock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from imgmigrate.clock import Clock
     from imgmigrate.stores.registry.auth.tokens import TokenServer
     from imgmigrate.stores.registry.logins.credentials import Credential
     from imgmigrate.stores.registry.logins.keyring import Keyring
-    from imgmigrate.stores.registry.pace.pacing import Clock
 
 __all__ = ["Access", "Authenticator", "Grant", "Pong", "says_expired"]
 

@@ -14,11 +14,11 @@ from imgmigrate.stores.registry.auth.access import Grant
 from imgmigrate.stores.registry.auth.tokens import Realm
 
 if TYPE_CHECKING:
+    from imgmigrate.clock import Clock
     from imgmigrate.errors import StoreError
     from imgmigrate.stores.registry.auth.lockout import Standing
     from imgmigrate.stores.registry.auth.tokens import Token, TokenServer
     from imgmigrate.stores.registry.logins.credentials import Credential
-    from imgmigrate.stores.registry.pace.pacing import Clock
 
 __all__ = ["BearerTokens", "Locks"]
 

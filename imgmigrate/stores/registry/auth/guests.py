@@ -15,9 +15,9 @@ from imgmigrate.stores.registry.auth.tokens import Realm
 from imgmigrate.stores.registry.http.urls import origin_of, resolve
 
 if TYPE_CHECKING:
+    from imgmigrate.clock import Clock
     from imgmigrate.stores.registry.auth.tokens import Token, TokenServer
     from imgmigrate.stores.registry.http.session import Answer
-    from imgmigrate.stores.registry.pace.pacing import Clock
 
 __all__ = ["Guests"]
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import AuthenticationError
 
 if TYPE_CHECKING:
+    from imgmigrate.clock import Clock
     from imgmigrate.errors import StoreError
     from imgmigrate.stores.registry.logins.credentials import Credential
     from imgmigrate.stores.registry.logins.keyring import Keyring
-    from imgmigrate.stores.registry.pace.pacing import Clock
 
 __all__ = ["Standing"]
 

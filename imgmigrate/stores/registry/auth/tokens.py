@@ -15,6 +15,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from imgmigrate.clock import LoopClock
 from imgmigrate.errors import (
     AuthenticationError,
     NotFound,
@@ -22,22 +23,21 @@ from imgmigrate.errors import (
     RateLimited,
     Rejected,
     TransientError,
-    hide,
 )
+from imgmigrate.redaction import hide
 from imgmigrate.stores.registry.auth.realms import may_receive_credentials
 from imgmigrate.stores.registry.http.failures import failure, is_web_page, retry_after
 from imgmigrate.stores.registry.http.limits import TOKEN_BODY
 from imgmigrate.stores.registry.http.retries import retrying
 from imgmigrate.stores.registry.http.session import Body, Request
 from imgmigrate.stores.registry.http.urls import append_query, resolve, same_origin
-from imgmigrate.stores.registry.pace.pacing import LoopClock
 
 if TYPE_CHECKING:
+    from imgmigrate.clock import Clock
     from imgmigrate.events import Sink
     from imgmigrate.stores.registry.http.session import Answer, Http
     from imgmigrate.stores.registry.http.trust import Trust
     from imgmigrate.stores.registry.logins.credentials import Credential
-    from imgmigrate.stores.registry.pace.pacing import Clock
 
 __all__ = ["Realm", "Token", "TokenServer", "life_of"]
 

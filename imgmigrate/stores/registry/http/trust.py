@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment
 
-from imgmigrate.errors import ConfigError, UsageError, hide
+from imgmigrate.errors import ConfigError, UsageError
+from imgmigrate.redaction import hide
 
 if TYPE_CHECKING:
     from pathlib import Path

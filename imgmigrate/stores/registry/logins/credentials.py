@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import dataclass, field
 
-from imgmigrate.errors import hide
+from imgmigrate.redaction import hide
 
 __all__ = ["Credential"]
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.errors import ConfigError, hide
+from imgmigrate.errors import ConfigError
 from imgmigrate.oci.reference import normalise_host
+from imgmigrate.redaction import hide
 from imgmigrate.stores.registry.logins.credentials import Credential
 
 if TYPE_CHECKING:

@@ -12,18 +12,18 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
+from imgmigrate.clock import LoopClock
 from imgmigrate.errors import AuthenticationError
 from imgmigrate.stores.registry.logins.credentials import Credential
 from imgmigrate.stores.registry.logins.files import login_files
 from imgmigrate.stores.registry.logins.helpers import Answer, ask_command, ask_helper
-from imgmigrate.stores.registry.pace.pacing import LoopClock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from imgmigrate.clock import Clock
     from imgmigrate.config.model import RegistryConfig
     from imgmigrate.stores.registry.logins.files import LoginFile
-    from imgmigrate.stores.registry.pace.pacing import Clock
 
 __all__ = ["Keyring"]
 

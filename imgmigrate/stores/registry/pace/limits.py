@@ -17,20 +17,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from imgmigrate.clock import LoopClock
 from imgmigrate.events import Waiting
 from imgmigrate.stores.registry.http.failures import retry_after
 from imgmigrate.stores.registry.pace.metering import PullMeter
-from imgmigrate.stores.registry.pace.pacing import Bucket, LoopClock, Window
+from imgmigrate.stores.registry.pace.pacing import Bucket, Window
 from imgmigrate.stores.registry.quotas import Kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
+    from imgmigrate.clock import Clock
     from imgmigrate.config.model import RegistryConfig
     from imgmigrate.events import Sink
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
-    from imgmigrate.stores.registry.pace.pacing import Clock
     from imgmigrate.stores.registry.quirks import Quirks
 
 __all__ = ["Limits", "Passage"]

@@ -21,8 +21,8 @@ from imgmigrate.events import Waiting
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from imgmigrate.clock import Clock
     from imgmigrate.events import Sink
-    from imgmigrate.stores.registry.pace.pacing import Clock
 
 __all__ = ["OnRateLimit", "PullMeter", "Pulls"]
 

@@ -6,37 +6,17 @@ Knows no registry and no request. Who waits here holds nothing but its place in 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Bucket", "Clock", "LoopClock", "Window"]
+    from imgmigrate.clock import Clock
+
+__all__ = ["Bucket", "Window"]
 
 # Rounding must not make a bucket wait for the last 1e-16 of a token.
 _NEARLY = 1e-9
-
-
-class Clock(Protocol):
-    """Seconds that go by, and waiting for some of them."""
-
-    def time(self) -> float:
-        """Seconds since some moment."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Return once so many seconds have gone by."""
-
-
-class LoopClock:
-    """The event loop's own clock."""
-
-    def time(self) -> float:
-        """The loop's time, which no change of the system's clock moves."""
-        return asyncio.get_running_loop().time()
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep."""
-        await asyncio.sleep(seconds)
 
 
 class Bucket:

@@ -19,7 +19,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from imgmigrate.errors import AccessDenied, AuthenticationError, ProtocolError, StoreError, hide
+from imgmigrate.errors import AccessDenied, AuthenticationError, ProtocolError, StoreError
+from imgmigrate.redaction import hide
 from imgmigrate.stores.registry.vendors.api import PAGE, Api, api_root, challenge_of
 
 if TYPE_CHECKING:

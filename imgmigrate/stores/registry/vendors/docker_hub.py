@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from imgmigrate.errors import ProtocolError, Rejected, hide
+from imgmigrate.errors import ProtocolError, Rejected
+from imgmigrate.redaction import hide
 from imgmigrate.stores.registry.vendors.api import PAGE, Api, api_root, entries
 
 if TYPE_CHECKING:

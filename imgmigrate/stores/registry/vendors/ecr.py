@@ -11,7 +11,8 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.errors import AccessDenied, AuthenticationError, Rejected, StoreError, hide
+from imgmigrate.errors import AccessDenied, AuthenticationError, Rejected, StoreError
+from imgmigrate.redaction import hide
 from imgmigrate.stores.registry.vendors.api import PAGE, Api, api_root
 
 if TYPE_CHECKING:

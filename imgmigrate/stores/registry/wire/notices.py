@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import printable, redact
 from imgmigrate.events import Warned
+from imgmigrate.redaction import printable, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

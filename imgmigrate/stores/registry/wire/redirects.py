@@ -6,13 +6,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from imgmigrate.errors import (
-    AuthenticationError,
-    ProtocolError,
-    StoreError,
-    TransientError,
-    hide,
-)
+from imgmigrate.errors import AuthenticationError, ProtocolError, StoreError, TransientError
+from imgmigrate.redaction import hide
 from imgmigrate.stores.registry.http.urls import resolve
 
 if TYPE_CHECKING:

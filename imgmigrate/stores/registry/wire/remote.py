@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
+from imgmigrate.clock import LoopClock
 from imgmigrate.errors import (
     AccessDenied,
     AuthenticationError,
@@ -39,7 +40,6 @@ from imgmigrate.stores.registry.http.trust import Trust
 from imgmigrate.stores.registry.http.urls import resolve, same_origin
 from imgmigrate.stores.registry.logins.keyring import Keyring
 from imgmigrate.stores.registry.pace.limits import Limits
-from imgmigrate.stores.registry.pace.pacing import LoopClock
 from imgmigrate.stores.registry.quirks import quirks_of
 from imgmigrate.stores.registry.quotas import Kind, kind_of
 from imgmigrate.stores.registry.uploads.forms import Forms
@@ -59,12 +59,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
+    from imgmigrate.clock import Clock
     from imgmigrate.config.model import RegistryConfig
     from imgmigrate.events import Event, Sink
     from imgmigrate.stores.registry.auth.access import Grant
     from imgmigrate.stores.registry.pace.limits import Passage
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
-    from imgmigrate.stores.registry.pace.pacing import Clock
     from imgmigrate.stores.registry.wire.calls import Call, Signing
 
 __all__ = ["Remote"]

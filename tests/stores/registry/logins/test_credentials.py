@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.config.model import RegistryConfig
-from imgmigrate.errors import AuthenticationError, ConfigError, redact
+from imgmigrate.errors import AuthenticationError, ConfigError
+from imgmigrate.redaction import redact
 from imgmigrate.stores.registry.logins.credentials import Credential
 from imgmigrate.stores.registry.logins.keyring import Keyring
 from imgmigrate.stores.registry.quirks import quirks_of
