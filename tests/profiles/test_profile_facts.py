@@ -152,7 +152,7 @@ def test_profile_pulp_ends_with_an_empty_page() -> None:
     ],
 )
 def test_profile_lists_what_is_no_tag(name: str, listed: list[str | None]) -> None:
-    """Nulls, digests and leftovers stand among the tags (rivals, 3)."""
+    """Nulls, digests and leftovers stand among the tags (protocol 2.2)."""
     with serve(name) as client:
         client.registry.put_image(REPO, "1", images.image())
         assert client.tags() == listed

@@ -1,7 +1,7 @@
 """Documents that mean two things, name what is no name, or explode are refused whole.
 
 Sources: CVE-2021-41190 (type confusion), CVE-2024-3727 (digests as paths), CVE-2025-24882
-(pinned references), umoci 0.5.1 (absurd sizes), protocol.md section 5.
+(pinned references), umoci 0.5.1 (absurd sizes), protocol 5 "Type confusion", "Digest games".
 """
 
 from __future__ import annotations

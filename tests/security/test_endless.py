@@ -1,7 +1,7 @@
 """Servers that never stop sending, or hardly begin: memory stays flat and every request ends.
 
 Sources: CVE-2020-1702 and oras GHSA-298f-872v-2rcx (answers and listings without an end),
-CVE-2026-22815 (trailers), protocol.md section 5 "Unbounded data".
+CVE-2026-22815 (trailers), protocol 5 "Unbounded data".
 """
 
 from __future__ import annotations

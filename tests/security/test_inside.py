@@ -1,7 +1,7 @@
 """A public registry must not lead us into the network that we run in (SSRF).
 
 Sources: oras GHSA-h7vf-4x9w-h99v (Link), go-containerregistry#2293 (redirects) and #2332,
-protocol.md section 5 "SSRF". A registry on loopback plays the public one: its address alone
+protocol 5 "SSRF". A registry on loopback plays the public one: its address alone
 is declared public, every other keeps its depth.
 """
 

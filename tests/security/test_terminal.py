@@ -1,6 +1,6 @@
 """What servers say reaches a terminal or a CI log as text: never as control, never as command.
 
-Source: protocol.md section 5 "Injection": C0, C1 and bidirectional controls, GitHub Actions
+Source: protocol 5 "Injection": C0, C1 and bidirectional controls, GitHub Actions
 `::command::` lines and Azure Pipelines' `##vso[command]`.
 """
 

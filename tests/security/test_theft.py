@@ -2,7 +2,7 @@
 
 Sources: CVE-2026-33540 and CVE-2026-12566 (realm), CVE-2020-15157 "ContainerDrip" (token replay
 and foreign layers), go-containerregistry#2243, #2349, regclient 39de02d and 746d6cf (redirects),
-protocol.md section 5. The thief is another host name of the same machine.
+protocol 5 "Credential theft". The thief is another host name of the same machine.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Delivery", "carry"]
 
-# Smaller pieces cost CPU (TLS records, loop turns), larger ones memory (reference: measured).
+# Smaller pieces cost CPU (TLS records, loop turns), larger ones memory.
 PIECE_SIZE = 512 * 1024
 # Pieces that the slowest of several destinations may be behind the source: enough to even out
 # short pauses, 2 MiB for each blob on its way.

@@ -39,7 +39,7 @@ class Pace:
     trial: int = 16 * MIB
     # Less is through before several connections have paid for themselves.
     worth: int = 64 * MIB
-    # What is recommended for container layers (protocol section 4: 8 to 16 MiB).
+    # What is recommended for container layers (protocol 4: 8 to 16 MiB).
     chunk: int = 8 * MIB
     # Chunks of one blob at once, tried in this order: 48 MiB at most.
     widths: tuple[int, ...] = (2, 4, 6)

@@ -56,7 +56,7 @@ class Quirks:
     quotas: tuple[Quota, ...] = USUAL
 
 
-# Requests that quotas count together (rivals.md section 5). GHCR and GAR count all of them.
+# Requests that quotas count together (protocol 3.7). GHCR and GAR count all of them.
 _TOGETHER = (Quota(ALL),)
 # Docker Hub counts manifest reads; they wait for each other and for nothing else.
 _HUB_READS = READS - {Kind.MANIFEST_READ}
@@ -148,7 +148,7 @@ _ROWS: tuple[tuple[re.Pattern[str], Quirks], ...] = (
         Quirks(largest_body=16 * 1024 * 1024, listing="acr"),
     ),
     (
-        # Of several PATCHes only the last is kept (swift-container-plugin#44).
+        # Of several PATCHes only the last is kept (protocol 3.3).
         re.compile(r"ghcr\.io"),
         Quirks(
             takes_chunks=False,

@@ -2,7 +2,7 @@
 
 Pure. Registries limit kinds of request apart from each other, and so differently (ECR: 10
 manifests but 500 parts of layers a second) that one window for all would starve the fast ones
-(rivals.md section 5).
+(protocol 3.7).
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Window:
 
     Additive increase, by 1/size for each success, up to `most`; one multiplicative decrease for
     each epoch. An epoch ends when a request that was sent after the decrease is told that there
-    are still too many: ten refusals of one burst are one event (rivals.md section 5).
+    are still too many: ten refusals of one burst are one event (protocol 3.7).
     """
 
     def __init__(self, most: int) -> None:

@@ -1,9 +1,8 @@
 """Registries that differ from the honest one: a small class for each vendor.
 
 A profile states facts, each with its source, as class attributes and overridden methods;
-tests may set the attributes of one instance. "protocol" and "rivals" are the project's
-collected notes on the distribution API and on other tools, by section; `name#n` is a thread
-of that project.
+tests may set the attributes of one instance. "protocol 3.6" is a section of docs/registries.md,
+`name#n` a thread of that project.
 """
 
 from __future__ import annotations

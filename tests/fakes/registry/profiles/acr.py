@@ -29,7 +29,7 @@ class Acr(FakeRegistry):
     page_size = 1000
     redirect_status = 307
     referrers_api = True
-    # The body of one request is cut there (reference: rivals section 3, ocync).
+    # The body of one request is cut there (protocol 3.3).
     body_cut = 20 * 1000 * 1000
 
     def new_token(self, scopes: list[str]) -> str:

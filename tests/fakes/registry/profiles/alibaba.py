@@ -100,7 +100,7 @@ class AlibabaAcr(FakeRegistry):
     def check_manifest(
         self, repo: str, ref: str, media_type: str, document: dict[str, Any]
     ) -> None:
-        """Refuse the empty config, as of attestations (zrlog#254)."""
+        """Refuse the empty config, as of attestations (protocol 3.3)."""
         if document.get("config", {}).get("mediaType") == OCI_EMPTY:
             raise Refusal(400, "MANIFEST_INVALID", f"config {OCI_EMPTY} is not supported")
 

@@ -60,7 +60,7 @@ class Distribution2(FakeRegistry):
 
 
 class Distribution3(FakeRegistry):
-    """Distribution 3.1: pages, deletes tags; an old Location is good enough to ask (3.4)."""
+    """Distribution 3.1: pages, deletes tags; an old Location may be asked (protocol 3.4)."""
 
     absolute_locations = True
     # A larger `n` is clamped (protocol 2.2).

@@ -98,7 +98,7 @@ class Ecr(FakeRegistry):
         return self.storage.cursors[cursor]
 
     def mounted(self, call: Call, repo: str, digest: str, source: str | None) -> bool:
-        """Mount only what a manifest in the source repository names; else 202 (rivals, 5)."""
+        """Mount only what a manifest in the source repository names; else 202 (protocol 3.1)."""
         if not source or not super().mounted(call, repo, digest, source):
             return False
         manifests = self.storage.repositories[source].manifests.values()

@@ -29,13 +29,13 @@ class Ghcr(FakeRegistry):
     # A hundred names a page unless `n` asks for more, up to some cap (protocol 2.2).
     default_page = 100
     page_size = 1000
-    # Neither a catalog nor DELETE is offered (reference: rivals section 3).
+    # Neither a catalog nor DELETE is offered (protocol 2.2).
     catalog_status = 404
     deletes = False
     redirect_status = 307
     # 416 "exceeds the maximum permissible limit of 4.00MiB" (protocol 3.3).
     largest_patch = 4 * 1024 * 1024
-    # The Location is a path, not a URL (reference: rivals section 3).
+    # The Location is a path, not a URL (swift-container-plugin#44).
     absolute_locations = False
     # Owners that are people: an organization of that name is 404.
     people: frozenset[str] = frozenset()
@@ -68,7 +68,7 @@ class Ghcr(FakeRegistry):
         return web.json_response(page, headers=headers)
 
     def begin_piece(self, session: Session) -> None:
-        """Let the last PATCH win (swift-container-plugin#44)."""
+        """Let the last PATCH win (protocol 3.3)."""
         session.data.clear()
 
     def verifies(self, session: Session) -> bool:

@@ -69,7 +69,7 @@ class Harbor(FakeRegistry):
         return response
 
     def mounted(self, call: Call, repo: str, digest: str, source: str | None) -> bool:
-        """Answer 401 to a mount from a project that is not there (harbor#17096)."""
+        """Answer 401 to a mount from a project that is not there (harbor#17097)."""
         if source and not self.has_namespace(source):
             raise Refusal(401, "UNAUTHORIZED", f"project of {source} not found", headers=BASIC)
         return super().mounted(call, repo, digest, source)

@@ -27,9 +27,9 @@ class Quay(FakeRegistry):
     page_size = 100
     redirect_status = 302
     single_post = True
-    # The scope `registry:catalog:*` breaks the token, too (reference: rivals section 3).
+    # The scope `registry:catalog:*` breaks the token, too (protocol 1.3).
     catalog_status = 401
-    # Manifests may be answered 202 (Harbor#13200).
+    # Manifests may be answered 202 (harbor#10455).
     taken_status = 202
     referrers_api = True
     says_subject = False
