@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = (
-    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "state/README.md", "docs/promises.md"),
-)
+PAGES = tuple(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "state/README.md", *PAGES)
 RULE = 'images: [{source: "a.example/a", destination: "b.example/b"}]\n'
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -86,9 +85,10 @@ def test_every_command_line_is_understood(words: tuple[str, ...]) -> None:
     assert not command.hidden
 
 
-def test_every_option_in_the_text_exists() -> None:
+@pytest.mark.parametrize("document", ["README.md", *PAGES])
+def test_every_option_in_the_text_exists(document: str) -> None:
     """An option that is named in a sentence or a table is one of some command."""
-    text = _FENCE.sub("", README)
+    text = _FENCE.sub("", (ROOT / document).read_text())
     assert set(_OPTION.findall(text)) - options(commands) - _FOREIGN == set()
 
 
@@ -135,15 +135,18 @@ def test_the_python_example_uses_the_public_api() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_link_leads_somewhere(document: str) -> None:
-    """Files exist, and anchors are headings."""
+    """Files exist, and anchors are headings, of this page or of another."""
     path = ROOT / document
-    text = path.read_text()
-    headings = {
+    for target in _LINK.findall(path.read_text()):
+        name, _, anchor = target.partition("#")
+        page = path.parent / name if name else path
+        assert page.exists(), target
+        assert not anchor or anchor in headings(page), target
+
+
+def headings(path: Path) -> set[str]:
+    """The anchors of a page, as GitHub makes them of its headings."""
+    return {
         re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
-        for heading in re.findall(r"^#+ (.+)$", _FENCE.sub("", text), re.MULTILINE)
+        for heading in re.findall(r"^#+ (.+)$", _FENCE.sub("", path.read_text()), re.MULTILINE)
     }
-    for target in _LINK.findall(text):
-        if target.startswith("#"):
-            assert target[1:] in headings
-        else:
-            assert (path.parent / target).exists(), target

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "KINDS",
     "Begin",
     "Claims",
     "Conflict",
@@ -132,7 +133,8 @@ class End(_Frozen):
 
 Entry = Begin | Claims | ImageRecord | Conflict | Failed | Remove | Move | Protect | Unprotect | End
 
-_KINDS: Mapping[str, type[Entry]] = {
+# What the lines of a journal call each kind: in files, so none is ever renamed.
+KINDS: Mapping[str, type[Entry]] = {
     "begin": Begin,
     "claims": Claims,
     "record": ImageRecord,
@@ -144,7 +146,7 @@ _KINDS: Mapping[str, type[Entry]] = {
     "unprotect": Unprotect,
     "end": End,
 }
-_NAMES = {model: kind for kind, model in _KINDS.items()}
+_NAMES = {model: kind for kind, model in KINDS.items()}
 
 
 def encode(entry: Entry) -> dict[str, Any]:
@@ -160,7 +162,7 @@ def encode(entry: Entry) -> dict[str, Any]:
 
 def decode(document: Mapping[str, Any]) -> Entry:
     """Read the entry of a verified line; ValueError if this version does not know it."""
-    model = _KINDS.get(str(document.get("kind")))
+    model = KINDS.get(str(document.get("kind")))
     if model is None:
         msg = f"its kind {document.get('kind')!r} is unknown to this version"
         raise ValueError(msg)
