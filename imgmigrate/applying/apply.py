@@ -186,6 +186,8 @@ class _Run:
             check_unmoved(self.plan, overtaken(self.plan, settled), self.options.replan)
         opened = open_stores(self.config, sink=self.sink, on_rate_limit=self.options.on_rate_limit)
         async with opened as stores:
+            # All that may refuse the plan comes before this run's first line in the journal, and
+            # judges the very rows that are carried out then.
             todo, settled = await look_again(self.plan, todo, settled, stores)
             self._check(todo)
             self._resolve(stores, todo)
@@ -322,6 +324,7 @@ class _Run:
             time_limit(engine, self._time_left(), self.clock),
             engine.run(list(by_address.values())) as receipts,
         ):
+            # One at a time: the state has one writer, and its lines one order.
             async for receipt in receipts:
                 await self._finish(by_address[receipt.address], receipt)
         self.stopped, self.refusals = engine.stopped, engine.refusals

@@ -6,6 +6,15 @@ the run and not to the image that asked first: a cancelled or failed image leave
 neighbours' blobs in the air. A flight that fails is taken up by the next waiter, with its own
 source and its own repository. Flights of one blob to several stores leave together where they
 can (`fanout.py`), so that the source is read once.
+
+All of it runs on one event loop, and its invariants hold between any two awaits:
+
+- a repository has at most one flight of a blob, and while no repository of a store is known to
+  have it, whoever asks waits for the flight that is there: whoever finds none registers its own
+  before anything else can run;
+- `landed` is set once, after what the flight brought is noted and the flight is out of the table:
+  whoever wakes up finds the blob, somebody else's flight, or room for its own;
+- who waits for a flight holds no slot, no session and no turn, so no circle can go through it.
 """
 
 from __future__ import annotations
@@ -128,6 +137,7 @@ class BlobBoard:
         while destination.repo not in has:
             flight = entry.flights.get(destination.repo) or _leader(entry)
             mine = flight is None
+            # No await between the look and the entry: two would send the same blob.
             if flight is None:
                 flight = _Flight(source, destination, trust)
                 entry.flights[destination.repo] = flight
@@ -167,6 +177,7 @@ class BlobBoard:
         except Exception as error:  # noqa: BLE001 - the boundary of one blob: waiters get it
             flight.error = ImgmigrateError(f"{destination.repository}@{blob.digest}: {error!r}")
         finally:
+            # In this order: see above. The meeting asks whether this store has the blob now.
             del entry.flights[destination.repo]
             flight.landed.set()
             self.meetings.look(blob.digest)

@@ -44,6 +44,9 @@ class Delivery:
     """One blob on its way to one destination; `over` is set when its outcome is known.
 
     `source` is what is read for it, which may be another repository of the store asked for.
+    It owns its upload session and ends it, by a commit or by `fail`, which both its flight and who
+    carries it may call. Once it is over, `write`, `finish` and `fail` do nothing, so that whoever
+    carries several need not know which of them are left.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Delivery:
             if session is not None:
                 await session.abort()
         finally:
+            # After the abort: whoever waits for this may begin a new session at once.
             self.over.set()
 
     async def _step(self, step: Awaitable[None]) -> None:
@@ -140,6 +144,7 @@ async def carry(
     """
     for each in deliveries:
         each.source = source
+    # One of each store, as a group has at most one delivery to each (`meeting.py`).
     writes = (each.destination.store.budget.write for each in deliveries)
     try:
         async with (

@@ -64,7 +64,13 @@ class _Gate(Generic[T]):
 
 
 class Meetings(Generic[T]):
-    """All gates of a run; `is_under_way` tells that a store has a blob or is already reading it."""
+    """All gates of a run; `is_under_way` tells that a store has a blob or is already reading it.
+
+    Whoever is in `_Gate.waiting` and is not cancelled gets one answer: of each group that departs
+    one is given the whole group and carries it, the others are given nothing and wait for their
+    delivery. A gate is emptied before anybody is answered, so who comes while a group leaves
+    begins another.
+    """
 
     def __init__(
         self, is_under_way: Callable[[str, Digest], bool], *, patience: float = PATIENCE
@@ -140,6 +146,7 @@ class Meetings(Generic[T]):
         try:
             return await future
         finally:
+            # Cancelled while waiting: nobody must be made to carry a delivery that is over.
             gate.waiting = [each for each in gate.waiting if each[1] is not future]
 
     def look(self, blob: Digest) -> None:
@@ -189,7 +196,7 @@ def _groups(
     groups = defaultdict(list)
     seen: defaultdict[tuple[str, str], int] = defaultdict(int)
     for who, future in waiting:
-        if future.done():
+        if future.done():  # cancelled, and not yet gone from the list
             continue
         source, store = who.source.store.identity, who.destination.store.identity
         groups[source, seen[source, store]].append((who, future))

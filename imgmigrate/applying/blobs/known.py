@@ -86,7 +86,7 @@ class Known:
             return
         await self._recall(destination, board)
         async with self._locks[repository]:
-            if repository in self._told:
+            if repository in self._told:  # by who held the lock before
                 return
             records = self._records.get(repository, [])
             if repository.is_layout:
@@ -95,6 +95,7 @@ class Known:
                 board.believe(destination, self._blobs(records, destination))
             elif repository not in self._claimed and await _is_new(destination):
                 board.is_new(destination)
+            # Last: who is cancelled, or fails, leaves it to the next image.
             self._told.add(repository)
 
     async def _recall(self, destination: Place, board: BlobBoard) -> None:
@@ -152,6 +153,7 @@ class Known:
         address = record.address
         if self.doubts(address.repository):
             return False
+        # All blobs of an image ask at once: the first asks the registry, the others wait here.
         async with self._looking[address]:
             if address not in self._shown:
                 try:

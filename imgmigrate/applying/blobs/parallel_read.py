@@ -58,7 +58,12 @@ class Pace:
 
 
 class Lanes:
-    """What a run may read ahead; `tasks` is the run's."""
+    """What a run may read ahead; `tasks` is the run's.
+
+    `free` counts the chunks that memory is left for, of all blobs together, and `readers` the
+    blobs that are being read. Neither is ever waited for: that could make two transfers, each
+    with its own slot, wait for each other.
+    """
 
     def __init__(
         self,

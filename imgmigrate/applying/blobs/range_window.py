@@ -68,7 +68,15 @@ class _Chunk:
 
 
 class Window:
-    """At most `width` chunks from `start` on. Whoever makes one closes it."""
+    """At most `width` chunks from `start` on. Whoever makes one closes it.
+
+    What it holds, it gives back, each once, whatever ends first:
+
+    - a place in memory (`Lanes.free`) from when a chunk is asked for until it is handed out whole,
+      or the window is closed: as many as there are chunks in `_chunks`;
+    - a slot of the source from then until its chunk has arrived, failed or been cancelled. The
+      transfer's own slot, which the window inherits, goes back to the window and to nobody else.
+    """
 
     def __init__(
         self, source: Place, blob: Descriptor, sink: Sink, lanes: Lanes, *, start: int
@@ -126,6 +134,7 @@ class Window:
 
     async def close(self) -> None:
         """End all reading and give everything back."""
+        # Their memory is free only when nothing writes into it any more.
         reading = list(self._reading)
         for task in reading:
             task.cancel()
@@ -147,5 +156,6 @@ class Window:
             chunk.end_with(None)
 
     def _ended(self, chunk: _Chunk, task: asyncio.Task[None]) -> None:
+        # A task that is cancelled before its first step runs no line of `_read`.
         self._reading.discard(task)
         chunk.give_back()

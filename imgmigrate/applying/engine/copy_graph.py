@@ -48,7 +48,11 @@ class Transfer:
         self._board = board
         self._cache = cache
         self._known = known
+        # Children that are there with all that is below them, as the destination said or after they
+        # were written: what failed is left for the next image to try.
         self._written: set[tuple[str, str, Digest]] = set()
+        # Held while a child and all below it is brought. Taken from the top of a graph downwards,
+        # and no digest is below itself, so nobody waits in a circle; flights hold none of them.
         self._locks: defaultdict[tuple[str, str, Digest], asyncio.Lock] = defaultdict(asyncio.Lock)
         # The innermost locks: whoever holds one only reads.
         self._reading: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)

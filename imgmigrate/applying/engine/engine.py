@@ -105,11 +105,14 @@ class Engine:
         A receipt that nobody takes slows the run down: what is done is recorded before much
         more is begun.
         """
+        # As many receipts may wait as images are open: what is done and not recorded is bounded.
         finished: asyncio.Queue[Receipt] = asyncio.Queue(self._parallelism)
         self._watch.rows = len(changes)
         self._rows = {change.address for change in changes}
         self._turns = Turns(changes, self._base)
         failure: Exception | None = None
+        # Flights outlive the images that wait for them, so theirs is the outer group: when it is
+        # told to end, no image is left that could start another.
         async with asyncio.TaskGroup() as flights:
             board = BlobBoard(flights, self._sink)
             transfer = Transfer(board, self._cache, self._known)
@@ -140,13 +143,18 @@ class Engine:
                 one = self._one(change, transfer)
                 receipt = await self._stop.guard(change, one)
             finally:
+                # Whatever became of it: others may be waiting for its blobs to come along.
                 board.meetings.leave(party)
+            # Before a place is free: no image begins that this failure forbids.
             self._watch.look(change, receipt)
             if receipt.outcome.is_done:
                 self._done.add(change.address)
             await finished.put(receipt)
+            # Last: an image is open until its receipt can be taken. Nobody else releases, and only
+            # the loop below acquires, so a batch that takes several places waits for no other.
             free.release()
 
+        # A part is over before the next begins, so `_done` is whole for what depends on it.
         for part in _in_order(changes, self._turns):
             async with asyncio.TaskGroup() as images:
                 for batch in batches(part, self._parallelism):
@@ -291,6 +299,8 @@ class Engine:
             moved = await transfer.bring_parts(manifest, source, destination, trust)
         is_last = False
         while True:
+            # Held from the last look to the write, and no longer: what has to be brought may take
+            # minutes, is brought without it, and the tag is looked at again.
             async with self._turns.of(change.address):
                 found = await self._look(change, destination)
                 is_in_doubt = is_believed and self._known.doubts(destination.repository)
@@ -312,7 +322,6 @@ class Engine:
                             break
                     except TagMoved as moved_on:
                         return _conflict(change, moved_on.found)
-            # What is brought takes its time, so the tag is read again after it.
             if is_in_doubt:
                 is_believed = False  # what was taken to be there is asked for
                 if source != destination:

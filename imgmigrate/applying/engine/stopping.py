@@ -78,6 +78,8 @@ class Stop:
         if barrier is not None:
             work.close()
             return _barred(address, barrier.error)
+        # A task of its own, so that `order` can end it and not whoever waits for its receipt. A
+        # cancellation from outside leaves this block as itself and makes no receipt.
         async with asyncio.TaskGroup() as group:
             task = group.create_task(work)
             self._open.add(task)
