@@ -38,6 +38,8 @@ def try_lock(path: Path, *, mode: int) -> int | None:
     """
     descriptor = _open(path, mode)
     try:
+        # Locked first and looked up then: between opening and locking the name may have gone to
+        # another file, and whoever opens that one is not kept out by ours.
         if _lock(path, descriptor) and _is_there(path, descriptor):
             _prove(path)
             held, descriptor = descriptor, -1

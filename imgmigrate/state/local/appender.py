@@ -30,7 +30,13 @@ T = TypeVar("T")
 
 
 class Appender:
-    """The end of a journal file. Every method but `open` belongs to one event loop."""
+    """The end of a journal file. Every method but `open` belongs to one event loop.
+
+    Lines are counted: `_synced <= _covered <= _written`. At most one sync runs; it covers the lines
+    that were written when it began (`_covered`), and those that come meanwhile get the next one.
+    A failed sync is final (`_failure`): no later success says anything of what it lost. Syncs and
+    compactions share one thread, so that none runs beside another.
+    """
 
     def __init__(self, path: Path, sync: Callable[[int], None] = sync_data) -> None:
         self._path = path
@@ -93,6 +99,7 @@ class Appender:
             if self._is_torn:
                 self._cut()
             self._refuse_intruders()
+            # Until it is whole: if the cut below fails too, the next write begins with it.
             self._is_torn = True
             write_all(self._descriptor, line)
         except OSError as error:

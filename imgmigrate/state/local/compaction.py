@@ -53,10 +53,13 @@ def compact(places: Places, view: View) -> Iterator[str]:
     """
     make_folder(places.backups)
     yield "folder"
+    # First, or what the backups could give back would have a gap where this one was.
     if _keep_snapshot(places):
         yield "old snapshot kept"
+    # From here on the journal's lines are in both; readers skip those that the snapshot has.
     write_atomically(places.snapshot, print_snapshot(view))
     yield "new snapshot"
+    # Last: until the new snapshot is durable, the journal alone has these lines.
     retire_journal(places, view.sequence)
     yield "journal retired"
     for kind in ("snapshot", "journal", "torn"):
@@ -70,6 +73,7 @@ def retire_journal(places: Places, sequence: int) -> None:
     make_folder(places.backups)
     with contextlib.suppress(FileNotFoundError):
         places.journal.rename(places.backups / f"{sequence}.journal.jsonl")
+    # The new name first: a power cut may leave both names, never neither.
     sync_folder(places.backups)
     sync_folder(places.folder)
 

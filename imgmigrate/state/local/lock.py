@@ -89,6 +89,7 @@ class StateLock:
                 write_atomically(self._info, holder.model_dump_json().encode() + b"\n")
             yield
         finally:
+            # While it is still locked: the next holder's own word must not be taken away.
             with contextlib.suppress(OSError):
                 self._info.unlink()
             os.close(descriptor)

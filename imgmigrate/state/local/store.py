@@ -56,6 +56,8 @@ class LocalState:
 
     def view(self) -> View:
         """Read one consistent view without a lock, as `read` does, with all that is in it."""
+        # A writer may move the files while they are read. What was read is consistent or damaged;
+        # damage is believed only if the files are the same after it as before.
         for _ in range(READ_ATTEMPTS):
             before = fingerprint(self._places)
             try:

@@ -57,7 +57,11 @@ LONGEST_JOURNAL = 64 * 1024 * 1024
 
 
 class Writer:
-    """The pen of one process. Methods may be called by many tasks of one event loop at once."""
+    """The pen of one process. Methods may be called by many tasks of one event loop at once.
+
+    Not so `begin`, `end` and `bind`: they may compact, and a line that is written while the
+    snapshot is made of the view would leave with the journal that it was written to.
+    """
 
     def __init__(
         self,
@@ -116,6 +120,7 @@ class Writer:
         An empty `at` or `plan_id` is filled in too. It is durable after 16 lines or 200 ms.
         """
         await self._journal.room()
+        # From here on without an await: the sequence in the record is that of its line.
         filled = replace(
             record,
             sequence=self._view.sequence + 1,
