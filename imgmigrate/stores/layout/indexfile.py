@@ -51,6 +51,7 @@ class IndexFile:
     """`index.json` of the layout at `path`; `name` is what errors call the layout.
 
     `has_image` tells whether an image is there, whole: no name is put back without it.
+    Any thread may `read`; one at a time may change it.
     """
 
     def __init__(self, path: Path, name: str, has_image: Callable[[Digest], bool]) -> None:
@@ -77,10 +78,12 @@ class IndexFile:
             return index.tagged({**lost, tag: descriptor})
 
         self._change(change, without=tag)
+        # After the file was seen to show it: what was never there is not put back.
         self._written[tag] = descriptor
 
     def untag(self, tag: str) -> bool:
         """Take a tag out; False if it is not there."""
+        # Before the file is changed: then nothing puts it back.
         self._written.pop(tag, None)
         return self._change(lambda index, _: index.untagged(tag) if index.has(tag) else None)
 
@@ -108,6 +111,8 @@ class IndexFile:
         wrote = False
         for _ in range(ATTEMPTS):
             with self.locked():
+                # Read under the lock: that keeps other imgmigrates from writing until it is
+                # replaced, and the stamp tells of those whom no lock keeps out.
                 index, stamp = self._read()
                 data = change(index, self._lost(index, stamp, without))
                 if data is None:

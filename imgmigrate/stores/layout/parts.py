@@ -41,6 +41,8 @@ class Prover:
     """Tell whether blobs are there, byte for byte; a file is read once at a time."""
 
     def __init__(self) -> None:
+        # Taken inside a file's lock, for the hashing alone: whoever waits for a file that is being
+        # hashed takes up no place, and mostly finds it proved when its turn comes.
         self._reading = asyncio.Semaphore(HASHED_AT_ONCE)
         self._locks: defaultdict[tuple[str, Digest], asyncio.Lock] = defaultdict(asyncio.Lock)
 

@@ -64,6 +64,8 @@ class LayoutStore:
         self._prover = Prover()
         self.budget = Budget(LAYOUTS, STREAMS)
         self._folders: dict[str, LayoutFolder] = {}
+        # By layout: its `IndexFile` is changed by one thread at a time, and those who wait for
+        # their turn here take up no thread.
         self._tagging: dict[str, asyncio.Lock] = {}
 
     async def list_repositories(self, glob: str) -> list[str]:
@@ -286,6 +288,7 @@ class LayoutStore:
             folder.sync_names()
             folder.proofs.save()
 
+        # The tag last: a crash leaves blobs that nothing names, never a name without its blobs.
         await _write(subject, folder, write)
         if not _is_digest(ref):
             async with self._tagging.setdefault(folder.name, asyncio.Lock()):
