@@ -127,6 +127,16 @@ def test_the_engines_rules_are_those_that_its_code_names() -> None:
     assert {"2", "3", "7"} <= cited <= set(rules)
 
 
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    """By its path in the repository or in the package, or, of the package, by its name alone."""
+    for name in re.findall(r"`([\w/.-]+\.py)`", page.read_text()):
+        there = [ROOT / name, ROOT / "imgmigrate" / name]
+        if "/" not in name:
+            there += (ROOT / "imgmigrate").rglob(name)
+        assert any(path.is_file() for path in there), name
+
+
 def test_every_action_and_reason_is_told() -> None:
     """A row of a plan has no word that the design does not know."""
     named = set(re.findall(r"`([a-z_]+)`", sections("design.md")["5"]))
