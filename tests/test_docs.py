@@ -121,7 +121,7 @@ def test_the_engines_rules_are_those_that_its_code_names() -> None:
     assert rules == [str(number) for number in range(1, len(rules) + 1)]
     cited = {
         number
-        for path in (ROOT / "imgmigrate/applying").glob("*.py")
+        for path in (ROOT / "imgmigrate/applying").rglob("*.py")
         for number in _RULE.findall(path.read_text())
     }
     assert {"2", "3", "7"} <= cited <= set(rules)
