@@ -195,10 +195,16 @@ def copy_or_link(source: Path, target: Path) -> None:
             write_atomically(target, iter(lambda: file.read(COPY_PIECE), b""))
 
 
-async def in_thread(work: Callable[[], T], executor: Executor | None = None) -> T:
+async def in_thread(
+    work: Callable[[], T],
+    executor: Executor | None = None,
+    *,
+    discard: Callable[[T], object] | None = None,
+) -> T:
     """Run blocking `work` off the event loop; a cancelled caller still waits for its end.
 
-    So nothing runs on behind a caller that has closed files or released a lock.
+    So nothing runs on behind a caller that has closed files or released a lock. A result that
+    the cancelled caller does not get, and that must not be left open, is given to `discard`.
     """
     import asyncio  # here: reading a config needs this module, and no loop
 
@@ -207,4 +213,7 @@ async def in_thread(work: Callable[[], T], executor: Executor | None = None) -> 
         return await asyncio.shield(future)
     except asyncio.CancelledError:
         await asyncio.wait([future])
+        # Asking for the error tells asyncio that somebody knows of it: else it is logged.
+        if future.exception() is None and discard is not None:
+            discard(future.result())
         raise

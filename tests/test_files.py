@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import socket
 import threading
@@ -115,6 +116,32 @@ async def test_a_cancelled_caller_waits_for_its_thread() -> None:
         let_go.set()
     assert task.cancelled()
     assert done.is_set()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_a_cancelled_caller_does_not_get_is_discarded(
+    fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that was opened is closed again, and an error is nobody's: it is not logged."""
+    started, let_go = threading.Event(), threading.Event()
+    discarded: list[int] = []
+
+    def work() -> int:
+        started.set()
+        let_go.wait()
+        return 1 // (not fails)
+
+    task = asyncio.ensure_future(files.in_thread(work, discard=discarded.append))
+    await asyncio.to_thread(started.wait)
+    task.cancel()
+    let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    del task
+    gc.collect()
+    await asyncio.sleep(0)
+    assert discarded == ([] if fails else [1])
+    assert caplog.messages == []
 
 
 async def test_what_a_thread_raises_is_raised() -> None:

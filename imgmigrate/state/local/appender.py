@@ -134,6 +134,12 @@ class Appender:
             except OSError as error:
                 raise unwritable(self._path, error) from None
 
+    def drop(self) -> None:
+        """Close a journal into which nothing was written."""
+        self._thread.shutdown(wait=False)
+        with contextlib.suppress(OSError):
+            self._let_go()
+
     def _let_go(self) -> None:
         """Close the file; some file systems tell only then that they kept nothing."""
         descriptor, self._descriptor = self._descriptor, -1

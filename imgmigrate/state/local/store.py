@@ -88,7 +88,7 @@ class LocalState:
         except OSError as error:
             raise unwritable(self.folder, error) from None
         async with self._lock().held(command, timeout=lock_timeout):
-            view, journal = await in_thread(self._open)
+            view, journal = await in_thread(self._open, discard=lambda opened: opened[1].drop())
             writer = Writer(self._places, view, journal, command=command, clock=self._clock)
             try:
                 yield writer

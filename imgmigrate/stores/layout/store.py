@@ -207,7 +207,7 @@ class LayoutStore:
         end = descriptor.size if length is None else offset + length
         folder, subject = self._folder(repo), _subject(repo, descriptor.digest)
         run = partial(_run, subject, folder.path)
-        file = await run(lambda: _open(folder, subject, descriptor))
+        file = await run(lambda: _open(folder, subject, descriptor), discard=os.close)
         try:
             while offset < end:
                 count = min(PIECE, end - offset)
@@ -241,8 +241,11 @@ class LayoutStore:
 
     async def _begin(self, repo: str, descriptor: Descriptor) -> _Upload:
         folder, subject = self._folder(repo), _subject(repo, descriptor.digest)
-        file, path = await _write(subject, folder, folder.temporary)
-        return _Upload(folder, subject, descriptor, file, path)
+
+        def begin() -> _Upload:
+            return _Upload(folder, subject, descriptor, *folder.temporary())
+
+        return await _write(subject, folder, begin, discard=_Upload.discard)
 
     async def _copy(self, repo: str, descriptor: Descriptor, mount_from: str) -> bool:
         """Copy a blob from another layout; False if it changed while it was read."""
@@ -385,9 +388,10 @@ class _Upload:
 
     async def abort(self) -> None:
         """Close and remove the file."""
-        await in_thread(self._discard)
+        await in_thread(self.discard)
 
-    def _discard(self) -> None:
+    def discard(self) -> None:
+        """Close and remove the file. Blocking."""
         with contextlib.suppress(OSError):
             self._close()
         with contextlib.suppress(OSError):
@@ -443,18 +447,30 @@ def _open(folder: LayoutFolder, subject: str, descriptor: Descriptor) -> int:
     return file
 
 
-async def _write(subject: str, folder: LayoutFolder, work: Callable[[], T]) -> T:
+async def _write(
+    subject: str,
+    folder: LayoutFolder,
+    work: Callable[[], T],
+    *,
+    discard: Callable[[T], object] | None = None,
+) -> T:
     try:
-        return await _run(subject, folder.path, work)
+        return await _run(subject, folder.path, work, discard=discard)
     except TransientError:
         folder.forget()
         raise
 
 
-async def _run(subject: str, path: Path, work: Callable[[], T]) -> T:
+async def _run(
+    subject: str,
+    path: Path,
+    work: Callable[[], T],
+    *,
+    discard: Callable[[T], object] | None = None,
+) -> T:
     """Work in a thread, and word the system's refusals."""
     with _worded(subject, path):
-        return await in_thread(work)
+        return await in_thread(work, discard=discard)
 
 
 @contextlib.contextmanager
