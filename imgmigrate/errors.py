@@ -17,7 +17,8 @@ ImgmigrateError                    1   anything that stopped the work
     ├── Rejected                   1   the endpoint will never take this request
     │   └── Archived               1   it is there, and cannot be read before it is restored
     ├── TransientError             1   trying again may help
-    │   └── RateLimited            1   trying again later will help
+    │   ├── RateLimited            1   trying again later will help
+    │   └── OutOfReach             1   the registry is down, and was waited for long enough
     ├── QuotaExhausted             1   nothing is left to ask for, and the user does not wait
     ├── ProtocolError              1   the answer breaks the specification, or is an attack
     └── IntegrityError             1   bytes do not match their digest or size
@@ -48,6 +49,7 @@ __all__ = [
     "IntegrityError",
     "Interrupted",
     "NotFound",
+    "OutOfReach",
     "PlanRefused",
     "ProtocolError",
     "QuotaExhausted",
@@ -206,7 +208,18 @@ class TransientError(StoreError):
 
 
 class RateLimited(TransientError):
-    """The endpoint asks for a pause; `retry_after` seconds if it said so."""
+    """The endpoint asks for a pause; `retry_after` seconds if it said so.
+
+    `is_paced`: whoever asks again is held back by then, and it counts as no attempt.
+    """
+
+    is_paced = False
+
+
+class OutOfReach(TransientError):
+    """The registry is down, and was waited for as long as the user wants; spent from the start."""
+
+    is_spent = True
 
 
 class QuotaExhausted(StoreError):

@@ -74,7 +74,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A registry, or one repository of it, refused our login; `rows` are not done because of it."""
+    """A registry, or one repository of it, refused our login or was down: `rows` are not done."""
 
     name: str
     error: ImgmigrateError

@@ -14,6 +14,7 @@ from aioresponses import aioresponses
 from hypothesis import settings
 
 from imgmigrate import redaction
+from imgmigrate.cli.given import limits
 from tests.fakes.registry import FakeRegistry
 from tests.support import docker_registry as real
 from tests.support import mocked_http
@@ -81,6 +82,8 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, _homes: Iterator[Path]) -> Iterat
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
     # Without it podman's logins would be looked for in the machine's own /run/containers.
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
+    # What is down in a test stays down.
+    monkeypatch.setattr(limits, "USUAL_OUTAGE", 0.0)
     monkeypatch.setattr(redaction, "_secrets", {origin: {} for origin in redaction._secrets})
     with stamina.set_testing(True, attempts=ATTEMPTS, cap=True):
         yield

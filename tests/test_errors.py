@@ -37,6 +37,7 @@ EXIT_CODES = {
     "Archived": 1,
     "TransientError": 1,
     "RateLimited": 1,
+    "OutOfReach": 1,
     "QuotaExhausted": 1,
     "ProtocolError": 1,
     "IntegrityError": 1,

@@ -77,6 +77,7 @@ class ApplyOptions:
     many rows may fail before no new one is begun. `max_duration` and `max_plan_age` are
     seconds; a run that reaches the one ends, a plan beyond the other begins none. `replan` is
     the command that plans again, and `file` what the plan's file is called, for messages.
+    A registry that is down is waited for `outage` seconds.
     `takes_ownership` is for an adoption that was asked to.
     """
 
@@ -85,6 +86,7 @@ class ApplyOptions:
     lock_timeout: float = 0
     command: str = "imgmigrate apply"
     on_rate_limit: OnRateLimit = "wait"
+    outage: float = 0
     fail_fast: bool = False
     max_failures: Share | None = None
     max_duration: float | None = None
@@ -184,7 +186,12 @@ class _Run:
         todo, settled = sort_rows(self.plan, self.writer.state, self.config.guards)
         if self.options.strict:
             check_unmoved(self.plan, overtaken(self.plan, settled), self.options.replan)
-        opened = open_stores(self.config, sink=self.sink, on_rate_limit=self.options.on_rate_limit)
+        opened = open_stores(
+            self.config,
+            sink=self.sink,
+            on_rate_limit=self.options.on_rate_limit,
+            outage=self.options.outage,
+        )
         async with opened as stores:
             # All that may refuse the plan comes before this run's first line in the journal, and
             # judges the very rows that are carried out then.

@@ -66,7 +66,7 @@ class PlanOptions:
     its source has lost, unless both are more than `max_delete`, or than the config's; with
     `forget` what no rule asks for is let go and stays. `on_rate_limit` is for where nothing is
     left of a metered registry's pulls: wait until there is, or make error rows of what would need
-    one.
+    one. A registry that is down is waited for `outage` seconds.
     """
 
     target: tuple[str, ...] = ()
@@ -82,6 +82,7 @@ class PlanOptions:
     refresh_only: bool = False
     parallelism: int = 32
     on_rate_limit: OnRateLimit = "wait"
+    outage: float = 0
 
 
 async def make_plan(
@@ -123,7 +124,9 @@ async def _refresh(
     """Compare the records with both sides, whatever the rules ask for."""
     state = await asyncio.to_thread(state_of, config)
     tell_owner(state, config, sink)
-    opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
+    opened = open_stores(
+        config, sink=sink, on_rate_limit=options.on_rate_limit, outage=options.outage
+    )
     async with opened as stores:
         observer = Observer(stores, state, sink, options.parallelism)
         deltas = Deltas(config.rules, config.globs, config.base, config.guards)
@@ -161,7 +164,9 @@ async def _open_planner(
     narrowed = narrow(config, Globs("target", options.target))
     state = await asyncio.to_thread(state_of, config)
     cache = ManifestCache(config.cache)
-    opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
+    opened = open_stores(
+        config, sink=sink, on_rate_limit=options.on_rate_limit, outage=options.outage
+    )
     async with opened as stores:
         observer = Observer(stores, state, sink, options.parallelism, cache)
         expansion = await expand_rules(narrowed, observer, state)

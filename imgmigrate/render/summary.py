@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imgmigrate.errors import OutOfReach
 from imgmigrate.events import Outcome
 from imgmigrate.plan import Action
 from imgmigrate.redaction import printable
@@ -157,8 +158,9 @@ def _unfinished(receipt: Receipt, style: Style) -> Iterator[str]:
 
 
 def _refusal(refusal: Refusal, style: Style) -> Iterator[str]:
-    """A registry that refused our login: once, with as many of its addresses as help."""
-    title = f"! {printable(refusal.name)}: no access, {count(len(refusal.rows), 'row')} not done"
+    """A registry that refused our login, or was down: once, with some of its addresses."""
+    what = "out of reach" if isinstance(refusal.error, OutOfReach) else "no access"
+    title = f"! {printable(refusal.name)}: {what}, {count(len(refusal.rows), 'row')} not done"
     yield from (style.paint(line, "bold", "red") for line in style.wrap(title, hanging="  "))
     cause = message_of(refusal.error).removeprefix(f"{refusal.name}: ")
     yield from style.wrap(printable(cause, 500), indent="  ")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import stamina
 
-from imgmigrate.errors import TransientError
+from imgmigrate.errors import RateLimited, TransientError
 from imgmigrate.events import Retrying
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ __all__ = ["ATTEMPTS", "attempts"]
 
 # DESIGN section 3: 5 attempts.
 ATTEMPTS = 5
+# Refusals for the rate of requests are no failures; in the end something else is wrong.
+MOST_REFUSALS = 50
 # Seconds before the second attempt, doubled each time, with jitter; a busy registry needs some.
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
@@ -75,18 +77,26 @@ def attempts(sink: Sink, side: Side) -> AsyncIterator[Attempt]:
         )
         return aiter(context)
 
-    return _Attempts(begin)
+    def is_free(error: Exception | None) -> bool:
+        return isinstance(error, RateLimited) and error.side == side and error.is_paced
+
+    return _Attempts(begin, is_free)
 
 
 class _Attempts:
     """Stamina's attempts, begun only when the first one has failed.
 
     Nearly every attempt is the only one, and for a small blob stamina would cost as much as the
-    request.
+    request. What `is_free` costs no attempt: limits wait for it where it is asked again.
     """
 
-    def __init__(self, begin: Callable[[], AsyncIterator[stamina.Attempt]]) -> None:
-        self._begin = begin
+    def __init__(
+        self,
+        begin: Callable[[], AsyncIterator[stamina.Attempt]],
+        is_free: Callable[[Exception | None], bool],
+    ) -> None:
+        self._begin, self._is_free = begin, is_free
+        self._refusals = 0
         self._first: _First | None = None
         self._further: AsyncIterator[stamina.Attempt] | None = None
 
@@ -96,6 +106,10 @@ class _Attempts:
     async def __anext__(self) -> Attempt:
         if self._first is None:
             self._first = _First()
+            return self._first
+        if self._is_free(self._first.error) and self._refusals < MOST_REFUSALS:
+            self._refusals += 1
+            self._first = _First(num=2)
             return self._first
         if self._further is None:
             if self._first.error is None:
@@ -109,9 +123,8 @@ class _Attempts:
 class _First:
     """The first attempt; keeps what went wrong."""
 
-    num = 1
-
-    def __init__(self) -> None:
+    def __init__(self, num: int = 1) -> None:
+        self.num = num
         self.error: Exception | None = None
 
     def __enter__(self) -> None:

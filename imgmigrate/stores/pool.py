@@ -35,12 +35,13 @@ class Stores:
         config: Config,
         sink: Sink,
         timeouts: Timeouts | None,
+        outage: float,
         stack: AsyncExitStack,
         on_rate_limit: OnRateLimit,
         clock: Clock | None,
     ) -> None:
         self._config, self._sink, self._timeouts, self._stack = config, sink, timeouts, stack
-        self._on_rate_limit, self._clock = on_rate_limit, clock
+        self._on_rate_limit, self._clock, self._outage = on_rate_limit, clock, outage
         self._found: dict[str, Store] = {}
         self._layout_source: LayoutSource | None = None
         self._http: Http | None = None
@@ -88,12 +89,13 @@ class Stores:
 
     def _registry(self, host: str) -> Store:
         # Imported here, so that a run among layouts never loads aiohttp.
+        from imgmigrate.stores.registry.http.limits import Timeouts
         from imgmigrate.stores.registry.http.session import Http
         from imgmigrate.stores.registry.store import RegistryStore
 
         if self._http is None:
             self._http = Http(
-                self._timeouts,
+                self._timeouts or Timeouts(outage=self._outage),
                 self._config.registries.hosts,
                 self._sink,
                 is_confined=self._config.is_untrusted,
@@ -117,12 +119,14 @@ async def open_stores(
     sink: Sink,
     timeouts: Timeouts | None = None,
     on_rate_limit: OnRateLimit = "wait",
+    outage: float = 0,
     clock: Clock | None = None,
 ) -> AsyncIterator[Stores]:
     """Hold the stores of a run; every connection is closed at the end.
 
+    A registry that is down is waited for `outage` seconds, unless `timeouts` say.
     `on_rate_limit` says what to do where nothing is left of a metered registry's pulls; limits
     wait, and tokens end, by the `clock`, by default the event loop's.
     """
     async with AsyncExitStack() as stack:
-        yield Stores(config, sink, timeouts, stack, on_rate_limit, clock)
+        yield Stores(config, sink, timeouts, outage, stack, on_rate_limit, clock)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from imgmigrate.applying.engine.stopping import Barrier, ends
 from imgmigrate.concurrency import ungrouped
-from imgmigrate.errors import AuthenticationError
+from imgmigrate.errors import AuthenticationError, OutOfReach, StoreError
 from imgmigrate.events import Outcome, Refusal
 
 if TYPE_CHECKING:
@@ -57,19 +57,21 @@ class Watch:
     stop: Stop
     rows: int = 0
     _failed: int = 0
-    _errors: dict[str, AuthenticationError] = field(default_factory=dict)
+    _errors: dict[str, StoreError] = field(default_factory=dict)
     _rows: dict[str, list[Reference]] = field(default_factory=dict)
 
     def look(self, change: Change, receipt: Receipt) -> None:
         """Judge one receipt."""
         if isinstance(receipt.error, AuthenticationError):
             self._refused(change, receipt, receipt.error)
+        elif isinstance(receipt.error, OutOfReach):
+            self._out_of_reach(receipt, receipt.error)
         elif receipt.outcome is Outcome.FAILED:
             self._fail()
 
     @property
     def refusals(self) -> tuple[Refusal, ...]:
-        """What refused our login, by name, with the rows that are not done because of it."""
+        """What refused our login or was down, by name, with the rows not done because of it."""
         return tuple(
             Refusal(name, self._errors[name], tuple(sorted(rows, key=str)))
             for name, rows in sorted(self._rows.items())
@@ -85,6 +87,13 @@ class Watch:
         else:
             reason = f"--max-failures {self.policy.most}: {self._failed} of {self.rows} rows failed"
         self.stop.order(reason, hint=_GO_ON, now=False)
+
+    def _out_of_reach(self, receipt: Receipt, error: OutOfReach) -> None:
+        """A registry that is down is one failure, however many rows need it."""
+        if error.subject not in self._errors:
+            self._fail()
+        self._errors.setdefault(error.subject, error)
+        self._rows.setdefault(error.subject, []).append(receipt.address)
 
     def _refused(self, change: Change, receipt: Receipt, error: AuthenticationError) -> None:
         """Stop what the refusal is about; the same refusal is one failure."""

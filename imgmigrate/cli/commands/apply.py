@@ -18,7 +18,7 @@ from imgmigrate.cli.given import limits
 from imgmigrate.cli.given.choice import planning_of, planning_options
 from imgmigrate.cli.given.config import command_line, open_config, shown
 from imgmigrate.cli.given.foreign import foreign_options
-from imgmigrate.cli.given.limits import Limits, limit_options, limits_of
+from imgmigrate.cli.given.limits import Limits, limit_options, limits_of, outage_option
 from imgmigrate.cli.given.oneshot import config_of_plan, oneshot_options
 from imgmigrate.cli.given.options import (
     PARALLELISM,
@@ -81,6 +81,7 @@ command goes on; 7 needs a person who decides.""",
 @json_option
 @planning_options
 @limit_options
+@outage_option
 @locked_option
 @oneshot_options
 @foreign_options
@@ -168,7 +169,9 @@ class _Task:
         """Plan, show, ask, apply."""
         config = open_config(self.settings)
         options = planning_of(self.settings).options(
-            parallelism=self.parallelism, on_rate_limit=self.on_rate_limit
+            parallelism=self.parallelism,
+            on_rate_limit=self.on_rate_limit,
+            outage=self.limits.outage,
         )
         began = monotonic()
         plan = plan_now(self.settings, config, options)
@@ -265,6 +268,7 @@ class _Task:
             lock_timeout=self.lock_timeout,
             command=command,
             on_rate_limit=self.on_rate_limit,
+            outage=self.limits.outage,
             fail_fast=self.limits.fail_fast,
             max_failures=self.limits.max_failures,
             max_duration=max_duration,

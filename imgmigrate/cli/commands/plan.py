@@ -13,6 +13,7 @@ from imgmigrate.cli.explaining import explain_now, explain_option, refuse_with_e
 from imgmigrate.cli.given.choice import arguments, planning_of, planning_options
 from imgmigrate.cli.given.config import command_line, open_config
 from imgmigrate.cli.given.foreign import foreign_options, say_notes
+from imgmigrate.cli.given.limits import limits_of, outage_option
 from imgmigrate.cli.given.oneshot import oneshot_options
 from imgmigrate.cli.given.options import (
     Command,
@@ -85,6 +86,7 @@ config.""",
 )
 @parallelism_option("How many images to look at at once.")
 @on_rate_limit_option
+@outage_option
 @verbose_option
 @json_option
 @explain_option
@@ -157,6 +159,7 @@ def plan(
         sizes=sizes,
         parallelism=parallelism,
         on_rate_limit=on_rate_limit,
+        outage=limits_of(settings).outage,
     )
     made = plan_now(settings, config, options)
     sha256 = save(settings, made, out) if out else None

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
     from imgmigrate.config.shares import Share
 
-__all__ = ["Limits", "arguments", "limit_options", "limits_of", "share"]
+__all__ = ["Limits", "arguments", "limit_options", "limits_of", "outage_option", "share"]
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
+# Seconds: restarts and fail-overs of registries take a minute or two.
+USUAL_OUTAGE = 300.0
 _option = partial(kept_option, group="limits")
 
 
@@ -83,20 +85,33 @@ def limit_options(function: _Decorated) -> _Decorated:
     return with_options(function, options)
 
 
+def outage_option(function: _Decorated) -> _Decorated:
+    """Add `--wait-for-registries` to a command; what is given is kept in the settings."""
+    option = _option(
+        "--wait-for-registries",
+        metavar="TIME",
+        convert=_span,
+        help="How long to wait for one that is down.  [default: 5m]",
+    )
+    return with_options(function, (option,))
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What ends a run; times are in seconds."""
+    """What ends a run, or waiting for a registry that is down; times are in seconds."""
 
     fail_fast: bool = False
     max_failures: Share | None = None
     max_duration: float | None = None
     max_plan_age: float | None = None
+    outage: float = 0
 
 
 def limits_of(settings: Settings) -> Limits:
     """Sum the options up; UsageError for two that contradict each other."""
     given = settings.limits
     duration, age = given.get("--max-duration"), given.get("--max-plan-age")
+    outage = given.get("--wait-for-registries")
     if given.get("--fail-fast") and "--max-failures" in given:
         message = "--fail-fast allows no failure, --max-failures some"
         raise UsageError(message, hint="leave one of them out")
@@ -105,6 +120,7 @@ def limits_of(settings: Settings) -> Limits:
         max_failures=given.get("--max-failures"),
         max_duration=duration.seconds if duration else None,
         max_plan_age=age.seconds if age else None,
+        outage=outage.seconds if outage else USUAL_OUTAGE,
     )
 
 

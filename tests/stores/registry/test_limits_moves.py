@@ -110,7 +110,8 @@ async def test_windows_shrink_to_one_and_everything_arrives(
     assert result.counts == {Outcome.APPLIED: 2 * len(made)}
     for tag, each in made.items():
         assert_equal(other_fake_registry.image("mirror/app", tag), each)
-    assert any(isinstance(event, Retrying) for event in sink.events)
+    # A refusal for the rate is no failure.
+    assert not any(isinstance(event, Retrying) for event in sink.events)
 
 
 @pytest.fixture

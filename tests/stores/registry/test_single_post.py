@@ -87,7 +87,7 @@ async def test_registry_that_opens_a_session_instead_is_not_asked_again(
     assert not fake_registry.storage.sessions
 
 
-@pytest.mark.parametrize("status", [400, 404, 405, 411, 413, 429, 500, 503])
+@pytest.mark.parametrize("status", [400, 404, 405, 411, 413, 500, 503])
 async def test_refused_question_costs_one_request_a_few_times(
     fake_registry: FakeRegistry, connect: Connect, status: int
 ) -> None:
@@ -139,8 +139,8 @@ async def test_known_way_that_breaks_is_transient(
     await put_some(store, fake_registry)
     await put(store, b"question")
     methods(fake_registry)
-    fake_registry.fail("POST", POST, status=503, times=1)
-    with pytest.raises(TransientError, match="503"):
+    fake_registry.fail("POST", POST, status=500, times=1)
+    with pytest.raises(TransientError, match="500"):
         await put(store, b"more")
     await put(store, b"more")
     assert methods(fake_registry) == ["POST", "POST"]

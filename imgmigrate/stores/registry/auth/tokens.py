@@ -31,6 +31,8 @@ from imgmigrate.stores.registry.http.limits import TOKEN_BODY
 from imgmigrate.stores.registry.http.retries import retrying
 from imgmigrate.stores.registry.http.session import Body, Request
 from imgmigrate.stores.registry.http.urls import append_query, resolve, same_origin
+from imgmigrate.stores.registry.pace.limits import LONGEST_REFUSAL
+from imgmigrate.stores.registry.pace.rates import Rate
 
 if TYPE_CHECKING:
     from imgmigrate.clock import Clock
@@ -97,6 +99,8 @@ class TokenServer:
         self._http, self._trust, self._sink = http, trust, sink
         self._clock = clock or LoopClock()
         self._slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
+        # Token servers count their requests apart from the registry.
+        self._rate = Rate(self._clock, lambda _: None)
         # Realms that were found to have only one of the two forms.
         self._only_get: set[str] = set()
         self._only_post: set[str] = set()
@@ -206,6 +210,24 @@ class TokenServer:
         silences = 0
 
         async def once() -> Token:
+            began = self._clock.time()
+            while True:
+                await self._rate.take()
+                sent = self._clock.time()
+                try:
+                    token = await attempt()
+                except RateLimited as error:
+                    self._rate.refused(sent)
+                    if self._clock.time() - began >= LONGEST_REFUSAL:
+                        error.is_spent = True
+                        raise
+                    # It may ask for a pause beside.
+                    await self._clock.sleep(error.retry_after or 0.0)
+                else:
+                    self._rate.succeeded()
+                    return token
+
+        async def attempt() -> Token:
             nonlocal silences
             asked, limit = self._clock.time(), self._http.timeouts.token
             try:

@@ -42,6 +42,7 @@ __all__ = [
     "failure",
     "is_immutable",
     "is_markup",
+    "is_throttling",
     "is_web_page",
     "proxy_refusal",
     "retry_after",
@@ -166,6 +167,11 @@ def _hint(status: int, found: Diagnosis, body: bytes, *, writes: bool) -> str | 
     if found.code == "NAME_UNKNOWN" and writes:
         return _CREATE
     return _HINTS.get(found.code or "")
+
+
+def is_throttling(body: bytes) -> bool:
+    """Tell an error's body that asks for fewer requests, whatever its status is."""
+    return diagnose(body).code in _THROTTLED
 
 
 def is_immutable(error: StoreError) -> bool:

@@ -40,7 +40,7 @@ class Timeouts:
     answer of a token server. `first_retry` doubles up to `longest_retry`; a `Retry-After` is
     obeyed up to `longest_pause`. `answer` bounds the way to the end of an answer's headers,
     which a server may send byte by byte. `helper` bounds a credential helper, which may ask
-    a person.
+    a person. A registry that is down is waited for `outage` seconds, 0 is not at all.
     """
 
     connect: float = 15
@@ -54,6 +54,7 @@ class Timeouts:
     longest_pause: float = 900
     helper: float = 60
     farewell: float = 5
+    outage: float = 0
 
     def patience(self, size: int) -> float:
         """Seconds to wait for the answer to a body of `size` bytes, at most `commit`."""

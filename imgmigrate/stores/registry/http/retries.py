@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import stamina
 
-from imgmigrate.errors import TransientError
+from imgmigrate.errors import RateLimited, TransientError
 from imgmigrate.events import Retrying
 from imgmigrate.stores.registry.http.limits import ATTEMPTS
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["retrying"]
 
+# Refusals for the rate of requests are no failures; in the end something else is wrong.
+MOST_REFUSALS = 50
 T = TypeVar("T")
 _RANDOM = random.SystemRandom()
 
@@ -35,11 +37,16 @@ async def retrying(
     once: Callable[[], Awaitable[T]], sink: Sink, timeouts: Timeouts, *, attempts: int = ATTEMPTS
 ) -> T:
     """Call `once` until it succeeds, fails for good or has failed `attempts` times."""
-    try:
-        # Nearly every request succeeds: what is needed to try again costs as much as sending it.
-        return await once()
-    except TransientError as error:
-        failed = error
+    for refusals in range(MOST_REFUSALS + 1):
+        try:
+            # Nearly every request succeeds: what it takes to try again costs as much as sending.
+            return await once()
+        except TransientError as error:
+            failed = error
+            if not (isinstance(error, RateLimited) and error.is_paced):
+                break
+            if attempts == 1 or refusals == MOST_REFUSALS:
+                break
     async for attempt in stamina.retry_context(
         on=_wait,
         attempts=attempts,

@@ -70,6 +70,11 @@ class Body:
         """Send `data`, as often as it takes."""
         return cls(_Whole(data), len(data))
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it can be sent more than once."""
+        return isinstance(self.pieces, _Whole)
+
 
 @dataclass(frozen=True, slots=True)
 class _Whole:

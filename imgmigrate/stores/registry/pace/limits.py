@@ -5,6 +5,12 @@ apart (`quirks.py`), the user's `rate_limit` and `bandwidth`, the pause that `Re
 asks for, and the pull count of a metered registry. How many blob streams are open at once is
 `Store.budget`'s.
 
+What is refused for its rate (429, and a 503 of the same kind) is no failure: it teaches the
+rate of its quota (`rates.py`) and is asked again when that allows it, which costs no attempt
+and no timeout, until nothing has got through for `LONGEST_REFUSAL` seconds. A 503 is a
+limiter's if its body says so, or if the registry answers others meanwhile (`RECENT`):
+an outage lets nobody through, and is a failure.
+
 A slot is held for one request and its answer's headers, never while waiting for anything
 else; whoever waits for a slot holds only its place in the queue. So no two requests can wait
 for each other, whatever the numbers are.
@@ -15,14 +21,17 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from imgmigrate.clock import LoopClock
+from imgmigrate.errors import RateLimited
 from imgmigrate.events import Waiting
-from imgmigrate.stores.registry.http.failures import retry_after
+from imgmigrate.stores.registry.http.failures import is_throttling, retry_after
 from imgmigrate.stores.registry.pace.metering import PullMeter
 from imgmigrate.stores.registry.pace.pacing import Bucket, Window
-from imgmigrate.stores.registry.quotas import Kind
+from imgmigrate.stores.registry.pace.rates import Rate
+from imgmigrate.stores.registry.quotas import USUAL, Kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,7 +43,7 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
     from imgmigrate.stores.registry.quirks import Quirks
 
-__all__ = ["Limits", "Passage"]
+__all__ = ["Limits", "Passage", "Refused"]
 
 # Requests at once in each window, for each blob stream that the config allows: 64 by default,
 # which many registries' front ends bear from one client without answering 429.
@@ -46,7 +55,21 @@ BURST_SECONDS = 0.1
 WORTH_SAYING = 5.0
 # The registry asks for less.
 CONGESTION = frozenset({429, 503})
+# Errors that come from behind a limiter: it has let the request through.
+PASSED = frozenset({400, 401, 403, 404, 405, 409, 412, 416})
 FIRST_ERROR = 400
+# A registry that let something through so many seconds ago is not down.
+RECENT = 30.0
+# Seconds after which refusals without one success between are an error of their own.
+LONGEST_REFUSAL = 1800.0
+# Seconds between two lines that say that nothing gets through.
+SAY_AGAIN = 60.0
+# A request that is refused more often in a row waits by itself as well, in seconds.
+USUAL_REFUSALS, FIRST_DELAY, LONGEST_DELAY = 4, 0.125, 2.0
+# What is "unavailable" so often while others get through is what is asked for.
+MOST_UNAVAILABLE = 10
+# Quotas that are refused within so many seconds of each other are taken for one, in seconds.
+TOGETHER = 10.0
 
 
 class Answered(Protocol):
@@ -70,6 +93,8 @@ class _Gate:
 
     window: Window
     rate: Bucket | None
+    learnt: Rate
+    refused: float = -inf
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -79,19 +104,28 @@ class Passage:
 
     kind: Kind
     epoch: int
+    sent: float = 0.0
+
+
+@dataclass(slots=True)
+class Refused:
+    """How often, and since when, one request was told to come again."""
+
+    times: int = 0
+    since: float = 0.0
 
 
 class _Slot:
     """One slot of a gate, taken on entering. A class: every request takes one."""
 
-    def __init__(self, kind: Kind, enter: Callable[[Kind], Awaitable[_Gate]]) -> None:
-        self._kind, self._enter = kind, enter
+    def __init__(self, kind: Kind, enter: Callable[[Kind], Awaitable[_Gate]], clock: Clock) -> None:
+        self._kind, self._enter, self._clock = kind, enter, clock
         self._gate: _Gate | None = None
 
     async def __aenter__(self) -> Passage:
         self._gate = gate = await self._enter(self._kind)
         gate.window.enter()
-        return Passage(self._kind, gate.window.epoch)
+        return Passage(self._kind, gate.window.epoch, self._clock.time())
 
     async def __aexit__(self, *_: object) -> None:
         if self._gate is not None:
@@ -128,8 +162,11 @@ class Limits:
             rate = quota.rate and self._bucket(
                 quota.rate, quota.burst, f"its own limit for {names}"
             )
-            gate = _Gate(Window(most), rate or None)
+            gate = _Gate(Window(most), rate or None, Rate(clock, self._told(names)))
             self._gates |= dict.fromkeys(quota.kinds, gate)
+        # Where nothing is known of separate quotas, refusals tell whether there are any.
+        self._may_be_one = quirks.quotas == USUAL
+        self._through = self._refused = self._said = -inf
         self._rate = self._configured("rate_limit", config.rate_limit, least=1.0)
         self._reads = self._configured("bandwidth", config.bandwidth, least=1.0)
         self._writes = self._configured("bandwidth", config.bandwidth, least=1.0)
@@ -142,7 +179,7 @@ class Limits:
 
         QuotaExhausted if nothing is and the user does not want to wait.
         """
-        slot = _Slot(kind, self._pass)
+        slot = _Slot(kind, self._pass, self._clock)
         meter = self.meter if kind is Kind.MANIFEST_READ else None
         return _metered(meter.pull(look), slot) if meter and look else slot
 
@@ -151,23 +188,90 @@ class Limits:
 
         Its bytes may depend on another request to this registry.
         """
-        return Passage(kind, (await self._pass(kind)).window.epoch)
+        epoch = (await self._pass(kind)).window.epoch
+        return Passage(kind, epoch, self._clock.time())
 
     def note(self, passage: Passage, answer: Answered) -> None:
         """Learn from the registry's own answer."""
-        window = self._gates[passage.kind].window
+        gate = self._gates[passage.kind]
         if answer.status in CONGESTION:
-            window.congested(passage.epoch)
+            gate.window.congested(passage.epoch)
             after = retry_after(answer.header("Retry-After"), self._longest_pause)
             if after:
                 self.pause(after, f"it answered {answer.status} and asks for a pause")
-        elif answer.status < FIRST_ERROR:
-            window.succeeded()
+        if answer.status < FIRST_ERROR or answer.status in PASSED:
+            self._through = self._clock.time()
+            gate.learnt.succeeded()
+        if answer.status < FIRST_ERROR:
+            gate.window.succeeded()
         if self.meter and passage.kind in (Kind.MANIFEST_READ, Kind.MANIFEST_HEAD):
             self.meter.note(answer.header, is_success=answer.status < FIRST_ERROR)
             # The limit itself, not the guard against abuse (protocol 3.7).
             if answer.status == 429 and b"increase-rate-limit" in answer.body:
                 self.meter.exhaust()
+
+    async def paces(
+        self, passage: Passage, answer: Answered, subject: str, refused: Refused
+    ) -> bool:
+        """Tell whether an answer only says "not so fast"; then it is to be asked for again.
+
+        RateLimited if nothing has got through for too long, or this request alone did not. A
+        pull limit that is used up is the meter's.
+        """
+        if not self._is_pace(answer, refused):
+            return False
+        now, gate = self._clock.time(), self._gates[passage.kind]
+        self._join(gate, now)
+        gate.refused = now
+        gate.learnt.refused(passage.sent)
+        if self._through >= self._refused:
+            self._refused = self._said = now
+        if not refused.times:
+            refused.since = now
+        refused.times += 1
+        if now - refused.since >= LONGEST_REFUSAL:
+            minutes = LONGEST_REFUSAL / 60
+            cause = f"too many requests ({answer.status}), and nothing else for {minutes:.0f} min"
+            hint = "wait, or log in: registries allow more to those whom they know"
+            error = RateLimited(subject, cause, hint=hint, status=answer.status)
+            error.is_spent = True
+            raise error
+        if now - self._said >= SAY_AGAIN:
+            self._said = now
+            left = LONGEST_REFUSAL - (now - self._refused)
+            cause = f"it refuses all requests ({answer.status}) and is asked more rarely"
+            self._sink.emit(Waiting(self._host, cause, left))
+        if refused.times > USUAL_REFUSALS:
+            # Others get through: it may well be about what is asked for.
+            doubled = FIRST_DELAY * 2 ** min(refused.times - USUAL_REFUSALS, 10)
+            await self._clock.sleep(min(doubled, LONGEST_DELAY))
+        return True
+
+    def _is_pace(self, answer: Answered, refused: Refused) -> bool:
+        if answer.status == 429:
+            return b"increase-rate-limit" not in answer.body or self.meter is None
+        if answer.status < FIRST_ERROR:
+            return False
+        if is_throttling(answer.body):
+            return True
+        is_alive = self._clock.time() - self._through < RECENT
+        return answer.status == 503 and is_alive and refused.times < MOST_UNAVAILABLE
+
+    def _join(self, gate: _Gate, now: float) -> None:
+        """Take what is refused together for one budget: most limiters count all requests."""
+        if not self._may_be_one or gate.learnt.is_known:
+            return
+        for other in self._gates.values():
+            if other is not gate and now - other.refused < TOGETHER:
+                gate.learnt = other.learnt
+
+    def _told(self, names: str) -> Callable[[float], None]:
+        def waits(seconds: float) -> None:
+            if seconds >= WORTH_SAYING:
+                cause = f"kept to the rate at which it lets {names} through"
+                self._sink.emit(Waiting(self._host, cause, seconds))
+
+        return waits
 
     def pause(self, seconds: float, cause: str) -> None:
         """Let every request to this registry wait; a longer pause stands."""
@@ -190,7 +294,8 @@ class Limits:
 
     async def _pass(self, kind: Kind) -> _Gate:
         gate = self._gates[kind]
-        is_open = not (gate.turn.locked() or gate.rate or self._rate)
+        is_paced = gate.rate or self._rate or gate.learnt.is_known
+        is_open = not (gate.turn.locked() or is_paced)
         if is_open and gate.window.has_room and self._clock.time() >= self._until:
             return gate  # nobody waits, and nothing is to be waited for
         async with gate.turn:
@@ -198,6 +303,8 @@ class Limits:
                 if bucket:
                     await gate.window.room()
                     await bucket.take()
+            await gate.window.room()
+            await gate.learnt.take()
             while not gate.window.has_room or self._clock.time() < self._until:
                 await gate.window.room()
                 # It may grow meanwhile.

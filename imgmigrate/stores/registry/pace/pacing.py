@@ -42,10 +42,14 @@ class Bucket:
                 await self._clock.sleep(left / self.rate)
             self._level -= units
 
-    def _missing(self, units: float) -> float:
+    def settle(self) -> None:
+        """Count what has come together so far at the present rate, before that changes."""
         now = self._clock.time()
         self._level = min(self.burst, self._level + (now - self._then) * self.rate)
         self._then = now
+
+    def _missing(self, units: float) -> float:
+        self.settle()
         missing = min(units, self.burst) - self._level
         return missing if missing > _NEARLY * self.burst else 0.0
 

@@ -104,8 +104,7 @@ class Sending:
         admission = await self._remote.admit(self._call)
         self.has_begun = True
         try:
-            async with asyncio.timeout(self._patience):
-                return await self._remote.stream(self._call, Body.of(whole), admission)
+            return await self._remote.stream(self._call, Body.of(whole), admission, self._patience)
         except TimeoutError:
             raise self._unanswered() from None
 

@@ -7,7 +7,6 @@ anyway, and its word is checked once; whatever it answers, the blob gets there.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -67,6 +66,8 @@ class SingleUpload:
             await self._upload.abort()
 
     async def _is_posted(self) -> bool:
+        # A server that cannot read this must not hold the blob for as long as a layer may take.
+        patience = self._remote.timeouts.answer if self._is_question else None
         call = Call(
             "POST",
             f"/v2/{self._repo}/blobs/uploads/?digest={quote(self.descriptor.digest, safe='')}",
@@ -75,12 +76,12 @@ class SingleUpload:
             accepts=frozenset({201, 202}),
             headers=OCTETS,
             data=self._data,
+            patience=patience,
+            # Of a question that may be an answer as well as a limit.
+            hopeless=frozenset({503}) if self._is_question else frozenset(),
         )
-        # A server that cannot read this must not hold the blob for as long as a layer may take.
-        patience = self._remote.timeouts.answer if self._is_question else None
         try:
-            async with asyncio.timeout(patience):
-                answer = await self._remote.call(call, attempts=1)
+            answer = await self._remote.call(call, attempts=1)
             if answer.status == 201:
                 check_stored(answer, self.subject, self.descriptor.digest)
                 is_taken = not self._is_question or await self._is_there()
@@ -90,7 +91,7 @@ class SingleUpload:
                 session = opened(self._remote, self._repo, self.descriptor, answer)
                 if session is not None:
                     await session.cancel()
-        except (StoreError, TimeoutError) as error:
+        except StoreError as error:
             self._posts.failed()
             if isinstance(error, TransientError) and not self._is_question:
                 raise

@@ -24,7 +24,8 @@ class Call:
 
     Any status but those of `accepts` is raised as an error, and never tried again if it is one
     of the `hopeless`; the answer may be `limit` bytes. Where a `document` is asked for, a web
-    page is a passing failure (GAR: gardener/cc-utils#1557).
+    page is a passing failure (GAR: gardener/cc-utils#1557). The answer is waited for as long as
+    the body deserves, or for `patience` seconds.
     """
 
     method: str
@@ -37,6 +38,7 @@ class Call:
     limit: int = ERROR_BODY
     hopeless: frozenset[int] = frozenset()
     document: bool = False
+    patience: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from imgmigrate.errors import AuthenticationError, ProtocolError, StoreError, TransientError
 from imgmigrate.redaction import hide
+from imgmigrate.stores.registry.http.failures import diagnose
 from imgmigrate.stores.registry.http.urls import resolve
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ __all__ = [
     "REDIRECTS",
     "astray",
     "hide_signature",
+    "is_of_proxy",
     "of_storage",
     "pointed_at",
     "strangers_login",
@@ -76,3 +78,11 @@ def pointed_at(host: str, url: str) -> str:
             "with its port"
         )
     return f"{host} pointed there, so {there.netloc} has to be reachable from here too"
+
+
+def is_of_proxy(answer: Answer) -> bool:
+    """Tell what a proxy that reads along says itself from what it hands over."""
+    if answer.status == 407:
+        return True
+    is_registry = answer.header("Docker-Distribution-Api-Version") or diagnose(answer.body).code
+    return answer.is_relayed and answer.status == 403 and not is_registry

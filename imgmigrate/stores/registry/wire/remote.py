@@ -18,6 +18,7 @@ from imgmigrate.errors import (
     AccessDenied,
     AuthenticationError,
     ProtocolError,
+    RateLimited,
     Rejected,
     StoreError,
     TransientError,
@@ -26,7 +27,6 @@ from imgmigrate.stores.registry.auth.authenticator import Authenticator, says_ex
 from imgmigrate.stores.registry.auth.guests import Guests
 from imgmigrate.stores.registry.auth.tokens import TokenServer
 from imgmigrate.stores.registry.http.failures import (
-    diagnose,
     failure,
     is_web_page,
     proxy_refusal,
@@ -39,7 +39,8 @@ from imgmigrate.stores.registry.http.session import FIRST_ERROR, Answer, Body, H
 from imgmigrate.stores.registry.http.trust import Trust
 from imgmigrate.stores.registry.http.urls import resolve, same_origin
 from imgmigrate.stores.registry.logins.keyring import Keyring
-from imgmigrate.stores.registry.pace.limits import Limits
+from imgmigrate.stores.registry.pace.breaker import Breaker, look
+from imgmigrate.stores.registry.pace.limits import Limits, Refused
 from imgmigrate.stores.registry.quirks import quirks_of
 from imgmigrate.stores.registry.quotas import Kind, kind_of
 from imgmigrate.stores.registry.uploads.forms import Forms
@@ -49,6 +50,7 @@ from imgmigrate.stores.registry.wire.redirects import (
     REDIRECTS,
     astray,
     hide_signature,
+    is_of_proxy,
     of_storage,
     pointed_at,
     strangers_login,
@@ -112,6 +114,9 @@ class Remote:
         authority = self.quirks.api_host or host
         self._scheme = Scheme(authority, http, self._trust, sink) if own.insecure else None
         clock = clock or LoopClock()
+        self._breaker = Breaker(
+            host, http.timeouts.outage, lambda: look(http, self.origin, self._trust), clock, sink
+        )
         keyring = Keyring(
             host,
             settings,
@@ -136,7 +141,7 @@ class Remote:
                 return answer
             raise await self.failure(call, answer, grant)
 
-        return await retrying(once, self._sink, self.timeouts, attempts=attempts)
+        return await self._steadily(once, attempts)
 
     async def ask(
         self, call: Call, authorization: str | None, *, sign: Signing | None = None
@@ -153,18 +158,22 @@ class Remote:
             if authorization is not None:
                 headers["Authorization"] = authorization
             body = Body.of(call.data) if call.data is not None else None
-            async with self.limits.request(Kind.LISTING) as passage:
-                # Not before it may be sent: a signature holds for minutes only.
-                if sign is not None:
-                    headers |= await sign()
-                url = self._url(call)
-                request = Request(call.method, url, call.subject, self._trust, headers, body)
-                async with await self._http.send(request) as answer:
-                    if answer.status in call.accepts:
-                        await answer.load(call.limit)
-                    else:
-                        await answer.settle()
-            self._note(passage, answer)
+            refused = Refused()
+            while True:
+                async with self.limits.request(Kind.LISTING) as passage:
+                    # Not before it may be sent: a signature holds for minutes only.
+                    if sign is not None:
+                        headers |= await sign()
+                    url = self._url(call)
+                    request = Request(call.method, url, call.subject, self._trust, headers, body)
+                    async with await self._http.send(request) as answer:
+                        if answer.status in call.accepts:
+                            await answer.load(call.limit)
+                        else:
+                            await answer.settle()
+                self._note(passage, answer)
+                if not await self._is_paced(passage, answer, call, refused):
+                    break
             if answer.status not in call.accepts:
                 after = retry_after(answer.header("Retry-After"), self.timeouts.longest_pause)
                 raise failure(call.subject, answer.status, answer.body, after=after)
@@ -172,7 +181,7 @@ class Remote:
                 raise web_page(call.subject, answer.status)
             return answer
 
-        return await retrying(once, self._sink, self.timeouts)
+        return await self._steadily(once)
 
     async def again(self, once: Callable[[], Awaitable[T]]) -> T:
         """Call `once` until it succeeds, fails for good or has failed too often.
@@ -191,30 +200,49 @@ class Remote:
 
     async def open(self, call: Call) -> Answer:
         """Send once and return the answer with its body unread; the caller closes it."""
-        answer, grant = await self._authenticated(call, self._opened)
-        if answer.status in call.accepts:
-            return answer
-        answer.close()
-        raise await self.failure(call, answer, grant)
+
+        async def once() -> Answer:
+            answer, grant = await self._authenticated(call, self._opened)
+            if answer.status in call.accepts:
+                return answer
+            answer.close()
+            raise await self.failure(call, answer, grant)
+
+        return await self._breaker.through(once)
 
     async def admit(self, call: Call) -> Admission:
         """Wait until a body may be sent, as limits and token servers have it."""
         await self._find_origin()
+        await self._breaker.ready()
         passage = await self.limits.admit(kind_of(call.method, call.target))
         return Admission(passage, await self._grant(call))
 
-    async def stream(self, call: Call, body: Body, admission: Admission) -> Answer:
-        """Send a body that exists only once; its answer is read as far as errors are.
+    async def stream(
+        self, call: Call, body: Body, admission: Admission, patience: float | None = None
+    ) -> Answer:
+        """Send a body, mostly one that exists only once; its answer is read as far as errors are.
+
+        TimeoutError after `patience` seconds, in which no limit is waited for.
 
         The session was opened with the same credentials a moment ago, so a 401 here mostly means
         that a token ended in between: TransientError if there is a new one, for a new session.
         """
-        grant = admission.grant
-        request = self._request(call, self._url(call), grant, body)
-        async with await self._send(request) as answer:
-            await answer.settle()
-        self._heed(answer)
-        self._note(admission.passage, answer)
+        grant, passage, refused = admission.grant, admission.passage, Refused()
+        while True:
+            request = self._request(call, self._url(call), grant, body)
+            async with (
+                self._breaker.heard(),
+                asyncio.timeout(patience),
+                await self._send(request) as answer,
+            ):
+                await answer.settle()
+            self._heed(answer)
+            self._note(passage, answer)
+            if not await self._is_paced(passage, answer, call, refused):
+                break
+            if not body.is_whole:
+                raise await self._refusal(call, answer)
+            passage = await self.limits.admit(passage.kind)
         if answer.status in call.accepts:
             return answer
         if answer.status in REDIRECTS:
@@ -232,7 +260,7 @@ class Remote:
             # Some servers repeat what they refuse.
             body = body.replace(grant.header.partition(" ")[2].encode(), b"***")
         host = urlsplit(answer.url).netloc
-        if _is_of_proxy(answer):
+        if is_of_proxy(answer):
             return proxy_refusal(call.subject, host, answer.status)
         writes = call.method not in _READS
         error = failure(call.subject, answer.status, body, after=after, writes=writes)
@@ -296,26 +324,58 @@ class Remote:
         """Send and read the whole answer; a server that trickles is given up in the end."""
         is_sent = call.data is not None
         limit = self.timeouts.patience(len(call.data or b"")) if is_sent else self.timeouts.commit
-        try:
-            async with (
-                self._slot(call) as passage,
-                asyncio.timeout(limit),
-                await self._follow(call, grant) as answer,
-            ):
-                self._note(passage, answer)
-                if answer.status < FIRST_ERROR:
-                    await answer.load(call.limit)
+        limit = limit if call.patience is None else call.patience
+        refused = Refused()
+        while True:
+            try:
+                async with (
+                    self._slot(call) as passage,
+                    asyncio.timeout(limit),
+                    await self._follow(call, grant) as answer,
+                ):
+                    self._note(passage, answer)
+                    if answer.status < FIRST_ERROR:
+                        await answer.load(call.limit)
+            except TimeoutError:
+                cause = f"{self.host} did not answer whole in {limit:g} s"
+                raise TransientError(call.subject, cause) from None
+            if not await self._is_paced(passage, answer, call, refused):
                 return answer
-        except TimeoutError:
-            cause = f"{self.host} did not answer whole in {limit:g} s"
-            raise TransientError(call.subject, cause) from None
 
     async def _opened(self, call: Call, grant: Grant | None) -> Answer:
         """Send and read the headers; a body that streams for long holds no slot."""
-        async with self._slot(call) as passage:
-            answer = await self._follow(call, grant)
-            self._note(passage, answer)
-            return answer
+        refused = Refused()
+        while True:
+            async with self._slot(call) as passage:
+                answer = await self._follow(call, grant)
+                self._note(passage, answer)
+            if not await self._is_paced(passage, answer, call, refused):
+                return answer
+            answer.close()
+
+    async def _is_paced(
+        self, passage: Passage, answer: Answer, call: Call, refused: Refused
+    ) -> bool:
+        """Tell whether the registry itself only asks to wait; what is in vain is not tried again.
+
+        RateLimited if it has asked for nothing else for too long.
+        """
+        if answer.status < FIRST_ERROR or answer.status in call.accepts | call.hopeless:
+            return False
+        is_own = self._is_own(answer.url)
+        if not is_own or not await self.limits.paces(passage, answer, call.subject, refused):
+            return False
+        # Pulp goes on with what it answers 429 to: who writes looks first.
+        if passage.kind is Kind.MANIFEST_WRITE:
+            raise await self._refusal(call, answer)
+        return True
+
+    async def _refusal(self, call: Call, answer: Answer) -> RateLimited:
+        """What is said of a request that only whoever made it can send again."""
+        error = await self.failure(call, answer)
+        refusal = RateLimited(error.subject, error.cause, status=error.status, code=error.code)
+        refusal.is_paced = True
+        return refusal
 
     def _slot(self, call: Call) -> AbstractAsyncContextManager[Passage]:
         kind = kind_of(call.method, call.target)
@@ -414,12 +474,16 @@ class Remote:
             headers = {"Authorization": header} if header else {}
             url = f"{self.origin}/v2/"
             request = Request("GET", url, self.host, self._trust, headers)
-            async with (
-                self.limits.request(Kind.OTHER) as passage,
-                await self._http.send(request) as answer,
-            ):
-                await answer.settle()
-                self.limits.note(passage, answer)
+            refused = Refused()
+            while True:
+                async with (
+                    self.limits.request(Kind.OTHER) as passage,
+                    await self._http.send(request) as answer,
+                ):
+                    await answer.settle()
+                    self.limits.note(passage, answer)
+                if not await self.limits.paces(passage, answer, self.host, refused):
+                    break
             after = retry_after(answer.header("Retry-After"), self.timeouts.longest_pause)
             error = failure(self.host, answer.status, answer.body, after=after)
             if isinstance(error, TransientError):
@@ -427,18 +491,15 @@ class Remote:
             return answer
 
         await self._find_origin()
-        return await retrying(once, self._sink, self.timeouts)
+        return await self._steadily(once)
+
+    async def _steadily(self, once: Callable[[], Awaitable[T]], attempts: int = ATTEMPTS) -> T:
+        """Call `once` until it succeeds or has failed too often while the registry was up."""
+        through = partial(self._breaker.through, once)
+        return await retrying(through, self._sink, self.timeouts, attempts=attempts)
 
 
 def _is_page(answer: Answer) -> bool:
     """Tell a page for people from a document under its label, as quay.io and gcr.io once had it."""
     is_labelled = is_web_page(answer.header("Content-Type"))
     return is_labelled and not answer.body.lstrip().startswith((b"{", b"["))
-
-
-def _is_of_proxy(answer: Answer) -> bool:
-    """Tell what a proxy that reads along says itself from what it hands over."""
-    if answer.status == 407:
-        return True
-    is_registry = answer.header("Docker-Distribution-Api-Version") or diagnose(answer.body).code
-    return answer.is_relayed and answer.status == 403 and not is_registry
