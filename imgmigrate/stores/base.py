@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections import deque
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -106,29 +107,67 @@ class Upload(Protocol):
 
 
 class Slots:
-    """How many blob streams may be open at one store in one direction."""
+    """How many blob streams may be open at one store in one direction: at most `limit`.
+
+    First come, first served. `first` is called whenever one is taken.
+    """
 
     def __init__(self, store: str, direction: Literal["read", "write"], limit: int) -> None:
         self.order = (store, direction)
-        self.limit = limit
-        self._semaphore = asyncio.Semaphore(limit)
+        self.limit = self._allowed = limit
+        self.open = 0
+        self.first: Callable[[], None] | None = None
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def __aenter__(self) -> None:
-        await self._semaphore.acquire()
+        if self.first is not None:
+            self.first()
+        if self.is_free:
+            self.open += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                with suppress(ValueError):
+                    self._waiting.remove(turn)
+            else:
+                self.give_back()
+            raise
 
     async def __aexit__(self, *_: object) -> None:
         self.give_back()
 
+    @property
+    def is_free(self) -> bool:
+        """Whether one can be taken without waiting, and nobody else waits."""
+        return self.open < self._allowed and not self._waiting
+
+    def allow(self, count: int) -> None:
+        """Let so many be open from now on, at most `limit`; those that are open stay."""
+        self._allowed = min(count, self.limit)
+        self._wake()
+
     async def take_free(self) -> bool:
         """Take one if that needs no waiting, and nobody else waits; whoever does gives it back."""
-        if self._semaphore.locked():
+        if not self.is_free:
             return False
-        await self._semaphore.acquire()
+        self.open += 1
         return True
 
     def give_back(self) -> None:
         """End what `take_free` began."""
-        self._semaphore.release()
+        self.open -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting and self.open < self._allowed:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self.open += 1
+                turn.set_result(None)
 
 
 class Budget:

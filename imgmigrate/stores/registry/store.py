@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgmigrate.stores.base import Budget
 from imgmigrate.stores.registry import blobs, manifests
 from imgmigrate.stores.registry.listing import pages as listing
 from imgmigrate.stores.registry.listing.archive import Archive
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor, Manifest
     from imgmigrate.oci.reference import Digest
-    from imgmigrate.stores.base import Mounted, Room, Upload
+    from imgmigrate.stores.base import Budget, Mounted, Room, Upload
     from imgmigrate.stores.registry.http.session import Http
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
@@ -44,7 +43,6 @@ class RegistryStore:
         clock: Clock | None = None,
     ) -> None:
         self._remote = Remote(host, settings, http, sink, on_rate_limit=on_rate_limit, clock=clock)
-        self._budget = Budget(host, settings(None).concurrency)
         self._catalog = Catalog(self._remote)
         self._archive = Archive(self._remote) if self._remote.quirks.archives else None
 
@@ -61,7 +59,7 @@ class RegistryStore:
     @property
     def budget(self) -> Budget:
         """The slots of its blob streams."""
-        return self._budget
+        return self._remote.budget
 
     @property
     def mounts_need_manifest(self) -> bool:

@@ -16,9 +16,11 @@ from imgmigrate.stores.base import Mounted
 from imgmigrate.stores.registry.http.limits import Timeouts
 from imgmigrate.stores.registry.http.session import Http
 from imgmigrate.stores.registry.pace import limits
+from imgmigrate.stores.registry.pace.limits import streams_of
 from imgmigrate.stores.registry.quirks import Quirks
 from imgmigrate.stores.registry.quotas import ALL, USUAL, Kind, Quota
 from imgmigrate.stores.registry.store import RegistryStore
+from imgmigrate.stores.registry.uploads.start import WholeUpload
 from imgmigrate.stores.registry.wire import remote
 from tests.stores.registry.conftest import Recorder
 from tests.support.clock import ManualClock
@@ -184,3 +186,61 @@ async def test_bandwidth_paces_both_directions_of_a_client(
     await upload.commit()
     assert before + len(data) / 100_000 - 1 <= clock.now <= before + len(data) / 100_000 + 1
     assert await store.blob_exists("b", blob.digest)
+
+
+async def test_streams_that_share_a_bandwidth_are_never_silent_for_long(
+    fake_registry: FakeRegistry, http: Http
+) -> None:
+    """Each open body gets a small part in every round, and no stream a whole piece."""
+    data = [layer(name, 400_000) for name in "ab"]
+    clock = ManualClock(hurried=True)
+    store = open_store(fake_registry, http, clock, bandwidth="20KB/s")
+    order: list[tuple[str, int]] = []
+
+    async def send(name: str, body: bytes) -> None:
+        blob = Descriptor(OCI_LAYER, Digest.of(body), len(body))
+        upload = await store.start_upload(name, blob)
+        assert isinstance(upload, WholeUpload)
+        give = upload._sending._pipe.give
+
+        def given(piece: bytes) -> None:
+            order.append((name, len(piece)))
+            give(piece)
+
+        upload._sending._pipe.give = given  # type: ignore[method-assign]
+        await upload.write(body)
+        await upload.commit()
+
+    async with asyncio.TaskGroup() as tasks:
+        for name, body in zip("ab", data, strict=True):
+            tasks.create_task(send(name, body))
+    assert max(size for _, size in order) == 10_000
+    # Both are at it: neither has two parts more than the other in any beginning of the run.
+    for count in range(4, len(order)):
+        sent = [name for name, _ in order[:count]]
+        assert abs(sent.count("a") - sent.count("b")) <= 2
+
+
+@pytest.mark.parametrize(
+    ("bandwidth", "streams"),
+    [(None, 16), ("200MiB/s", 16), ("1MiB/s", 16), ("512KiB/s", 8), ("100KiB/s", 2), ("1", 2)],
+)
+def test_a_narrow_line_has_fewer_streams(bandwidth: str | None, streams: int) -> None:
+    """Each stream is worth its place, so that some blob is done soon."""
+    assert streams_of(RegistryConfig.model_validate({"bandwidth": bandwidth})) == streams
+
+
+async def test_a_blob_that_is_sent_at_once_keeps_nobody_waiting(
+    fake_registry: FakeRegistry, http: Http
+) -> None:
+    """It pays in turns too: a small one takes longer than a turn over a narrow line."""
+    clock = ManualClock(hurried=True)
+    store = open_store(fake_registry, http, clock, bandwidth="10KB/s")
+    data = layer("small", 60_000)
+    blob = Descriptor(OCI_LAYER, Digest.of(data), len(data))
+    upload = await store.start_upload("a", blob)
+    assert not isinstance(upload, Mounted)
+    await upload.write(data)
+    await upload.commit()
+    assert max(clock.slept) <= 1.0
+    assert clock.now >= 5

@@ -32,6 +32,7 @@ from imgmigrate.stores.registry.http.limits import (
     LONGEST_NUMBER,
     Timeouts,
 )
+from imgmigrate.stores.registry.http.line import Line, Poured
 from imgmigrate.stores.registry.http.silence import Silence
 from imgmigrate.stores.registry.http.trust import Proxies
 
@@ -60,10 +61,11 @@ _ALWAYS = {
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What to send: its pieces, and how many bytes they are together."""
+    """What to send: its pieces, and how many bytes they are together; `line` watches them."""
 
     pieces: AsyncIterable[bytes]
     length: int
+    line: Line | None = None
 
     @classmethod
     def of(cls, data: bytes) -> Body:
@@ -276,7 +278,11 @@ class Http:
             total=None, connect=None, sock_connect=timeouts.connect, sock_read=timeouts.read
         )
         self._patient = aiohttp.ClientTimeout(
-            total=None, connect=None, sock_connect=timeouts.connect, sock_read=timeouts.commit
+            # The kernel still has a part of a body when aiohttp begins to count; who sends watches.
+            total=None,
+            connect=None,
+            sock_connect=timeouts.connect,
+            sock_read=None,
         )
 
     def names(self, url: str) -> bool:
@@ -398,12 +404,12 @@ async def _settle(answer: Answer) -> None:
         answer.close()
 
 
-def _data(body: Body | None) -> AsyncIterable[bytes] | bytes | None:
+def _data(body: Body | None) -> AsyncIterable[bytes] | Poured | bytes | None:
     if body is None or not body.length:
         return None
     if isinstance(body.pieces, _Whole) and body.length <= PIECE:
         return body.pieces.data  # aiohttp sends bytes in fewer steps, but all at once
-    return body.pieces
+    return Poured(body.pieces, body.line) if body.line else body.pieces
 
 
 def _session(limit: Depth, resolver: Resolver) -> aiohttp.ClientSession:

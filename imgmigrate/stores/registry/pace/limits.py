@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
     from imgmigrate.stores.registry.quirks import Quirks
 
-__all__ = ["Limits", "Passage", "Refused"]
+__all__ = ["Limits", "Passage", "Refused", "streams_of"]
 
 # Requests at once in each window, for each blob stream that the config allows: 64 by default,
 # which many registries' front ends bear from one client without answering 429.
@@ -51,8 +51,20 @@ REQUESTS_PER_STREAM = 4
 # A fraction of a second's worth may go at once: smooth enough for any registry, and large
 # enough that the loop's timers, which are exact to a millisecond, cost no throughput.
 BURST_SECONDS = 0.1
+# Seconds in which every open stream gets its turn where `bandwidth` is the limit: front ends cut
+# a body that is silent for a minute (nginx: client_body_timeout).
+ROUND = 1.0
+# Bytes of a stream that go in one turn, at least and at most: below that a turn costs more than
+# what it sends, and more would be a burst of its own.
+LEAST_TURN, LARGEST_TURN = 1024, 1024 * 1024
+# Bytes a second that a stream gets where `bandwidth` is shared; with less, fewer are open, so
+# that some blob is done soon. Two, so that one which waits for its answer leaves no gap.
+STREAM_WORTH = 64 * 1024
+FEWEST_STREAMS = 2
 # A shorter wait needs no explanation, in seconds.
 WORTH_SAYING = 5.0
+# Seconds before a wait that goes on is told again.
+SAY_AGAIN = 60.0
 # The registry asks for less.
 CONGESTION = frozenset({429, 503})
 # Errors that come from behind a limiter: it has let the request through.
@@ -62,8 +74,6 @@ FIRST_ERROR = 400
 RECENT = 30.0
 # Seconds after which refusals without one success between are an error of their own.
 LONGEST_REFUSAL = 1800.0
-# Seconds between two lines that say that nothing gets through.
-SAY_AGAIN = 60.0
 # A request that is refused more often in a row waits by itself as well, in seconds.
 USUAL_REFUSALS, FIRST_DELAY, LONGEST_DELAY = 4, 0.125, 2.0
 # What is "unavailable" so often while others get through is what is asked for.
@@ -154,7 +164,7 @@ class Limits:
     ) -> None:
         self._host, self._sink, self._longest_pause = host, sink, longest_pause
         self._clock = clock = clock or LoopClock()
-        self._until = clock.time()
+        self._until = self._said = clock.time()
         most = config.concurrency * REQUESTS_PER_STREAM
         self._gates: dict[Kind, _Gate] = {}
         for quota in quirks.quotas:
@@ -170,6 +180,8 @@ class Limits:
         self._rate = self._configured("rate_limit", config.rate_limit, least=1.0)
         self._reads = self._configured("bandwidth", config.bandwidth, least=1.0)
         self._writes = self._configured("bandwidth", config.bandwidth, least=1.0)
+        share = (config.bandwidth or inf) * ROUND / streams_of(config)
+        self.turn = int(min(max(share, LEAST_TURN), LARGEST_TURN))
         self.meter = PullMeter(host, on_rate_limit, clock, sink) if quirks.is_metered else None
 
     def request(
@@ -283,14 +295,30 @@ class Limits:
         self._until = max(self._until, until)
 
     async def read(self, size: int) -> None:
-        """Wait until so many bytes of a blob may be passed on; the next ones wait behind them."""
+        """Wait until so many bytes of a blob may be passed on, in turns with other streams."""
         if self._reads:
-            await self._reads.take(size)
+            self.announce(size)
+            await self._take(self._reads, size)
 
     async def write(self, size: int) -> None:
-        """Wait until so many bytes of a blob may be sent."""
+        """Wait until so many bytes of a blob may be sent.
+
+        Who has sent a part of a body asks for one `turn` at a time.
+        """
         if self._writes:
-            await self._writes.take(size)
+            await self._take(self._writes, size)
+
+    def announce(self, size: int) -> None:
+        """Say so, now and then, if so many bytes take long because of the configured bandwidth."""
+        now = self._clock.time()
+        if self._writes and size / self._writes.rate >= WORTH_SAYING and now >= self._said:
+            self._said = now + SAY_AGAIN
+            cause = "kept slow by bandwidth in the config"
+            self._sink.emit(Waiting(self._host, cause, size / self._writes.rate))
+
+    async def _take(self, bucket: Bucket, size: int) -> None:
+        for start in range(0, size, self.turn):
+            await bucket.take(min(self.turn, size - start))
 
     async def _pass(self, kind: Kind) -> _Gate:
         gate = self._gates[kind]
@@ -322,3 +350,10 @@ class Limits:
                 self._sink.emit(Waiting(self._host, f"kept slow by {name}", seconds))
 
         return Bucket(rate, burst, self._clock, waits)
+
+
+def streams_of(config: RegistryConfig) -> int:
+    """How many blob streams may be open at once in each direction; fewer over a narrow line."""
+    if config.bandwidth is None:
+        return config.concurrency
+    return min(config.concurrency, max(FEWEST_STREAMS, int(config.bandwidth / STREAM_WORTH)))

@@ -23,6 +23,7 @@ from imgmigrate.errors import (
     StoreError,
     TransientError,
 )
+from imgmigrate.stores.base import Budget
 from imgmigrate.stores.registry.auth.authenticator import Authenticator, says_expired
 from imgmigrate.stores.registry.auth.guests import Guests
 from imgmigrate.stores.registry.auth.tokens import TokenServer
@@ -40,7 +41,8 @@ from imgmigrate.stores.registry.http.trust import Trust
 from imgmigrate.stores.registry.http.urls import resolve, same_origin
 from imgmigrate.stores.registry.logins.keyring import Keyring
 from imgmigrate.stores.registry.pace.breaker import Breaker, look
-from imgmigrate.stores.registry.pace.limits import Limits, Refused
+from imgmigrate.stores.registry.pace.limits import Limits, Refused, streams_of
+from imgmigrate.stores.registry.pace.shares import Shares
 from imgmigrate.stores.registry.quirks import quirks_of
 from imgmigrate.stores.registry.quotas import Kind, kind_of
 from imgmigrate.stores.registry.uploads.forms import Forms
@@ -108,6 +110,8 @@ class Remote:
             clock=clock,
         )
         self.forms = Forms(self.quirks)
+        self.budget = Budget(host, streams_of(own))
+        self.shares = Shares(self.budget.write)
         self._notices = Notices(host, sink)
         tls = own.tls.model_copy(update={"verify": False}) if own.insecure else own.tls
         self._trust = Trust(self.quirks.api_host or host, tls, own.proxy)

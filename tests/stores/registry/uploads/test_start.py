@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -21,13 +23,18 @@ from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import Mounted, OtherForm
 from imgmigrate.stores.registry.http.limits import Timeouts
+from imgmigrate.stores.registry.http.line import Line
+from imgmigrate.stores.registry.pace.shares import Share
 from imgmigrate.stores.registry.quirks import Quirks
+from imgmigrate.stores.registry.uploads.sending import FIRST_PART, LOOKS, SIGN_OF_LIFE
 from imgmigrate.stores.registry.wire import remote
 from tests.fakes.registry import Distribution2, FakeRegistry, Hostile, User
 from tests.support.blobs import described
 from tests.support.images import image, layer
 
 if TYPE_CHECKING:
+    from aiohttp.abc import AbstractStreamWriter
+
     from imgmigrate.stores.base import Upload
     from imgmigrate.stores.registry.store import RegistryStore
     from tests.stores.registry.conftest import Clock, Connect
@@ -37,6 +44,14 @@ PIECE = 300_000
 
 
 BLOB = described(DATA)
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """What a `Line` asks of aiohttp's writer."""
+
+    transport: asyncio.WriteTransport
+    output_size: int = 0
 
 
 async def begin(store: RegistryStore, data: bytes = DATA, mount_from: str | None = None) -> Upload:
@@ -183,6 +198,106 @@ async def test_destination_that_takes_no_bytes_is_a_stall(
     with pytest.raises(TransientError, match="took no byte"):
         await send(upload, data)
     await upload.abort()
+
+
+async def test_line_that_moves_is_no_stall_however_long_a_piece_takes(
+    fake_registry: FakeRegistry, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts is that bytes leave, not that a piece of them has left."""
+    stall = fake_registry.stall("PUT", "/uploads/")
+    looks = 0
+
+    def has_moved(_: Line) -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 3 * LOOKS:
+            stall.release()
+        return True
+
+    monkeypatch.setattr(Line, "has_moved", has_moved)
+    data = bytes(32 * 1024 * 1024)
+    upload = await begin(connect(fake_registry.host, timeouts=Timeouts(stall=0.1)), data)
+    await finish(upload, data)
+    assert looks >= 3 * LOOKS
+    assert fake_registry.blobs[described(data).digest] == data
+
+
+async def test_answer_is_waited_for_from_the_last_byte_on(
+    fake_registry: FakeRegistry, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may need minutes for what it was given: the registry's time begins after that."""
+    stall = fake_registry.stall("PUT", "/uploads/", when="answer")
+    looks = 0
+
+    def has_moved(_: Line) -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 6:
+            stall.release()
+        return True
+
+    monkeypatch.setattr(Line, "has_moved", has_moved)
+    monkeypatch.setattr(Line, "is_clear", property(lambda _: looks >= 3))
+    upload = await begin(connect(fake_registry.host, timeouts=Timeouts(stall=0.2, commit=0.05)))
+    await finish(upload)
+    assert looks >= 6
+
+
+async def test_body_that_waits_for_others_sends_little(
+    fake_registry: FakeRegistry, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the line is another body's, this one shows that it lives, and still arrives whole."""
+    sizes: list[int] = []
+
+    def sent(share: Share, count: int) -> None:
+        sizes.append(count)
+        share.left -= count
+
+    async def turn(_: Share) -> bool:
+        return False
+
+    monkeypatch.setattr(Share, "sent", sent)
+    monkeypatch.setattr(Share, "turn", turn)
+    upload = await begin(connect(fake_registry.host))
+    await finish(upload)
+    assert fake_registry.blobs[BLOB.digest] == DATA
+    assert sizes[0] == FIRST_PART
+    assert max(sizes[1:]) == SIGN_OF_LIFE
+    assert sum(sizes) == len(DATA)
+
+
+async def test_upload_that_is_over_has_no_share_of_the_line(
+    fake_registry: FakeRegistry, connect: Connect
+) -> None:
+    """Neither one that is committed nor one that is given up keeps others waiting."""
+    store = connect(fake_registry.host)
+    await finish(await begin(store))
+    upload = await begin(store, layer("other", len(DATA)))
+    await upload.write(DATA[:PIECE])
+    assert len(store.remote.shares._open) == 1
+    await upload.abort()
+    assert not store.remote.shares._open
+
+
+async def test_bytes_that_nobody_takes_do_not_move() -> None:
+    """What only our own kernel holds has not gone anywhere; what the other side reads has."""
+    server = socket.create_server(("127.0.0.1", 0))
+    _, writer = await asyncio.open_connection(*server.getsockname())
+    peer, _ = server.accept()
+    line = Line()
+    line.begin(cast("AbstractStreamWriter", _Writer(writer.transport)))
+    writer.write(bytes(32 * 1024 * 1024))
+    line.has_moved()  # what the peer's kernel took
+    try:
+        assert not line.has_moved()
+        assert not line.is_clear
+        for _ in range(16):  # not all that was sent, so none of them waits for ever
+            await asyncio.to_thread(peer.recv, 1024 * 1024)
+        assert line.has_moved()
+    finally:
+        writer.transport.abort()
+        peer.close()
+        server.close()
 
 
 async def test_source_that_is_slow_is_no_stall(

@@ -1,0 +1,186 @@
+"""Who may send over a slow line: what is nearest to its end, and nobody waits on a fast one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from imgmigrate.stores.base import Slots
+from imgmigrate.stores.registry.pace.shares import (
+    FAST,
+    FEWEST_STREAMS,
+    FIRST_STREAMS,
+    LOOK,
+    MANY_LOOKS,
+    Share,
+    Shares,
+)
+from tests.support.clock import settle
+
+MIB = 1024 * 1024
+
+
+class Line:
+    """A line of which the test says what it took."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def taken(self) -> int:
+        """Bytes."""
+        return self.count
+
+
+class World:
+    """Bodies of one registry over one line, which the test moves."""
+
+    def __init__(self, *left: int) -> None:
+        self.slots = Slots("registry", "write", 16)
+        self.shares = Shares(self.slots)
+        self.bodies: list[Share] = []
+        self.lines: list[Line] = []
+        for each in left:
+            self.add(each)
+
+    def add(self, left: int) -> Share:
+        """Begin a body."""
+        line = Line()
+        share = self.shares.open(line, left)
+        self.lines.append(line)
+        self.bodies.append(share)
+        return share
+
+    def pass_by(self, looks: int, rate: float, among: list[int] | None = None) -> None:
+        """Let time go by in which some bodies share so many bytes a second."""
+        among = list(range(len(self.bodies))) if among is None else among
+        for _ in range(looks):
+            for each in among:
+                self.lines[each].count += int(rate * LOOK / len(among))
+                self.bodies[each].left -= int(rate * LOOK / len(among))
+            self.shares.look()
+
+    def going(self) -> list[int]:
+        """Which bodies may go on."""
+        return [number for number, each in enumerate(self.bodies) if self.shares.may(each)]
+
+
+async def test_slow_line_is_the_body_that_is_nearest_to_its_end() -> None:
+    """Of many that get little each one goes on, and few new ones are let in."""
+    world = World(3 * MIB, MIB, 2 * MIB)
+    world.pass_by(2, 100_000)
+    assert world.going() == [1]
+    for _ in range(FEWEST_STREAMS):
+        assert await world.slots.take_free()
+    assert not await world.slots.take_free()
+
+
+async def test_body_that_ends_lets_the_next_one_go_at_once() -> None:
+    """Nothing waits for the next look."""
+    world = World(3 * MIB, MIB, 2 * MIB)
+    world.pass_by(2, 100_000)
+    world.bodies[1].close()
+    assert world.shares.may(world.bodies[2])
+    assert not world.shares.may(world.bodies[0])
+
+
+async def test_body_that_neither_moves_nor_wants_to_does_not_hold_the_line() -> None:
+    """One whose source stands still, or that waits for its answer, keeps nobody."""
+    world = World(3 * MIB, MIB, 2 * MIB)
+    world.pass_by(2, 100_000)
+    world.pass_by(1, 100_000, among=[0, 2])
+    assert world.going() == [2]
+
+
+async def test_all_go_on_where_it_is_not_the_line() -> None:
+    """A limit for each connection shows by what is lost when the others wait; it is remembered."""
+    world = World(*[64 * MIB] * 8)
+    world.pass_by(2, 8 * 50_000)
+    assert len(world.going()) < 8
+    world.pass_by(MANY_LOOKS, 50_000, among=world.going()[:1])
+    assert len(world.going()) == 8
+    world.pass_by(MANY_LOOKS, 8 * 50_000)
+    assert len(world.going()) == 8
+
+
+async def test_line_that_keeps_its_rate_stays_with_few() -> None:
+    """What one gets is what all had: so it is the line, however long it takes."""
+    world = World(*[64 * MIB] * 8)
+    world.pass_by(2, 100_000)
+    world.pass_by(5 * MANY_LOOKS, 100_000, among=world.going())
+    assert len(world.going()) == 1
+
+
+async def test_line_that_is_twice_as_fast_is_tried_by_all_again() -> None:
+    """What was measured at first is not held for true for ever."""
+    world = World(*[64 * MIB] * 8)
+    world.pass_by(2, 100_000)
+    world.pass_by(MANY_LOOKS, 250_000, among=world.going())
+    assert len(world.going()) == 8
+
+
+async def test_line_that_recovers_is_everybodys() -> None:
+    """A line that was slow for a while, or a disk that was busy, is not held for slow."""
+    world = World(*[640 * MIB] * 8)
+    world.pass_by(2, 100_000)
+    world.pass_by(2, 50_000_000, among=world.going())
+    assert len(world.going()) == 8
+
+
+@pytest.mark.parametrize("way", ["bytes", "time", "nobody"])
+async def test_fast_line_gets_all_streams(way: str) -> None:
+    """The first MiBs tell, or the first second; also where only small bodies are sent."""
+    world = World() if way == "nobody" else World(64 * MIB, 64 * MIB)
+    for _ in range(FIRST_STREAMS):
+        assert await world.slots.take_free()
+    assert not world.slots.is_free
+    if way == "bytes":
+        world.bodies[0].sent(FAST)
+    else:
+        world.pass_by(2, 10 * MIB if world.bodies else 0, among=[0] if world.bodies else [])
+    assert world.slots.is_free
+    assert world.shares.is_free
+    assert await world.bodies[0].turn() if world.bodies else True
+
+
+async def test_body_waits_until_it_is_its_turn() -> None:
+    """It goes on as soon as it is the one nearest to its end."""
+    world = World(2 * MIB, MIB)
+    world.pass_by(2, 100_000)
+    turn = asyncio.create_task(world.bodies[0].turn())
+    await settle()
+    assert not turn.done()
+    world.bodies[1].close()
+    assert await turn
+
+
+async def test_body_that_waits_long_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Front ends cut what is silent for a minute."""
+    monkeypatch.setattr("imgmigrate.stores.registry.pace.shares.KEEP_ALIVE", 0)
+    world = World(2 * MIB, MIB)
+    world.pass_by(2, 100_000)
+    assert not await world.bodies[0].turn()
+
+
+async def test_slots_that_are_taken_back_are_not_lost() -> None:
+    """Who gives up while waiting, or just as it is let in, leaves the count right."""
+    slots = Slots("registry", "write", 4)
+    slots.allow(1)
+    assert await slots.take_free()
+
+    async def hold() -> None:
+        async with slots:
+            await asyncio.Event().wait()
+
+    waiting = [asyncio.create_task(hold()) for _ in range(3)]
+    await settle()
+    waiting[0].cancel()
+    await settle()
+    slots.give_back()  # lets the second in, which is cancelled at that moment
+    waiting[1].cancel()
+    await settle()
+    assert slots.open == 1
+    waiting[2].cancel()
+    await settle()
+    assert slots.open == 0
+    assert slots.is_free
