@@ -25,6 +25,7 @@ from tests.security.raw import answer, raw_server
 from tests.security.verbs import BLOB, DATA, WAYS, ask
 from tests.support import images
 from tests.support.cli import write_config
+from tests.support.clock import ManualClock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -208,4 +209,4 @@ async def test_numbers_of_thousands_of_digits_break_nothing(
     ]
     async with raw_server(lambda *_: [answer(DATA, *numbers, status=status)]) as host:
         with suppress(StoreError):
-            await ask(connect(host), way)
+            await ask(connect(host, clock=ManualClock(hurried=True)), way)
