@@ -6,7 +6,7 @@ ROUNDS ?= 1
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := python3-venv docker-registry skopeo umoci time
 
-.PHONY: demo test check setup packages bench bench-memory clean
+.PHONY: demo test check setup packages bench bench-memory bench-faults clean
 
 demo: setup
 	examples/quickstart/run.sh $(BIN)
@@ -25,6 +25,9 @@ bench: packages setup
 
 bench-memory: packages setup
 	$(BIN)/python -m tests.benchmarks.memory
+
+bench-faults: packages setup
+	$(BIN)/python -m tests.benchmarks.faults
 
 # One stamp file, so that a second `make` starts at once.
 setup: $(VENV)/.stamp
