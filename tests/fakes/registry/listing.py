@@ -23,6 +23,8 @@ class Listing(Access):
 
     # Most names on a page of tags or repositories; None: everything at once, unless `n` asks.
     page_size: int | None = None
+    # `n` is heeded for tags; otherwise all of them come at once, without a Link.
+    pages_tags: bool = True
     # Names on a page if the client does not ask for a number; None: as many as fit.
     default_page: int | None = None
     # A larger `n` than this is refused with this answer; None: any is taken.
@@ -106,6 +108,8 @@ class Listing(Access):
     def page_length(self, call: Call) -> int | None:
         """How many names the page may have."""
         asked = call.query.get("n", "")
+        if not self.pages_tags and call.path.endswith("/tags/list"):
+            return None
         if not asked.isdigit():
             return self.default_page or self.page_size
         if self.largest_n is not None and int(asked) > self.largest_n:

@@ -25,16 +25,20 @@ class Pulls(Listing):
     referrers_api: bool = False
     # What asking for the referrers of something that is not there gets: an empty list, or this.
     referrers_unknown: int | None = None
+    # So many bytes more has a manifest by HEAD than by GET.
+    head_padding: int = 0
+    # What the HEAD of a manifest that is not there gets instead of 404, as GET does.
+    absent_head: tuple[int, str] | None = None
 
     async def get_manifest(self, call: Call, repo: str, ref: str) -> web.StreamResponse:
         """Serve a manifest, or with HEAD describe it."""
         self.authorise(call, (repo, "pull"))
         found = self.storage.repositories.get(repo)
         if found is None:
-            raise self.unknown_repository(repo)
+            raise self._absent(call, self.unknown_repository(repo))
         digest = self.resolve(found, ref)
         if digest is None:
-            raise self.unknown_manifest(repo, ref)
+            raise self._absent(call, self.unknown_manifest(repo, ref))
         stored = found.manifests[digest]
         self.check_accept(call, stored)
         if call.request.headers.get("If-None-Match") == f'"{digest}"':
@@ -44,7 +48,8 @@ class Pulls(Listing):
             "Docker-Content-Digest": self.reported_digest(digest, stored),
             "ETag": f'"{digest}"',
         }
-        return web.Response(body=stored.raw, headers=headers)
+        padding = b"." * self.head_padding if call.method == "HEAD" else b""
+        return web.Response(body=stored.raw + padding, headers=headers)
 
     def resolve(self, found: FakeRepository, ref: str) -> str | None:
         """Find the digest of a tag or digest."""
@@ -53,6 +58,11 @@ class Pulls(Listing):
     def unknown_manifest(self, repo: str, ref: str) -> Refusal:
         """Say that a tag or manifest is not there."""
         return Refusal(404, "MANIFEST_UNKNOWN", detail={"name": repo, "reference": ref})
+
+    def _absent(self, call: Call, refusal: Refusal) -> Refusal:
+        if call.method == "GET" or self.absent_head is None:
+            return refusal
+        return Refusal(*self.absent_head)
 
     async def get_blob(self, call: Call, repo: str, digest: str) -> web.StreamResponse:
         """Serve a blob or send the client to the storage host; with HEAD describe it."""

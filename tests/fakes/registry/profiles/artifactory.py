@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.fakes.registry.calls import Call, Refusal
+from tests.fakes.registry.calls import Refusal
 from tests.fakes.registry.server import FakeRegistry
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from tests.fakes.registry.storage import FakeRepository
 
 
@@ -25,6 +23,8 @@ class Artifactory(FakeRegistry):
     referrers_api = True
     # RTFACT-19344, by way of Harbor's adapter; its answer is not documented.
     whole_put_status = 405
+    # RTFACT-13797.
+    absent_head = (403, "DENIED")
 
     def tag_names(self, found: FakeRepository) -> list[str]:
         """List digests and `_uploads` among the tags (skopeo#2346, oras#1907)."""
@@ -39,12 +39,3 @@ class Artifactory(FakeRegistry):
         if not cursor.isdigit():
             raise Refusal(400, "PAGINATION_NUMBER_INVALID", "last must be a number")
         return int(cursor)
-
-    async def get_manifest(self, call: Call, repo: str, ref: str) -> web.StreamResponse:
-        """Answer 403 to the HEAD of what is not there (RTFACT-13797)."""
-        try:
-            return await super().get_manifest(call, repo, ref)
-        except Refusal as refusal:
-            if call.method != "HEAD" or refusal.status != 404:
-                raise
-            raise Refusal(403, "DENIED", "forbidden") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.fakes.registry.calls import Call, Refusal
+from tests.fakes.registry.calls import Refusal
 from tests.fakes.registry.server import FakeRegistry
 from tests.support.images import digest_of
 
@@ -22,6 +22,8 @@ class Distribution2(FakeRegistry):
     absolute_locations = True
     cancel_right = "delete"
     largest_n = LARGEST_PAGE
+    # `n` counts for the catalog alone (protocol 2.2).
+    pages_tags = False
     # Off unless the server's `storage.delete.enabled` says otherwise (oras#952).
     deletes = False
     # Tags cannot be deleted by name even then: measured.
@@ -29,10 +31,6 @@ class Distribution2(FakeRegistry):
     tag_delete_refused = (400, "DIGEST_INVALID")
     # "request body too large" (protocol 3.5).
     too_large_answer = (400, "MANIFEST_INVALID")
-
-    def page_length(self, call: Call) -> int | None:
-        """Ignore `n` for tags: everything at once, without a Link (protocol 2.2)."""
-        return super().page_length(call) if call.path.endswith("_catalog") else None
 
     def shown_tags(self, names: list[str]) -> list[Any] | None:
         """Say null for no tags at all: measured."""

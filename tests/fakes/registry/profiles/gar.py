@@ -25,6 +25,7 @@ class Gar(FakeRegistry):
     # "Artifact Registry does not support chunked uploads" (sdk-container-builds#287).
     most_patches = 1
     location_padding = 6 * 1024
+    pages_tags = False
     # Mounts are seldom fulfilled (ggcr#1846): the upload session that comes instead is to be used.
     mount_status = 202
     # Tags go first (GoogleCloudPlatform/gcr-cleaner).
