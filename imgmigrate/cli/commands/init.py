@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from imgmigrate.cli.exit import Probed
+from imgmigrate.cli.exit import Declined, Probed
 from imgmigrate.cli.given.config import command_line, open_config, shown
 from imgmigrate.cli.given.foreign import foreign_options, say_notes
 from imgmigrate.cli.given.options import (
     DEFAULT_CONFIG,
     Command,
     Settings,
+    auto_approve_option,
     common_options,
     file_path,
     pass_settings,
 )
 from imgmigrate.cli.given.untrusted import untrusted_options
 from imgmigrate.cli.outfile import check_new, save_to
+from imgmigrate.cli.trial import check_write_test, is_approved, try_by_writing
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.cli.output import Output
     from imgmigrate.config.model import Config
-    from imgmigrate.events import Event
+    from imgmigrate.events import Event, Sink
     from imgmigrate.oci.reference import Repository
     from imgmigrate.rules.rule import Rule
 
@@ -75,11 +77,13 @@ Examples:
   imgmigrate validate
   imgmigrate validate -c prod.yaml
   imgmigrate validate --online        try each registry too
+  imgmigrate validate --online --write-test registry.new/team/write-test
   imgmigrate validate --untrusted --trusted trusted.yaml
 
 \b
 Exit codes: 0 valid, 64 not valid; the message names file, line, key and fix.
-With --online: 1 if a registry does not do what the rules need.""",
+With --online: 1 if a registry does not do what the rules need.
+With --write-test: 1 if nothing can be pushed there, or the answer was not yes.""",
 )
 @click.option(
     "--online",
@@ -87,12 +91,21 @@ With --online: 1 if a registry does not do what the rules need.""",
     help="Try each registry: reach, log in, list what wildcards match, pull, push (an upload is "
     "opened and cancelled).",
 )
+@click.option(
+    "--write-test",
+    metavar="REPOSITORY",
+    help="Also find out what a registry does by pushing tiny images to HOST/REPOSITORY, which must "
+    "be empty or absent, and keep it for plans on this machine. Asks first.",
+)
+@auto_approve_option
 @click.option("--json", "as_json", is_flag=True, help="Write JSON Lines to stdout.")
 @untrusted_options
 @foreign_options
 @common_options
 @pass_settings
-def validate(settings: Settings, online: bool, as_json: bool) -> Probed | None:
+def validate(
+    settings: Settings, online: bool, write_test: str | None, auto_approve: bool, as_json: bool
+) -> Probed | Declined | None:
     """Check the config, without network and secrets unless --online asks for them."""
     output = settings.output
     if as_json:
@@ -100,6 +113,11 @@ def validate(settings: Settings, online: bool, as_json: bool) -> Probed | None:
     if online and settings.untrusted:
         message = "--online opens uploads, and of a stranger's config none is opened"
         raise UsageError(message, hint="leave --online out")
+    written = (
+        check_write_test(write_test, online=online, auto_approve=auto_approve, as_json=as_json)
+        if write_test is not None
+        else None
+    )
     config = open_config(settings)
     say_notes(settings, config)
     if output.stream is not None:
@@ -107,15 +125,23 @@ def validate(settings: Settings, online: bool, as_json: bool) -> Probed | None:
     else:
         for line in _found(config):
             output.line(line)
-    return _probe(config, output) if online else None
+    if not online:
+        return None
+    sink = _Notes(output)
+    probed = _probe(config, output, sink)
+    if written is not None:
+        if not is_approved(output, written, auto_approve=auto_approve):
+            return Declined()
+        try_by_writing(config, written, output, sink)
+    return probed
 
 
-def _probe(config: Config, output: Output) -> Probed:
+def _probe(config: Config, output: Output, sink: Sink) -> Probed:
     from imgmigrate.cli.run import run
     from imgmigrate.probing.probe import probe_all
     from imgmigrate.render.reports.probe import probe_document, probe_headline, probe_lines
 
-    reports = run(lambda: probe_all(config, sink=_Notes(output)))
+    reports = run(lambda: probe_all(config, sink=sink))
     works = all(report.works for report in reports)
     stream, headline = output.stream, probe_headline(reports)
     if stream is None:

@@ -243,6 +243,21 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
         },
         {},
     ),
+    "write_test": (
+        "What a registry was found to do by writing to it.",
+        {
+            "repository": TEXT,
+            "at": TIME,
+            "version": TEXT,
+            "facts": {"type": "object", "additionalProperties": TEXT},
+            "unknown": {"type": "object", "additionalProperties": TEXT},
+            "sibling": maybe(TEXT),
+            "blobs": COUNT,
+            "left": a_list(an_object({"repository": TEXT, "ref": TEXT, "cause": TEXT})),
+            "kept_days": maybe(COUNT),
+        },
+        {},
+    ),
     "validate_summary": ("Whether the registries do what the rules need.", {"works": FLAG}, {}),
     "pin": (
         "A pin that is new, moved or gone.",

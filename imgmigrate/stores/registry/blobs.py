@@ -134,7 +134,7 @@ async def _opened(remote: Remote, repo: str, descriptor: Descriptor, offset: int
     400 from the storage), or answers another than was asked for, is asked for everything: its
     beginning is thrown away then, and the digest is checked all the same.
     """
-    if offset:
+    if offset and remote.quirks.gives_ranges:
         call = _get(remote, repo, descriptor.digest, _RANGED, {"Range": f"bytes={offset}-"})
         try:
             answer = await _anywhere(remote, repo, call, descriptor)
@@ -157,6 +157,8 @@ async def _opened_part(
     """Ask for the bytes from `start` to before `end`; NoRanges for any other answer than those."""
     header = {"Range": f"bytes={start}-{end - 1}"}
     call = _get(remote, repo, descriptor.digest, _RANGED, header)
+    if not remote.quirks.gives_ranges:
+        raise NoRanges(call.subject, "it was seen to give no part of a blob")
     answer = await _anywhere(remote, repo, call, descriptor)
     if answer.status == 206 and _is_part(answer, descriptor, start, end):
         return answer

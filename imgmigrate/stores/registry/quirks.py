@@ -34,7 +34,9 @@ class Quirks:
     A repository's name has at most `most_segments` there. `deletes_tags`: a tag is deleted by
     its name and nothing goes with it; elsewhere a placeholder is deleted by its digest, which
     is right wherever deleting is offered at all. `archives`: images that are archived are listed,
-    and who asks for one is answered that it is not there.
+    and who asks for one is answered that it is not there. `gives_ranges`: a part of a blob can be
+    read; `takes_posts`: a small blob can be sent in one POST, None: found out by asking;
+    `tags_page`: how many names a page of a list may be asked for.
     """
 
     api_host: str | None = None
@@ -53,6 +55,10 @@ class Quirks:
     cuts_absent: bool = False
     deletes_tags: bool = False
     archives: bool = False
+    gives_ranges: bool = True
+    takes_posts: bool | None = None
+    # ECR answers 405 above 1000; every other registry clamps by itself.
+    tags_page: int = 1000
     quotas: tuple[Quota, ...] = USUAL
 
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LINK_HINT", "Listing", "list_names", "list_tags"]
 
-# ECR answers 405 above 1000; every other registry clamps by itself.
-TAGS_PAGE_SIZE = 1000
 # A million tags at Quay's hundred a page; a server that links on and on is an attack.
 MOST_PAGES = 10_000
 # Far above any repository; a server may fill few pages with very many names.
@@ -91,7 +89,7 @@ async def list_tags(
 async def list_names(remote: Remote, listing: Listing) -> list[str]:
     """List every name, each once, in the registry's order; NotFound if there is no such list."""
     for _ in range(MOST_WALKS):
-        names = await _walk(remote, listing, f"?n={TAGS_PAGE_SIZE}")
+        names = await _walk(remote, listing, f"?n={remote.quirks.tags_page}")
         if names is not None:
             return names
     raise ProtocolError(listing.subject, f"its {listing.noun} ends before its last page")
@@ -118,7 +116,7 @@ async def _walk(remote: Remote, listing: Listing, query: str) -> list[str] | Non
         tags |= listing.valid(names)
         idle = idle + 1 if len(tags) == known else 0
         link = _next_link(answer, listing)
-        if link is None and query and len(visited) == 1 and len(names) == TAGS_PAGE_SIZE:
+        if link is None and query and len(visited) == 1 and len(names) == remote.quirks.tags_page:
             # Nexus' group repositories leave out the Link (nexus-public#117): a list that is
             # just as long as asked for may be cut, and one without a size is not.
             return await _walk(remote, listing, "")

@@ -98,6 +98,8 @@ class Forms:
         self._is_settled = False
         self._resent: set[str] = set()
         self.posts = Posts()
+        if quirks.takes_posts is not None:
+            self.posts.answered(is_taken=quirks.takes_posts)
 
     def of(self, size: int) -> Form:
         """Choose the form for a blob of `size` bytes."""

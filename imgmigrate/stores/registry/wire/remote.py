@@ -45,6 +45,7 @@ from imgmigrate.stores.registry.pace.limits import Limits, Refused, streams_of
 from imgmigrate.stores.registry.pace.shares import Shares
 from imgmigrate.stores.registry.quirks import quirks_of
 from imgmigrate.stores.registry.quotas import Kind, kind_of
+from imgmigrate.stores.registry.trial.kept import improved_here
 from imgmigrate.stores.registry.uploads.forms import Forms
 from imgmigrate.stores.registry.wire.calls import Admission
 from imgmigrate.stores.registry.wire.notices import Notices
@@ -93,7 +94,7 @@ class Remote:
         clock: Clock | None = None,
     ) -> None:
         own = settings(None)
-        self.host, self.quirks = host, quirks_of(host)
+        self.host, self.quirks = host, improved_here(host, quirks_of(host))
         self.timeouts = http.timeouts
         scheme = "http" if own.plain_http else "https"
         self.origin = f"{scheme}://{self.quirks.api_host or host}"

@@ -225,7 +225,7 @@ async def test_list_as_long_as_asked_for_is_asked_for_without_a_length(
     fake_registry: FakeRegistry, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nexus' groups cut a list without a link: it is not taken for the whole."""
-    monkeypatch.setattr(listing, "TAGS_PAGE_SIZE", 3)
+    monkeypatch.setattr(remote, "quirks_of", lambda _: Quirks(tags_page=3))
     names = fill(fake_registry, 5)
     fake_registry.rewrite("GET", "/tags/list", {"Link": None})
     assert await connect(fake_registry.host).list_tags("a/b") == names
