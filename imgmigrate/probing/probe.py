@@ -30,6 +30,7 @@ from imgmigrate.stores.registry import manifests
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.limits import TAGS_BODY, Timeouts
 from imgmigrate.stores.registry.store import RegistryStore
+from imgmigrate.stores.registry.trial.kept import kept
 from imgmigrate.stores.registry.wire.calls import Call
 
 if TYPE_CHECKING:
@@ -129,6 +130,11 @@ async def probe(store: RegistryStore, needs: Needs) -> Report:
             checks.append(await _guarded(name, check))
         elif name in ("list", "pull", "push"):
             checks.append(Check(name, Verdict.UNTRIED))
+    if (known := kept(needs.host)) is not None:
+        detail = (
+            f"a test of {known.at:%Y-%m-%d} by imgmigrate {known.version} in {known.repository}"
+        )
+        checks.append(Check("written", Verdict.OK, f"{detail}: heeded", is_needed=False))
     return Report(needs.host, needs.roles, tuple(checks))
 
 

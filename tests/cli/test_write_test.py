@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,6 +63,18 @@ def test_it_is_kept_for_runs_on_this_machine(cli: Cli, registry: FakeRegistry) -
     assert found is not None
     assert (found.repository, found.version) == (f"{registry.host}/{REPO}", __version__)
     assert found.facts["deleted_tag"] == "alone"
+
+
+def test_a_probe_says_what_is_known(cli: Cli, registry: FakeRegistry) -> None:
+    """Whoever wonders what a plan heeds is told when it was seen, and where."""
+    assert cli("validate", "--online") == 0
+    assert "written" not in cli.out
+    assert cli(*arguments(registry, "--auto-approve")) == 0
+    assert cli("validate", "--online") == 0
+    text = " ".join(cli.out.split())
+    where = f"by imgmigrate {__version__} in {registry.host}/{REPO}: heeded"
+    assert re.search(rf"written ok a test of \d{{4}}-\d\d-\d\d {re.escape(where)}", text)
+    assert all(len(line) <= 80 for line in cli.out.splitlines())
 
 
 def test_data_for_programs(cli: Cli, registry: FakeRegistry) -> None:
