@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imgmigrate import __version__
+from imgmigrate.config.model import RegistryConfig
+from imgmigrate.events import NoSink
 from imgmigrate.stores.base import Mounted, NoRanges
 from imgmigrate.stores.machine import recall, remember
+from imgmigrate.stores.registry.http.session import Http
 from imgmigrate.stores.registry.quirks import Quirks
+from imgmigrate.stores.registry.store import RegistryStore
 from imgmigrate.stores.registry.trial import kept as keeping
 from imgmigrate.stores.registry.trial.facts import ANSWERS, Topic, improved
 from imgmigrate.stores.registry.trial.kept import LONGEST, Kept, keep, kept
@@ -19,6 +23,8 @@ from tests.support.blobs import described
 from tests.support.images import image
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.fakes.registry import FakeRegistry
     from tests.stores.registry.conftest import Connect
 
@@ -211,3 +217,15 @@ async def test_what_was_seen_of_deletes_and_mounts_is_heeded(
     keep_now(fake_registry.host, {"deleted_tag": "alone", "mount": "after_manifest"})
     store = connect(fake_registry.host)
     assert (store.deletes_tags, store.mounts_need_manifest) == (True, True)
+
+
+async def test_a_stranger_s_plan_touches_nothing_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even the folder is made, and what is known there is not used."""
+    monkeypatch.setenv("IMGMIGRATE_MACHINE_DIR", str(tmp_path / "machine"))
+    http = Http(is_confined=True)
+    store = RegistryStore(HOST, lambda _: RegistryConfig(), http, NoSink())
+    assert not store.deletes_tags
+    assert not (tmp_path / "machine").exists()
+    await http.aclose()

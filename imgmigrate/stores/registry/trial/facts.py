@@ -177,8 +177,8 @@ def improved(row: Quirks, facts: Mapping[str, str]) -> Quirks:
     """Correct a row of the quirk table by what was seen, where a mistake would cost requests only.
 
     What was seen of tiny blobs says nothing of large ones: `largest_body` stays, and chunks that
-    are known to be damaged or refused stay so. A tag is deleted by its name only where others
-    were seen to stay; that is looked at for each registry, not assumed.
+    are known to be damaged or refused stay so. Deleting is the exception to the first rule: a tag
+    is deleted by its name only where its manifest and another tag of it were seen to stay.
     """
     for topic, change in _USES.items():
         answer = facts.get(topic)

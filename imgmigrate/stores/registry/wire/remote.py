@@ -94,7 +94,10 @@ class Remote:
         clock: Clock | None = None,
     ) -> None:
         own = settings(None)
-        self.host, self.quirks = host, improved_here(host, quirks_of(host))
+        self.host, self.quirks = host, quirks_of(host)
+        if not http.is_confined:
+            # What a stranger has asked for touches nothing of this machine's own.
+            self.quirks = improved_here(host, self.quirks)
         self.timeouts = http.timeouts
         scheme = "http" if own.plain_http else "https"
         self.origin = f"{scheme}://{self.quirks.api_host or host}"
