@@ -29,8 +29,8 @@ from imgmigrate.stores.pool import open_stores
 from imgmigrate.stores.registry import manifests
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.limits import TAGS_BODY, Timeouts
+from imgmigrate.stores.registry.known.kept import kept
 from imgmigrate.stores.registry.store import RegistryStore
-from imgmigrate.stores.registry.trial.kept import kept
 from imgmigrate.stores.registry.wire.calls import Call
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate import __version__
-from imgmigrate.stores.registry.trial import trial
-from imgmigrate.stores.registry.trial.facts import Topic
-from imgmigrate.stores.registry.trial.kept import kept
+from imgmigrate.probing.trial import trial
+from imgmigrate.stores.registry.known.facts import Topic
+from imgmigrate.stores.registry.known.kept import kept
 from tests.cli.helpers import Terminal
 from tests.fakes.registry import FakeRegistry, in_thread
 from tests.support.images import image

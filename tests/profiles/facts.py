@@ -6,9 +6,9 @@ from fnmatch import fnmatchcase
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.stores.registry.trial.facts import PAGES, Topic
-from imgmigrate.stores.registry.trial.ground import LAYER_SIZE
-from imgmigrate.stores.registry.trial.uploads import BROKEN_AFTER
+from imgmigrate.probing.trial.ground import LAYER_SIZE
+from imgmigrate.probing.trial.uploads import BROKEN_AFTER
+from imgmigrate.stores.registry.known.facts import PAGES, Topic
 from tests.fakes.registry.storage import Session
 from tests.support.images import digest_of, image
 

@@ -13,11 +13,11 @@ from aiohttp import web
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import AuthenticationError, UsageError
 from imgmigrate.events import NoSink
+from imgmigrate.probing.trial.trial import siblings_of, try_out
 from imgmigrate.stores.registry.http.limits import Timeouts
 from imgmigrate.stores.registry.http.session import Http
+from imgmigrate.stores.registry.known.facts import Topic
 from imgmigrate.stores.registry.store import RegistryStore
-from imgmigrate.stores.registry.trial.facts import Topic
-from imgmigrate.stores.registry.trial.trial import siblings_of, try_out
 from tests.fakes.registry import Distribution2, FakeRegistry
 from tests.profiles.facts import facts_of
 from tests.profiles.vendors import VENDORS, Vendor
@@ -27,7 +27,7 @@ from tests.support.quirks import give_quirks
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from imgmigrate.stores.registry.trial.facts import Found
+    from imgmigrate.stores.registry.known.facts import Found
     from tests.conftest import StartRegistry
     from tests.fakes.registry.calls import Call
     from tests.fakes.registry.storage import Session

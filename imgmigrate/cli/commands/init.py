@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from imgmigrate.cli.commands.write_test import check_write_test, is_approved, try_by_writing
 from imgmigrate.cli.exit import Declined, Probed
 from imgmigrate.cli.given.config import command_line, open_config, shown
 from imgmigrate.cli.given.foreign import foreign_options, say_notes
@@ -20,7 +21,6 @@ from imgmigrate.cli.given.options import (
 )
 from imgmigrate.cli.given.untrusted import untrusted_options
 from imgmigrate.cli.outfile import check_new, save_to
-from imgmigrate.cli.trial import check_write_test, is_approved, try_by_writing
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:

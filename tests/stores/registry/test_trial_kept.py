@@ -14,11 +14,11 @@ from imgmigrate.events import NoSink
 from imgmigrate.stores.base import Mounted, NoRanges
 from imgmigrate.stores.machine import recall, remember
 from imgmigrate.stores.registry.http.session import Http
+from imgmigrate.stores.registry.known import kept as keeping
+from imgmigrate.stores.registry.known.facts import ANSWERS, Topic, improved
+from imgmigrate.stores.registry.known.kept import LONGEST, Kept, keep, kept
 from imgmigrate.stores.registry.quirks import Quirks
 from imgmigrate.stores.registry.store import RegistryStore
-from imgmigrate.stores.registry.trial import kept as keeping
-from imgmigrate.stores.registry.trial.facts import ANSWERS, Topic, improved
-from imgmigrate.stores.registry.trial.kept import LONGEST, Kept, keep, kept
 from tests.support.blobs import described
 from tests.support.images import image
 

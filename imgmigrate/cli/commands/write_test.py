@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.events import Sink
     from imgmigrate.oci.reference import Repository
-    from imgmigrate.render.trial import TrialReport
+    from imgmigrate.render.reports.write_test import TrialReport
 
 __all__ = ["check_write_test", "is_approved", "try_by_writing"]
 
@@ -44,7 +44,7 @@ def check_write_test(text: str, *, online: bool, auto_approve: bool, as_json: bo
 
 def is_approved(output: Output, repository: Repository, *, auto_approve: bool) -> bool:
     """Ask before anything is written."""
-    from imgmigrate.stores.registry.trial.trial import siblings_of
+    from imgmigrate.probing.trial.trial import siblings_of
 
     beside, below = siblings_of(repository.path)
     question = (
@@ -58,7 +58,7 @@ def is_approved(output: Output, repository: Repository, *, auto_approve: bool) -
 def try_by_writing(config: Config, repository: Repository, output: Output, sink: Sink) -> None:
     """Run the test, keep and show what came of it; StoreError if it could not be done."""
     from imgmigrate.cli.run import run
-    from imgmigrate.render.trial import trial_document, trial_headline, trial_lines
+    from imgmigrate.render.reports.write_test import trial_document, trial_headline, trial_lines
 
     try:
         report = run(lambda: _tried(config, repository, sink))
@@ -74,9 +74,9 @@ def try_by_writing(config: Config, repository: Repository, output: Output, sink:
 
 
 async def _tried(config: Config, repository: Repository, sink: Sink) -> TrialReport:
-    from imgmigrate.render.trial import TrialReport
-    from imgmigrate.stores.registry.trial.kept import LONGEST, keep
-    from imgmigrate.stores.registry.trial.trial import write_test
+    from imgmigrate.probing.trial.trial import write_test
+    from imgmigrate.render.reports.write_test import TrialReport
+    from imgmigrate.stores.registry.known.kept import LONGEST, keep
 
     found = await write_test(config, repository, sink=sink)
     now = datetime.now(UTC)

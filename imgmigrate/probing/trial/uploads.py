@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from imgmigrate.errors import ProtocolError, StoreError
+from imgmigrate.probing.trial.ground import Blob
 from imgmigrate.stores.registry import blobs
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.session import Body
 from imgmigrate.stores.registry.http.urls import append_query, same_origin
-from imgmigrate.stores.registry.trial.facts import Topic
-from imgmigrate.stores.registry.trial.ground import Blob
+from imgmigrate.stores.registry.known.facts import Topic
 from imgmigrate.stores.registry.uploads.sessions import OCTETS, TAKEN, Session, opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from imgmigrate.stores.registry.trial.ground import Ground
+    from imgmigrate.probing.trial.ground import Ground
     from imgmigrate.stores.registry.wire.calls import Call
 
 __all__ = ["in_chunks", "in_one_post", "in_one_put", "mounts", "ranges", "status", "survives"]

@@ -12,17 +12,17 @@ from imgmigrate.errors import NotFound, ProtocolError, StoreError
 from imgmigrate.oci.bounds import refuse_bomb
 from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from imgmigrate.oci.reference import Digest
+from imgmigrate.probing.trial.ground import Blob, image, index
 from imgmigrate.stores.registry import manifests
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
 from imgmigrate.stores.registry.http.urls import next_link
-from imgmigrate.stores.registry.trial.facts import PAGES, Topic
-from imgmigrate.stores.registry.trial.ground import Blob, image, index
+from imgmigrate.stores.registry.known.facts import PAGES, Topic
 
 if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor
+    from imgmigrate.probing.trial.ground import Ground
     from imgmigrate.stores.registry.http.session import Answer
-    from imgmigrate.stores.registry.trial.ground import Ground
     from imgmigrate.stores.registry.wire.calls import Call
 
 __all__ = [

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from imgmigrate.redaction import printable
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count, moment
-from imgmigrate.stores.registry.trial.facts import ANSWERS, Topic
+from imgmigrate.stores.registry.known.facts import ANSWERS, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imgmigrate.stores.registry.trial.facts import Found
+    from imgmigrate.stores.registry.known.facts import Found
 
 __all__ = ["TrialReport", "trial_document", "trial_headline", "trial_lines"]
 

@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import AccessDenied, AuthenticationError, NotFound, StoreError, UsageError
 from imgmigrate.oci.reference import is_tag
 from imgmigrate.probing.probe import TIMEOUTS
+from imgmigrate.probing.trial import questions, uploads
+from imgmigrate.probing.trial.ground import Blob, Ground, image
 from imgmigrate.redaction import printable
 from imgmigrate.stores.base import NoDeletes
 from imgmigrate.stores.pool import open_stores
 from imgmigrate.stores.registry import manifests
 from imgmigrate.stores.registry.auth.access import Access
+from imgmigrate.stores.registry.known.facts import Found, Left, Topic
 from imgmigrate.stores.registry.listing.pages import Listing, list_names
 from imgmigrate.stores.registry.store import RegistryStore
-from imgmigrate.stores.registry.trial import questions, uploads
-from imgmigrate.stores.registry.trial.facts import Found, Left, Topic
-from imgmigrate.stores.registry.trial.ground import Blob, Ground, image
 from imgmigrate.stores.registry.uploads.sessions import opened
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgmigrate import __version__
 from imgmigrate.stores.machine import recall, remember
-from imgmigrate.stores.registry.trial.facts import improved
+from imgmigrate.stores.registry.known.facts import improved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
