@@ -215,6 +215,13 @@ class RateLimited(TransientError):
 
     is_paced = False
 
+    @classmethod
+    def paced(cls, error: StoreError) -> RateLimited:
+        """The same of a request that only whoever made it can send again."""
+        refusal = cls(error.subject, error.cause, status=error.status, code=error.code)
+        refusal.is_paced = True
+        return refusal
+
 
 class OutOfReach(TransientError):
     """The registry is down, and was waited for as long as the user wants; spent from the start."""

@@ -35,7 +35,11 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A value for `Authorization`; `is_new` if its token was fetched for this very request."""
+    """A value for `Authorization`; `is_new` if its token was fetched for this very request.
+
+    `is_instead`: the password, tried because a new token was refused and no other was offered.
+    """
 
     header: str = field(repr=False)
     is_new: bool = False
+    is_instead: bool = False

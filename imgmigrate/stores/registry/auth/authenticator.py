@@ -293,8 +293,12 @@ class Authenticator:
         credential = await self._keyring.of(access.repo)
         if credential is None or not credential.password or "basic" not in offered:
             return None
-        is_bearer = sent.header.startswith("Bearer ")
-        return Grant(credential.basic) if is_bearer and "bearer" not in offered else None
+        if not sent.header.startswith("Bearer ") or "bearer" in offered:
+            return None
+        # Or the token has ended already, of which Harbor says nothing: then a next one is better
+        # than it, should the password be refused too.
+        self._bearers.forget(sent)
+        return Grant(credential.basic, is_instead=True)
 
     async def _after_refusal(self, access: Access, sent: Grant) -> Grant | None:
         """A refusal of what is always the same: the right is missing, or it is good no more."""

@@ -79,6 +79,13 @@ class BearerTokens:
             self._standing.check(credential)
             return await self._fetch(credential, realm, scopes, stale, is_decisive)
 
+    def forget(self, grant: Grant) -> None:
+        """Give a token to nobody any more; one that came after it stays."""
+        for key, token in self._cache.items():
+            if grant.header == f"Bearer {token.value}":
+                del self._cache[key]
+                return
+
     def _kept(
         self, credential: Credential | None, realm: Realm, scopes: Scopes, stale: Grant | None
     ) -> Grant | None:

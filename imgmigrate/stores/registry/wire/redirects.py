@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from imgmigrate.errors import AuthenticationError, ProtocolError, StoreError, TransientError
 from imgmigrate.redaction import hide
-from imgmigrate.stores.registry.http.failures import diagnose
+from imgmigrate.stores.registry.http.failures import diagnose, is_web_page
 from imgmigrate.stores.registry.http.urls import resolve
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = [
     "astray",
     "hide_signature",
     "is_of_proxy",
+    "is_page",
     "of_storage",
     "pointed_at",
     "strangers_login",
@@ -86,3 +87,9 @@ def is_of_proxy(answer: Answer) -> bool:
         return True
     is_registry = answer.header("Docker-Distribution-Api-Version") or diagnose(answer.body).code
     return answer.is_relayed and answer.status == 403 and not is_registry
+
+
+def is_page(answer: Answer) -> bool:
+    """Tell a page for people from a document under its label, as quay.io and gcr.io once had it."""
+    is_labelled = is_web_page(answer.header("Content-Type"))
+    return is_labelled and not answer.body.lstrip().startswith((b"{", b"["))

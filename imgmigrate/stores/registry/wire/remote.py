@@ -54,6 +54,7 @@ from imgmigrate.stores.registry.wire.redirects import (
     astray,
     hide_signature,
     is_of_proxy,
+    is_page,
     of_storage,
     pointed_at,
     strangers_login,
@@ -125,12 +126,9 @@ class Remote:
         self._breaker = Breaker(
             host, http.timeouts.outage, lambda: look(http, self.origin, self._trust), clock, sink
         )
+        patience = http.timeouts.helper
         keyring = Keyring(
-            host,
-            settings,
-            login_key=self.quirks.login_key,
-            patience=http.timeouts.helper,
-            clock=clock,
+            host, settings, login_key=self.quirks.login_key, patience=patience, clock=clock
         )
         self._tokens = tokens = TokenServer(
             host, self.origin, http, self._trust, sink, self.quirks.token_hosts, clock=clock
@@ -144,7 +142,7 @@ class Remote:
         async def once() -> Answer:
             answer, grant = await self._authenticated(call, self._whole)
             if answer.status in call.accepts:
-                if call.document and _is_page(answer):
+                if call.document and is_page(answer):
                     raise web_page(call.subject, answer.status)
                 return answer
             raise await self.failure(call, answer, grant)
@@ -249,7 +247,7 @@ class Remote:
             if not await self._is_paced(passage, answer, call, refused):
                 break
             if not body.is_whole:
-                raise await self._refusal(call, answer)
+                raise RateLimited.paced(await self.failure(call, answer))
             passage = await self.limits.admit(passage.kind)
         if answer.status in call.accepts:
             return answer
@@ -289,12 +287,14 @@ class Remote:
         await self._find_origin()
         grant = await self._grant(call)
         answer = await send(call, grant)
-        for _ in range(_MOST_ROUNDS - 1):
+        rounds = 1
+        while rounds < _MOST_ROUNDS or (grant is not None and grant.is_instead):
             better = await self._better(call, answer, grant)
             if better is None:
                 break
             grant = better
             answer = await send(call, grant)
+            rounds += 1
         if answer.status < FIRST_ERROR:
             await self.auth.note_success(call.access, grant)
         return answer, grant
@@ -375,15 +375,8 @@ class Remote:
             return False
         # Pulp goes on with what it answers 429 to: who writes looks first.
         if passage.kind is Kind.MANIFEST_WRITE:
-            raise await self._refusal(call, answer)
+            raise RateLimited.paced(await self.failure(call, answer))
         return True
-
-    async def _refusal(self, call: Call, answer: Answer) -> RateLimited:
-        """What is said of a request that only whoever made it can send again."""
-        error = await self.failure(call, answer)
-        refusal = RateLimited(error.subject, error.cause, status=error.status, code=error.code)
-        refusal.is_paced = True
-        return refusal
 
     def _slot(self, call: Call) -> AbstractAsyncContextManager[Passage]:
         kind = kind_of(call.method, call.target)
@@ -505,9 +498,3 @@ class Remote:
         """Call `once` until it succeeds or has failed too often while the registry was up."""
         through = partial(self._breaker.through, once)
         return await retrying(through, self._sink, self.timeouts, attempts=attempts)
-
-
-def _is_page(answer: Answer) -> bool:
-    """Tell a page for people from a document under its label, as quay.io and gcr.io once had it."""
-    is_labelled = is_web_page(answer.header("Content-Type"))
-    return is_labelled and not answer.body.lstrip().startswith((b"{", b"["))

@@ -253,6 +253,21 @@ async def test_basic_challenge_after_a_token_does_not_change_the_scheme(connect:
         assert len(registry.token_requests) == 2
 
 
+async def test_token_that_ends_before_its_first_use_is_replaced(connect: Connect) -> None:
+    """Harbor says no word of it and offers Basic, which it then refuses: one more token."""
+    header = {"WWW-Authenticate": 'Basic realm="harbor"'}
+    async with serving("token", "*") as registry:
+        store = connect(registry.host, as_user(ME))
+        # The first token, and Basic.
+        registry.fail("GET", "/tags/", status=401, times=2, skip=1, headers=header)
+        assert await store.list_tags("a") == ["1"]
+        assert len(registry.token_requests) == 2
+        registry.fail("GET", "/tags/", status=401, headers=header)
+        with pytest.raises(StoreError):
+            await store.list_tags("a")
+        assert len(registry.token_requests) <= 4
+
+
 def docker_login(folder: Path, host: str, **entry: str) -> None:
     (folder / "config.json").write_text(json.dumps({"auths": {host: entry}}))
 
