@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from imgmigrate.errors import IntegrityError, Rejected, StoreError, TransientError
+from imgmigrate.stores.gate import Gate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable
@@ -107,79 +107,42 @@ class Upload(Protocol):
 
 
 class Slots:
-    """How many blob streams may be open at one store in one direction: at most `limit`.
-
-    First come, first served. `first` is called whenever one is taken.
-    """
+    """How many blob streams may be open at one store in one direction."""
 
     def __init__(self, store: str, direction: Literal["read", "write"], limit: int) -> None:
         self.order = (store, direction)
-        self.limit = self._allowed = limit
-        self.open = 0
-        self.first: Callable[[], None] | None = None
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self.limit = limit
+        self._semaphore = asyncio.Semaphore(limit)
 
     async def __aenter__(self) -> None:
-        if self.first is not None:
-            self.first()
-        if self.is_free:
-            self.open += 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.cancelled():
-                with suppress(ValueError):
-                    self._waiting.remove(turn)
-            else:
-                self.give_back()
-            raise
+        await self._semaphore.acquire()
 
     async def __aexit__(self, *_: object) -> None:
         self.give_back()
 
-    @property
-    def is_free(self) -> bool:
-        """Whether one can be taken without waiting, and nobody else waits."""
-        return self.open < self._allowed and not self._waiting
-
-    def allow(self, count: int) -> None:
-        """Let so many be open from now on, at most `limit`; those that are open stay."""
-        self._allowed = min(count, self.limit)
-        self._wake()
-
     async def take_free(self) -> bool:
         """Take one if that needs no waiting, and nobody else waits; whoever does gives it back."""
-        if not self.is_free:
+        if self._semaphore.locked():
             return False
-        self.open += 1
+        await self._semaphore.acquire()
         return True
 
     def give_back(self) -> None:
         """End what `take_free` began."""
-        self.open -= 1
-        self._wake()
-
-    def _wake(self) -> None:
-        while self._waiting and self.open < self._allowed:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                self.open += 1
-                turn.set_result(None)
+        self._semaphore.release()
 
 
 class Budget:
-    """A store's read and write slots."""
+    """A store's read and write slots, and the gate before what is written."""
 
     def __init__(self, store: str, streams: int) -> None:
+        self.gate = Gate(store)
         self.read = Slots(store, "read", streams)
         self.write = Slots(store, "write", streams)
 
 
 @asynccontextmanager
-async def hold(*slots: Slots) -> AsyncIterator[None]:
+async def hold(*slots: Slots | Gate) -> AsyncIterator[None]:
     """Hold one of each of `slots`, taken in the one global order so that no cycle can form."""
     async with AsyncExitStack() as stack:
         for each in sorted(set(slots), key=lambda one: one.order):

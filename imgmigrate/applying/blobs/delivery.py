@@ -144,8 +144,9 @@ async def carry(
     """
     for each in deliveries:
         each.source = source
-    # One of each store, as a group has at most one delivery to each (`meeting.py`).
-    writes = (each.destination.store.budget.write for each in deliveries)
+    # One of each store, as a group has at most one delivery to each (`fanout.py`).
+    budgets = [each.destination.store.budget for each in deliveries]
+    writes = (slots for each in budgets for slots in (each.gate, each.write))
     try:
         async with (
             hold(source.store.budget.read, *writes),

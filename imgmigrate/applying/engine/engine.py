@@ -18,7 +18,7 @@ from imgmigrate.applying.blobs.fanout import Party
 from imgmigrate.applying.blobs.known import Known
 from imgmigrate.applying.engine.copy_graph import Transfer
 from imgmigrate.applying.engine.delete_tag import Deleter
-from imgmigrate.applying.engine.order import batches
+from imgmigrate.applying.engine.order import Queue, rank_of
 from imgmigrate.applying.engine.policy import FailurePolicy, Watch
 from imgmigrate.applying.engine.stopping import Stop
 from imgmigrate.applying.engine.turns import Turns
@@ -28,6 +28,7 @@ from imgmigrate.events import ImageStarted, Outcome, Receipt
 from imgmigrate.oci.platforms import choose
 from imgmigrate.plan import KEEP_PREVIOUS, REPLACE, Action
 from imgmigrate.stores.base import TagMoved
+from imgmigrate.stores.gate import image_rank
 from imgmigrate.stores.place import Place, shown
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Engine:
 
     @asynccontextmanager
     async def run(self, changes: Sequence[Change]) -> AsyncIterator[AsyncIterator[Receipt]]:
-        """Yield the receipts of `changes` as they are done, largest images first.
+        """Yield the receipts of `changes` as they are done, largest images mostly first.
 
         A receipt that nobody takes slows the run down: what is done is recorded before much
         more is begun.
@@ -139,6 +140,7 @@ class Engine:
         free = asyncio.Semaphore(self._parallelism)
 
         async def answer(change: Change, party: Party) -> None:
+            image_rank.set(rank_of(change))
             try:
                 one = self._one(change, transfer)
                 receipt = await self._stop.guard(change, one)
@@ -157,11 +159,22 @@ class Engine:
         # A part is over before the next begins, so `_done` is whole for what depends on it.
         for part in _in_order(changes, self._turns):
             async with asyncio.TaskGroup() as images:
-                for batch in batches(part, self._parallelism):
-                    for _ in batch:
+                queue = Queue(part, self._parallelism, self._is_narrow)
+                while queue:
+                    # First, so that the choice is made by what is known when there is room.
+                    await free.acquire()
+                    batch = queue.next()
+                    for _ in batch[1:]:
                         await free.acquire()
                     for change, party in self._parties(batch, board):
                         images.create_task(answer(change, party))
+
+    def _is_narrow(self, change: Change) -> bool:
+        """Tell whether the line to a destination is the limit, as far as is known."""
+        try:
+            return self._stores.of(change.address.repository).budget.gate.is_narrow
+        except ImgmigrateError:
+            return False  # the image itself will say
 
     def _parties(self, batch: list[Change], board: BlobBoard) -> list[tuple[Change, Party]]:
         """Tell the board which images are opened together, so that their blobs can meet."""

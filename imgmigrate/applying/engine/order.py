@@ -1,25 +1,61 @@
 """In which order images are opened, and which together: pure.
 
-Largest first, so that no large one is left alone at the end. Images that go from one manifest
-to several stores are opened at the same time: their blobs are read once then.
+Largest first, so that no large one is left alone at the end; but smallest first where the line
+is the limit, which cannot be idle at the end and should have finished something by then. As
+long as nobody knows which it is, few of the smallest go ahead: they cost the others nothing.
+Images that go from one manifest to several stores are opened at the same time: their blobs are
+read once then.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from imgmigrate.oci.reference import Digest, Repository
     from imgmigrate.plan import Change
+    from imgmigrate.stores.gate import Rank
 
-__all__ = ["batches"]
+__all__ = ["Queue", "rank_of"]
+
+# Images: as many as a slow line carries at once (`shares.py`), and half of what is opened.
+FIRST_SMALL = 2
 
 
-def batches(changes: Sequence[Change], largest: int) -> Iterator[list[Change]]:
-    """Yield all changes, at most `largest` at once; more than one only for several stores."""
+class Queue:
+    """All changes, in batches of at most `largest`; more than one only for several stores.
+
+    `is_narrow` tells of a change whether the line to its destination is known to be the limit.
+    """
+
+    def __init__(
+        self, changes: Sequence[Change], largest: int, is_narrow: Callable[[Change], bool]
+    ) -> None:
+        self._waiting = deque(_batches(changes, largest))
+        self._is_narrow = is_narrow
+        self._small = max(1, min(FIRST_SMALL, largest // 2))
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def next(self) -> list[Change]:
+        """Take the batch that is to be opened now."""
+        if self._small or self._is_narrow(self._waiting[0][0]):
+            self._small = max(0, self._small - 1)
+            return self._waiting.pop()
+        return self._waiting.popleft()
+
+
+def rank_of(change: Change) -> Rank:
+    """How large an image is, as far as is known: what is unknown may be anything."""
+    known = change.transfer_bytes if change.transfer_bytes is not None else change.size
+    return (known if known is not None else 1 << 62, str(change.address))
+
+
+def _batches(changes: Sequence[Change], largest: int) -> Iterator[list[Change]]:
     groups: defaultdict[tuple[Repository, Digest] | str, list[Change]] = defaultdict(list)
     for change in sorted(changes, key=_largest_first):
         groups[_key(change)].append(change)
@@ -52,5 +88,5 @@ def _mixed(group: list[Change]) -> list[Change]:
 
 def _largest_first(change: Change) -> tuple[int, str]:
     """Unknown sizes come first."""
-    known = change.transfer_bytes if change.transfer_bytes is not None else change.size
-    return (-known if known is not None else -(1 << 62), str(change.address))
+    size, address = rank_of(change)
+    return (-size, address)

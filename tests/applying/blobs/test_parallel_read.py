@@ -90,7 +90,7 @@ async def read(
 
 def is_settled(store: FarStore, lanes: Lanes) -> bool:
     """Tell whether every slot and all memory was given back."""
-    return (store.open, lanes.free, store.budget.read.limit - store.budget.read.open) == (
+    return (store.open, lanes.free, store.budget.read._semaphore._value) == (
         0,
         PACE.most,
         store.streams,

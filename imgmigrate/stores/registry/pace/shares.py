@@ -1,10 +1,11 @@
-"""Who may send when the line is the limit: the body that is nearest to its end goes first.
+"""Who may send when the line is the limit: image by image, and of one what ends first.
 
 Sixteen streams over a slow line all end at its end, and a run that is interrupted has finished
-nothing. So where streams get little each, the one with the least left has the line; the others
-send a little now and then, since front ends cut a body that is silent for a minute, and fewer
-new ones are let in. Whether it is the line, and not a limit for each connection, shows by
-trying: the bytes a second must stay what they were. If not, all go as before for a while.
+nothing. So where streams get little each, the smallest image has the line, and of its bodies
+the one with the least left; the others send a little now and then, since front ends cut a body
+that is silent for a minute, and fewer new ones are let in (`gate.py`). Whether it is the line,
+and not a limit for each connection, shows by trying: the bytes a second must stay what they
+were. If not, all go as before for a while.
 
 A line that is fast is looked at twice a second, and at its first two MiB; nothing waits there.
 """
@@ -15,8 +16,10 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from imgmigrate.stores.gate import image_rank
+
 if TYPE_CHECKING:
-    from imgmigrate.stores.base import Slots
+    from imgmigrate.stores.gate import Gate
 
 __all__ = ["Share", "Shares", "Watched"]
 
@@ -27,6 +30,8 @@ STREAM_WORTH = 64 * 1024
 FIRST_STREAMS, FEWEST_STREAMS = 4, 2
 # What no slow line has taken within the first looks, with all that kernels hold, in bytes.
 FAST = 2 * 1024 * 1024
+# Small blobs that say as much before: they wait for answers, and not for the line.
+MANY_SMALL = 8
 # Seconds between two looks, and looks that are judged together: more once streams wait, because
 # what the others have handed over still leaves.
 LOOK = 0.5
@@ -51,6 +56,7 @@ class Share:
 
     def __init__(self, shares: Shares, line: Watched, left: int) -> None:
         self.line, self.left = line, left
+        self.rank = image_rank.get()
         self.seen, self.moved = line.taken(), 0
         self.go = asyncio.Event()
         self.is_waiting = False
@@ -81,20 +87,20 @@ class Share:
 
 
 class Shares:
-    """The bodies that one registry is sent, and how many streams it gets (`slots`)."""
+    """The bodies that one registry is sent, up to `streams` at once, and the gate before them."""
 
-    def __init__(self, slots: Slots) -> None:
-        self._slots = slots
+    def __init__(self, gate: Gate, streams: int) -> None:
+        self._gate, self._streams = gate, streams
         self._open: list[Share] = []
         self._favoured: list[Share] | None = None  # None: all may send
         self._rates: deque[float] = deque(maxlen=MANY_LOOKS)
         self._is_new = True  # nothing is known of the line
-        self._handed = 0
+        self._handed = self._small = 0
         self._before = 0.0  # bytes a second when streams began to wait
         self._rest, self._next_rest = 0, FIRST_REST
         self._timer: asyncio.TimerHandle | None = None
-        slots.allow(FIRST_STREAMS)
-        slots.first = self._watch
+        gate.narrow(FIRST_STREAMS, is_known=False)
+        gate.first = self._watch
 
     @property
     def is_free(self) -> bool:
@@ -116,6 +122,12 @@ class Shares:
         """Count what was handed over, until the line is known."""
         self._handed += count
         if self._is_new and self._handed >= FAST:
+            self._release()
+
+    def landed(self) -> None:
+        """Count a small blob that got there in one request, until the line is known."""
+        self._small += 1
+        if self._is_new and self._small >= MANY_SMALL:
             self._release()
 
     def close(self, share: Share) -> None:
@@ -145,7 +157,7 @@ class Shares:
         if sending > 1 and rate < STREAM_WORTH * sending:
             self._is_new, self._before = False, rate
             self._rates.clear()
-            self._slots.allow(FEWEST_STREAMS)
+            self._gate.narrow(FEWEST_STREAMS)
             self._favour()
         elif self._is_new and not (sending == 1 and rate < STREAM_WORTH * FEWEST_STREAMS):
             self._release()
@@ -155,7 +167,7 @@ class Shares:
 
         What was a pause, of a busy disk perhaps, shows at once.
         """
-        if self._rate(FEW_LOOKS) >= STREAM_WORTH * self._slots.limit:
+        if self._rate(FEW_LOOKS) >= STREAM_WORTH * self._streams:
             self._release()
             return
         if len(self._rates) == MANY_LOOKS:
@@ -169,10 +181,10 @@ class Shares:
         self._favour()
 
     def _favour(self) -> None:
-        """Choose who goes on: with the least left, of those that can."""
+        """Choose who goes on, of those that can: of the smallest image what ends first."""
         rate = self._rate(FEW_LOOKS) if len(self._rates) >= FEW_LOOKS else self._before
         able = [share for share in self._open if share.is_waiting or share.moved]
-        able.sort(key=lambda share: share.left)
+        able.sort(key=lambda share: (share.rank, share.left))
         self._favoured = able[: max(1, int(rate / STREAM_WORTH))]
         for share in self._open:
             if share in self._favoured:
@@ -183,7 +195,7 @@ class Shares:
     def _release(self) -> None:
         self._is_new, self._favoured = False, None
         self._rates.clear()
-        self._slots.allow(self._slots.limit)
+        self._gate.open()
         for share in self._open:
             share.go.set()
 

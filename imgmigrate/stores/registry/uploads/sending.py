@@ -26,6 +26,9 @@ __all__ = ["Sending"]
 # Bytes that are handed over at once while the line is, or may be, slow; and to show that a body
 # which waits still lives.
 FIRST_PART, SIGN_OF_LIFE = 64 * 1024, 8 * 1024
+# Bytes of a body that go in such parts in any case: many bodies that begin together must not
+# hand over more than a slow line carries in seconds.
+BEGINNING = 128 * 1024
 # How often a body that waits is looked at before it is called stalled.
 LOOKS = 4
 
@@ -103,9 +106,11 @@ class Sending:
 
         What a transport was given cannot be held back: little, until the line is known.
         """
-        if self._share is not None and not await self._share.turn():
+        if self._share is None:
+            return min(FIRST_PART, self._remote.limits.turn)
+        if not await self._share.turn():
             return SIGN_OF_LIFE
-        is_free = self._remote.shares.is_free
+        is_free = self._remote.shares.is_free and self._length - self._share.left >= BEGINNING
         return self._remote.limits.turn if is_free else min(FIRST_PART, self._remote.limits.turn)
 
     async def finish(self) -> Answer:
@@ -140,9 +145,12 @@ class Sending:
         admission = await self._remote.admit(self._call)
         self.has_begun = True
         try:
-            return await self._remote.stream(self._call, Body.of(whole), admission, self._patience)
+            body = Body.of(whole)
+            answer = await self._remote.stream(self._call, body, admission, self._patience)
         except TimeoutError:
             raise self._unanswered() from None
+        self._remote.shares.landed()
+        return answer
 
     def _unanswered(self) -> TransientError:
         cause = f"the registry did not answer all that was sent in {self._patience:.0f} s"

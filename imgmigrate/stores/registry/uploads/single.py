@@ -98,6 +98,7 @@ class SingleUpload:
                 raise
             return False
         self._posts.answered(is_taken=is_taken)
+        self._remote.shares.landed()
         return is_taken
 
     async def _is_there(self) -> bool:

@@ -116,7 +116,7 @@ class Remote:
         )
         self.forms = Forms(self.quirks)
         self.budget = Budget(host, streams_of(own))
-        self.shares = Shares(self.budget.write)
+        self.shares = Shares(self.budget.gate, streams_of(own))
         self._notices = Notices(host, sink)
         tls = own.tls.model_copy(update={"verify": False}) if own.insecure else own.tls
         self._trust = Trust(self.quirks.api_host or host, tls, own.proxy)

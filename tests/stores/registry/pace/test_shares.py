@@ -6,13 +6,12 @@ import asyncio
 
 import pytest
 
-from imgmigrate.stores.base import Slots
+from imgmigrate.stores.gate import Gate, image_rank
 from imgmigrate.stores.registry.pace.shares import (
     FAST,
-    FEWEST_STREAMS,
-    FIRST_STREAMS,
     LOOK,
     MANY_LOOKS,
+    MANY_SMALL,
     Share,
     Shares,
 )
@@ -36,16 +35,17 @@ class World:
     """Bodies of one registry over one line, which the test moves."""
 
     def __init__(self, *left: int) -> None:
-        self.slots = Slots("registry", "write", 16)
-        self.shares = Shares(self.slots)
+        self.gate = Gate("registry")
+        self.shares = Shares(self.gate, 16)
         self.bodies: list[Share] = []
         self.lines: list[Line] = []
         for each in left:
             self.add(each)
 
-    def add(self, left: int) -> Share:
-        """Begin a body."""
+    def add(self, left: int, *, size: int = 0) -> Share:
+        """Begin a body of an image of so many bytes."""
         line = Line()
+        image_rank.set((size, ""))
         share = self.shares.open(line, left)
         self.lines.append(line)
         self.bodies.append(share)
@@ -70,9 +70,23 @@ async def test_slow_line_is_the_body_that_is_nearest_to_its_end() -> None:
     world = World(3 * MIB, MIB, 2 * MIB)
     world.pass_by(2, 100_000)
     assert world.going() == [1]
-    for _ in range(FEWEST_STREAMS):
-        assert await world.slots.take_free()
-    assert not await world.slots.take_free()
+    assert world.gate.is_narrow
+
+
+async def test_images_go_one_after_another() -> None:
+    """Not the body that ends first but the smallest image has the line, then the next one."""
+    world = World()
+    large, other, small = (
+        world.add(MIB, size=30 * MIB),
+        world.add(3 * MIB, size=5 * MIB),
+        world.add(2 * MIB, size=5 * MIB),
+    )
+    world.pass_by(2, 100_000)
+    assert world.going() == [2]
+    small.close()
+    assert world.shares.may(other)
+    other.close()
+    assert world.shares.may(large)
 
 
 async def test_body_that_ends_lets_the_next_one_go_at_once() -> None:
@@ -127,18 +141,19 @@ async def test_line_that_recovers_is_everybodys() -> None:
     assert len(world.going()) == 8
 
 
-@pytest.mark.parametrize("way", ["bytes", "time", "nobody"])
+@pytest.mark.parametrize("way", ["bytes", "small", "time", "nobody"])
 async def test_fast_line_gets_all_streams(way: str) -> None:
     """The first MiBs tell, or the first second; also where only small bodies are sent."""
     world = World() if way == "nobody" else World(64 * MIB, 64 * MIB)
-    for _ in range(FIRST_STREAMS):
-        assert await world.slots.take_free()
-    assert not world.slots.is_free
+    assert not world.gate.is_open
     if way == "bytes":
         world.bodies[0].sent(FAST)
+    elif way == "small":
+        for _ in range(MANY_SMALL):
+            world.shares.landed()
     else:
         world.pass_by(2, 10 * MIB if world.bodies else 0, among=[0] if world.bodies else [])
-    assert world.slots.is_free
+    assert world.gate.is_open
     assert world.shares.is_free
     assert await world.bodies[0].turn() if world.bodies else True
 
@@ -160,27 +175,3 @@ async def test_body_that_waits_long_shows_that_it_lives(monkeypatch: pytest.Monk
     world = World(2 * MIB, MIB)
     world.pass_by(2, 100_000)
     assert not await world.bodies[0].turn()
-
-
-async def test_slots_that_are_taken_back_are_not_lost() -> None:
-    """Who gives up while waiting, or just as it is let in, leaves the count right."""
-    slots = Slots("registry", "write", 4)
-    slots.allow(1)
-    assert await slots.take_free()
-
-    async def hold() -> None:
-        async with slots:
-            await asyncio.Event().wait()
-
-    waiting = [asyncio.create_task(hold()) for _ in range(3)]
-    await settle()
-    waiting[0].cancel()
-    await settle()
-    slots.give_back()  # lets the second in, which is cancelled at that moment
-    waiting[1].cancel()
-    await settle()
-    assert slots.open == 1
-    waiting[2].cancel()
-    await settle()
-    assert slots.open == 0
-    assert slots.is_free
