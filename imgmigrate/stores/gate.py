@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Gate", "Rank", "image_rank"]
 
-# How large an image is, and its name: what is smaller is done sooner.
-Rank = tuple[int, str]
+# How large an image is, and as which it was opened: what is smaller is done sooner. Within a
+# factor of two it is not worth the bytes that another has sent already: who came first goes on.
+Rank = tuple[int, int]
 # Of the image that a task works for. Flights take it with them: theirs is that of the image which
 # asked first, although others may wait for the same blob.
-image_rank: ContextVar[Rank] = ContextVar("image_rank", default=(0, ""))
+image_rank: ContextVar[Rank] = ContextVar("image_rank", default=(0, 0))
 
 
 class Gate:

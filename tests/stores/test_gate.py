@@ -31,7 +31,7 @@ class Crowd:
         await settle()
 
     async def _pass(self, size: int) -> None:
-        image_rank.set((size, ""))
+        image_rank.set((size, 0))
         leave = self._leave[size] = asyncio.Event()
         async with self.gate:
             self.inside.append(size)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from imgmigrate.applying.blobs.fanout import Party
 from imgmigrate.applying.blobs.known import Known
 from imgmigrate.applying.engine.copy_graph import Transfer
 from imgmigrate.applying.engine.delete_tag import Deleter
-from imgmigrate.applying.engine.order import Queue, rank_of
+from imgmigrate.applying.engine.order import Queue, size_of
 from imgmigrate.applying.engine.policy import FailurePolicy, Watch
 from imgmigrate.applying.engine.stopping import Stop
 from imgmigrate.applying.engine.turns import Turns
@@ -137,10 +138,10 @@ class Engine:
         finished: asyncio.Queue[Receipt],
     ) -> None:
         """Open images as others are done with and their receipts taken."""
-        free = asyncio.Semaphore(self._parallelism)
+        free, opened = asyncio.Semaphore(self._parallelism), count()
 
         async def answer(change: Change, party: Party) -> None:
-            image_rank.set(rank_of(change))
+            image_rank.set((size_of(change).bit_length(), next(opened)))
             try:
                 one = self._one(change, transfer)
                 receipt = await self._stop.guard(change, one)

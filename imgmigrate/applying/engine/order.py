@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
     from imgmigrate.oci.reference import Digest, Repository
     from imgmigrate.plan import Change
-    from imgmigrate.stores.gate import Rank
 
-__all__ = ["Queue", "rank_of"]
+__all__ = ["Queue", "size_of"]
 
 # Images: as many as a slow line carries at once (`shares.py`), and half of what is opened.
 FIRST_SMALL = 2
@@ -49,10 +48,10 @@ class Queue:
         return self._waiting.popleft()
 
 
-def rank_of(change: Change) -> Rank:
-    """How large an image is, as far as is known: what is unknown may be anything."""
+def size_of(change: Change) -> int:
+    """How many bytes an image has to send, as far as is known: what is unknown may be any."""
     known = change.transfer_bytes if change.transfer_bytes is not None else change.size
-    return (known if known is not None else 1 << 62, str(change.address))
+    return known if known is not None else 1 << 62
 
 
 def _batches(changes: Sequence[Change], largest: int) -> Iterator[list[Change]]:
@@ -88,5 +87,4 @@ def _mixed(group: list[Change]) -> list[Change]:
 
 def _largest_first(change: Change) -> tuple[int, str]:
     """Unknown sizes come first."""
-    size, address = rank_of(change)
-    return (-size, address)
+    return (-size_of(change), str(change.address))

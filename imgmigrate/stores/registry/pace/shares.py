@@ -25,17 +25,18 @@ __all__ = ["Share", "Shares", "Watched"]
 
 # Bytes a second that a stream is worth its place for.
 STREAM_WORTH = 64 * 1024
-# Streams before anything is known of the line, and while it is the limit: two, so that one that
-# waits for its answer leaves no gap.
+# Streams before anything is known of the line, of which all but a few stop after their first
+# part, and while it is the limit: two, so that one that waits for its answer leaves no gap.
 FIRST_STREAMS, FEWEST_STREAMS = 4, 2
 # What no slow line has taken within the first looks, with all that kernels hold, in bytes.
 FAST = 2 * 1024 * 1024
 # Small blobs that say as much before: they wait for answers, and not for the line.
 MANY_SMALL = 8
 # Seconds between two looks, and looks that are judged together: more once streams wait, because
-# what the others have handed over still leaves.
+# what the others have handed over still leaves. The first one shows what buffers on the way take
+# at once, and nothing of the line.
 LOOK = 0.5
-FEW_LOOKS, MANY_LOOKS = 2, 20
+FIRST_LOOKS, FEW_LOOKS, MANY_LOOKS = 3, 2, 20
 # Seconds after which a stream that waits sends something: well below any front end's patience.
 KEEP_ALIVE = 10.0
 # Streams that wait lose nothing if at least this part of the bytes a second goes on.
@@ -92,7 +93,7 @@ class Shares:
     def __init__(self, gate: Gate, streams: int) -> None:
         self._gate, self._streams = gate, streams
         self._open: list[Share] = []
-        self._favoured: list[Share] | None = None  # None: all may send
+        self._favoured: list[Share] | None = []  # None: all may send
         self._rates: deque[float] = deque(maxlen=MANY_LOOKS)
         self._is_new = True  # nothing is known of the line
         self._handed = self._small = 0
@@ -105,12 +106,14 @@ class Shares:
     @property
     def is_free(self) -> bool:
         """Whether everybody may send, as far as is known."""
-        return self._favoured is None and not self._is_new
+        return self._favoured is None
 
     def open(self, line: Watched, left: int) -> Share:
         """Note a body that begins."""
         share = Share(self, line, left)
         self._open.append(share)
+        if self._is_new:
+            self._favour()
         self._watch()
         return share
 
@@ -143,7 +146,10 @@ class Shares:
             taken = share.line.taken()
             share.moved, share.seen = max(0, taken - share.seen), taken
         self._rates.append(sum(share.moved for share in self._open) / LOOK)
-        if self._favoured is not None:
+        if self._is_new:
+            if len(self._rates) >= FIRST_LOOKS:
+                self._judge()
+        elif self._favoured is not None:
             self._check()
         elif self._rest:
             self._rest -= 1
@@ -181,11 +187,19 @@ class Shares:
         self._favour()
 
     def _favour(self) -> None:
-        """Choose who goes on, of those that can: of the smallest image what ends first."""
-        rate = self._rate(FEW_LOOKS) if len(self._rates) >= FEW_LOOKS else self._before
-        able = [share for share in self._open if share.is_waiting or share.moved]
-        able.sort(key=lambda share: (share.rank, share.left))
-        self._favoured = able[: max(1, int(rate / STREAM_WORTH))]
+        """Choose who goes on: of those that can the smallest image, and of it what ends first.
+
+        Of a line that nobody knows it is who came first: what comes later may be smaller, but
+        what has been handed over cannot be held back.
+        """
+        if self._is_new:
+            self._favoured = self._open[:FEWEST_STREAMS]
+        else:
+            # What has just begun fills buffers at once, and is no measure.
+            rate = min([self._before, *self._rates][-FEW_LOOKS:])
+            able = [share for share in self._open if share.is_waiting or share.moved]
+            able.sort(key=lambda share: (share.rank, share.left))
+            self._favoured = able[: max(1, int(rate / STREAM_WORTH))]
         for share in self._open:
             if share in self._favoured:
                 share.go.set()

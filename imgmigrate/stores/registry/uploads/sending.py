@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Sending"]
 
-# Bytes that are handed over at once while the line is, or may be, slow; and to show that a body
-# which waits still lives.
-FIRST_PART, SIGN_OF_LIFE = 64 * 1024, 8 * 1024
+# Bytes that are handed over at once while the line is, or may be, slow; first of all, before a
+# body has its turns; and to show that a body which waits still lives.
+SMALL_PART, FIRST_PART, SIGN_OF_LIFE = 64 * 1024, 32 * 1024, 8 * 1024
 # Bytes of a body that go in such parts in any case: many bodies that begin together must not
 # hand over more than a slow line carries in seconds.
 BEGINNING = 128 * 1024
@@ -111,7 +111,7 @@ class Sending:
         if not await self._share.turn():
             return SIGN_OF_LIFE
         is_free = self._remote.shares.is_free and self._length - self._share.left >= BEGINNING
-        return self._remote.limits.turn if is_free else min(FIRST_PART, self._remote.limits.turn)
+        return self._remote.limits.turn if is_free else min(SMALL_PART, self._remote.limits.turn)
 
     async def finish(self) -> Answer:
         """Wait for the answer; all bytes have been written."""

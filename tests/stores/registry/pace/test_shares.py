@@ -9,6 +9,7 @@ import pytest
 from imgmigrate.stores.gate import Gate, image_rank
 from imgmigrate.stores.registry.pace.shares import (
     FAST,
+    FIRST_LOOKS,
     LOOK,
     MANY_LOOKS,
     MANY_SMALL,
@@ -45,7 +46,7 @@ class World:
     def add(self, left: int, *, size: int = 0) -> Share:
         """Begin a body of an image of so many bytes."""
         line = Line()
-        image_rank.set((size, ""))
+        image_rank.set((size, 0))
         share = self.shares.open(line, left)
         self.lines.append(line)
         self.bodies.append(share)
@@ -68,7 +69,7 @@ class World:
 async def test_slow_line_is_the_body_that_is_nearest_to_its_end() -> None:
     """Of many that get little each one goes on, and few new ones are let in."""
     world = World(3 * MIB, MIB, 2 * MIB)
-    world.pass_by(2, 100_000)
+    world.pass_by(FIRST_LOOKS, 100_000)
     assert world.going() == [1]
     assert world.gate.is_narrow
 
@@ -81,7 +82,7 @@ async def test_images_go_one_after_another() -> None:
         world.add(3 * MIB, size=5 * MIB),
         world.add(2 * MIB, size=5 * MIB),
     )
-    world.pass_by(2, 100_000)
+    world.pass_by(FIRST_LOOKS, 100_000)
     assert world.going() == [2]
     small.close()
     assert world.shares.may(other)
@@ -92,7 +93,7 @@ async def test_images_go_one_after_another() -> None:
 async def test_body_that_ends_lets_the_next_one_go_at_once() -> None:
     """Nothing waits for the next look."""
     world = World(3 * MIB, MIB, 2 * MIB)
-    world.pass_by(2, 100_000)
+    world.pass_by(FIRST_LOOKS, 100_000)
     world.bodies[1].close()
     assert world.shares.may(world.bodies[2])
     assert not world.shares.may(world.bodies[0])
@@ -101,7 +102,7 @@ async def test_body_that_ends_lets_the_next_one_go_at_once() -> None:
 async def test_body_that_neither_moves_nor_wants_to_does_not_hold_the_line() -> None:
     """One whose source stands still, or that waits for its answer, keeps nobody."""
     world = World(3 * MIB, MIB, 2 * MIB)
-    world.pass_by(2, 100_000)
+    world.pass_by(FIRST_LOOKS, 100_000)
     world.pass_by(1, 100_000, among=[0, 2])
     assert world.going() == [2]
 
@@ -109,7 +110,7 @@ async def test_body_that_neither_moves_nor_wants_to_does_not_hold_the_line() -> 
 async def test_all_go_on_where_it_is_not_the_line() -> None:
     """A limit for each connection shows by what is lost when the others wait; it is remembered."""
     world = World(*[64 * MIB] * 8)
-    world.pass_by(2, 8 * 50_000)
+    world.pass_by(FIRST_LOOKS, 8 * 50_000)
     assert len(world.going()) < 8
     world.pass_by(MANY_LOOKS, 50_000, among=world.going()[:1])
     assert len(world.going()) == 8
@@ -120,7 +121,7 @@ async def test_all_go_on_where_it_is_not_the_line() -> None:
 async def test_line_that_keeps_its_rate_stays_with_few() -> None:
     """What one gets is what all had: so it is the line, however long it takes."""
     world = World(*[64 * MIB] * 8)
-    world.pass_by(2, 100_000)
+    world.pass_by(FIRST_LOOKS, 100_000)
     world.pass_by(5 * MANY_LOOKS, 100_000, among=world.going())
     assert len(world.going()) == 1
 
@@ -128,7 +129,7 @@ async def test_line_that_keeps_its_rate_stays_with_few() -> None:
 async def test_line_that_is_twice_as_fast_is_tried_by_all_again() -> None:
     """What was measured at first is not held for true for ever."""
     world = World(*[64 * MIB] * 8)
-    world.pass_by(2, 100_000)
+    world.pass_by(FIRST_LOOKS, 100_000)
     world.pass_by(MANY_LOOKS, 250_000, among=world.going())
     assert len(world.going()) == 8
 
@@ -136,8 +137,8 @@ async def test_line_that_is_twice_as_fast_is_tried_by_all_again() -> None:
 async def test_line_that_recovers_is_everybodys() -> None:
     """A line that was slow for a while, or a disk that was busy, is not held for slow."""
     world = World(*[640 * MIB] * 8)
-    world.pass_by(2, 100_000)
-    world.pass_by(2, 50_000_000, among=world.going())
+    world.pass_by(FIRST_LOOKS, 100_000)
+    world.pass_by(FIRST_LOOKS, 50_000_000, among=world.going())
     assert len(world.going()) == 8
 
 
@@ -152,7 +153,9 @@ async def test_fast_line_gets_all_streams(way: str) -> None:
         for _ in range(MANY_SMALL):
             world.shares.landed()
     else:
-        world.pass_by(2, 10 * MIB if world.bodies else 0, among=[0] if world.bodies else [])
+        world.pass_by(
+            FIRST_LOOKS, 10 * MIB if world.bodies else 0, among=[0] if world.bodies else []
+        )
     assert world.gate.is_open
     assert world.shares.is_free
     assert await world.bodies[0].turn() if world.bodies else True
@@ -161,7 +164,7 @@ async def test_fast_line_gets_all_streams(way: str) -> None:
 async def test_body_waits_until_it_is_its_turn() -> None:
     """It goes on as soon as it is the one nearest to its end."""
     world = World(2 * MIB, MIB)
-    world.pass_by(2, 100_000)
+    world.pass_by(FIRST_LOOKS, 100_000)
     turn = asyncio.create_task(world.bodies[0].turn())
     await settle()
     assert not turn.done()
@@ -173,5 +176,5 @@ async def test_body_that_waits_long_shows_that_it_lives(monkeypatch: pytest.Monk
     """Front ends cut what is silent for a minute."""
     monkeypatch.setattr("imgmigrate.stores.registry.pace.shares.KEEP_ALIVE", 0)
     world = World(2 * MIB, MIB)
-    world.pass_by(2, 100_000)
+    world.pass_by(FIRST_LOOKS, 100_000)
     assert not await world.bodies[0].turn()
