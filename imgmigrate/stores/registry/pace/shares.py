@@ -57,11 +57,16 @@ class Share:
 
     def __init__(self, shares: Shares, line: Watched, left: int) -> None:
         self.line, self.left = line, left
-        self.rank = image_rank.get()
+        self._rank = image_rank.get()
         self.seen, self.moved = line.taken(), 0
         self.go = asyncio.Event()
         self.is_waiting = False
         self._shares = shares
+
+    def urgency(self) -> tuple[int, int, int]:
+        """What is less goes first; what has begun is not left for its like."""
+        size, opened = self._rank
+        return size, self.left, opened
 
     async def turn(self) -> bool:
         """Wait for a turn; False if it is only to show that the body lives."""
@@ -198,7 +203,7 @@ class Shares:
             # What has just begun fills buffers at once, and is no measure.
             rate = min([self._before, *self._rates][-FEW_LOOKS:])
             able = [share for share in self._open if share.is_waiting or share.moved]
-            able.sort(key=lambda share: (share.rank, share.left))
+            able.sort(key=Share.urgency)
             self._favoured = able[: max(1, int(rate / STREAM_WORTH))]
         for share in self._open:
             if share in self._favoured:
