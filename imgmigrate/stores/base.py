@@ -93,8 +93,13 @@ class Upload(Protocol):
     returns when the store is ready for more, so a slow store slows its source. The caller has
     checked size and digest before it writes the last piece; `commit` returns when the store
     has accepted the blob (a layout: when it is durable). `OtherForm` from either means to start
-    anew at once; it is no failure.
+    anew at once; it is no failure. The first `held` bytes were there before: they are written
+    like all others, and sent to nobody.
     """
+
+    @property
+    def held(self) -> int:
+        """Bytes of an upload that broke and is gone on with."""
 
     async def write(self, piece: bytes) -> None:
         """Send the next piece."""

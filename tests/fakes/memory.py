@@ -267,6 +267,7 @@ class MemoryUpload:
     repo: str
     descriptor: Descriptor
     data: bytes = b""
+    held: int = 0
 
     async def write(self, piece: bytes) -> None:
         await self.store._call("write", self.repo, self.descriptor.digest)

@@ -245,7 +245,7 @@ class BlobBoard:
                     raise
                 session, is_alone = None, True
             else:
-                flight.moved += delivery.sent
+                flight.moved += delivery.sent - delivery.spared
                 return how
 
     async def _send(

@@ -59,7 +59,7 @@ class Delivery:
     ) -> None:
         self.source, self.destination = source, destination
         self.over = asyncio.Event()
-        self.sent = 0
+        self.sent = self.spared = 0
         self.error: Exception | None = None
         self._blob, self._session, self._sink = blob, session, sink
         self._how: Literal["uploaded", "mounted"] = "uploaded"
@@ -127,6 +127,7 @@ class Delivery:
         if last:
             await session.write(last)
         await session.commit()
+        self.spared = session.held
         self._moved(len(last))
         self.over.set()
 

@@ -360,6 +360,8 @@ class LayoutStore:
 class _Upload:
     """A file that becomes a blob; see `Upload`."""
 
+    held = 0
+
     def __init__(
         self, folder: LayoutFolder, subject: str, descriptor: Descriptor, file: int, path: str
     ) -> None:

@@ -31,6 +31,7 @@ class Quirks:
     is how its repositories are listed (`catalog.py`), and `listing_host` where; None: learnt.
     `region` and `account` are what a cloud's registry tells in its name; in a row,
     `listing_host` may hold what the pattern names, in braces.
+    `keeps_uploads`: an upload session outlives a request that broke off, and says how far it is.
     A repository's name has at most `most_segments` there. `deletes_tags`: a tag is deleted by
     its name and nothing goes with it; elsewhere a placeholder is deleted by its digest, which
     is right wherever deleting is offered at all. `archives`: images that are archived are listed,
@@ -53,6 +54,7 @@ class Quirks:
     account: str | None = None
     most_segments: int | None = None
     cuts_absent: bool = False
+    keeps_uploads: bool = False
     deletes_tags: bool = False
     archives: bool = False
     gives_ranges: bool = True
@@ -113,6 +115,10 @@ _ROWS: tuple[tuple[re.Pattern[str], Quirks], ...] = (
             listing="docker-hub",
             listing_host="hub.docker.com",
             most_segments=2,  # NAMESPACE/NAME (docs.docker.com/docker-hub/repos/create)
+            # "Resuming an interrupted upload": docs.docker.com/reference/api/registry/latest,
+            # Get blob upload status. ACR says that it cannot (Azure/azure-sdk-for-python#29738),
+            # ECR's offset stands still (protocol 3.2), distribution 2.8 loses the session.
+            keeps_uploads=True,
             quotas=(Quota(frozenset({Kind.MANIFEST_READ})), Quota(_HUB_READS), Quota(WRITES)),
         ),
     ),

@@ -32,11 +32,13 @@ MOST_RECOVERIES = 5
 class ChunkedUpload:
     """A blob in chunks, each streamed with its own length."""
 
-    def __init__(self, session: Session, forms: Forms) -> None:
+    held = 0
+
+    def __init__(self, session: Session, forms: Forms, start: int = 0) -> None:
         self._session, self._forms = session, forms
         self._size = session.descriptor.size
         self._chunk = forms.chunk(session.shortest_chunk)
-        self._start, self._sent, self._recoveries = 0, 0, 0
+        self._start, self._sent, self._recoveries = start, start, 0
         self._kept: list[bytes] = []
         self._sending = self._next()
 

@@ -40,13 +40,19 @@ class Session:
     """One upload of a blob that a registry has opened at `location`."""
 
     def __init__(
-        self, remote: Remote, repo: str, descriptor: Descriptor, opened: Answer, location: str
+        self,
+        remote: Remote,
+        repo: str,
+        descriptor: Descriptor,
+        location: str,
+        *,
+        shortest_chunk: int = 0,
     ) -> None:
         self.remote, self.repo, self.descriptor = remote, repo, descriptor
         self.subject = f"{remote.host}/{repo}@{descriptor.digest}"
         self.location = location
         # In bytes; absent or absurd is none (protocol 5: 10^12 is an attack on memory).
-        self.shortest_chunk = opened.number("OCI-Chunk-Min-Length") or 0
+        self.shortest_chunk = shortest_chunk
         self._access = Access(repo, push=True)
 
     def whole(self) -> Call:
@@ -145,7 +151,8 @@ def opened(remote: Remote, repo: str, descriptor: Descriptor, answer: Answer) ->
     if not location:
         return None
     place = remote.resolve(f"{remote.host}/{repo}", answer.url, location)
-    return Session(remote, repo, descriptor, answer, place)
+    shortest = answer.number("OCI-Chunk-Min-Length") or 0
+    return Session(remote, repo, descriptor, place, shortest_chunk=shortest)
 
 
 def check_stored(answer: Answer, subject: str, digest: Digest) -> None:

@@ -30,6 +30,8 @@ __all__ = ["SingleUpload"]
 class SingleUpload:
     """A blob that is kept until it is whole; `otherwise` begins an upload of the usual form."""
 
+    held = 0
+
     def __init__(
         self,
         remote: Remote,

@@ -1,35 +1,40 @@
 """Put blobs into a registry: by mounting, or by POST and the form that it is known to take.
 
+Where a session outlives a request that broke, the upload goes on there (`kept.py`).
+
 Every body has its length in advance, because some registries and the storage behind others
 take nothing else (protocol 3.2).
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from imgmigrate.errors import ProtocolError, StoreError, TransientError
-from imgmigrate.stores.base import Mounted
+from imgmigrate.stores.base import Mounted, OtherForm
 from imgmigrate.stores.registry.auth.authenticator import Access
+from imgmigrate.stores.registry.kept import KEPT_FROM
 from imgmigrate.stores.registry.uploads.chunked import ChunkedUpload, complete, counted, learning
 from imgmigrate.stores.registry.uploads.forms import Form
 from imgmigrate.stores.registry.uploads.sending import Sending
-from imgmigrate.stores.registry.uploads.sessions import opened
+from imgmigrate.stores.registry.uploads.sessions import Session, opened
 from imgmigrate.stores.registry.uploads.single import SingleUpload
 from imgmigrate.stores.registry.wire.calls import Call
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest
     from imgmigrate.stores.base import Upload
     from imgmigrate.stores.registry.http.session import Answer
     from imgmigrate.stores.registry.uploads.forms import Forms
-    from imgmigrate.stores.registry.uploads.sessions import Session
     from imgmigrate.stores.registry.wire.remote import Remote
 
-__all__ = ["WholeUpload", "start_upload"]
+__all__ = ["ResumedUpload", "WholeUpload", "start_upload"]
 
 # dotnet/sdk-container-builds#279: no answer at all.
 _ABSENT = "if it stays so: this registry cuts the connection where the repository does not exist"
@@ -45,6 +50,11 @@ async def start_upload(
         if answer is not None and answer.status == 201:
             return Mounted()
         session = opened(remote, repo, descriptor, answer) if answer is not None else None
+    resumed = await _resumed(remote, repo, descriptor)
+    if resumed is not None:
+        if session is not None:
+            await session.cancel()
+        return resumed
     if session is not None:
         return _upload(session)
     if remote.forms.posts.may(descriptor.size):
@@ -62,12 +72,33 @@ async def _begin(remote: Remote, repo: str, descriptor: Descriptor) -> Upload:
     return _upload(session)
 
 
-def _upload(session: Session) -> Upload:
-    remote = session.remote
-    form = remote.forms.of(session.descriptor.size)
+def _upload(session: Session, start: int = 0) -> Upload:
+    remote, size = session.remote, session.descriptor.size
+    form = remote.forms.of(size)
     if form is Form.CHUNKS:
-        return ChunkedUpload(session, remote.forms)
-    return WholeUpload(session, remote.forms, form)
+        return ChunkedUpload(session, remote.forms, start)
+    if remote.kept.is_on and size >= KEPT_FROM:
+        # What a PUT has brought when it breaks is nowhere said to count.
+        form = Form.PATCH
+        remote.kept.keep(session.repo, session.descriptor.digest, session.location)
+    return WholeUpload(session, remote.forms, form, start)
+
+
+async def _resumed(remote: Remote, repo: str, descriptor: Descriptor) -> Upload | None:
+    """Go on with an upload that broke, in this run or before it; None if there is none.
+
+    The offset is the registry's word, asked for now. That what it holds is ours, its check of
+    the digest at the end will tell; and that what is sent is right, the sender's, who is given
+    every byte of the source all the same.
+    """
+    location = remote.kept.take(repo, descriptor.digest)
+    if location is None:
+        return None
+    session = Session(remote, repo, descriptor, location)
+    held = await session.progress()
+    if held is None or held > descriptor.size:
+        return None
+    return ResumedUpload(session, _upload(session, held), held)
 
 
 async def _open(remote: Remote, repo: str, descriptor: Descriptor) -> Answer:
@@ -107,39 +138,96 @@ def _subject(remote: Remote, repo: str, digest: Digest) -> str:
 
 
 class WholeUpload:
-    """A blob in one body: a PUT of everything, or a PATCH of everything and a PUT of the digest."""
+    """A blob in one body: a PUT of everything, or a PATCH of everything and a PUT of the digest.
 
-    def __init__(self, session: Session, forms: Forms, form: Form) -> None:
+    With a `start` the session holds all before it, and the PATCH is of the rest.
+    """
+
+    held = 0
+
+    def __init__(self, session: Session, forms: Forms, form: Form, start: int = 0) -> None:
         self._session, self._forms, self._form = session, forms, form
-        call = session.whole() if form is Form.PUT else session.part()
         self._size = session.descriptor.size
-        self._sending = Sending(session.remote, call, self._size)
-        self._sent = 0
+        part = session.part(start, self._size) if start else session.part()
+        call = session.whole() if form is Form.PUT else part
+        self._sending = Sending(session.remote, call, self._size - start)
+        self._start = self._sent = start
 
     async def write(self, piece: bytes) -> None:
         """Send the next piece; returns when the registry has taken those before it."""
         self._sent = counted(self._session, self._sent, piece)
-        with learning(self._session, self._forms, self._form, self._body):
+        with self._learning():
             await self._sending.write(piece)
 
     async def commit(self) -> None:
         """Send the end and wait until the registry has stored the blob."""
         complete(self._session, self._sent)
-        with learning(self._session, self._forms, self._form, self._body):
-            answer = await self._sending.finish()
+        with self._learning():
             if self._form is Form.PUT:
-                self._session.stored(answer)
+                self._session.stored(await self._sending.finish())
             else:
-                self._session.moved_on(answer)
+                if self._start < self._size or not self._size:
+                    self._session.moved_on(await self._sending.finish())
                 await self._session.close()
+        self._forget()
         self._forms.accepted(self._form, self._size)
 
     async def abort(self) -> None:
         """Give up. A session that got no byte is cancelled; any other ended with its request."""
-        if self._sending.has_begun:
+        if self._sending.has_begun or self._start:
             await self._sending.end()
         else:
+            self._forget()
             await self._session.cancel()
 
-    def _body(self) -> int:
-        return self._size
+    @contextmanager
+    def _learning(self) -> Iterator[None]:
+        try:
+            with learning(self._session, self._forms, self._form, lambda: self._size):
+                yield
+        except OtherForm:
+            # It does not take the form that a session is kept for, or not any more.
+            self._session.remote.kept.is_on = False
+            raise
+
+    def _forget(self) -> None:
+        self._session.remote.kept.forget(self._session.repo, self._session.descriptor.digest)
+
+
+class ResumedUpload:
+    """A blob of which the registry holds the first `held` bytes: those are not sent again.
+
+    Whatever the registry has against it, it is begun anew, and not gone on with any more.
+    """
+
+    def __init__(self, session: Session, rest: Upload, held: int) -> None:
+        self._session, self._rest, self.held = session, rest, held
+        self._seen = 0
+
+    async def write(self, piece: bytes) -> None:
+        """Send what is missing of the next piece."""
+        skip = max(0, min(self.held - self._seen, len(piece)))
+        self._seen += len(piece)
+        if skip < len(piece):
+            with self._anew():
+                await self._rest.write(piece[skip:] if skip else piece)
+
+    async def commit(self) -> None:
+        """Finish; the registry compares the digest of all that it holds."""
+        with self._anew():
+            await self._rest.commit()
+
+    async def abort(self) -> None:
+        """Give up for now."""
+        await self._rest.abort()
+
+    @contextmanager
+    def _anew(self) -> Iterator[None]:
+        try:
+            yield
+        except TransientError:
+            raise
+        except StoreError as error:
+            session = self._session
+            session.remote.kept.forget(session.repo, session.descriptor.digest)
+            raise OtherForm(error.subject, error.cause, status=error.status) from error

@@ -39,6 +39,7 @@ from imgmigrate.stores.registry.http.retries import retrying
 from imgmigrate.stores.registry.http.session import FIRST_ERROR, Answer, Body, Http, Request
 from imgmigrate.stores.registry.http.trust import Trust
 from imgmigrate.stores.registry.http.urls import resolve, same_origin
+from imgmigrate.stores.registry.kept import KeptSessions
 from imgmigrate.stores.registry.known.kept import improved_here
 from imgmigrate.stores.registry.logins.keyring import Keyring
 from imgmigrate.stores.registry.pace.breaker import Breaker, look
@@ -116,6 +117,7 @@ class Remote:
         )
         self.forms = Forms(self.quirks)
         self.budget = Budget(host, streams_of(own))
+        self.kept = KeptSessions(lambda: self.origin, is_on=self.quirks.keeps_uploads)
         self.shares = Shares(self.budget.gate, streams_of(own))
         self._notices = Notices(host, sink)
         tls = own.tls.model_copy(update={"verify": False}) if own.insecure else own.tls
