@@ -33,19 +33,35 @@ class Queue:
     def __init__(
         self, changes: Sequence[Change], largest: int, is_narrow: Callable[[Change], bool]
     ) -> None:
-        self._waiting = deque(_batches(changes, largest))
+        batches = list(_batches(changes, largest))
+        self._left = len(batches)
+        # The same in both orders, each taken once; of equals the first goes first in both.
+        self._largest = deque(enumerate(batches))
+        self._smallest = deque(sorted(enumerate(batches), key=lambda each: size_of(each[1][0])))
+        self._taken: set[int] = set()
         self._is_narrow = is_narrow
-        self._small = max(1, min(FIRST_SMALL, largest // 2))
+        self._ahead = min(FIRST_SMALL, largest // 2)
 
     def __bool__(self) -> bool:
-        return bool(self._waiting)
+        return self._left > 0
 
     def next(self) -> list[Change]:
         """Take the batch that is to be opened now."""
-        if self._small or self._is_narrow(self._waiting[0][0]):
-            self._small = max(0, self._small - 1)
-            return self._waiting.pop()
-        return self._waiting.popleft()
+        self._left -= 1
+        if self._ahead:
+            self._ahead -= 1
+            return self._take(self._smallest)
+        while self._largest[0][0] in self._taken:
+            self._largest.popleft()
+        is_narrow = self._is_narrow(self._largest[0][1][0])
+        return self._take(self._smallest if is_narrow else self._largest)
+
+    def _take(self, order: deque[tuple[int, list[Change]]]) -> list[Change]:
+        while True:
+            number, batch = order.popleft()
+            if number not in self._taken:
+                self._taken.add(number)
+                return batch
 
 
 def size_of(change: Change) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from imgmigrate.applying.engine.order import Queue
 from imgmigrate.errors import AccessDenied, IntegrityError, StoreError
 from imgmigrate.events import BlobFinished, Outcome
 from imgmigrate.oci.manifest import Manifest
@@ -289,15 +290,12 @@ async def test_one_stream_on_one_host_cannot_deadlock(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_narrow", "order"), [(False, (5, 500, 300, 50)), (True, (5, 50, 300, 500))]
+    ("is_narrow", "order"), [(False, (500, 300, 50, 5)), (True, (5, 50, 300, 500))]
 )
 async def test_largest_images_are_opened_first(
     tmp_path: Path, is_narrow: bool, order: tuple[int, ...]
 ) -> None:
-    """No large one is left alone at the end; but where the line is the limit, the smallest go.
-
-    The smallest of all goes ahead in any case: nobody knows yet what the line is.
-    """
+    """No large one is left alone at the end; but where the line is the limit, the smallest go."""
     found, old, new = stores()
     new.budget.gate.is_narrow = is_narrow
     changes = []
@@ -307,6 +305,32 @@ async def test_largest_images_are_opened_first(
         changes.append(copy("r", f"t{size}", digest, size=size))
     receipts = await run(found, tmp_path, *changes, parallelism=1)
     assert list(receipts) == [f"{NEW}/r:t{size}" for size in order]
+
+
+@pytest.mark.parametrize(
+    ("parallelism", "order"), [(1, "abcdef"), (2, "fabcde"), (4, "feabcd"), (50, "feabcd")]
+)
+def test_few_of_the_smallest_go_ahead(parallelism: int, order: str) -> None:
+    """Nobody knows yet what the line is: at most two, and half of what is opened."""
+    digest = Digest.of(b"")
+    changes = [copy("r", tag, digest, size=100 - number) for number, tag in enumerate("abcdef")]
+    queue, found = Queue(changes, parallelism, lambda _: False), ""
+    while queue:
+        (change,) = queue.next()
+        found += str(change.address.tag)
+    assert found == order
+
+
+def test_line_that_is_found_narrow_changes_the_order_at_once() -> None:
+    """And back; each image is opened once, and of equals the first goes first."""
+    digest, answers = Digest.of(b""), iter([False, True, True, False])
+    sizes = {"a": 9, "b": 1, "c": 1, "d": 7}
+    changes = [copy("r", tag, digest, size=size) for tag, size in sizes.items()]
+    queue, found = Queue(changes, 1, lambda _: next(answers)), ""
+    while queue:
+        (change,) = queue.next()
+        found += str(change.address.tag)
+    assert found == "abcd"
 
 
 async def test_leaving_the_block_cancels_and_awaits_everything(tmp_path: Path) -> None:
