@@ -16,9 +16,9 @@ from urllib.parse import quote, urlencode
 from imgmigrate.errors import ProtocolError, StoreError, TransientError
 from imgmigrate.stores.base import Mounted, OtherForm
 from imgmigrate.stores.registry.auth.authenticator import Access
-from imgmigrate.stores.registry.kept import KEPT_FROM
 from imgmigrate.stores.registry.uploads.chunked import ChunkedUpload, complete, counted, learning
 from imgmigrate.stores.registry.uploads.forms import Form
+from imgmigrate.stores.registry.uploads.kept import KEPT_FROM
 from imgmigrate.stores.registry.uploads.sending import Sending
 from imgmigrate.stores.registry.uploads.sessions import Session, opened
 from imgmigrate.stores.registry.uploads.single import SingleUpload

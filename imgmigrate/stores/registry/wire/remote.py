@@ -39,7 +39,6 @@ from imgmigrate.stores.registry.http.retries import retrying
 from imgmigrate.stores.registry.http.session import FIRST_ERROR, Answer, Body, Http, Request
 from imgmigrate.stores.registry.http.trust import Trust
 from imgmigrate.stores.registry.http.urls import resolve, same_origin
-from imgmigrate.stores.registry.kept import KeptSessions
 from imgmigrate.stores.registry.known.kept import improved_here
 from imgmigrate.stores.registry.logins.keyring import Keyring
 from imgmigrate.stores.registry.pace.breaker import Breaker, look
@@ -48,6 +47,7 @@ from imgmigrate.stores.registry.pace.shares import Shares
 from imgmigrate.stores.registry.quirks import quirks_of
 from imgmigrate.stores.registry.quotas import Kind, kind_of
 from imgmigrate.stores.registry.uploads.forms import Forms
+from imgmigrate.stores.registry.uploads.kept import KeptSessions
 from imgmigrate.stores.registry.wire.calls import Admission
 from imgmigrate.stores.registry.wire.notices import Notices
 from imgmigrate.stores.registry.wire.redirects import (

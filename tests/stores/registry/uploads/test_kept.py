@@ -14,7 +14,7 @@ import pytest
 
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.machine import machine_folder
-from imgmigrate.stores.registry.kept import FILE, KEPT_FOR, LONGEST, MOST, KeptSessions
+from imgmigrate.stores.registry.uploads.kept import FILE, KEPT_FOR, LONGEST, MOST, KeptSessions
 
 if TYPE_CHECKING:
     from pathlib import Path
