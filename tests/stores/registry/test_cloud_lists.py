@@ -25,6 +25,7 @@ from imgmigrate.stores.registry.vendors.alibaba import AccessKey, signed_headers
 from imgmigrate.stores.registry.vendors.api import api_root
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.registry.profiles import AlibabaAcr, Ecr, Ghcr
+from tests.support.clock import ManualClock
 from tests.support.images import image
 from tests.support.quirks import give_quirks
 
@@ -196,9 +197,13 @@ async def test_a_list_that_is_shorter_than_it_says_is_an_error(
 async def assert_refused(
     connect: Connect, registry: FakeRegistry, error: type[StoreError], reason: str
 ) -> None:
-    """Check that listing everything ends with exactly this kind of error."""
+    """Check that listing everything ends with exactly this kind of error.
+
+    What is refused for its rate is waited for, on a clock that hurries.
+    """
+    store = connect(registry.host, login(registry), clock=ManualClock(hurried=True))
     with pytest.raises(error, match=reason) as caught:
-        await connect(registry.host, login(registry)).list_repositories("**")
+        await store.list_repositories("**")
     assert type(caught.value) is error
 
 

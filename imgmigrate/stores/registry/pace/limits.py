@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Protocol
 from imgmigrate.clock import LoopClock
 from imgmigrate.errors import RateLimited
 from imgmigrate.events import Waiting
-from imgmigrate.stores.registry.http.failures import is_throttling, retry_after
+from imgmigrate.stores.registry.http.failures import failure, is_throttling, retry_after
 from imgmigrate.stores.registry.pace.metering import PullMeter
 from imgmigrate.stores.registry.pace.pacing import Bucket, Window
 from imgmigrate.stores.registry.pace.rates import Rate
@@ -243,7 +243,8 @@ class Limits:
         refused.times += 1
         if now - refused.since >= LONGEST_REFUSAL:
             minutes = LONGEST_REFUSAL / 60
-            cause = f"too many requests ({answer.status}), and nothing else for {minutes:.0f} min"
+            said = failure(subject, answer.status, answer.body).cause
+            cause = f"{said}, and nothing else for {minutes:.0f} min"
             hint = "wait, or log in: registries allow more to those whom they know"
             error = RateLimited(subject, cause, hint=hint, status=answer.status)
             error.is_spent = True
