@@ -202,9 +202,11 @@ class TransientError(StoreError):
     """The network or the endpoint failed in a way that may pass.
 
     `is_spent` says that it was tried as often as may be: whoever is further out tries no more.
+    `is_unreachable`: no connection came about, so that nobody may be there at all.
     """
 
     is_spent = False
+    is_unreachable = False
 
 
 class RateLimited(TransientError):
@@ -224,9 +226,28 @@ class RateLimited(TransientError):
 
 
 class OutOfReach(TransientError):
-    """The registry is down, and was waited for as long as the user wants; spent from the start."""
+    """The registry at `host` is down, and was waited for as long as the user wants.
+
+    Spent from the start. The subject is what was to be asked.
+    """
 
     is_spent = True
+
+    def __init__(
+        self,
+        subject: str,
+        cause: str,
+        *,
+        host: str,
+        hint: str | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(subject, cause, hint=hint, status=status)
+        self.host = host
+
+    def of_all(self) -> OutOfReach:
+        """Make the same error about the registry itself, for all that needs it."""
+        return OutOfReach(self.host, self.cause, host=self.host, hint=self.hint, status=self.status)
 
 
 class QuotaExhausted(StoreError):

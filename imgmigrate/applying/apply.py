@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.applying.engine.engine import Engine
 from imgmigrate.applying.engine.policy import FailurePolicy, time_limit
+from imgmigrate.applying.engine.stopping import ends
 from imgmigrate.applying.lookback import look_again
 from imgmigrate.applying.protecting import protect
 from imgmigrate.applying.resume.plan_checks import (
@@ -77,7 +78,8 @@ class ApplyOptions:
     many rows may fail before no new one is begun. `max_duration` and `max_plan_age` are
     seconds; a run that reaches the one ends, a plan beyond the other begins none. `replan` is
     the command that plans again, and `file` what the plan's file is called, for messages.
-    A registry that is down is waited for `outage` seconds.
+    A registry that is down is waited for `outage` seconds; one that the plan has not read, and
+    that cannot be reached at all, only with `awaits_strangers`.
     `takes_ownership` is for an adoption that was asked to.
     """
 
@@ -87,6 +89,7 @@ class ApplyOptions:
     command: str = "imgmigrate apply"
     on_rate_limit: OnRateLimit = "wait"
     outage: float = 0
+    awaits_strangers: bool = False
     fail_fast: bool = False
     max_failures: Share | None = None
     max_duration: float | None = None
@@ -191,6 +194,7 @@ class _Run:
             sink=self.sink,
             on_rate_limit=self.options.on_rate_limit,
             outage=self.options.outage,
+            is_met=self._is_met,
         )
         async with opened as stores:
             # All that may refuse the plan comes before this run's first line in the journal, and
@@ -317,6 +321,13 @@ class _Run:
             login=self._login,
             doubted=self.plan.doubted,
         )
+
+    def _is_met(self, host: str) -> bool:
+        """Tell whether a registry answered when it was planned what to do there."""
+        if self.options.awaits_strangers:
+            return True
+        read = (row for row in self.plan.changes if row.action.alters or row.action is Action.ADOPT)
+        return any(end.store == host for row in read for end in ends(row))
 
     def _login(self, repository: Repository) -> Hashable:
         """Which credentials reach a repository: a path of a registry may have its own."""

@@ -42,6 +42,7 @@ from imgmigrate.stores.pool import open_stores
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
     from imgmigrate.config.model import Config
     from imgmigrate.config.shares import Share
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.planning.desired.expand import Expansion
     from imgmigrate.state.record import ImageRecord, State
+    from imgmigrate.stores.pool import Stores
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
 __all__ = ["PlanOptions", "Resolved", "make_plan", "resolve"]
@@ -66,7 +68,8 @@ class PlanOptions:
     its source has lost, unless both are more than `max_delete`, or than the config's; with
     `forget` what no rule asks for is let go and stays. `on_rate_limit` is for where nothing is
     left of a metered registry's pulls: wait until there is, or make error rows of what would need
-    one. A registry that is down is waited for `outage` seconds.
+    one. A registry that is down is waited for `outage` seconds; one that the state does not know,
+    and that cannot be reached at all, only with `awaits_strangers`.
     """
 
     target: tuple[str, ...] = ()
@@ -83,6 +86,7 @@ class PlanOptions:
     parallelism: int = 32
     on_rate_limit: OnRateLimit = "wait"
     outage: float = 0
+    awaits_strangers: bool = False
 
 
 async def make_plan(
@@ -124,10 +128,7 @@ async def _refresh(
     """Compare the records with both sides, whatever the rules ask for."""
     state = await asyncio.to_thread(state_of, config)
     tell_owner(state, config, sink)
-    opened = open_stores(
-        config, sink=sink, on_rate_limit=options.on_rate_limit, outage=options.outage
-    )
-    async with opened as stores:
+    async with _open_stores(config, options, sink, state) as stores:
         observer = Observer(stores, state, sink, options.parallelism)
         deltas = Deltas(config.rules, config.globs, config.base, config.guards)
         changes, unchanged = await find_drift(
@@ -164,14 +165,30 @@ async def _open_planner(
     narrowed = narrow(config, Globs("target", options.target))
     state = await asyncio.to_thread(state_of, config)
     cache = ManifestCache(config.cache)
-    opened = open_stores(
-        config, sink=sink, on_rate_limit=options.on_rate_limit, outage=options.outage
-    )
-    async with opened as stores:
+    async with _open_stores(config, options, sink, state) as stores:
         observer = Observer(stores, state, sink, options.parallelism, cache)
         expansion = await expand_rules(narrowed, observer, state)
         expanded = replace(narrowed, rules=expansion.rules, globs=())
         yield _Planner(config, expanded, options, state, cache, observer, sink, expansion)
+
+
+def _open_stores(
+    config: Config, options: PlanOptions, sink: Sink, state: State
+) -> AbstractAsyncContextManager[Stores]:
+    def is_met(host: str) -> bool:
+        """Tell whether an earlier run found something at a registry, or put something there."""
+        return options.awaits_strangers or any(
+            host in (record.address.repository.store, record.source.reference.repository.store)
+            for record in state.live()
+        )
+
+    return open_stores(
+        config,
+        sink=sink,
+        on_rate_limit=options.on_rate_limit,
+        outage=options.outage,
+        is_met=is_met,
+    )
 
 
 @dataclass(slots=True)

@@ -83,7 +83,8 @@ def result_lines(
     `spared` bytes of blobs needed no transfer.
     """
     left = unplanned(plan, result)
-    refused = {address for each in result.refusals for address in each.rows}
+    refusals = [each for each in result.refusals if not _is_alone(each)]
+    refused = {address for each in refusals for address in each.rows}
     others = [each for each in result.unfinished if each.address not in refused]
     tried = [each for each in others if each.outcome is not Outcome.CANCELLED]
     if tried:
@@ -98,7 +99,7 @@ def result_lines(
         for change in left:
             yield from _row(str(change.address), change.detail or reason(change), None, style)
         yield ""
-    for refusal in result.refusals:
+    for refusal in refusals:
         yield from _refusal(refusal, style)
     yield from _known(plan, style)
     complete = not result.unfinished and not left
@@ -155,6 +156,11 @@ def _unfinished(receipt: Receipt, style: Style) -> Iterator[str]:
     else:
         word = "conflict" if receipt.outcome is Outcome.CONFLICT else "failed"
         yield from _row(address, word, None, style)
+
+
+def _is_alone(refusal: Refusal) -> bool:
+    """Tell whether only one row needed what is down: its own error says more."""
+    return isinstance(refusal.error, OutOfReach) and len(refusal.rows) == 1
 
 
 def _refusal(refusal: Refusal, style: Style) -> Iterator[str]:

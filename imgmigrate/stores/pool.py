@@ -11,7 +11,7 @@ from imgmigrate.errors import StoreError
 from imgmigrate.events import Warned
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from imgmigrate.clock import Clock
     from imgmigrate.config.model import Config
@@ -39,9 +39,11 @@ class Stores:
         stack: AsyncExitStack,
         on_rate_limit: OnRateLimit,
         clock: Clock | None,
+        is_met: Callable[[str], bool],
     ) -> None:
         self._config, self._sink, self._timeouts, self._stack = config, sink, timeouts, stack
-        self._on_rate_limit, self._clock, self._outage = on_rate_limit, clock, outage
+        self._on_rate_limit, self._clock = on_rate_limit, clock
+        self._outage, self._is_met = outage, is_met
         self._found: dict[str, Store] = {}
         self._layout_source: LayoutSource | None = None
         self._http: Http | None = None
@@ -109,6 +111,7 @@ class Stores:
             self._sink,
             on_rate_limit=self._on_rate_limit,
             clock=self._clock,
+            is_met=partial(self._is_met, host),
         )
 
 
@@ -120,13 +123,15 @@ async def open_stores(
     timeouts: Timeouts | None = None,
     on_rate_limit: OnRateLimit = "wait",
     outage: float = 0,
+    is_met: Callable[[str], bool] = lambda _: True,
     clock: Clock | None = None,
 ) -> AsyncIterator[Stores]:
     """Hold the stores of a run; every connection is closed at the end.
 
-    A registry that is down is waited for `outage` seconds, unless `timeouts` say.
+    A registry that is down is waited for `outage` seconds, unless `timeouts` say. `is_met` tells
+    whether one was there before this run: where nobody ever was, none is waited for long.
     `on_rate_limit` says what to do where nothing is left of a metered registry's pulls; limits
     wait, and tokens end, by the `clock`, by default the event loop's.
     """
     async with AsyncExitStack() as stack:
-        yield Stores(config, sink, timeouts, outage, stack, on_rate_limit, clock)
+        yield Stores(config, sink, timeouts, outage, stack, on_rate_limit, clock, is_met)

@@ -152,11 +152,12 @@ async def test_a_host_that_cannot_be_reached_is_named(move: Move, side: str) -> 
 
 @pytest.mark.parametrize("side", ["old", "new"])
 async def test_a_host_that_goes_away_before_the_apply_is_named(move: Move, side: str) -> None:
-    """The row fails after its attempts, exit 3; when the host is back the same plan finishes."""
+    """The row fails after its time, exit 3; when the host is back the same plan finishes."""
     plan = await move.plan()
     registry = getattr(move, side)
     registry.drop("*", ".", times=None)
-    ran = await move.run("apply", plan.name, code=3, impatient=True)
+    wait = ("--wait-for-registries", "1s")
+    ran = await move.run("apply", plan.name, *wait, code=3, impatient=True)
     name = "source" if side == "old" else "destination"
     assert_says(ran.out, f"{registry.host}/app", "connection", "imgmigrate apply plan.out")
     assert name in ran.out or move.address("second") in ran.out

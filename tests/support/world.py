@@ -54,6 +54,8 @@ class World:
     rules: str = RULE
     extra: str = ""
     sink: Recorder = field(default_factory=Recorder)
+    # How the stores were opened last.
+    opened: dict[str, Any] = field(default_factory=dict)
 
     @property
     def old(self) -> MemoryStore:
@@ -104,7 +106,8 @@ def make_world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     world = World(folder)
 
     @asynccontextmanager
-    async def open_memory(config: Config, **_: object) -> AsyncIterator[MemoryStores]:
+    async def open_memory(config: Config, **options: Any) -> AsyncIterator[MemoryStores]:
+        world.opened = options
         yield world.stores
 
     monkeypatch.setattr(planner, "open_stores", open_memory)

@@ -90,10 +90,10 @@ class Watch:
 
     def _out_of_reach(self, receipt: Receipt, error: OutOfReach) -> None:
         """A registry that is down is one failure, however many rows need it."""
-        if error.subject not in self._errors:
+        if error.host not in self._errors:
             self._fail()
-        self._errors.setdefault(error.subject, error)
-        self._rows.setdefault(error.subject, []).append(receipt.address)
+            self._errors[error.host] = error.of_all()
+        self._rows.setdefault(error.host, []).append(receipt.address)
 
     def _refused(self, change: Change, receipt: Receipt, error: AuthenticationError) -> None:
         """Stop what the refusal is about; the same refusal is one failure."""

@@ -172,6 +172,7 @@ class _Task:
             parallelism=self.parallelism,
             on_rate_limit=self.on_rate_limit,
             outage=self.limits.outage,
+            awaits_strangers=self.limits.awaits_strangers,
         )
         began = monotonic()
         plan = plan_now(self.settings, config, options)
@@ -269,6 +270,7 @@ class _Task:
             command=command,
             on_rate_limit=self.on_rate_limit,
             outage=self.limits.outage,
+            awaits_strangers=self.limits.awaits_strangers,
             fail_fast=self.limits.fail_fast,
             max_failures=self.limits.max_failures,
             max_duration=max_duration,

@@ -114,6 +114,7 @@ def plan(
     Reads both sides and the state; changes nothing and takes no lock.
     """
     output, planning = settings.output, planning_of(settings)
+    limits = limits_of(settings)
     if explain is not None:
         refuse_with_explain(
             out=out,
@@ -159,7 +160,8 @@ def plan(
         sizes=sizes,
         parallelism=parallelism,
         on_rate_limit=on_rate_limit,
-        outage=limits_of(settings).outage,
+        outage=limits.outage,
+        awaits_strangers=limits.awaits_strangers,
     )
     made = plan_now(settings, config, options)
     sha256 = save(settings, made, out) if out else None

@@ -105,6 +105,7 @@ class Limits:
     max_duration: float | None = None
     max_plan_age: float | None = None
     outage: float = 0
+    awaits_strangers: bool = False
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -121,6 +122,7 @@ def limits_of(settings: Settings) -> Limits:
         max_duration=duration.seconds if duration else None,
         max_plan_age=age.seconds if age else None,
         outage=outage.seconds if outage else USUAL_OUTAGE,
+        awaits_strangers=outage is not None,
     )
 
 

@@ -41,8 +41,11 @@ class RegistryStore:
         *,
         on_rate_limit: OnRateLimit = "wait",
         clock: Clock | None = None,
+        is_met: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._remote = Remote(host, settings, http, sink, on_rate_limit=on_rate_limit, clock=clock)
+        self._remote = Remote(
+            host, settings, http, sink, on_rate_limit=on_rate_limit, clock=clock, is_met=is_met
+        )
         self._catalog = Catalog(self._remote)
         self._archive = Archive(self._remote) if self._remote.quirks.archives else None
 

@@ -13,6 +13,7 @@ from imgmigrate.cli.exit import Applied, exit_code
 from imgmigrate.config.shares import read_share
 from imgmigrate.errors import (
     AuthenticationError,
+    OutOfReach,
     PlanRefused,
     Rejected,
     StateError,
@@ -96,6 +97,35 @@ def fail(world: World, *numbers: int) -> None:
             raise Rejected(f"{NEW}/{repo}:{what}", "it is not taken (400)")
 
     world.new.hooks["put_manifest"] = refuse
+
+
+def cut_off(world: World) -> None:
+    """Let the new registry be down for longer than it is waited for."""
+
+    def down(repo: str, what: str) -> None:
+        raise OutOfReach(f"{NEW}/{repo}:{what}", "out of reach for 5 min", host=NEW)
+
+    world.new.hooks["put_manifest"] = down
+
+
+@pytest.mark.parametrize("count", [1, 5])
+async def test_a_registry_that_is_down_is_one_failure_and_named_once(
+    world: World, count: int
+) -> None:
+    """However many rows need it: the run goes on, and the summary says it once."""
+    seed(world, count)
+    plan = await world.plan()
+    cut_off(world)
+    result = await world.apply(plan, parallelism=1, max_failures=read_share("1"))
+    assert result.stopped is None
+    assert result.counts == {Outcome.FAILED: count}
+    (refusal,) = result.refusals
+    assert (refusal.name, len(refusal.rows)) == (NEW, count)
+    assert str(refusal.error) == f"{NEW}: out of reach for 5 min"
+    text = result_text(plan, result)
+    assert text.count("out of reach for 5 min") == 1
+    assert (f"! {NEW}: out of reach, {count} rows not done" in text) == (count > 1)
+    assert f"{API}:t00" in text
 
 
 async def test_failures_end_nothing_by_default(world: World) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from imgmigrate.cli.given import limits
 from imgmigrate.plan import Filters
 from tests.cli.helpers import success
 from tests.render import samples
@@ -219,6 +220,31 @@ def test_limits_reach_the_run(
     most = str(options.max_failures) if options.max_failures else None
     assert (options.fail_fast, most, options.max_duration, options.max_plan_age) == expected
     assert options.command == f"imgmigrate apply plan.out{repeated}"
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ([], (300.0, False)),
+        (["--wait-for-registries", "15m"], (900.0, True)),
+        (["--wait-for-registries", "0s"], (0.0, True)),
+    ],
+)
+def test_how_long_a_registry_is_waited_for_reaches_the_run(
+    cli: Cli,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    typed: list[str],
+    expected: tuple[float, bool],
+) -> None:
+    """Five minutes, and not for strangers, unless it is said."""
+    monkeypatch.setattr(limits, "USUAL_OUTAGE", 300.0)
+    engine.plan = samples.plan(ROWS[0])
+    assert cli("apply", "--auto-approve", *typed) == 0
+    ((_, planning, *_),) = engine.planned
+    ((_, _, applying),) = engine.applied
+    for options in (planning, applying):
+        assert (options.outage, options.awaits_strangers) == expected
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,20 @@ async def test_retries_end_with_the_last_error(
 
 async def test_unreachable_host_is_named_with_a_hint(connect: Connect) -> None:
     """A refused connection is told in words."""
-    with pytest.raises(TransientError, match=r"127\.0\.0\.1:1 cannot be reached.*check the name"):
+    found = r"127\.0\.0\.1:1 cannot be reached.*check the name"
+    with pytest.raises(TransientError, match=found) as caught:
         await connect("127.0.0.1:1").list_tags("a")
+    assert caught.value.is_unreachable
+
+
+async def test_a_connection_that_breaks_was_one(
+    connect: Connect, fake_registry: FakeRegistry
+) -> None:
+    """Whoever cuts a connection is there."""
+    fake_registry.drop("*", ".", times=None)
+    with pytest.raises(TransientError, match="broke") as caught:
+        await connect(fake_registry.host).list_tags("a")
+    assert not caught.value.is_unreachable
 
 
 async def test_server_that_speaks_something_else_is_an_error(connect: Connect) -> None:

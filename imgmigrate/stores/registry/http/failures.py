@@ -239,10 +239,12 @@ def connection_failure(subject: str, url: str, error: Exception) -> StoreError:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return proxy_refusal(subject, host, error.status)
     if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return TransientError(subject, f"the proxy cannot be reached: {reason}")
+        return _unreachable(TransientError(subject, f"the proxy cannot be reached: {reason}"))
     if isinstance(error, aiohttp.ClientConnectorError):
         hint = "check the name, the network and HTTPS_PROXY"
-        return TransientError(subject, f"{cause}: {reason}", hint=hint)
+        return _unreachable(TransientError(subject, f"{cause}: {reason}", hint=hint))
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return _unreachable(TransientError(subject, f"{host} did not answer in time"))
     if isinstance(error, TimeoutError):
         return TransientError(subject, f"{host} did not answer in time")
     if _wants_tls(str(error).encode()):
@@ -277,13 +279,19 @@ def _untrusted(subject: str, host: str, error: ssl.SSLCertVerificationError) -> 
 def proxy_refusal(subject: str, host: str, status: int) -> StoreError:
     """Make the error of a proxy that stands between and does not let us through to `host`."""
     if status in TRANSIENT:
-        return TransientError(subject, f"the proxy cannot reach {host} ({status})", status=status)
+        cause = f"the proxy cannot reach {host} ({status})"
+        return _unreachable(TransientError(subject, cause, status=status))
     cause = f"the proxy does not let us through to {host} ({status})"
     hint = f"have {host} allowed there, or name it in NO_PROXY"
     if status == 407:
         hint = "check the user and password in the proxy's URL"
         cause = f"the proxy wants credentials ({status})"
     return Rejected(subject, cause, hint=hint, status=status)
+
+
+def _unreachable(error: TransientError) -> TransientError:
+    error.is_unreachable = True
+    return error
 
 
 def _is_malformed(error: Exception) -> bool:

@@ -5,6 +5,16 @@ whether anything answers there at all (`probe`), with growing pauses, while all 
 What failed while it was down is asked again and has used up no attempt. A registry that
 answers the probe at once is not down: then each failure is that of its request.
 
+Waiting mends what was there. Where no connection comes about at all (the name is not known, it
+is refused, no way leads there), most often nobody is there: a typing error, a wrong port, a
+proxy that is missing. So that counts as an outage only of a registry that we have met:
+
+- something came from it in this run, be it an error of its own or a cut connection; or
+- whoever opened it knows that it was there (`is_met`): apply, from what its plan has read;
+  planning, from the records of the state; the user, who says how long to wait.
+
+A stranger is given up after `STRANGER` seconds, for all who need it at once.
+
 Who probes is one of those who wait, so nothing runs that nobody waits for; whoever is
 cancelled meanwhile hands it to the next.
 """
@@ -35,6 +45,8 @@ T = TypeVar("T")
 
 # Failures in a row: one that passes at once costs an attempt and no probe.
 ENOUGH = 3
+# Seconds for a stranger: as long as the attempts of one request take.
+STRANGER = 5.0
 # A pause between probes is a part of how long it has been down, in seconds at least and at most:
 # what comes back after 20 s is noticed within 5.
 PART, SHORTEST, LONGEST = 0.25, 0.5, 15.0
@@ -45,7 +57,8 @@ SAY_AGAIN = 60.0
 class Breaker:
     """One registry's; waits `longest` seconds for it, 0 switches it off.
 
-    `probe` returns if anything answers there, and raises TransientError if not.
+    `probe` returns if anything answers there, and raises TransientError if not. `is_met` is
+    asked once, when it has not answered yet: whether it was there before this run.
     """
 
     def __init__(
@@ -55,9 +68,12 @@ class Breaker:
         probe: Callable[[], Awaitable[object]],
         clock: Clock,
         sink: Sink,
+        *,
+        is_met: Callable[[], bool] = lambda: True,
     ) -> None:
         self._host, self._longest, self._probe = host, longest, probe
-        self._clock, self._sink = clock, sink
+        self._clock, self._sink, self._is_met = clock, sink, is_met
+        self._met = False
         self._in_a_row = 0
         self._since = 0.0
         self._is_open = False
@@ -66,28 +82,32 @@ class Breaker:
         self._turn = asyncio.Lock()
         self._end: TransientError | None = None
 
-    async def ready(self) -> None:
-        """Return once the registry may be asked; OutOfReach if it was waited for too long."""
+    async def ready(self, subject: str) -> None:
+        """Return once the registry may be asked about a subject; OutOfReach after too long."""
         if self._end is None and not self._is_open:
             return
         async with self._turn:
             while self._is_open and self._end is None:
                 await self._look()
         if self._end is not None:
-            raise self._given_up(self._end)
+            raise self._given_up(self._end, subject)
 
     def answered(self) -> None:
         """Note that it answers, whatever it says."""
-        self._in_a_row = 0
+        self._in_a_row, self._met = 0, True
 
     def failed(self, error: TransientError) -> None:
         """Note a failure."""
         if not self._longest or error.is_spent or isinstance(error, RateLimited) or self._is_open:
             return
+        now = self._clock.time()
         if not self._in_a_row:
-            self._since = self._clock.time()
+            self._since = now
+        self._met = self._met or not error.is_unreachable
         self._in_a_row += 1
-        self._is_open = self._in_a_row >= ENOUGH
+        # A connection that is not even refused takes longer than the whole patience.
+        is_long = not self._met and now - self._since >= STRANGER
+        self._is_open = self._in_a_row >= ENOUGH or is_long
 
     @asynccontextmanager
     async def heard(self) -> AsyncIterator[None]:
@@ -98,10 +118,10 @@ class Breaker:
             self.failed(error)
             raise
 
-    async def through(self, once: Callable[[], Awaitable[T]]) -> T:
+    async def through(self, once: Callable[[], Awaitable[T]], subject: str) -> T:
         """Call `once` while the registry is up; what fails then is raised."""
         while True:
-            await self.ready()
+            await self.ready(subject)
             sent = self._clock.time()
             try:
                 result = await once()
@@ -121,7 +141,7 @@ class Breaker:
         True if it was down in the meantime and is no more: then it is as if never sent.
         """
         self.failed(error)
-        await self.ready()
+        await self.ready(error.subject)
         return self._in_vain >= sent
 
     async def _look(self) -> None:
@@ -129,7 +149,7 @@ class Breaker:
             await self._probe()
         except TransientError as error:
             self._in_vain = now = self._clock.time()
-            left = self._since + self._longest - now
+            left = self._since + self._patience(error) - now
             if left <= 0:
                 self._end = error
                 return
@@ -140,13 +160,23 @@ class Breaker:
             await self._clock.sleep(pause)
         else:
             self._is_open, self._in_a_row, self._said = False, 0, -inf
+            self._met = True
 
-    def _given_up(self, error: TransientError) -> OutOfReach:
+    def _patience(self, error: TransientError) -> float:
+        """Seconds to wait for it in all, by why a probe failed."""
+        self._met = self._met or not error.is_unreachable or self._is_met()
+        return self._longest if self._met else min(self._longest, STRANGER)
+
+    def _given_up(self, error: TransientError, subject: str) -> OutOfReach:
+        if not self._met:
+            return OutOfReach(
+                subject, error.cause, host=self._host, hint=error.hint, status=error.status
+            )
         longest = self._longest
         span = f"{longest / 60:g} min" if longest % 60 == 0 else f"{longest:g} s"
         cause = f"out of reach for {span}: {error.cause}"
         hint = "see whether it is up; --wait-for-registries says how long to wait for one"
-        return OutOfReach(self._host, cause, hint=hint, status=error.status)
+        return OutOfReach(subject, cause, host=self._host, hint=hint, status=error.status)
 
 
 async def look(http: Http, origin: str, trust: Trust) -> None:
@@ -157,7 +187,8 @@ async def look(http: Http, origin: str, trust: Trust) -> None:
         async with asyncio.timeout(patience), await http.send(request) as answer:
             await answer.settle()
     except TimeoutError:
-        cause = f"it did not answer in {patience:g} s"
-        raise TransientError(trust.name, cause) from None
+        error = TransientError(trust.name, f"it did not answer in {patience:g} s")
+        error.is_unreachable = True  # as far as can be told
+        raise error from None
     if answer.status >= FIRST_SERVER_ERROR:
         raise failure(trust.name, answer.status, answer.body)

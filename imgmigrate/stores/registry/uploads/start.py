@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-from imgmigrate.errors import ProtocolError, StoreError, TransientError
+from imgmigrate.errors import OutOfReach, ProtocolError, StoreError, TransientError
 from imgmigrate.stores.base import Mounted, OtherForm
 from imgmigrate.stores.registry.auth.authenticator import Access
 from imgmigrate.stores.registry.uploads.chunked import ChunkedUpload, complete, counted, learning
@@ -107,7 +107,8 @@ async def _open(remote: Remote, repo: str, descriptor: Descriptor) -> Answer:
     try:
         return await remote.call(call)
     except TransientError as error:
-        if error.status is not None or not remote.quirks.cuts_absent:
+        is_cut = error.status is None and not isinstance(error, OutOfReach)
+        if not is_cut or not remote.quirks.cuts_absent:
             raise
         raise TransientError(error.subject, error.cause, hint=_ABSENT) from None
 

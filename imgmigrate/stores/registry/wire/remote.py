@@ -94,6 +94,7 @@ class Remote:
         *,
         on_rate_limit: OnRateLimit = "wait",
         clock: Clock | None = None,
+        is_met: Callable[[], bool] = lambda: True,
     ) -> None:
         own = settings(None)
         self.host, self.quirks = host, quirks_of(host)
@@ -126,7 +127,12 @@ class Remote:
         self._scheme = Scheme(authority, http, self._trust, sink) if own.insecure else None
         clock = clock or LoopClock()
         self._breaker = Breaker(
-            host, http.timeouts.outage, lambda: look(http, self.origin, self._trust), clock, sink
+            host,
+            http.timeouts.outage,
+            lambda: look(http, self.origin, self._trust),
+            clock,
+            sink,
+            is_met=is_met,
         )
         patience = http.timeouts.helper
         keyring = Keyring(
@@ -149,7 +155,7 @@ class Remote:
                 return answer
             raise await self.failure(call, answer, grant)
 
-        return await self._steadily(once, attempts)
+        return await self._steadily(once, call.subject, attempts)
 
     async def ask(
         self, call: Call, authorization: str | None, *, sign: Signing | None = None
@@ -189,7 +195,7 @@ class Remote:
                 raise web_page(call.subject, answer.status)
             return answer
 
-        return await self._steadily(once)
+        return await self._steadily(once, call.subject)
 
     async def again(self, once: Callable[[], Awaitable[T]]) -> T:
         """Call `once` until it succeeds, fails for good or has failed too often.
@@ -216,12 +222,12 @@ class Remote:
             answer.close()
             raise await self.failure(call, answer, grant)
 
-        return await self._breaker.through(once)
+        return await self._breaker.through(once, call.subject)
 
     async def admit(self, call: Call) -> Admission:
         """Wait until a body may be sent, as limits and token servers have it."""
         await self._find_origin()
-        await self._breaker.ready()
+        await self._breaker.ready(call.subject)
         passage = await self.limits.admit(kind_of(call.method, call.target))
         return Admission(passage, await self._grant(call))
 
@@ -494,9 +500,11 @@ class Remote:
             return answer
 
         await self._find_origin()
-        return await self._steadily(once)
+        return await self._steadily(once, self.host)
 
-    async def _steadily(self, once: Callable[[], Awaitable[T]], attempts: int = ATTEMPTS) -> T:
+    async def _steadily(
+        self, once: Callable[[], Awaitable[T]], subject: str, attempts: int = ATTEMPTS
+    ) -> T:
         """Call `once` until it succeeds or has failed too often while the registry was up."""
-        through = partial(self._breaker.through, once)
+        through = partial(self._breaker.through, once, subject)
         return await retrying(through, self._sink, self.timeouts, attempts=attempts)
