@@ -114,11 +114,11 @@ def must_be_reported(request: Relayed) -> bool:
     """Tell a fault that only a new attempt of ours can have healed.
 
     A refused mount is an upload, and aiohttp repeats by itself what an idle connection loses.
+    Refusals set the pace and cost no attempt: who is refused asks again later.
     """
     if request.method in ("POST", "DELETE"):
         return False
-    fault = request.fault
-    return isinstance(fault, Refusal) or (isinstance(fault, Break) and fault.part == "body")
+    return isinstance(request.fault, Break) and request.fault.part == "body"
 
 
 async def test_a_stormy_source_costs_no_upload(

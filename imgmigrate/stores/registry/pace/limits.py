@@ -76,8 +76,9 @@ RECENT = 30.0
 LONGEST_REFUSAL = 1800.0
 # A request that is refused more often in a row waits by itself as well, in seconds.
 USUAL_REFUSALS, FIRST_DELAY, LONGEST_DELAY = 4, 0.125, 2.0
-# What is "unavailable" so often while others get through is what is asked for.
-MOST_UNAVAILABLE = 10
+# What is "unavailable" so often while others get through is what is asked for. Few, as each
+# attempt at it is refused so often.
+MOST_UNAVAILABLE = 6
 # Quotas that are refused within so many seconds of each other are taken for one, in seconds.
 TOGETHER = 10.0
 

@@ -7,8 +7,12 @@ probes upwards ever faster (TCP's CUBIC, on a rate); a refusal takes a tenth off
 where far too much was asked, once per epoch. Requests that are refused cost a limiter nothing,
 requests that are not asked cost us time: so the estimate stays close to the limit.
 
+The first refusal may come before anything could be measured: then the rate is a guess, which
+doubles until refusals are more than a few.
+
 Refusals that get no rarer when less is asked are not about our rate (a limit that others use
-up, a front end that throws dice): then the rate stays for a while.
+up, a front end that throws dice). Then the cuts are taken back, and the rate grows until there
+are more of them.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.stores.registry.pace.pacing import Bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from imgmigrate.clock import Clock
 
@@ -43,8 +47,10 @@ LEAST, LEAST_KNOWN = 0.5, 0.05
 TELLING, ENOUGH = 20, 50
 # Successes below which it is chance how many there are.
 LEAST_THROUGH = 5
-# Seconds for which the rate stays where cuts are in vain.
-HOLD = 10.0
+# How a guess grows in a busy second, and a rate that a few refusals say nothing about.
+GUESS, UNMOVED = 2.0, 1.2
+# Cuts in a row, each long before the rate was back, after which a few refusals say nothing.
+MOST_CUTS = 3
 # Of a rate that is cut, this much less gets through where the cut was in vain.
 IN_VAIN = 0.75
 # A fraction of a second's worth may go at once, so that timers cost no throughput.
@@ -65,8 +71,12 @@ class Rate:
         self._bucket: Bucket | None = None
         self._answers: deque[tuple[float, bool]] = deque(maxlen=1024)
         self._began = self._top = self._base = 0.0
-        self._held = self._busy = self._held_until = 0.0
+        self._held = self._busy = 0.0
         self._before: tuple[float, float] | None = None
+        # A factor for each busy second, while a few refusals do not count; 0: they do.
+        self._growth = 0.0
+        self._cuts: list[tuple[float, float]] = []  # each a rate, and the share refused
+        self._usual = 0.0
         if known is not None:
             self._set(known)
 
@@ -91,6 +101,9 @@ class Rate:
         if self._bucket is None or not self._held:
             return
         self._busy, self._held = self._busy + self._held, 0.0
+        if self._growth:
+            self._pace(self._base * self._growth**self._busy)
+            return
         way = self._busy / RETURN - 1
         self._pace(self._top + (self._top - self._base) * way**3)
 
@@ -100,8 +113,11 @@ class Rate:
         self._answers.append((now, False))
         self.refusals += 1
         if self._bucket is None:
-            self._set(max(self._through(now), START))
-        elif sent > self._began and now >= self._held_until:
+            through = self._through(now)
+            is_measured = now - self._answers[0][0] >= LATELY
+            self._growth = 0.0 if is_measured else GUESS
+            self._set(max(through, START))
+        elif sent > self._began:
             self._judge(now, self._bucket.rate)
 
     def _judge(self, now: float, rate: float) -> None:
@@ -114,17 +130,47 @@ class Rate:
             return
         through, share = self._through(now), 1 - sum(lately) / len(lately)
         before, self._before = self._before, None
+        if self._growth and share < SELDOM + self._usual * (1 - SELDOM):
+            self._set(rate)
+            return
+        self._growth = 0.0
         if is_silent:
+            self._cuts.clear()
             self._set(max(rate * SILENCE, min(rate, LEAST)), top=self._top)
+        elif before is not None and _is_in_vain(before, (rate, through)):
+            self._let_grow(before[0] / COLLAPSE, share)
+        elif (uncut := self._in_vain(rate, share)) is not None:
+            self._let_grow(*uncut)
         elif share < SELDOM:
             self._set(rate * BACK_OFF, top=rate)
-        elif before is not None and _is_in_vain(before, (rate, through)):
-            self._set(before[0] / COLLAPSE)
-            self._held_until = now + HOLD
         else:
             is_telling = len(lately) >= TELLING and sum(lately) >= LEAST_THROUGH
             self._before = (rate, through) if is_telling else None
             self._set(max(rate * COLLAPSE, through * BACK_OFF), top=through)
+
+    def _in_vain(self, rate: float, share: float) -> tuple[float, float] | None:
+        """Note a cut; the rate before, and the usual share, if several have not helped.
+
+        A limiter lets everything through until the rate is back where it was, and as much as
+        before if the cut was not deep enough.
+        """
+        if self._busy >= RETURN / 2:
+            self._cuts.clear()
+        self._cuts.append((rate, share))
+        if len(self._cuts) <= MOST_CUTS:
+            return None
+        (first, then), usual = self._cuts[0], _mean(share for _, share in self._cuts)
+        cut, through = rate / first, rate * (1 - share) / (first * (1 - then))
+        if through >= (cut + 1) / 2:
+            del self._cuts[0]
+            return None
+        return first, usual
+
+    def _let_grow(self, rate: float, usual: float) -> None:
+        """Go on at a rate; refusals up to about the usual share say nothing of it."""
+        self._usual, self._growth = usual, UNMOVED
+        self._cuts.clear()
+        self._set(rate)
 
     def _through(self, now: float) -> float:
         """What gets through a second: of late, and in this epoch."""
@@ -153,6 +199,11 @@ class Rate:
     def _waited(self, seconds: float) -> None:
         self._held += min(seconds, RETURN)
         self._waits(seconds)
+
+
+def _mean(shares: Iterable[float]) -> float:
+    found = list(shares)
+    return sum(found) / len(found)
 
 
 def _is_in_vain(before: tuple[float, float], now: tuple[float, float]) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import RateLimited
 from imgmigrate.events import Retrying, Waiting
-from imgmigrate.stores.registry.pace.limits import LONGEST_REFUSAL, Refused
+from imgmigrate.stores.registry.pace.limits import LONGEST_REFUSAL, MOST_UNAVAILABLE, Refused
 from imgmigrate.stores.registry.pace.rates import START, Rate
 from imgmigrate.stores.registry.quotas import Kind
 from tests.stores.registry.pace.test_limits import Registry, Told
@@ -31,13 +31,13 @@ class Nginx:
     """`limit_req rate=... burst=... nodelay`: what it refuses costs nothing."""
 
     def __init__(self, clock: ManualClock, rate: float, burst: float) -> None:
-        self._clock, self._rate, self._burst = clock, rate, burst
+        self._clock, self.rate, self._burst = clock, rate, burst
         self._level, self._then = burst, 0.0
 
     def lets_through(self) -> bool:
         """Tell whether a request of now is answered."""
         now = self._clock.now
-        self._level = min(self._burst, self._level + (now - self._then) * self._rate)
+        self._level = min(self._burst, self._level + (now - self._then) * self.rate)
         self._then = now
         if self._level < 1:
             return False
@@ -63,7 +63,16 @@ async def ask(rate: Rate, clock: ManualClock, count: int, lets_through: Callable
 
 @pytest.mark.parametrize(
     ("allowed", "burst", "count"),
-    [(10, 20, 300), (10, 20, 2000), (100, 50, 3000), (1.67, 5, 300), (0.5, 5, 60), (25, 1, 1000)],
+    [
+        (10, 20, 300),
+        (10, 20, 2000),
+        (100, 50, 3000),
+        (300, 10, 6000),
+        (1.67, 5, 300),
+        (0.5, 5, 60),
+        (25, 1, 1000),
+        (5, 1, 200),
+    ],
 )
 async def test_a_limiter_is_used_up_and_hardly_overrun(
     allowed: float, burst: int, count: int
@@ -87,12 +96,39 @@ async def test_a_known_rate_spares_the_refusals() -> None:
     assert refused <= 300
 
 
-async def test_dice_are_not_taken_for_a_limit() -> None:
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.6, 0.8])
+@pytest.mark.parametrize("seed", range(3))
+async def test_dice_are_not_taken_for_a_limit(share: float, seed: int) -> None:
     """Refusals that get no rarer when less is asked do not slow everything down for good."""
-    clock, dice = ManualClock(hurried=True), random.Random(1)
+    clock, dice = ManualClock(hurried=True), random.Random(seed)
     rate = Rate(clock, lambda _: None)
-    await ask(rate, clock, 1500, lambda: dice.random() > 0.6)
-    assert clock.now < 200
+    await ask(rate, clock, 3000, lambda: dice.random() > share)
+    assert clock.now < 30 + 4 * 3000 / (1 - share) * ROUND_TRIP / 8
+
+
+@pytest.mark.parametrize(("allowed", "share"), [(50, 0.05), (50, 0.2), (20, 0.1), (20, 0.3)])
+async def test_a_limit_is_found_among_dice(allowed: float, share: float) -> None:
+    """Also a limiter that refuses some requests whatever their rate is used up."""
+    clock, dice = ManualClock(hurried=True), random.Random(1)
+    rate, limiter = Rate(clock, lambda _: None), Nginx(clock, allowed, 20)
+    count = 40 * int(allowed)
+    refused = await ask(
+        rate, clock, count, lambda: dice.random() > share and limiter.lets_through()
+    )
+    assert clock.now <= 1.3 * (count - 20) / allowed + 5
+    assert refused <= 5 * count
+
+
+@pytest.mark.parametrize("allowed", [80, 50, 20])
+async def test_a_limit_that_falls_is_followed(allowed: float) -> None:
+    """What was learnt before does not stand in the way."""
+    clock = ManualClock(hurried=True)
+    rate, limiter = Rate(clock, lambda _: None), Nginx(clock, 100, 20)
+    await ask(rate, clock, 2000, limiter.lets_through)
+    began, limiter.rate = clock.now, allowed
+    refused = await ask(rate, clock, 2000, limiter.lets_through)
+    assert clock.now - began <= 1.2 * 2000 / allowed
+    assert refused <= 300
 
 
 async def test_a_storm_is_waited_out() -> None:
@@ -140,7 +176,7 @@ async def test_a_503_is_a_limiters_if_others_get_through() -> None:
     limits.note(passage, Told(200))
     while await limits.paces(passage, Told(503), "it", refused):
         limits.note(passage, Told(200))
-    assert refused.times == 10
+    assert refused.times == MOST_UNAVAILABLE
 
 
 async def test_refusals_alone_are_an_error_in_the_end() -> None:
