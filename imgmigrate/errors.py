@@ -18,7 +18,8 @@ ImgmigrateError                    1   anything that stopped the work
     │   └── Archived               1   it is there, and cannot be read before it is restored
     ├── TransientError             1   trying again may help
     │   ├── RateLimited            1   trying again later will help
-    │   └── OutOfReach             1   the registry is down, and was waited for long enough
+    │   ├── OutOfReach             1   the registry is down, and was waited for long enough
+    │   └── LeftBehind             1   the registry is down, and others do not wait for it
     ├── QuotaExhausted             1   nothing is left to ask for, and the user does not wait
     ├── ProtocolError              1   the answer breaks the specification, or is an attack
     └── IntegrityError             1   bytes do not match their digest or size
@@ -48,6 +49,7 @@ __all__ = [
     "ImgmigrateError",
     "IntegrityError",
     "Interrupted",
+    "LeftBehind",
     "NotFound",
     "OutOfReach",
     "PlanRefused",
@@ -248,6 +250,15 @@ class OutOfReach(TransientError):
     def of_all(self) -> OutOfReach:
         """Make the same error about the registry itself, for all that needs it."""
         return OutOfReach(self.host, self.cause, host=self.host, hint=self.hint, status=self.status)
+
+
+class LeftBehind(TransientError):
+    """The registry is down, and others would have waited with us; it counts as no attempt.
+
+    Who tries again does so from the start, where nobody waits with it.
+    """
+
+    is_spent = True
 
 
 class QuotaExhausted(StoreError):

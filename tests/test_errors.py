@@ -38,6 +38,7 @@ EXIT_CODES = {
     "TransientError": 1,
     "RateLimited": 1,
     "OutOfReach": 1,
+    "LeftBehind": 1,
     "QuotaExhausted": 1,
     "ProtocolError": 1,
     "IntegrityError": 1,

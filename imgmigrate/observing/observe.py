@@ -9,13 +9,14 @@ forbidden.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from imgmigrate.errors import AccessDenied, Dangling, NotFound, StoreError, on_side
 from imgmigrate.events import Listed, NamesSkipped, Observed
 from imgmigrate.observing.skipped import SkippedNames
+from imgmigrate.oci.reference import Repository
 from imgmigrate.stores.place import Place, shown
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor
-    from imgmigrate.oci.reference import Digest, Reference, Repository
+    from imgmigrate.oci.reference import Digest, Reference
     from imgmigrate.state.record import State
+    from imgmigrate.stores.base import Store
     from imgmigrate.stores.cache import ManifestCache
     from imgmigrate.stores.pool import Stores
 
@@ -42,6 +44,9 @@ LISTING_PAYS_FROM = 4
 class Observer:
     """Ask the stores, at most `parallelism` questions at a time.
 
+    Those to a store that is down, or that limits its rate, come last and count for nothing while
+    they wait: the others go on.
+
     What the state knows is described by the cheapest question; what it does not know is read,
     and its manifest kept in the `cache`. Nothing is absent unless reading it said so (`look`),
     but for what no record tells of and its destination does not list: apply looks again.
@@ -54,7 +59,8 @@ class Observer:
     cache: ManifestCache | None = None
     _done: int = 0
     _total: int = 0
-    _slots: asyncio.Semaphore = field(init=False)
+    _slots: defaultdict[str, asyncio.Semaphore] = field(init=False)
+    _opened: dict[str, Store] = field(default_factory=dict)
     _live: set[Repository] = field(init=False)
     _sources: set[Reference] = field(init=False)
     _heads: dict[Reference, Descriptor | StoreError | None] = field(default_factory=dict)
@@ -62,25 +68,27 @@ class Observer:
     _relisted: dict[Repository, list[str] | StoreError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._slots = asyncio.Semaphore(self.parallelism)
+        self._slots = defaultdict(lambda: asyncio.Semaphore(self.parallelism))
         live = tuple(self.state.live())
         self._live = {record.address.repository for record in live}
         self._sources = {record.source.reference for record in live}
 
     def place(self, repository: Repository) -> Place:
         """Open the store of a repository."""
-        return Place(self.stores.of(repository), repository.path)
+        store = self._opened[repository.store] = self.stores.of(repository)
+        return Place(store, repository.path)
 
     def source(self, repository: Repository) -> Place:
         """Open the store of a repository to read its names as those of a source."""
-        return Place(self.stores.source_of(repository), repository.path)
+        store = self._opened[repository.store] = self.stores.source_of(repository)
+        return Place(store, repository.path)
 
     async def list_sources(
         self, repositories: Iterable[Repository]
     ) -> dict[Repository, list[str] | StoreError]:
         """List the tags of source repositories."""
         wanted = sorted(set(repositories))
-        answers = await self.each(wanted, self._list_source)
+        answers = await self.each(wanted, self._list_source, _store_of)
         self._listed.update(wanted)
         return dict(zip(wanted, answers, strict=True))
 
@@ -104,7 +112,7 @@ class Observer:
         references = set(references)
         wanted = sorted(references - self._heads.keys())
         self._expect(len(wanted))
-        answers = await self.each(wanted, self._head_source)
+        answers = await self.each(wanted, self._head_source, _store_of)
         self._heads.update(zip(wanted, answers, strict=True))
         await self._tell_dangling([each for each in wanted if self._heads[each] is None])
         return {each: self._heads[each] for each in sorted(references)}
@@ -136,7 +144,7 @@ class Observer:
         self._expect(len(wanted))
         counts = Counter(address.repository for address in wanted)
         worthwhile = sorted(repo for repo, count in counts.items() if count >= LISTING_PAYS_FROM)
-        listed = await self.each(worthwhile, self._list_destination)
+        listed = await self.each(worthwhile, self._list_destination, _store_of)
         listings = dict(zip(worthwhile, listed, strict=True))
 
         async def look(address: Reference) -> Descriptor | StoreError | None:
@@ -150,7 +158,7 @@ class Observer:
                 is_new = True  # it is likely gone: one request that tells all
             return self._seen(await self._look_at_destination(address, is_new=is_new))
 
-        return dict(zip(wanted, await self.each(wanted, look), strict=True))
+        return dict(zip(wanted, await self.each(wanted, look, _store_of), strict=True))
 
     async def missing_parts(self, address: Reference) -> tuple[Digest, ...] | StoreError:
         """List what a layout has lost of the image at an address; a registry is believed."""
@@ -158,7 +166,7 @@ class Observer:
             return ()
         place = self.place(address.repository)
         try:
-            async with self._slots:
+            async with self._slots[address.repository.store]:
                 with on_side("destination"):
                     return await place.store.missing_parts(place.repo, address.target)
         except StoreError as error:
@@ -167,7 +175,7 @@ class Observer:
     async def _list_source(self, repository: Repository) -> list[str] | StoreError:
         place, skipped = self.source(repository), SkippedNames()
         try:
-            async with self._slots:
+            async with self._slots[repository.store]:
                 with on_side("source"):
                     tags = await place.store.list_tags(place.repo, skip=skipped.add)
         except StoreError as error:
@@ -181,7 +189,7 @@ class Observer:
         place, is_new = self.source(reference.repository), reference not in self._sources
         keep = self.cache.put if self.cache else None
         try:
-            async with self._slots:
+            async with self._slots[reference.repository.store]:
                 with on_side("source"):
                     found = await place.store.look(
                         place.repo, reference.target, is_new=is_new, keep=keep
@@ -193,7 +201,7 @@ class Observer:
     async def _list_destination(self, repository: Repository) -> frozenset[str] | StoreError:
         place = self.place(repository)
         try:
-            async with self._slots:
+            async with self._slots[repository.store]:
                 with on_side("destination"):
                     return frozenset(await place.store.list_tags(place.repo))
         except StoreError as error:
@@ -205,7 +213,7 @@ class Observer:
         place = self.place(address.repository)
         keep = self.cache.put if self.cache else None
         try:
-            async with self._slots:
+            async with self._slots[address.repository.store]:
                 with on_side("destination"):
                     return await shown(place, address.target, is_new=is_new, keep=keep)
         except StoreError as error:
@@ -229,19 +237,65 @@ class Observer:
         self.sink.emit(Observed(self._done, self._total))
         return answer
 
-    async def each(self, questions: Sequence[T], ask: Callable[[T], Awaitable[A]]) -> list[A]:
-        """Ask all questions at full concurrency; the first unexpected error cancels the others."""
+    async def each(
+        self,
+        questions: Sequence[T],
+        ask: Callable[[T], Awaitable[A]],
+        store_of: Callable[[T], str] | None = None,
+    ) -> list[A]:
+        """Ask all questions at full concurrency; the first unexpected error cancels the others.
+
+        With `store_of` those to stores that are waited for come last, and while they wait others
+        are asked in their place.
+        """
         answers: dict[int, A] = {}
-        waiting = iter(enumerate(questions))
+        queues: dict[str, deque[int]] = {}
+        for number, question in enumerate(questions):
+            queues.setdefault(store_of(question) if store_of else "", deque()).append(number)
+        busy: Counter[str] = Counter()
+        workers = 0
 
         async def work() -> None:
-            for number, question in waiting:
-                answers[number] = await ask(question)
+            while queues:
+                store = self._first(queues)
+                number = queues[store].popleft()
+                if not queues[store]:
+                    del queues[store]
+                busy[store] += 1
+                try:
+                    answers[number] = await ask(questions[number])
+                except BaseException:
+                    queues.clear()  # the group ends: nobody more is to work
+                    raise
+                busy[store] -= 1
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(self.parallelism, len(questions))):
+        def look() -> None:
+            nonlocal workers
+            stuck = sum(count for store, count in busy.items() if self._waits(store))
+            most = min(self.parallelism + stuck, len(questions)) if queues else 0
+            for _ in range(workers, most):
+                workers += 1
                 group.create_task(work())
+
+        with self.stores.news.heard_by(look):
+            async with asyncio.TaskGroup() as group:
+                look()
         return [answers[number] for number in range(len(questions))]
+
+    def _first(self, queues: dict[str, deque[int]]) -> str:
+        """Whose question is next: the first in order, of a store that is not waited for."""
+        free = [store for store in queues if not self._waits(store)]
+        return min(free or queues, key=lambda store: queues[store][0])
+
+    def _waits(self, store: str) -> bool:
+        """Tell whether a store is only waited for now; what was never asked is not."""
+        found = self._opened.get(store)
+        return found is not None and found.is_waiting
+
+
+def _store_of(question: Repository | Reference) -> str:
+    repository = question if isinstance(question, Repository) else question.repository
+    return repository.store
 
 
 def _dangling(reference: Reference) -> Dangling:

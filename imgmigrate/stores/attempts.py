@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import stamina
 
-from imgmigrate.errors import RateLimited, TransientError
+from imgmigrate.errors import LeftBehind, RateLimited, TransientError
 from imgmigrate.events import Retrying
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ def attempts(sink: Sink, side: Side) -> AsyncIterator[Attempt]:
         return aiter(context)
 
     def is_free(error: Exception | None) -> bool:
-        return isinstance(error, RateLimited) and error.side == side and error.is_paced
+        if not isinstance(error, TransientError) or error.side != side:
+            return False
+        return isinstance(error, LeftBehind) or (isinstance(error, RateLimited) and error.is_paced)
 
     return _Attempts(begin, is_free)
 

@@ -6,33 +6,28 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from imgmigrate.errors import IntegrityError, Rejected, StoreError, TransientError
-from imgmigrate.stores.gate import Gate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 
     from imgmigrate.oci.manifest import Descriptor, Manifest
     from imgmigrate.oci.reference import Digest
+    from imgmigrate.stores.slots import Budget
 
 __all__ = [
-    "Budget",
     "Damaged",
     "Mounted",
     "NoDeletes",
     "NoRanges",
     "OtherForm",
     "Room",
-    "Slots",
     "Store",
     "TagMoved",
     "Upload",
-    "hold",
 ]
 
 
@@ -111,50 +106,6 @@ class Upload(Protocol):
         """Give up and leave nothing behind; never raises a StoreError; safe after a failure."""
 
 
-class Slots:
-    """How many blob streams may be open at one store in one direction."""
-
-    def __init__(self, store: str, direction: Literal["read", "write"], limit: int) -> None:
-        self.order = (store, direction)
-        self.limit = limit
-        self._semaphore = asyncio.Semaphore(limit)
-
-    async def __aenter__(self) -> None:
-        await self._semaphore.acquire()
-
-    async def __aexit__(self, *_: object) -> None:
-        self.give_back()
-
-    async def take_free(self) -> bool:
-        """Take one if that needs no waiting, and nobody else waits; whoever does gives it back."""
-        if self._semaphore.locked():
-            return False
-        await self._semaphore.acquire()
-        return True
-
-    def give_back(self) -> None:
-        """End what `take_free` began."""
-        self._semaphore.release()
-
-
-class Budget:
-    """A store's read and write slots, and the gate before what is written."""
-
-    def __init__(self, store: str, streams: int) -> None:
-        self.gate = Gate(store)
-        self.read = Slots(store, "read", streams)
-        self.write = Slots(store, "write", streams)
-
-
-@asynccontextmanager
-async def hold(*slots: Slots | Gate) -> AsyncIterator[None]:
-    """Hold one of each of `slots`, taken in the one global order so that no cycle can form."""
-    async with AsyncExitStack() as stack:
-        for each in sorted(set(slots), key=lambda one: one.order):
-            await stack.enter_async_context(each)
-        yield
-
-
 class Store(Protocol):
     """One registry host, or all OCI layouts together."""
 
@@ -165,6 +116,10 @@ class Store(Protocol):
     @property
     def budget(self) -> Budget:
         """The slots that blob streams take."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether all that is asked of it waits now, for long: it is down, or limits its rate."""
 
     @property
     def mounts_need_manifest(self) -> bool:

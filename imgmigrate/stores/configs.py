@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgmigrate.errors import IntegrityError, TransientError
 from imgmigrate.oci.bounds import refuse_bomb
-from imgmigrate.stores.base import hold
+from imgmigrate.stores.slots import hold
 
 if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor, Manifest

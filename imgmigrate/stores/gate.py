@@ -34,7 +34,7 @@ class Gate:
 
     def __init__(self, store: str) -> None:
         # Before every slot of every store.
-        self.order = ("", store)
+        self.store, self.order = store, ("", store)
         self.first: Callable[[], None] | None = None
         self.is_narrow = False
         self._most: int | None = None
@@ -60,7 +60,15 @@ class Gate:
             raise
 
     async def __aexit__(self, *_: object) -> None:
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Go out, for now or for good."""
         self._leave(image_rank.get())
+
+    def take_back(self) -> None:
+        """Be inside again at once, however many are."""
+        self._inside.append(image_rank.get())
 
     @property
     def is_open(self) -> bool:

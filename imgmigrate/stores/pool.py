@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.config.untrusted import check_place
 from imgmigrate.errors import StoreError
 from imgmigrate.events import Warned
+from imgmigrate.stores.slots import News
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -28,7 +29,7 @@ __all__ = ["Stores", "open_stores"]
 
 
 class Stores:
-    """The stores of a run; made by `open_stores`."""
+    """The stores of a run; made by `open_stores`. `news` are of those that are waited for."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Stores:
         self._config, self._sink, self._timeouts, self._stack = config, sink, timeouts, stack
         self._on_rate_limit, self._clock = on_rate_limit, clock
         self._outage, self._is_met = outage, is_met
+        self.news = News()
         self._found: dict[str, Store] = {}
         self._layout_source: LayoutSource | None = None
         self._http: Http | None = None
@@ -112,6 +114,7 @@ class Stores:
             on_rate_limit=self._on_rate_limit,
             clock=self._clock,
             is_met=partial(self._is_met, host),
+            news=self.news,
         )
 
 

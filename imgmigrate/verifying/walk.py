@@ -22,8 +22,8 @@ from imgmigrate.errors import (
     on_side,
 )
 from imgmigrate.oci.bounds import Graph
-from imgmigrate.stores.base import hold
 from imgmigrate.stores.resumed import read_resumed
+from imgmigrate.stores.slots import hold
 from imgmigrate.verifying.verdict import Fault, Findings, Kind
 
 if TYPE_CHECKING:

@@ -1,15 +1,31 @@
-"""Which registries are waited for when they are down: those that were there before."""
+"""Registries that are down: which are waited for, and who goes on meanwhile."""
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.world import NEW, OLD, World, make_world
+from imgmigrate import apply_plan, load_config, make_plan
+from imgmigrate.applying import apply
+from imgmigrate.applying.apply import ApplyOptions
+from imgmigrate.events import Outcome
+from imgmigrate.planning import planner
+from imgmigrate.planning.planner import PlanOptions
+from imgmigrate.stores.pool import open_stores
+from tests.fakes.registry import FakeRegistry
+from tests.support.cli import write_config
+from tests.support.clock import ManualClock, settle
+from tests.support.images import sharing
+from tests.support.world import NEW, OLD, Recorder, World, make_world
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from imgmigrate.config.model import Config
 
 HOSTS = (OLD, NEW, "typo.example")
 
@@ -59,3 +75,79 @@ async def test_whoever_says_how_long_to_wait_has_all_waited_for(world: World) ->
     assert known(world) == list(HOSTS)
     await world.apply(plan, awaits_strangers=True)
     assert known(world) == list(HOSTS)
+
+
+COUNT = 6
+
+
+class Three:
+    """A source, and two destinations of which one goes down; time stands still."""
+
+    def __init__(self, folder: Path, *registries: FakeRegistry) -> None:
+        self.old, self.up, self.down = registries
+        self.clock, self.sink = ManualClock(), Recorder()
+        for number, image in enumerate(sharing(COUNT)):
+            self.old.put_image("app", f"t{number}", image)
+        rules = (
+            f"  - {{source: {self.old.host}/app, destination: {each.host}/app}}"
+            for each in (self.down, self.up)
+        )
+        hosts = [each.host for each in registries]
+        self.config: Config = load_config(write_config(folder, "\n".join(rules), *hosts))
+
+    async def until_all_are_at(self, registry: FakeRegistry) -> None:
+        """Wait until every image has arrived."""
+        while "app" not in registry.repositories or len(registry.tags("app")) < COUNT:
+            await settle()
+
+
+@pytest.fixture
+async def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Three]:
+    """Real stores over fake registries."""
+    async with FakeRegistry() as old, FakeRegistry() as up, FakeRegistry() as down:
+        found = Three(tmp_path, old, up, down)
+        for module in (planner, apply):
+            monkeypatch.setattr(module, "open_stores", partial(open_stores, clock=found.clock))
+        yield found
+
+
+@pytest.mark.parametrize("parallelism", [1, 2, 32])
+async def test_images_for_other_registries_go_on(three: Three, parallelism: int) -> None:
+    """All that one waits for holds nothing that the others need, however few may be open."""
+    plan = await make_plan(three.config)
+    three.down.drop("*", ".", times=None)
+    options = ApplyOptions(parallelism=parallelism, outage=300)
+    applying = asyncio.create_task(apply_plan(three.config, plan, options))
+    await three.until_all_are_at(three.up)
+    assert not applying.done()
+    three.down.clear()
+    while not applying.done():
+        await three.clock.advance(5)
+    assert applying.result().counts == {Outcome.APPLIED: 2 * COUNT}
+
+
+async def test_an_outage_in_the_middle_loses_no_image(three: Three) -> None:
+    """What was on its way to a registry that goes down arrives when it is back."""
+    plan = await make_plan(three.config)
+    three.down.drop("PUT", "/manifests/", times=None)
+    three.down.drop("GET", "^/v2/$", times=None)
+    applying = asyncio.create_task(apply_plan(three.config, plan, ApplyOptions(outage=300)))
+    await three.until_all_are_at(three.up)
+    three.down.clear()
+    while not applying.done():
+        await three.clock.advance(5)
+    assert applying.result().counts == {Outcome.APPLIED: 2 * COUNT}
+
+
+async def test_who_looks_asks_others_meanwhile(three: Three) -> None:
+    """A plan asks all that it can of the other registries while one is waited for."""
+    three.down.drop("*", ".", times=None)
+    options = PlanOptions(parallelism=1, outage=300, awaits_strangers=True)
+    planning = asyncio.create_task(make_plan(three.config, options))
+    while not three.up.count("GET", "/app/tags/list"):
+        await settle()
+    assert not planning.done()
+    three.down.clear()
+    while not planning.done():
+        await three.clock.advance(5)
+    assert planning.result().summary.writes == 2 * COUNT

@@ -53,6 +53,7 @@ class Stores(MemoryStores):
     """Stores of any kind, by host."""
 
     def __init__(self, found: dict[str, RegistryStore]) -> None:
+        super().__init__()
         self._found = found
 
     def of(self, repository: Repository) -> Any:

@@ -17,7 +17,8 @@ from imgmigrate.errors import NotFound, Rejected, StoreError, TransientError
 from imgmigrate.matching import parse_pattern
 from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
 from imgmigrate.oci.reference import Digest, Reference, Repository
-from imgmigrate.stores.base import Budget, Mounted, NoRanges, Room, Upload
+from imgmigrate.stores.base import Mounted, NoRanges, Room, Upload
+from imgmigrate.stores.slots import Budget, News
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable
@@ -53,6 +54,7 @@ class MemoryStore:
     identity: str
     mounts_need_manifest: bool = False
     is_metered: bool = False
+    is_waiting: bool = False
     deletes_tags: bool = False
     refuses_mounts: bool = False
     # Some registries take a manifest whatever they lack of it.
@@ -288,6 +290,7 @@ class MemoryStores:
     """What `open_stores` yields, over memory."""
 
     stores: dict[str, MemoryStore] = field(default_factory=dict)
+    news: News = field(default_factory=News)
 
     def of(self, repository: Repository) -> MemoryStore:
         """Find or make the store of a host."""

@@ -33,7 +33,7 @@ from imgmigrate.stores.attempts import attempts
 from imgmigrate.stores.base import Mounted, OtherForm
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor
@@ -95,8 +95,16 @@ class _Entry:
 class BlobBoard:
     """Bring blobs where they are needed; `tasks` is the run's, so flights outlive images."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, sink: Sink, *, lanes: Lanes | None = None) -> None:
-        self._tasks = tasks
+    def __init__(
+        self,
+        tasks: asyncio.TaskGroup,
+        sink: Sink,
+        *,
+        lanes: Lanes | None = None,
+        waits: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """`waits` tells of a store whether it is only waited for now."""
+        self._tasks, self._waits = tasks, waits
         self._sink = sink
         self._lanes = lanes or Lanes(tasks)
         self.meetings: Meetings[Delivery] = Meetings(self._is_under_way)
@@ -252,10 +260,13 @@ class BlobBoard:
         self, flight: _Flight, delivery: Delivery, blob: Descriptor, *, is_alone: bool
     ) -> None:
         """Have a delivery carried, together with those of other stores that come for the blob."""
+        group: Sequence[Delivery] = [delivery]
         try:
-            group: Sequence[Delivery] = (
-                [delivery] if is_alone else await self.meetings.meet(blob.digest, delivery)
-            )
+            if is_alone or flight.destination.store.is_waiting:
+                flight.is_under_way = True
+                self.meetings.look(blob.digest)  # nobody needs to wait for this one
+            else:
+                group = await self.meetings.meet(blob.digest, delivery)
             flight.is_under_way = True
             if len(group) == 1:
                 await carry(flight.source, blob, group, self._sink, self._lanes)
@@ -275,7 +286,9 @@ class BlobBoard:
         task.add_done_callback(self._flying.discard)
 
     def _is_under_way(self, store: str, digest: Digest) -> bool:
-        """Tell whether a store has a blob, or a flight that has left with it."""
+        """Tell whether a store has a blob, or a flight that has left with it, or is to be left."""
+        if self._waits(store):
+            return True
         entry = self._entries.get((store, digest))
         if entry is None:
             return False

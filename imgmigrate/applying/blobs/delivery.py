@@ -8,15 +8,16 @@ A destination that fails drops out and the others go on; a source that fails fai
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from imgmigrate.applying.blobs.parallel_read import read_ahead
 from imgmigrate.concurrency import both, together, ungrouped
 from imgmigrate.errors import ImgmigrateError, IntegrityError, on_side
 from imgmigrate.events import BlobMoved, BlobStarted
-from imgmigrate.stores.base import Mounted, hold
+from imgmigrate.stores.base import Mounted
 from imgmigrate.stores.resumed import chain
+from imgmigrate.stores.slots import hold, in_company
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -47,6 +48,7 @@ class Delivery:
     It owns its upload session and ends it, by a commit or by `fail`, which both its flight and who
     carries it may call. Once it is over, `write`, `finish` and `fail` do nothing, so that whoever
     carries several need not know which of them are left.
+    One that `has_company` fails rather than let the others wait for a registry that is down.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Delivery:
         self.source, self.destination = source, destination
         self.over = asyncio.Event()
         self.sent = self.spared = 0
+        self.has_company = False
         self.error: Exception | None = None
         self._blob, self._session, self._sink = blob, session, sink
         self._how: Literal["uploaded", "mounted"] = "uploaded"
@@ -110,7 +113,7 @@ class Delivery:
     async def _step(self, step: Awaitable[None]) -> None:
         """Do one thing at the destination; what goes wrong is this delivery's alone."""
         try:
-            with on_side("destination"):
+            with on_side("destination"), in_company() if self.has_company else nullcontext():
                 await step
         except Exception as error:  # noqa: BLE001 - the boundary of one destination
             await self.fail(error)
@@ -144,7 +147,7 @@ async def carry(
     Slots are taken in the one global order before anything opens.
     """
     for each in deliveries:
-        each.source = source
+        each.source, each.has_company = source, len(deliveries) > 1
     # One of each store, as a group has at most one delivery to each (`fanout.py`).
     budgets = [each.destination.store.budget for each in deliveries]
     writes = (slots for each in budgets for slots in (each.gate, each.write))

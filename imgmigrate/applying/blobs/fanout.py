@@ -159,6 +159,11 @@ class Meetings(Generic[T]):
         if all(self._is_under_way(store, blob) for store in missing):
             self._depart(blob)
 
+    def look_again(self) -> None:
+        """Let all go who wait for nobody any more: some store may not be awaited now."""
+        for blob in tuple(self._gates):
+            self.look(blob)
+
     def _await(self, party: Party, key: tuple[str, Digest]) -> None:
         if key not in party.below:
             party.below.add(key)

@@ -27,8 +27,9 @@ from imgmigrate.events import Outcome, Receipt
 from imgmigrate.oci.manifest import OCI_MANIFEST, Descriptor, Manifest
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.attempts import attempts
-from imgmigrate.stores.base import Mounted, NoDeletes, OtherForm, TagMoved, hold
+from imgmigrate.stores.base import Mounted, NoDeletes, OtherForm, TagMoved
 from imgmigrate.stores.place import Place, shown
+from imgmigrate.stores.slots import hold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

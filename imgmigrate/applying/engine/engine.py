@@ -21,7 +21,8 @@ from imgmigrate.applying.engine.copy_graph import Transfer
 from imgmigrate.applying.engine.delete_tag import Deleter
 from imgmigrate.applying.engine.order import Queue, size_of
 from imgmigrate.applying.engine.policy import FailurePolicy, Watch
-from imgmigrate.applying.engine.stopping import Stop
+from imgmigrate.applying.engine.seats import Seats
+from imgmigrate.applying.engine.stopping import Stop, ends
 from imgmigrate.applying.engine.turns import Turns
 from imgmigrate.concurrency import both
 from imgmigrate.errors import ImgmigrateError, QuotaExhausted, on_side
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.plan import Change
     from imgmigrate.state.record import Source, State
+    from imgmigrate.stores.base import Store
     from imgmigrate.stores.cache import ManifestCache
     from imgmigrate.stores.pool import Stores
 
@@ -78,6 +80,7 @@ class Engine:
         self._base = base or Path()
         self._turns = Turns((), self._base)
         self._done: set[Reference] = set()
+        self._hosts: dict[str, Store] = {}
         self._parallelism = parallelism
         self._sink = sink
         self._stop = Stop(login)
@@ -112,11 +115,14 @@ class Engine:
         self._watch.rows = len(changes)
         self._rows = {change.address for change in changes}
         self._turns = Turns(changes, self._base)
+        self._hosts = {
+            each.store: self._stores.of(each) for change in changes for each in ends(change)
+        }
         failure: Exception | None = None
         # Flights outlive the images that wait for them, so theirs is the outer group: when it is
         # told to end, no image is left that could start another.
         async with asyncio.TaskGroup() as flights:
-            board = BlobBoard(flights, self._sink)
+            board = BlobBoard(flights, self._sink, waits=self._waits)
             transfer = Transfer(board, self._cache, self._known)
             async with asyncio.TaskGroup() as images:
                 work = images.create_task(self._work(changes, board, transfer, finished))
@@ -138,7 +144,7 @@ class Engine:
         finished: asyncio.Queue[Receipt],
     ) -> None:
         """Open images as others are done with and their receipts taken."""
-        free, opened = asyncio.Semaphore(self._parallelism), count()
+        seats, opened = Seats(self._parallelism, self._needs, self._waits), count()
 
         async def answer(change: Change, party: Party) -> None:
             image_rank.set((size_of(change).bit_length(), next(opened)))
@@ -153,22 +159,27 @@ class Engine:
             if receipt.outcome.is_done:
                 self._done.add(change.address)
             await finished.put(receipt)
-            # Last: an image is open until its receipt can be taken. Nobody else releases, and only
-            # the loop below acquires, so a batch that takes several places waits for no other.
-            free.release()
+            # Last: an image is open until its receipt can be taken.
+            seats.leave(change)
 
-        # A part is over before the next begins, so `_done` is whole for what depends on it.
-        for part in _in_order(changes, self._turns):
-            async with asyncio.TaskGroup() as images:
-                queue = Queue(part, self._parallelism, self._is_narrow)
-                while queue:
-                    # First, so that the choice is made by what is known when there is room.
-                    await free.acquire()
-                    batch = queue.next()
-                    for _ in batch[1:]:
-                        await free.acquire()
-                    for change, party in self._parties(batch, board):
-                        images.create_task(answer(change, party))
+        news = self._stores.news
+        with news.heard_by(seats.look), news.heard_by(board.meetings.look_again):
+            # A part is over before the next begins, so `_done` is whole for what depends on it.
+            for part in _in_order(changes, self._turns):
+                queue = Queue(part, self._parallelism, self._is_narrow, self._needs, self._waits)
+                async with asyncio.TaskGroup() as images:
+                    async for batch in seats.opened(queue):
+                        for change, party in self._parties(batch, board):
+                            images.create_task(answer(change, party))
+
+    def _needs(self, change: Change) -> frozenset[str]:
+        """The registries that a row needs; whoever waits for a layout waits for a disk."""
+        return frozenset(each.store for each in ends(change) if not each.is_layout)
+
+    def _waits(self, host: str) -> bool:
+        """Tell whether a registry is only waited for now."""
+        found = self._hosts.get(host)
+        return found is not None and found.is_waiting
 
     def _is_narrow(self, change: Change) -> bool:
         """Tell whether the line to a destination is the limit, as far as is known."""

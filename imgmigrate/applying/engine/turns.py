@@ -2,7 +2,9 @@
 
 A registry may have two names, and rules may write other images to one tag under each. Both find
 it as planned as long as neither has written, so from the last look to the write only one row is
-at a tag: the other then sees what was written, and is a conflict.
+at a tag: the other then sees what was written, and is a conflict. Rows that want one and the same
+image there do not: whichever comes last, it is what both want, and none waits for the other's
+registry.
 """
 
 from __future__ import annotations
@@ -41,8 +43,10 @@ class Turns:
         self._written: set[Reference] = set()
         for group in groups.values():
             if len(group) > 1:
-                lock = asyncio.Lock()
-                self._locks.update((change.address, lock) for change in group)
+                wanted = {change.after for change in group}
+                if len(wanted) > 1 or None in wanted:
+                    lock = asyncio.Lock()
+                    self._locks.update((change.address, lock) for change in group)
                 if any(change.action.writes for change in group):
                     self._written.update(change.address for change in group)
 

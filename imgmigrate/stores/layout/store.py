@@ -21,12 +21,13 @@ from imgmigrate.files import in_thread, sync_data, write_all
 from imgmigrate.matching import literal_segments, parse_pattern
 from imgmigrate.oci.manifest import Descriptor, Manifest
 from imgmigrate.oci.reference import LAYOUTS, Digest
-from imgmigrate.stores.base import Budget, Damaged, Mounted, NoDeletes, Room
+from imgmigrate.stores.base import Damaged, Mounted, NoDeletes, Room
 from imgmigrate.stores.layout.disk import can_link, look_at_disk
 from imgmigrate.stores.layout.folder import PIECE, LayoutFolder
 from imgmigrate.stores.layout.parts import Prover, missing_by_size, parts
 from imgmigrate.stores.layout.proofs import Proofs, Stamp
 from imgmigrate.stores.layout.walk import Walk
+from imgmigrate.stores.slots import Budget
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -57,6 +58,7 @@ class LayoutStore:
     mounts_need_manifest = False
     deletes_tags = True
     is_metered = False
+    is_waiting = False
 
     def __init__(self, base: Path, proofs: Proofs | None = None) -> None:
         """Take paths relative to `base`; `proofs` remembers which blobs were read already."""

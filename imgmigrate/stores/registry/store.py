@@ -13,6 +13,7 @@ from imgmigrate.stores.registry.listing.archive import Archive
 from imgmigrate.stores.registry.listing.catalog import Catalog
 from imgmigrate.stores.registry.uploads import start as uploads
 from imgmigrate.stores.registry.wire.remote import Remote
+from imgmigrate.stores.slots import News
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor, Manifest
     from imgmigrate.oci.reference import Digest
-    from imgmigrate.stores.base import Budget, Mounted, Room, Upload
+    from imgmigrate.stores.base import Mounted, Room, Upload
     from imgmigrate.stores.registry.http.session import Http
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
+    from imgmigrate.stores.slots import Budget
 
 __all__ = ["RegistryStore"]
 
@@ -42,9 +44,17 @@ class RegistryStore:
         on_rate_limit: OnRateLimit = "wait",
         clock: Clock | None = None,
         is_met: Callable[[], bool] = lambda: True,
+        news: News | None = None,
     ) -> None:
         self._remote = Remote(
-            host, settings, http, sink, on_rate_limit=on_rate_limit, clock=clock, is_met=is_met
+            host,
+            settings,
+            http,
+            sink,
+            on_rate_limit=on_rate_limit,
+            clock=clock,
+            is_met=is_met,
+            news=news or News(),
         )
         self._catalog = Catalog(self._remote)
         self._archive = Archive(self._remote) if self._remote.quirks.archives else None
@@ -63,6 +73,11 @@ class RegistryStore:
     def budget(self) -> Budget:
         """The slots of its blob streams."""
         return self._remote.budget
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is down, or has more to do than it allows in some seconds."""
+        return self._remote.is_waiting
 
     @property
     def mounts_need_manifest(self) -> bool:

@@ -16,10 +16,10 @@ from imgmigrate.errors import AccessDenied, TransientError
 from imgmigrate.events import NoSink
 from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.oci.reference import Digest
-from imgmigrate.stores.base import hold
 from imgmigrate.stores.place import Place
 from imgmigrate.stores.registry.http.session import Http
 from imgmigrate.stores.registry.store import RegistryStore
+from imgmigrate.stores.slots import hold
 from tests.applying.support import OLD
 from tests.fakes.memory import MemoryStore, broken, fail_times
 from tests.fakes.registry import FakeRegistry
@@ -90,11 +90,7 @@ async def read(
 
 def is_settled(store: FarStore, lanes: Lanes) -> bool:
     """Tell whether every slot and all memory was given back."""
-    return (store.open, lanes.free, store.budget.read._semaphore._value) == (
-        0,
-        PACE.most,
-        store.streams,
-    )
+    return (store.open, lanes.free, store.budget.read.open) == (0, PACE.most, 0)
 
 
 async def alone(store: FarStore, *, sink_takes: float = 0.0) -> bytes:

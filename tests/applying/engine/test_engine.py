@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,8 @@ from tests.support.world import Recorder
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from imgmigrate.plan import Change
 
 BASE, APP, EXTRA = b"base layer bytes", b"application", b"x" * 41
 
@@ -331,6 +334,29 @@ def test_line_that_is_found_narrow_changes_the_order_at_once() -> None:
         (change,) = queue.next()
         found += str(change.address.tag)
     assert found == "abcd"
+
+
+def _goes_to(path: str, change: Change) -> bool:
+    return change.address.path == path
+
+
+def test_what_would_only_wait_is_passed_by_in_both_orders() -> None:
+    """Neither the largest nor the smallest image of a registry that is down goes first."""
+    digest = Digest.of(b"")
+    sizes = {"a": 9, "b": 1, "c": 8, "d": 2, "e": 7}
+    changes = [copy("r", tag, digest, size=size) for tag, size in sizes.items()]
+    down = {"a", "b"}
+
+    def needs(change: Change) -> frozenset[str]:
+        return frozenset({"down" if change.address.tag in down else "up"})
+
+    for narrow, order in (("", "dceab"), ("r", "decab")):
+        is_narrow = partial(_goes_to, narrow)
+        queue, found = Queue(changes, 2, is_narrow, needs, "down".__eq__), ""
+        while queue:
+            (change,) = queue.next()
+            found += str(change.address.tag)
+        assert found == order
 
 
 async def test_leaving_the_block_cancels_and_awaits_everything(tmp_path: Path) -> None:

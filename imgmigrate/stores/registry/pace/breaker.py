@@ -26,10 +26,11 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
-from imgmigrate.errors import OutOfReach, RateLimited, StoreError, TransientError
+from imgmigrate.errors import LeftBehind, OutOfReach, RateLimited, StoreError, TransientError
 from imgmigrate.events import Waiting
 from imgmigrate.stores.registry.http.failures import FIRST_SERVER_ERROR, failure
 from imgmigrate.stores.registry.http.session import Request
+from imgmigrate.stores.slots import is_in_company, lent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -58,7 +59,8 @@ class Breaker:
     """One registry's; waits `longest` seconds for it, 0 switches it off.
 
     `probe` returns if anything answers there, and raises TransientError if not. `is_met` is
-    asked once, when it has not answered yet: whether it was there before this run.
+    asked once, when it has not answered yet: whether it was there before this run. `changed` is
+    called when it begins or ceases to be waited for.
     """
 
     def __init__(
@@ -70,10 +72,11 @@ class Breaker:
         sink: Sink,
         *,
         is_met: Callable[[], bool] = lambda: True,
+        changed: Callable[[], object] = lambda: None,
     ) -> None:
         self._host, self._longest, self._probe = host, longest, probe
         self._clock, self._sink, self._is_met = clock, sink, is_met
-        self._met = False
+        self._changed, self._met = changed, False
         self._in_a_row = 0
         self._since = 0.0
         self._is_open = False
@@ -82,13 +85,25 @@ class Breaker:
         self._turn = asyncio.Lock()
         self._end: TransientError | None = None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether all requests wait for it."""
+        return self._is_open and self._end is None
+
     async def ready(self, subject: str) -> None:
-        """Return once the registry may be asked about a subject; OutOfReach after too long."""
+        """Return once the registry may be asked about a subject; OutOfReach after too long.
+
+        What the task holds of other stores is lent out meanwhile. LeftBehind at once for one of
+        several that travel together.
+        """
         if self._end is None and not self._is_open:
             return
-        async with self._turn:
-            while self._is_open and self._end is None:
-                await self._look()
+        if self._end is None and is_in_company():
+            raise LeftBehind(subject, "it is down: the others go on without it")
+        with lent(self._host):
+            async with self._turn:
+                while self.is_waiting:
+                    await self._look()
         if self._end is not None:
             raise self._given_up(self._end, subject)
 
@@ -108,6 +123,8 @@ class Breaker:
         # A connection that is not even refused takes longer than the whole patience.
         is_long = not self._met and now - self._since >= STRANGER
         self._is_open = self._in_a_row >= ENOUGH or is_long
+        if self._is_open:
+            self._changed()
 
     @asynccontextmanager
     async def heard(self) -> AsyncIterator[None]:
@@ -152,6 +169,7 @@ class Breaker:
             left = self._since + self._patience(error) - now
             if left <= 0:
                 self._end = error
+                self._changed()
                 return
             if now - self._said >= SAY_AGAIN:
                 self._said = now
@@ -161,6 +179,7 @@ class Breaker:
         else:
             self._is_open, self._in_a_row, self._said = False, 0, -inf
             self._met = True
+            self._changed()
 
     def _patience(self, error: TransientError) -> float:
         """Seconds to wait for it in all, by why a probe failed."""

@@ -19,7 +19,7 @@ for each other, whatever the numbers are.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Protocol
@@ -32,6 +32,7 @@ from imgmigrate.stores.registry.pace.metering import PullMeter
 from imgmigrate.stores.registry.pace.pacing import Bucket, Window
 from imgmigrate.stores.registry.pace.rates import Rate
 from imgmigrate.stores.registry.quotas import USUAL, Kind
+from imgmigrate.stores.slots import lent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -65,6 +66,8 @@ FEWEST_STREAMS = 2
 WORTH_SAYING = 5.0
 # Seconds before a wait that goes on is told again.
 SAY_AGAIN = 60.0
+# Seconds that those who wait already take to pass: whoever comes then would only wait too.
+BACKLOG = 2.0
 # The registry asks for less.
 CONGESTION = frozenset({429, 503})
 # Errors that come from behind a limiter: it has let the request through.
@@ -106,6 +109,7 @@ class _Gate:
     rate: Bucket | None
     learnt: Rate
     refused: float = -inf
+    waiting: int = 0
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -150,7 +154,10 @@ async def _metered(pull: AbstractAsyncContextManager[None], slot: _Slot) -> Asyn
 
 
 class Limits:
-    """The limits of one registry; `host` is for messages, a pause lasts `longest_pause` seconds."""
+    """The limits of one registry; `host` is for messages, a pause lasts `longest_pause` seconds.
+
+    `changed` is called when `is_waiting` may have changed.
+    """
 
     def __init__(
         self,
@@ -162,8 +169,10 @@ class Limits:
         longest_pause: float,
         on_rate_limit: OnRateLimit = "wait",
         clock: Clock | None = None,
+        changed: Callable[[], object] = lambda: None,
     ) -> None:
         self._host, self._sink, self._longest_pause = host, sink, longest_pause
+        self._changed, self._was_waiting = changed, False
         self._clock = clock = clock or LoopClock()
         self._until = self._said = clock.time()
         most = config.concurrency * REQUESTS_PER_STREAM
@@ -183,7 +192,29 @@ class Limits:
         self._writes = self._configured("bandwidth", config.bandwidth, least=1.0)
         share = (config.bandwidth or inf) * ROUND / streams_of(config)
         self.turn = int(min(max(share, LEAST_TURN), LARGEST_TURN))
-        self.meter = PullMeter(host, on_rate_limit, clock, sink) if quirks.is_metered else None
+        self.meter = (
+            PullMeter(host, on_rate_limit, clock, sink, self._look) if quirks.is_metered else None
+        )
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether whoever comes now waits for long: for a pause, pulls, or all who wait already."""
+        has_no_pulls = self.meter is not None and self.meter.is_waiting
+        if has_no_pulls or self._until - self._clock.time() >= WORTH_SAYING:
+            return True
+        return any(gate.waiting and self._backlog(gate) >= BACKLOG for gate in self._gates.values())
+
+    def _backlog(self, gate: _Gate) -> float:
+        """Seconds until all who wait at a gate have passed."""
+        buckets = (bucket.rate for bucket in (gate.rate, self._rate) if bucket)
+        return gate.waiting / min((*buckets, gate.learnt.value or inf))
+
+    def _look(self) -> None:
+        """Tell it if all wait from now on, or do no more."""
+        is_waiting = self.is_waiting
+        if is_waiting != self._was_waiting:
+            self._was_waiting = is_waiting
+            self._changed()
 
     def request(
         self, kind: Kind, look: Callable[[], Awaitable[object]] | None = None
@@ -295,6 +326,7 @@ class Limits:
         if seconds >= 1 and until - max(self._until, now) >= min(1.0, seconds):
             self._sink.emit(Waiting(self._host, f"all requests wait: {cause}", seconds))
         self._until = max(self._until, until)
+        self._look()
 
     async def read(self, size: int) -> None:
         """Wait until so many bytes of a blob may be passed on, in turns with other streams."""
@@ -328,6 +360,17 @@ class Limits:
         is_open = not (gate.turn.locked() or is_paced)
         if is_open and gate.window.has_room and self._clock.time() >= self._until:
             return gate  # nobody waits, and nothing is to be waited for
+        gate.waiting += 1
+        self._look()
+        try:
+            with lent(self._host) if self._was_waiting else nullcontext():
+                await self._take_turn(gate)
+        finally:
+            gate.waiting -= 1
+            self._look()
+        return gate
+
+    async def _take_turn(self, gate: _Gate) -> None:
         async with gate.turn:
             for bucket in (gate.rate, self._rate):
                 if bucket:
@@ -339,7 +382,6 @@ class Limits:
                 await gate.window.room()
                 # It may grow meanwhile.
                 await self._clock.sleep(max(0.0, self._until - self._clock.time()))
-        return gate
 
     def _configured(self, key: str, rate: float | None, *, least: float) -> Bucket | None:
         if rate is None:

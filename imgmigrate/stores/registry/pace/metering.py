@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
@@ -65,11 +65,21 @@ class Pulls:
 class PullMeter:
     """Let as many pulls through as are left; `host` is for messages.
 
-    With `stop`, the pull after the last one raises QuotaExhausted.
+    With `stop`, the pull after the last one raises QuotaExhausted. `changed` is called when
+    `is_waiting`, for all who pull, changes.
     """
 
-    def __init__(self, host: str, policy: OnRateLimit, clock: Clock, sink: Sink) -> None:
+    def __init__(
+        self,
+        host: str,
+        policy: OnRateLimit,
+        clock: Clock,
+        sink: Sink,
+        changed: Callable[[], object] = lambda: None,
+    ) -> None:
         self.pulls: Pulls | None = None
+        self.is_waiting = False
+        self._tell = changed
         self._host, self._policy, self._clock, self._sink = host, policy, clock, sink
         self._open = 0
         self._turn = asyncio.Lock()
@@ -125,12 +135,16 @@ class PullMeter:
         cause += f"; waiting until {until} at the latest"
         self._sink.emit(Waiting(self._host, cause, pulls.window))
         end = self._clock.time() + pulls.window
-        while not self._may_pull and self._clock.time() < end:
-            await self._clock.sleep(min(LOOK_AGAIN, pulls.window))
-            try:
-                await look()
-            except StoreError:
-                continue  # it is only a look
+        self.is_waiting = True
+        self._tell()
+        try:
+            while not self._may_pull and self._clock.time() < end:
+                await self._clock.sleep(min(LOOK_AGAIN, pulls.window))
+                with suppress(StoreError):  # it is only a look
+                    await look()
+        finally:
+            self.is_waiting = False
+            self._tell()
 
 
 def _described(pulls: Pulls) -> str:

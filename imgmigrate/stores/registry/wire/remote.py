@@ -23,7 +23,6 @@ from imgmigrate.errors import (
     StoreError,
     TransientError,
 )
-from imgmigrate.stores.base import Budget
 from imgmigrate.stores.registry.auth.authenticator import Authenticator, says_expired
 from imgmigrate.stores.registry.auth.guests import Guests
 from imgmigrate.stores.registry.auth.tokens import TokenServer
@@ -61,6 +60,7 @@ from imgmigrate.stores.registry.wire.redirects import (
     strangers_login,
 )
 from imgmigrate.stores.registry.wire.scheme import Scheme
+from imgmigrate.stores.slots import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.pace.limits import Passage
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
     from imgmigrate.stores.registry.wire.calls import Call, Signing
+    from imgmigrate.stores.slots import News
 
 __all__ = ["Remote"]
 
@@ -95,6 +96,7 @@ class Remote:
         on_rate_limit: OnRateLimit = "wait",
         clock: Clock | None = None,
         is_met: Callable[[], bool] = lambda: True,
+        news: News,
     ) -> None:
         own = settings(None)
         self.host, self.quirks = host, quirks_of(host)
@@ -115,6 +117,7 @@ class Remote:
             longest_pause=http.timeouts.longest_pause,
             on_rate_limit=on_rate_limit,
             clock=clock,
+            changed=news.tell,
         )
         self.forms = Forms(self.quirks)
         self.budget = Budget(host, streams_of(own))
@@ -133,6 +136,7 @@ class Remote:
             clock,
             sink,
             is_met=is_met,
+            changed=news.tell,
         )
         patience = http.timeouts.helper
         keyring = Keyring(
@@ -143,6 +147,11 @@ class Remote:
         )
         self._guests = Guests(host, tokens, clock)
         self.auth = Authenticator(host, keyring, tokens, self._ping, clock=clock)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether whoever asks now waits for long."""
+        return self._breaker.is_waiting or self.limits.is_waiting
 
     async def call(self, call: Call, *, attempts: int = ATTEMPTS) -> Answer:
         """Send something that can be sent again, until it is answered; the body is read whole."""
