@@ -119,7 +119,11 @@ class Store(Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether all that is asked of it waits now, for long: it is down, or limits its rate."""
+        """Whether whatever is asked of it waits now, for long: it rests, or limits its rate."""
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether nothing at all is done there now, for long: it is down, or wants a pause."""
 
     @property
     def mounts_need_manifest(self) -> bool:

@@ -181,10 +181,11 @@ class News:
             listener()
 
     @contextmanager
-    def heard_by(self, listener: Callable[[], object]) -> Iterator[None]:
+    def heard_by(self, *listeners: Callable[[], object]) -> Iterator[None]:
         """Have news told."""
-        self._listeners.append(listener)
+        self._listeners += listeners
         try:
             yield
         finally:
-            self._listeners.remove(listener)
+            for listener in listeners:
+                self._listeners.remove(listener)

@@ -151,3 +151,62 @@ async def test_who_looks_asks_others_meanwhile(three: Three) -> None:
     while not planning.done():
         await three.clock.advance(5)
     assert planning.result().summary.writes == 2 * COUNT
+
+
+@pytest.mark.parametrize("how", ["down", "paused"])
+async def test_a_run_that_is_to_end_does_not_wait_for_a_registry(three: Three, how: str) -> None:
+    """--max-duration ends a wait for a registry that is down or wants a pause; nothing is lost."""
+    plan = await make_plan(three.config)
+    if how == "down":
+        three.down.drop("*", ".", times=None)
+    else:
+        three.down.fail("*", ".", status=429, headers={"Retry-After": "600"}, times=None)
+    options = ApplyOptions(outage=300, max_duration=20)
+    applying = asyncio.create_task(
+        apply_plan(three.config, plan, options, clock=three.clock, sink=three.sink)
+    )
+    await three.until_all_are_at(three.up)
+    assert not applying.done()
+    await three.clock.advance(20)
+    result = await applying
+    assert three.clock.now == 20
+    assert result.stopped == "--max-duration: the time is over"
+    assert result.counts == {Outcome.APPLIED: COUNT, Outcome.CANCELLED: COUNT}
+    three.down.clear()
+    later = ManualClock(hurried=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(apply, "open_stores", partial(open_stores, clock=later))
+        again = await apply_plan(three.config, plan)
+    assert again.counts == {Outcome.ALREADY: COUNT, Outcome.APPLIED: COUNT}
+
+
+@pytest.mark.parametrize("how", ["down", "paused"])
+async def test_a_run_that_is_interrupted_does_not_wait_for_a_registry(
+    three: Three, how: str
+) -> None:
+    """A signal cancels the run: it ends without a second of waiting."""
+    plan = await make_plan(three.config)
+    if how == "down":
+        three.down.drop("*", ".", times=None)
+    else:
+        three.down.fail("*", ".", status=429, headers={"Retry-After": "600"}, times=None)
+    applying = asyncio.create_task(apply_plan(three.config, plan, ApplyOptions(outage=300)))
+    await three.until_all_are_at(three.up)
+    applying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await applying
+    assert three.clock.now == 0
+
+
+@pytest.mark.parametrize("parallelism", [1, 32])
+async def test_fail_fast_ends_what_only_waits(three: Three, parallelism: int) -> None:
+    """After a failure nothing is begun, and no row of a registry that is down is waited for."""
+    plan = await make_plan(three.config)
+    three.down.drop("*", ".", times=None)
+    options = ApplyOptions(parallelism=parallelism, outage=300, fail_fast=True)
+    three.up.fail("PUT", "/manifests/t5", status=400, times=None)
+    result = await apply_plan(three.config, plan, options, sink=three.sink)
+    assert result.stopped == "--fail-fast: a row failed"
+    assert result.counts[Outcome.FAILED] == 1
+    assert result.counts[Outcome.CANCELLED] >= COUNT
+    assert three.clock.now == 0

@@ -55,6 +55,7 @@ class MemoryStore:
     mounts_need_manifest: bool = False
     is_metered: bool = False
     is_waiting: bool = False
+    is_resting: bool = False
     deletes_tags: bool = False
     refuses_mounts: bool = False
     # Some registries take a manifest whatever they lack of it.

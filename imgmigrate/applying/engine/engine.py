@@ -83,7 +83,7 @@ class Engine:
         self._hosts: dict[str, Store] = {}
         self._parallelism = parallelism
         self._sink = sink
-        self._stop = Stop(login)
+        self._stop = Stop(login, self._rests)
         self._watch = Watch(policy or FailurePolicy(), self._stop)
 
     @property
@@ -163,7 +163,8 @@ class Engine:
             seats.leave(change)
 
         news = self._stores.news
-        with news.heard_by(seats.look), news.heard_by(board.meetings.look_again):
+        listeners = (seats.look, board.meetings.look_again, self._stop.look)
+        with news.heard_by(*listeners):
             # A part is over before the next begins, so `_done` is whole for what depends on it.
             for part in _in_order(changes, self._turns):
                 queue = Queue(part, self._parallelism, self._is_narrow, self._needs, self._waits)
@@ -187,6 +188,10 @@ class Engine:
             return self._stores.of(change.address.repository).budget.gate.is_narrow
         except ImgmigrateError:
             return False  # the image itself will say
+
+    def _rests(self, change: Change) -> bool:
+        """Tell whether a row can do nothing now but wait for a registry."""
+        return any(self._hosts[each.store].is_resting for each in ends(change))
 
     def _parties(self, batch: list[Change], board: BlobBoard) -> list[tuple[Change, Party]]:
         """Tell the board which images are opened together, so that their blobs can meet."""

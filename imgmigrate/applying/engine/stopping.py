@@ -33,23 +33,35 @@ class Barrier:
 class Stop:
     """Whether a run is to end, and why; the first reason stands.
 
-    `login` tells which repositories are reached with the same credentials.
+    `login` tells which repositories are reached with the same credentials, and `rests` of a row
+    whether it only waits for a registry: then there is nothing to be finished.
     """
 
-    def __init__(self, login: Callable[[Repository], Hashable] | None = None) -> None:
+    def __init__(
+        self,
+        login: Callable[[Repository], Hashable] | None = None,
+        rests: Callable[[Change], bool] = lambda _: False,
+    ) -> None:
         self.reason: str | None = None
         self._hint: str | None = None
         self._login = login or (lambda repository: repository.store)
         self._barred: dict[Hashable, Barrier] = {}
-        self._open: set[asyncio.Task[Receipt]] = set()
+        self._rests = rests
+        self._open: dict[asyncio.Task[Receipt], Change] = {}
 
     def order(self, reason: str, *, hint: str | None, now: bool) -> None:
-        """Let no new image begin; with `now` also cut short those that are open."""
+        """Let no new image begin, and cut short those that only wait; with `now` all open ones."""
         if self.reason is None:
             self.reason, self._hint = reason, hint
-        if now:
-            for task in self._open:
+        for task, change in tuple(self._open.items()):
+            # Whoever orders it may be one of them, about to end by itself.
+            if now or (self._rests(change) and task is not asyncio.current_task()):
                 task.cancel()
+
+    def look(self) -> None:
+        """Look again who only waits, if the run is to end."""
+        if self.reason is not None:
+            self.order(self.reason, hint=self._hint, now=False)
 
     def bar(self, repository: Repository, barrier: Barrier, *, alone: bool) -> None:
         """Begin no further row that needs what refused us: a login, or one repository alone."""
@@ -82,8 +94,8 @@ class Stop:
         # cancellation from outside leaves this block as itself and makes no receipt.
         async with asyncio.TaskGroup() as group:
             task = group.create_task(work)
-            self._open.add(task)
-            task.add_done_callback(self._open.discard)
+            self._open[task] = change
+            task.add_done_callback(self._open.pop)
         return self.receipt(address) if task.cancelled() else task.result()
 
 

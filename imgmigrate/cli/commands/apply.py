@@ -168,10 +168,11 @@ class _Task:
     def from_config(self, auto_approve: bool) -> Applied | Declined:
         """Plan, show, ask, apply."""
         config = open_config(self.settings)
+        longest, most = self.limits.outage, self.limits.max_duration
         options = planning_of(self.settings).options(
             parallelism=self.parallelism,
             on_rate_limit=self.on_rate_limit,
-            outage=self.limits.outage,
+            outage=longest if most is None else min(longest, most),
             awaits_strangers=self.limits.awaits_strangers,
         )
         began = monotonic()
@@ -185,7 +186,6 @@ class _Task:
         ):
             return Declined()
         flags = ("--auto-approve",) if auto_approve else ()
-        most = self.limits.max_duration
         left = None if most is None else max(0.0, most - planned_in)
         return self._apply(config, plan, self._again(*flags), left)
 

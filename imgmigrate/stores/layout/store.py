@@ -58,7 +58,7 @@ class LayoutStore:
     mounts_need_manifest = False
     deletes_tags = True
     is_metered = False
-    is_waiting = False
+    is_waiting = is_resting = False
 
     def __init__(self, base: Path, proofs: Proofs | None = None) -> None:
         """Take paths relative to `base`; `proofs` remembers which blobs were read already."""

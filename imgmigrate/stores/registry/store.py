@@ -76,8 +76,13 @@ class RegistryStore:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it is down, or has more to do than it allows in some seconds."""
+        """Whether it rests, or has more to do than it allows in some seconds."""
         return self._remote.is_waiting
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether it is down, asks for a pause, or has no pulls left."""
+        return self._remote.is_resting
 
     @property
     def mounts_need_manifest(self) -> bool:

@@ -337,7 +337,7 @@ def test_line_that_is_found_narrow_changes_the_order_at_once() -> None:
 
 
 def _goes_to(path: str, change: Change) -> bool:
-    return change.address.path == path
+    return change.address.repository.path == path
 
 
 def test_what_would_only_wait_is_passed_by_in_both_orders() -> None:

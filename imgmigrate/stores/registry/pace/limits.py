@@ -198,11 +198,16 @@ class Limits:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether whoever comes now waits for long: for a pause, pulls, or all who wait already."""
-        has_no_pulls = self.meter is not None and self.meter.is_waiting
-        if has_no_pulls or self._until - self._clock.time() >= WORTH_SAYING:
+        """Whether whoever comes now waits for long, be it only for all who wait already."""
+        if self.is_resting:
             return True
         return any(gate.waiting and self._backlog(gate) >= BACKLOG for gate in self._gates.values())
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether all wait for the end of a pause, or for pulls."""
+        has_no_pulls = self.meter is not None and self.meter.is_waiting
+        return has_no_pulls or self._until - self._clock.time() >= WORTH_SAYING
 
     def _backlog(self, gate: _Gate) -> float:
         """Seconds until all who wait at a gate have passed."""

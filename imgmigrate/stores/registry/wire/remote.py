@@ -153,6 +153,11 @@ class Remote:
         """Whether whoever asks now waits for long."""
         return self._breaker.is_waiting or self.limits.is_waiting
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether nothing is asked now, for long."""
+        return self._breaker.is_waiting or self.limits.is_resting
+
     async def call(self, call: Call, *, attempts: int = ATTEMPTS) -> Answer:
         """Send something that can be sent again, until it is answered; the body is read whole."""
 
