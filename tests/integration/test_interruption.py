@@ -67,6 +67,28 @@ async def test_an_interrupted_apply_is_finished_by_the_same_plan(
     await move.run("plan", "--detailed-exitcode", code=0)
 
 
+@by_signal
+@pytest.mark.parametrize("side", ["old", "new"])
+async def test_a_signal_ends_the_wait_for_a_registry_that_is_down(
+    move: Move, side: str, number: signal.Signals, code: int
+) -> None:
+    """Nobody is waited for after it, and the same plan finishes when the registry is back."""
+    plan = await move.plan()
+    registry = getattr(move, side)
+    registry.drop("*", ".", times=None)
+    with move.start("apply", plan.name) as process:
+        assert process.stderr is not None
+        while "it is down" not in await asyncio.to_thread(process.stderr.readline):
+            assert process.poll() is None
+        process.send_signal(number)
+        ran = await ended(process, code)
+    assert_says(ran.err, "interrupted: 0 of 1 image done", "to go on: imgmigrate apply plan.out")
+    registry.clear()
+    await move.assert_untouched()
+    await move.run("apply", plan.name)
+    await move.assert_finished()
+
+
 async def test_a_tag_that_was_written_unrecorded_is_still_ours(move: Move) -> None:
     """Ended between the tag and its answer: no conflict, the same plan records it, 0 bytes."""
     plan = await move.plan()
