@@ -131,6 +131,7 @@ class Change(_Frozen):
     `moved_to` is where the image of a row that is no longer wanted here goes by another row,
     `kept_as` the tag that its `before` gets first, by a row of its own. `namesakes` are addresses
     that are wanted and may be of the same place: a delete must be proven not to take them along.
+    `out_of_reach` is the registry that was down, of a row that could not be decided because of it.
     """
 
     address: Reference
@@ -151,6 +152,7 @@ class Change(_Frozen):
     moved_to: Reference | None = None
     kept_as: Reference | None = None
     namesakes: tuple[Reference, ...] | None = None
+    out_of_reach: str | None = None
     # Of a conflict that the config knows: it is told apart, and decides no exit code.
     known: Known | None = None
 

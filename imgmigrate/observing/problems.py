@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import Archived, Dangling
+from imgmigrate.errors import Archived, Dangling, OutOfReach
 from imgmigrate.oci.reference import Reference, Repository
 from imgmigrate.plan import Action, Change
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from imgmigrate.errors import StoreError
     from imgmigrate.state.record import ImageRecord, State
 
-__all__ = ["Problems", "failed", "merged"]
+__all__ = ["Problems", "failed", "merged", "unreadable"]
 
 
 class Problems:
@@ -44,10 +44,10 @@ class Problems:
         for (repository, _), group in self._shared.items():
             address, error = group[0]
             if len(group) > 1:
-                rows.append(failed(Reference(repository), "unreadable", str(error)))
+                rows.append(unreadable(Reference(repository), error))
             else:
                 record = self._state.record(address)
-                rows.append(failed(address, _reason(error), str(error), record))
+                rows.append(unreadable(address, error, record, reason=_reason(error)))
         return rows
 
 
@@ -68,6 +68,20 @@ def failed(
         recorded=record.digest if record else None,
         detail=detail,
     )
+
+
+def unreadable(
+    address: Reference,
+    error: StoreError | None,
+    record: ImageRecord | None = None,
+    *,
+    reason: str = "unreadable",
+    detail: str | None = None,
+) -> Change:
+    """Say that a side of an address could not be read, and which registry was down, if it was."""
+    row = failed(address, reason, detail or str(error), record)
+    host = error.host if isinstance(error, OutOfReach) else None
+    return row.model_copy(update={"out_of_reach": host}) if host else row
 
 
 def merged(problems: list[Change]) -> list[Change]:

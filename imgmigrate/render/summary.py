@@ -13,6 +13,7 @@ from imgmigrate.plan import Action
 from imgmigrate.redaction import printable
 from imgmigrate.render.changes.hints import shown_command
 from imgmigrate.render.errors import cause_at, hint_of, message_of
+from imgmigrate.render.outages import outage_lines, split
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count, duration, rate, size
 from imgmigrate.render.words import reason
@@ -86,6 +87,9 @@ def result_lines(
     refusals = [each for each in result.refusals if not _is_alone(each)]
     refused = {address for each in refusals for address in each.rows}
     others = [each for each in result.unfinished if each.address not in refused]
+    outages, _ = split(plan.changes)
+    refused |= {row.address for rows in outages for row in rows}
+    others = [each for each in others if each.address not in refused]
     tried = [each for each in others if each.outcome is not Outcome.CANCELLED]
     if tried:
         yield style.paint(f"! not done ({len(tried):,})", "bold")
@@ -93,6 +97,10 @@ def result_lines(
             yield from _unfinished(receipt, style)
         yield ""
     yield from _unreached(others, result.stopped, style)
+    for rows in outages:
+        yield from outage_lines(rows, style)
+        yield ""
+    left = tuple(each for each in left if each.address not in refused)
     if left:
         title = f"! left out by the plan ({len(left):,})"
         yield style.paint(title, "bold")
@@ -102,7 +110,7 @@ def result_lines(
     for refusal in refusals:
         yield from _refusal(refusal, style)
     yield from _known(plan, style)
-    complete = not result.unfinished and not left
+    complete = not result.unfinished and not left and not outages
     colour: Colour = "green" if complete else "red"
     for line in style.wrap(_headline(result, complete, spared), hanging="  "):
         yield style.paint(line, "bold", colour)

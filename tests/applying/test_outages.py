@@ -210,3 +210,25 @@ async def test_fail_fast_ends_what_only_waits(three: Three, parallelism: int) ->
     assert result.counts[Outcome.FAILED] == 1
     assert result.counts[Outcome.CANCELLED] >= COUNT
     assert three.clock.now == 0
+
+
+@pytest.mark.parametrize("is_stranger", [False, True])
+async def test_a_dead_source_is_waited_for_once_by_all_rules(
+    three: Three, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_stranger: bool
+) -> None:
+    """A thousand rules wait together, then each is an error row that names the registry."""
+    clock = ManualClock(hurried=True)
+    monkeypatch.setattr(planner, "open_stores", partial(open_stores, clock=clock))
+    host, rules = "127.0.0.1:9" if is_stranger else three.old.host, 1000
+    if not is_stranger:
+        three.old.drop("*", ".", times=None)
+    lines = (
+        f"  - {{source: '{host}/r{number}:1', destination: '{three.up.host}/r{number}'}}"
+        for number in range(rules)
+    )
+    config = load_config(write_config(tmp_path, "\n".join(lines), host, three.up.host))
+    plan = await make_plan(config, PlanOptions(outage=300))
+    assert clock.now == (5 if is_stranger else 300)
+    assert plan.summary.error == rules
+    assert {change.out_of_reach for change in plan.changes} == {host}
+    assert three.old.arrivals < 300

@@ -44,6 +44,7 @@ ROW: dict[str, Any] = {
     "platforms": [EVIL, "b"],
     "inside": [EVIL],
     "detail": EVIL,
+    "out_of_reach": EVIL,
     "filter": {"platforms": [EVIL], "version": 1},
     "moved_to": f"oci:{PATH}:2",
     "kept_as": f"oci:{PATH}:3",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import ConfigError, NotFound, StoreError
-from imgmigrate.observing.problems import failed
+from imgmigrate.observing.problems import unreadable
 from imgmigrate.oci.reference import Reference
 from imgmigrate.planning.desired.delta import with_absent
 from imgmigrate.planning.desired.empty_rules import find_barren
@@ -122,10 +122,10 @@ class Asking:
                 yield row
 
     def _unlistable(self, address: Reference, rule: Rule, error: StoreError) -> Change:
-        live = self.state.live()
-        known = any(record.source.reference.repository == rule.source for record in live)
-        missing = isinstance(error, NotFound) and not known
-        return failed(address, "source_missing" if missing else "unreadable", str(error))
+        missing = isinstance(error, NotFound) and not any(
+            record.source.reference.repository == rule.source for record in self.state.live()
+        )
+        return unreadable(address, error, reason="source_missing" if missing else "unreadable")
 
     def unwanted(self, asked: Container[Reference]) -> list[Change]:
         """Decide the live records that no rule asks for, as the sources are listed now.

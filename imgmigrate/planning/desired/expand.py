@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import ConfigError, StoreError, on_side
-from imgmigrate.observing.problems import failed
+from imgmigrate.observing.problems import failed, unreadable
 from imgmigrate.oci.reference import Reference, Repository
 from imgmigrate.planning.desired.delta import may_come
 from imgmigrate.planning.desired.select import would_select
@@ -125,7 +125,8 @@ class _Expander:
         if isinstance(listing, StoreError):
             self.lost += known
             self.unread.append(rule)
-            self._report_all(rule, "unreadable", f"{rule.rule.source}: {listing}")
+            detail = f"{rule.rule.source}: {listing}"
+            self._report_all(rule, "unreadable", detail, error=listing)
             return
         matching = [source for source in listing if not rule.excludes(Reference(source))]
         self.excluded += [(rule, source) for source in sorted({*listing} - {*matching})]
@@ -204,11 +205,15 @@ class _Expander:
             failed(Reference(each.repository), "unreadable", detail) for each in gone.destinations
         ]
 
-    def _report_all(self, rule: GlobRule, reason: str, detail: str) -> None:
+    def _report_all(
+        self, rule: GlobRule, reason: str, detail: str, *, error: StoreError | None = None
+    ) -> None:
         """Report what is said of all that a glob matches, where a match would go."""
         sample = concrete_rule(rule, stand_in(rule.rule.source), self._base)
         where = f"{rule.rule.file}:{rule.rule.line}"
         self.problems += [
-            failed(Reference(each.repository), reason, f"{detail} ({where})")
+            unreadable(
+                Reference(each.repository), error, reason=reason, detail=f"{detail} ({where})"
+            )
             for each in sample.destinations
         ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError
-from imgmigrate.observing.problems import failed
+from imgmigrate.observing.problems import unreadable
 from imgmigrate.plan import Action, Change
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Deleting:
     def _decide(self, change: Change, there: Descriptor | StoreError | None) -> Change:
         if isinstance(there, StoreError):
             record = self.state.record(change.address)
-            return failed(change.address, "unreadable", str(there), record)
+            return unreadable(change.address, there, record)
         digest = there.digest if there else None
         return decide_delete(
             change, digest, self.state, is_protected=self.guards.protects(change.address)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import IntegrityError, NotFound, StoreError
-from imgmigrate.observing.problems import failed
+from imgmigrate.observing.problems import failed, unreadable
 from imgmigrate.plan import INCOMPLETE, Action, Change
 from imgmigrate.planning.diff import Exceptions, decide
 
@@ -50,7 +50,7 @@ class Wholeness:
         missing = await self._missing(wish.address)
         if isinstance(missing, StoreError):
             record = self.state.record(wish.address)
-            return failed(wish.address, "unreadable", str(missing), record)
+            return unreadable(wish.address, missing, record)
         if not missing:
             return change
         again = decide(wish, there, self.state, replace(exceptions, incomplete=True))
@@ -78,7 +78,7 @@ class Wholeness:
             return None
         missing = await self._missing(address)
         if isinstance(missing, StoreError):
-            return failed(address, "unreadable", str(missing), record)
+            return unreadable(address, missing, record)
         if not missing:
             return None
         detail = f"destination {address}: {lacking(missing)}, and nothing that a rule names has it"

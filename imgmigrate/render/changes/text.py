@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.plan import INCOMPLETE, Action
 from imgmigrate.redaction import printable
 from imgmigrate.render.changes.hints import shown_command
+from imgmigrate.render.outages import outage_lines, split
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import UNKNOWN, count, moment, size
 from imgmigrate.render.words import (
@@ -169,6 +170,10 @@ def _folded(section: Section, changes: list[Change], view: View) -> Iterator[str
 
 
 def _listed(section: Section, changes: list[Change], view: View) -> Iterator[str]:
+    if not view.verbose:
+        outages, changes = split(changes)
+        for outage in outages:
+            yield from outage_lines(outage, view.style, how="; --verbose lists all")
     for source, group in groupby(changes, key=_source_repository):
         members = list(group)
         if source and section.key in ("copy", "lost", "incomplete", "update", "move"):
