@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.config.model import RegistryConfig
-from imgmigrate.errors import TransientError
+from imgmigrate.errors import OutOfReach, TransientError
 from imgmigrate.events import Waiting
 from imgmigrate.stores.registry.http.limits import Timeouts
 from imgmigrate.stores.registry.http.silence import WORTH_SAYING
@@ -74,14 +74,20 @@ def test_patience_grows_with_what_has_to_be_stored(size: int, seconds: float) ->
     assert round(Timeouts().patience(size)) == seconds
 
 
-async def test_a_silent_token_server_is_asked_twice_for_all_who_wait(connect: Connect) -> None:
-    """Every repository needs a token: the failure of one is told to all, and stands for a while."""
+@pytest.mark.parametrize("outage", [0, 300])
+async def test_a_silent_token_server_is_asked_twice_for_all_who_wait(
+    connect: Connect, outage: float
+) -> None:
+    """Every repository needs a token: the failure of one is told to all, and stands for a while.
+
+    However long is waited for registries that are down: this one is not.
+    """
     async with FakeRegistry(auth="token", users=[ME]) as registry:
         registry.private = ("*",)
         registry.stall("GET", "/token", times=None)
         config = RegistryConfig(plain_http=True, username=ME.name, password=ME.password)
         clock = ManualClock()
-        timeouts = Timeouts(token=0.02, first_retry=0.001, longest_retry=0.001)
+        timeouts = Timeouts(token=0.02, first_retry=0.001, longest_retry=0.001, outage=outage)
         store = connect(registry.host, config, clock=clock, timeouts=timeouts)
         wanted = [f"team/{number}" for number in range(8)]
         asked = [store.list_tags(repo) for repo in wanted]
@@ -92,3 +98,47 @@ async def test_a_silent_token_server_is_asked_twice_for_all_who_wait(connect: Co
         with pytest.raises(TransientError):
             await store.list_tags("team/again")
         assert len(registry.matching("GET", "/token")) == 2
+
+
+async def tokens_of(
+    connect: Connect, registry: FakeRegistry, seconds: float, count: int
+) -> tuple[list[object], float]:
+    """Ask for tokens of many repositories while the token server is down for so many seconds."""
+    registry.private = ("*",)
+    for number in range(count):
+        registry.put_image(f"team/{number}", "1", image())
+    registry.drop("GET", "/token", times=None)
+    clock = ManualClock()
+    config = RegistryConfig(plain_http=True, username=ME.name, password=ME.password)
+    store = connect(registry.host, config, clock=clock, timeouts=Timeouts(outage=300))
+    asking = asyncio.gather(
+        *(store.list_tags(f"team/{number}") for number in range(count)), return_exceptions=True
+    )
+    while not asking.done():
+        if clock.now >= seconds:
+            registry.clear()
+        assert not clock.now or store.is_resting or clock.now >= seconds
+        await clock.advance(1)
+    return list(await asking), clock.now
+
+
+async def test_a_token_server_that_is_down_is_waited_for_as_its_registry_is(
+    connect: Connect,
+) -> None:
+    """Twenty seconds without tokens cost no repository; one request alone looks meanwhile."""
+    async with FakeRegistry(auth="token", users=[ME]) as registry:
+        found, now = await tokens_of(connect, registry, 20, 12)
+        assert found == [["1"]] * 12
+        assert now < 30
+
+
+async def test_a_token_server_that_stays_down_is_given_up_for_the_run(connect: Connect) -> None:
+    """All who wait fail together, and whoever comes later fails at once."""
+    async with FakeRegistry(auth="token", users=[ME]) as registry:
+        found, now = await tokens_of(connect, registry, 1e9, 12)
+        assert 300 <= now < 310
+        for error in found:
+            assert isinstance(error, OutOfReach)
+            assert error.host == registry.host
+            assert "(token server): out of reach for 5 min" in str(error)
+        assert len(registry.matching("GET", "/token")) < 100

@@ -2,6 +2,10 @@
 
 Source: docker's token specification (GET) and its OAuth2 form (POST). What may be asked of
 whom is decided here, before anything is sent; when to ask is `authenticator.py`.
+
+A token server that is down is waited for as its registry is (`breaker.py`), once for all who
+need it, and given up for the run. One that takes requests and never answers is not waited for:
+it is given up after two silences, and asked again minutes later.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import json
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -18,7 +23,9 @@ from urllib.parse import quote, urlencode, urlsplit
 from imgmigrate.clock import LoopClock
 from imgmigrate.errors import (
     AuthenticationError,
+    LeftBehind,
     NotFound,
+    OutOfReach,
     ProtocolError,
     RateLimited,
     Rejected,
@@ -31,10 +38,13 @@ from imgmigrate.stores.registry.http.limits import TOKEN_BODY
 from imgmigrate.stores.registry.http.retries import retrying
 from imgmigrate.stores.registry.http.session import Body, Request
 from imgmigrate.stores.registry.http.urls import append_query, resolve, same_origin
+from imgmigrate.stores.registry.pace.breaker import Breaker, look
 from imgmigrate.stores.registry.pace.limits import LONGEST_REFUSAL
 from imgmigrate.stores.registry.pace.rates import Rate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from imgmigrate.clock import Clock
     from imgmigrate.events import Sink
     from imgmigrate.stores.registry.http.session import Answer, Http
@@ -94,7 +104,12 @@ class TokenServer:
         pinned: frozenset[str],
         *,
         clock: Clock | None = None,
+        is_met: Callable[[], bool] = lambda: True,
+        changed: Callable[[], object] = lambda: None,
     ) -> None:
+        self._is_met, self._changed = is_met, changed
+        # By the server and its path, as some hosts issue tokens for many registries.
+        self._breakers: dict[str, Breaker] = {}
         self._host, self.origin, self._pinned = host, origin, pinned
         self._http, self._trust, self._sink = http, trust, sink
         self._clock = clock or LoopClock()
@@ -106,6 +121,11 @@ class TokenServer:
         self._only_post: set[str] = set()
         # Realms that could not be reached: what happened, and until when that stands.
         self._down: dict[str, tuple[TransientError, float]] = {}
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether all requests that need a token wait for one that is down."""
+        return any(breaker.is_waiting for breaker in self._breakers.values())
 
     async def token(
         self, realm: Realm, scopes: tuple[str, ...], credential: Credential | None
@@ -131,7 +151,7 @@ class TokenServer:
                 if credential is not None and credential.identity_token:
                     return await self._post_first(realm, scopes, credential)
                 return await self._get_first(realm, scopes, credential)
-            except RateLimited:
+            except (RateLimited, OutOfReach, LeftBehind):
                 raise
             except TransientError as error:
                 self._down[realm.url] = (error, self._clock.time() + FAILURE_RESTS)
@@ -209,13 +229,15 @@ class TokenServer:
     async def _ask(self, request: Request) -> Token:
         silences = 0
 
-        async def once() -> Token:
+        async def once() -> Token | TransientError:
             began = self._clock.time()
             while True:
                 await self._rate.take()
                 sent = self._clock.time()
                 try:
                     token = await attempt()
+                except TimeoutError:
+                    return silence()
                 except RateLimited as error:
                     self._rate.refused(sent)
                     if self._clock.time() - began >= LONGEST_REFUSAL:
@@ -227,25 +249,50 @@ class TokenServer:
                     self._rate.succeeded()
                     return token
 
-        async def attempt() -> Token:
+        def silence() -> TransientError:
+            """Not raised where it would be taken for an outage."""
             nonlocal silences
+            silences += 1
+            limit = self._http.timeouts.token
+            cause = f"{_server(request.url)} did not answer in {limit:g} s"
+            error = TransientError(f"{self._host} (token server)", cause)
+            error.is_spent = silences >= MOST_SILENCES
+            return error
+
+        async def attempt() -> Token:
             asked, limit = self._clock.time(), self._http.timeouts.token
-            try:
-                async with asyncio.timeout(limit), await self._follow(request) as answer:
-                    await answer.load(TOKEN_BODY)
-            except TimeoutError:
-                silences += 1
-                cause = f"{_server(request.url)} did not answer in {limit:g} s"
-                error = TransientError(f"{self._host} (token server)", cause)
-                error.is_spent = silences >= MOST_SILENCES
-                raise error from None
+            async with asyncio.timeout(limit), await self._follow(request) as answer:
+                await answer.load(TOKEN_BODY)
             if answer.status != 200:
                 after = retry_after(answer.header("Retry-After"), self._http.timeouts.longest_pause)
                 subject = f"{self._host} (token server)"
                 raise failure(subject, answer.status, answer.body, after=after)
             return self._read(answer, asked)
 
-        return await retrying(once, self._sink, self._http.timeouts)
+        breaker = self._breaker(_server(request.url))
+
+        async def through() -> Token:
+            found = await breaker.through(once, f"{self._host} (token server)")
+            if isinstance(found, TransientError):
+                raise found
+            return found
+
+        return await retrying(through, self._sink, self._http.timeouts)
+
+    def _breaker(self, server: str) -> Breaker:
+        breaker = self._breakers.get(server)
+        if breaker is None:
+            breaker = self._breakers[server] = Breaker(
+                urlsplit(server).netloc,
+                self._http.timeouts.outage,
+                # What was asked without a query may well be an error of any kind.
+                partial(look, self._http, server, self._trust, up=frozenset({500, 501})),
+                self._clock,
+                self._sink,
+                is_met=self._is_met,
+                changed=self._changed,
+            )
+        return breaker
 
     async def _follow(self, request: Request) -> Answer:
         """Follow a realm that moved, but never away from the server that may have credentials."""

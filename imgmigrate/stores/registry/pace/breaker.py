@@ -143,7 +143,10 @@ class Breaker:
             try:
                 result = await once()
             except TransientError as error:
-                if not await self.excuses(error, sent):
+                self.failed(error)
+                await self.ready(subject)
+                # Down in the meantime and no more: then it is as if never sent.
+                if self._in_vain < sent:
                     raise
             except StoreError:
                 self.answered()
@@ -151,15 +154,6 @@ class Breaker:
             else:
                 self.answered()
                 return result
-
-    async def excuses(self, error: TransientError, sent: float) -> bool:
-        """Note a failure of what was `sent` at a time of the clock; wait if it is down.
-
-        True if it was down in the meantime and is no more: then it is as if never sent.
-        """
-        self.failed(error)
-        await self.ready(error.subject)
-        return self._in_vain >= sent
 
     async def _look(self) -> None:
         try:
@@ -198,9 +192,12 @@ class Breaker:
         return OutOfReach(subject, cause, host=self._host, hint=hint, status=error.status)
 
 
-async def look(http: Http, origin: str, trust: Trust) -> None:
-    """Ask a registry for anything at all, past all limits; TransientError if it does not answer."""
-    request = Request("GET", f"{origin}/v2/", trust.name, trust)
+async def look(http: Http, url: str, trust: Trust, *, up: frozenset[int] = frozenset()) -> None:
+    """Ask for anything at all, past all limits; TransientError if there is no answer.
+
+    An error of the server's is none, but those that are `up`.
+    """
+    request = Request("GET", url, trust.name, trust)
     patience = http.timeouts.connect
     try:
         async with asyncio.timeout(patience), await http.send(request) as answer:
@@ -209,5 +206,5 @@ async def look(http: Http, origin: str, trust: Trust) -> None:
         error = TransientError(trust.name, f"it did not answer in {patience:g} s")
         error.is_unreachable = True  # as far as can be told
         raise error from None
-    if answer.status >= FIRST_SERVER_ERROR:
+    if answer.status >= FIRST_SERVER_ERROR and answer.status not in up:
         raise failure(trust.name, answer.status, answer.body)

@@ -132,7 +132,7 @@ class Remote:
         self._breaker = Breaker(
             host,
             http.timeouts.outage,
-            lambda: look(http, self.origin, self._trust),
+            lambda: look(http, f"{self.origin}/v2/", self._trust),
             clock,
             sink,
             is_met=is_met,
@@ -143,7 +143,15 @@ class Remote:
             host, settings, login_key=self.quirks.login_key, patience=patience, clock=clock
         )
         self._tokens = tokens = TokenServer(
-            host, self.origin, http, self._trust, sink, self.quirks.token_hosts, clock=clock
+            host,
+            self.origin,
+            http,
+            self._trust,
+            sink,
+            self.quirks.token_hosts,
+            clock=clock,
+            is_met=is_met,
+            changed=news.tell,
         )
         self._guests = Guests(host, tokens, clock)
         self.auth = Authenticator(host, keyring, tokens, self._ping, clock=clock)
@@ -151,12 +159,13 @@ class Remote:
     @property
     def is_waiting(self) -> bool:
         """Whether whoever asks now waits for long."""
-        return self._breaker.is_waiting or self.limits.is_waiting
+        return self.is_resting or self.limits.is_waiting
 
     @property
     def is_resting(self) -> bool:
         """Whether nothing is asked now, for long."""
-        return self._breaker.is_waiting or self.limits.is_resting
+        is_down = self._breaker.is_waiting or self._tokens.is_waiting
+        return is_down or self.limits.is_resting
 
     async def call(self, call: Call, *, attempts: int = ATTEMPTS) -> Answer:
         """Send something that can be sent again, until it is answered; the body is read whole."""
