@@ -29,6 +29,7 @@ __all__ = [
     "NoSink",
     "Observed",
     "Outcome",
+    "RateLearnt",
     "Receipt",
     "Refusal",
     "Retrying",
@@ -188,6 +189,26 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLearnt:
+    """A registry refused `refused` requests and let about `rate` a second through.
+
+    `kinds` names the requests that it counts together; empty where it is all of them.
+    """
+
+    registry: str
+    kinds: str
+    rate: float
+    refused: int
+
+    @property
+    def advice(self) -> str:
+        """The line of the config that would spare the refusals."""
+        # Rounded down: above what is let through all would be as before.
+        floor = int(self.rate) if self.rate >= 10 else int(self.rate * 10) / 10
+        return f"rate_limit: {max(floor, 0.1):g}"
+
+
+@dataclass(frozen=True, slots=True)
 class NamesSkipped:
     """A source lists `total` names that nothing can be copied under; `names` are some of them.
 
@@ -216,7 +237,8 @@ class RunFinished:
     """An apply ended. `counts` says how many rows had which outcome; `moved` is in bytes.
 
     `unfinished` holds the receipts of the rows that are not done, by address; `stopped` says
-    why the run ended before it had tried them all, `refusals` which logins were refused.
+    why the run ended before it had tried them all, `refusals` which logins were refused, `rates`
+    which registries refused requests for their rate.
     """
 
     run: str
@@ -227,6 +249,7 @@ class RunFinished:
     unfinished: tuple[Receipt, ...] = ()
     stopped: str | None = None
     refusals: tuple[Refusal, ...] = ()
+    rates: tuple[RateLearnt, ...] = ()
 
 
 Event = (
@@ -243,6 +266,7 @@ Event = (
     | Waiting
     | Warned
     | NamesSkipped
+    | RateLearnt
     | RunFinished
 )
 

@@ -19,6 +19,7 @@ from imgmigrate.events import (
     Listed,
     Observed,
     Outcome,
+    RateLearnt,
     Receipt,
     Retrying,
     RunFinished,
@@ -58,6 +59,7 @@ EVENTS: dict[str, Event] = {
     "apply_errored": ImageFinished(FAILED),
     "retry": Retrying("harbor.new", "503", 1.5),
     "wait": Waiting("harbor.new", "no pulls left", 60),
+    "rate_limit": RateLearnt("harbor.new", "", 9.7, 31),
     "diagnostic": Warned("some_code", "text"),
     "run_summary": RunFinished("run", PLAN_ID, {Outcome.FAILED: 1}, 5, 1.0, (FAILED, UNSAID), "so"),
 }

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from imgmigrate.clock import Clock
     from imgmigrate.config.model import Config
     from imgmigrate.config.shares import Share
-    from imgmigrate.events import Refusal, Sink
+    from imgmigrate.events import RateLearnt, Refusal, Sink
     from imgmigrate.oci.reference import Reference, Repository
     from imgmigrate.plan import Change, Plan
     from imgmigrate.state.local.writer import Writer
@@ -178,6 +178,7 @@ class _Run:
     begun: bool = False
     stopped: str | None = None
     refusals: tuple[Refusal, ...] = ()
+    rates: tuple[RateLearnt, ...] = ()
 
     def __post_init__(self) -> None:
         guards, plan_id = self.config.guards, self.plan.plan_id
@@ -210,6 +211,7 @@ class _Run:
             await protect(self.writer, self.config.guards)
             self._tell_binding()
             trouble = await self._trouble_of(self._work(stores, todo))
+            self.rates = stores.rates()
         if trouble is None:
             trouble = await self._trouble_of(self._end(todo))
         finished = RunFinished(
@@ -221,6 +223,7 @@ class _Run:
             tuple(sorted(self.unfinished, key=lambda receipt: str(receipt.address))),
             self.stopped,
             self.refusals,
+            self.rates,
         )
         self.sink.emit(finished)
         if trouble is not None:

@@ -106,6 +106,8 @@ async def make_plan(
         async with _open_planner(config, options, skips) as planner:
             tell_owner(planner.state, config, skips)
             changes, unchanged, unwanted = await planner.plan()
+            for learnt in planner.observer.stores.rates():
+                skips.emit(learnt)
         state = planner.state
         changes = mark_known(changes, config.known, datetime.now(UTC).date())
     header = await heading(

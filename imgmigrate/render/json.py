@@ -23,6 +23,7 @@ from imgmigrate.events import (
     Listed,
     NamesSkipped,
     Observed,
+    RateLearnt,
     Retrying,
     RunFinished,
     RunStarted,
@@ -34,7 +35,7 @@ from imgmigrate.redaction import printable
 from imgmigrate.render.changes.tally import Tally
 from imgmigrate.render.errors import causes, hint_of, message_of
 from imgmigrate.render.units import count
-from imgmigrate.render.words import OUTCOMES, headline_of, reason
+from imgmigrate.render.words import OUTCOMES, headline_of, rate_text, reason
 from imgmigrate.state.record import RECORDS
 
 if TYPE_CHECKING:
@@ -132,7 +133,11 @@ class JsonStream:
                 )
             case Warned():
                 self.warning(event.code, event.message)
+            case RateLearnt():
+                self._rate(event)
             case RunFinished():
+                for rate in event.rates:
+                    self._rate(rate)
                 self._summary(event)
             case _:
                 self._progress(event)
@@ -222,6 +227,17 @@ class JsonStream:
             moved=tally.moved,
             size=tally.size,
             blobs_in_flight=len(tally.blobs),
+        )
+
+    def _rate(self, event: RateLearnt) -> None:
+        self.line(
+            "rate_limit",
+            rate_text(event),
+            registry=printable(event.registry),
+            kinds=printable(event.kinds) or None,
+            rate=round(event.rate, 3),
+            refused=event.refused,
+            advice=event.advice,
         )
 
     def _summary(self, event: RunFinished) -> None:

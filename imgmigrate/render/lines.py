@@ -12,6 +12,7 @@ from imgmigrate.events import (
     ImageFinished,
     NamesSkipped,
     Outcome,
+    RateLearnt,
     Retrying,
     RunFinished,
     Waiting,
@@ -20,7 +21,7 @@ from imgmigrate.events import (
 from imgmigrate.redaction import printable
 from imgmigrate.render.errors import cause_at, hint_of
 from imgmigrate.render.units import UNKNOWN, count, duration, size
-from imgmigrate.render.words import OUTCOMES
+from imgmigrate.render.words import OUTCOMES, rate_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +66,8 @@ class LineProgress:
                 self._say(finished_line(event.receipt, self.tally))
         elif isinstance(event, Warned):
             self._say(f"Warning: {printable(event.message)}")
+        elif isinstance(event, RateLearnt):
+            self._say(rate_text(event))
         elif isinstance(event, Waiting):
             self._say(wait_line(event))
         elif isinstance(event, RunFinished):

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from imgmigrate.events import ImageFinished, NamesSkipped, Waiting, Warned
+from imgmigrate.events import ImageFinished, NamesSkipped, RateLearnt, Waiting, Warned
 from imgmigrate.redaction import printable
 from imgmigrate.render.lines import (
     finished_line,
@@ -26,6 +26,7 @@ from imgmigrate.render.lines import (
     was_begun,
 )
 from imgmigrate.render.units import count, size
+from imgmigrate.render.words import rate_text
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -75,6 +76,8 @@ class LiveProgress:
         self.tally.emit(event)
         if isinstance(event, Warned):
             self._say(f"Warning: {printable(event.message)}")
+        elif isinstance(event, RateLearnt):
+            self._say(rate_text(event))
         elif isinstance(event, Waiting):
             self._say(wait_line(event))
         elif self.tally.settled > settled or not begun:

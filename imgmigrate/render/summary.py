@@ -16,7 +16,7 @@ from imgmigrate.render.errors import cause_at, hint_of, message_of
 from imgmigrate.render.outages import outage_lines, split
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count, duration, rate, size
-from imgmigrate.render.words import reason
+from imgmigrate.render.words import rate_text, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,6 +110,8 @@ def result_lines(
     for refusal in refusals:
         yield from _refusal(refusal, style)
     yield from _known(plan, style)
+    for learnt in result.rates:
+        yield from style.wrap(rate_text(learnt), hanging="  ")
     complete = not result.unfinished and not left and not outages
     colour: Colour = "green" if complete else "red"
     for line in style.wrap(_headline(result, complete, spared), hanging="  "):

@@ -14,6 +14,7 @@ from imgmigrate.redaction import printable
 from imgmigrate.render.units import UNKNOWN, count, size
 
 if TYPE_CHECKING:
+    from imgmigrate.events import RateLearnt
     from imgmigrate.render.style import Colour
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "has_work",
     "headline",
     "headline_of",
+    "rate_text",
     "reason",
     "section_of",
     "unwanted",
@@ -248,6 +250,17 @@ def reason(change: Change) -> str:
     """Say a row's reason in words; one that is not in the table is anybody's text."""
     said = _REASONS.get(change.reason) or printable(change.reason.replace("_", " "))
     return said if change.action.is_understood else f"{printable(change.action.value)}: {said}"
+
+
+def rate_text(learnt: RateLearnt) -> str:
+    """What a registry's limit cost, and the line of its entry that would spare it."""
+    refused = count(learnt.refused, "request")
+    kinds = learnt.kinds or "requests"
+    return (
+        f"{printable(learnt.registry)} refused {refused} for their rate and let about "
+        f"{learnt.rate:.3g} {kinds} a second through; {learnt.advice} in its entry of registries "
+        "would spare that"
+    )
 
 
 def has_work(summary: Summary) -> bool:

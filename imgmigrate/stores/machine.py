@@ -48,6 +48,11 @@ def machine_folder() -> Path | None:
 
 def recall(name: str) -> Any:
     """Read what `remember` kept under a file's name; None if there is nothing sound."""
+    try:
+        if not _place().is_dir():  # reading makes none
+            return None
+    except (OSError, RuntimeError, ValueError):
+        return None
     folder = machine_folder()
     if folder is None:
         return None

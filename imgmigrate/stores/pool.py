@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 
     from imgmigrate.clock import Clock
     from imgmigrate.config.model import Config
-    from imgmigrate.events import Sink
+    from imgmigrate.events import RateLearnt, Sink
     from imgmigrate.oci.reference import Repository
     from imgmigrate.stores.base import Store
     from imgmigrate.stores.layout.source import LayoutSource
     from imgmigrate.stores.layout.store import LayoutStore
+    from imgmigrate.stores.registry.estimates import Estimates
     from imgmigrate.stores.registry.http.limits import Timeouts
     from imgmigrate.stores.registry.http.session import Http
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
+    from imgmigrate.stores.registry.store import RegistryStore
 
 __all__ = ["Stores", "open_stores"]
 
@@ -49,6 +51,8 @@ class Stores:
         self._found: dict[str, Store] = {}
         self._layout_source: LayoutSource | None = None
         self._http: Http | None = None
+        self._registries: list[RegistryStore] = []
+        self._estimates: Estimates | None = None
 
     def of(self, repository: Repository) -> Store:
         """The store that holds a repository; ConfigError if its settings cannot be used.
@@ -73,6 +77,14 @@ class Stores:
             self._layout_source = LayoutSource(self._config.base, self._sink)
         return self._layout_source
 
+    def rates(self) -> tuple[RateLearnt, ...]:
+        """What is worth saying of registries that refused requests for their rate."""
+        return tuple(
+            each
+            for store in sorted(self._registries, key=lambda store: store.identity)
+            for each in store.rates()
+        )
+
     def _layouts(self) -> Store:
         from imgmigrate.stores.layout.proofs import Proofs
         from imgmigrate.stores.layout.store import LayoutStore
@@ -93,10 +105,14 @@ class Stores:
 
     def _registry(self, host: str) -> Store:
         # Imported here, so that a run among layouts never loads aiohttp.
+        from imgmigrate.stores.registry.estimates import Estimates
         from imgmigrate.stores.registry.http.limits import Timeouts
         from imgmigrate.stores.registry.http.session import Http
         from imgmigrate.stores.registry.store import RegistryStore
 
+        if self._estimates is None and not self._config.is_untrusted:
+            self._estimates = Estimates()
+            self._stack.callback(self._keep_rates, self._estimates)
         if self._http is None:
             self._http = Http(
                 self._timeouts or Timeouts(outage=self._outage),
@@ -106,7 +122,7 @@ class Stores:
             )
             self._stack.push_async_callback(self._http.aclose)
         settings = partial(self._config.registry, host)
-        return RegistryStore(
+        store = RegistryStore(
             host,
             settings,
             self._http,
@@ -115,6 +131,20 @@ class Stores:
             clock=self._clock,
             is_met=partial(self._is_met, host),
             news=self.news,
+            known=self._estimates.of(host) if self._estimates else None,
+        )
+        self._registries.append(store)
+        return store
+
+    def _keep_rates(self, estimates: Estimates) -> None:
+        """Let the next run begin where this one has found limits."""
+        learnt = {store.identity: store.remote.limits.learnt() for store in self._registries}
+        estimates.keep(
+            {
+                host: {kinds: rate.found for kinds, rate in rates.items() if rate.found}
+                for host, rates in learnt.items()
+                if rates
+            }
         )
 
 

@@ -23,6 +23,8 @@ from imgmigrate.stores.slots import Budget, News
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 
+    from imgmigrate.events import RateLearnt
+
 
 def image(*layers: bytes, config: bytes = b"{}") -> tuple[Manifest, dict[Digest, bytes]]:
     """Build an OCI image of these blobs."""
@@ -296,6 +298,10 @@ class MemoryStores:
     def of(self, repository: Repository) -> MemoryStore:
         """Find or make the store of a host."""
         return self.stores.setdefault(repository.store, MemoryStore(repository.store))
+
+    def rates(self) -> tuple[RateLearnt, ...]:
+        """Nothing is refused here."""
+        return ()
 
     def source_of(self, repository: Repository) -> MemoryStore:
         """The same: only a layout's names differ by side."""

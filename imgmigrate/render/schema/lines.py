@@ -138,6 +138,17 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
     "apply_errored": ("A row is not done.", {**_RECEIPT, **_FAILURE}, {"code": TEXT}),
     "retry": ("Something is tried again after `delay` seconds.", _WAITING, {}),
     "wait": ("Requests are held back for at most `delay` seconds.", _WAITING, {}),
+    "rate_limit": (
+        "A registry let `rate` requests a second through, of `kinds`, or of all; `advice` helps.",
+        {
+            "registry": TEXT,
+            "kinds": maybe(TEXT),
+            "rate": SECONDS,
+            "refused": COUNT,
+            "advice": TEXT,
+        },
+        {},
+    ),
     "run_summary": (
         "An apply ended; `stopped` says why it ended before it had tried every row.",
         {

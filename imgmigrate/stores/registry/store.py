@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imgmigrate.events import RateLearnt
 from imgmigrate.stores.registry import blobs, manifests
 from imgmigrate.stores.registry.listing import pages as listing
 from imgmigrate.stores.registry.listing.archive import Archive
 from imgmigrate.stores.registry.listing.catalog import Catalog
+from imgmigrate.stores.registry.quotas import ALL, Kind
 from imgmigrate.stores.registry.uploads import start as uploads
 from imgmigrate.stores.registry.wire.remote import Remote
 from imgmigrate.stores.slots import News
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 
     from imgmigrate.clock import Clock
     from imgmigrate.config.model import RegistryConfig
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from imgmigrate.stores.slots import Budget
 
 __all__ = ["RegistryStore"]
+
+# Fewer refusals than these cost nothing that anybody would notice.
+WORTH_SAYING = 10
 
 
 class RegistryStore:
@@ -45,6 +50,7 @@ class RegistryStore:
         clock: Clock | None = None,
         is_met: Callable[[], bool] = lambda: True,
         news: News | None = None,
+        known: Mapping[frozenset[Kind], float] | None = None,
     ) -> None:
         self._remote = Remote(
             host,
@@ -55,6 +61,7 @@ class RegistryStore:
             clock=clock,
             is_met=is_met,
             news=news or News(),
+            known=known,
         )
         self._catalog = Catalog(self._remote)
         self._archive = Archive(self._remote) if self._remote.quirks.archives else None
@@ -98,6 +105,20 @@ class RegistryStore:
     def is_metered(self) -> bool:
         """Whether manifest reads are counted against the user."""
         return self._remote.quirks.is_metered
+
+    def rates(self) -> tuple[RateLearnt, ...]:
+        """What was learnt of its limits, where requests were refused often enough to say so."""
+        learnt = self._remote.limits.learnt()
+        return tuple(
+            RateLearnt(
+                self.identity,
+                "" if kinds == ALL else " and ".join(each.value for each in Kind if each in kinds),
+                rate.found,
+                rate.refusals,
+            )
+            for kinds, rate in learnt.items()
+            if rate.found is not None and rate.refusals >= WORTH_SAYING
+        )
 
     async def list_repositories(self, glob: str) -> list[str]:
         """List every repository that a glob of paths matches."""

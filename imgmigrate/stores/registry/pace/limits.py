@@ -35,7 +35,7 @@ from imgmigrate.stores.registry.quotas import USUAL, Kind
 from imgmigrate.stores.slots import lent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from imgmigrate.clock import Clock
@@ -156,7 +156,8 @@ async def _metered(pull: AbstractAsyncContextManager[None], slot: _Slot) -> Asyn
 class Limits:
     """The limits of one registry; `host` is for messages, a pause lasts `longest_pause` seconds.
 
-    `changed` is called when `is_waiting` may have changed.
+    `changed` is called when `is_waiting` may have changed. `known` are rates of earlier runs, in
+    requests a second, by the kinds that were counted together.
     """
 
     def __init__(
@@ -170,6 +171,7 @@ class Limits:
         on_rate_limit: OnRateLimit = "wait",
         clock: Clock | None = None,
         changed: Callable[[], object] = lambda: None,
+        known: Mapping[frozenset[Kind], float] | None = None,
     ) -> None:
         self._host, self._sink, self._longest_pause = host, sink, longest_pause
         self._changed, self._was_waiting = changed, False
@@ -177,12 +179,14 @@ class Limits:
         self._until = self._said = clock.time()
         most = config.concurrency * REQUESTS_PER_STREAM
         self._gates: dict[Kind, _Gate] = {}
+        before = {kinds: self._estimate(kinds, rate) for kinds, rate in (known or {}).items()}
         for quota in quirks.quotas:
-            names = " and ".join(kind.value for kind in Kind if kind in quota.kinds)
+            names = _named(quota.kinds)
+            learnt = next((each for kinds, each in before.items() if quota.kinds <= kinds), None)
             rate = quota.rate and self._bucket(
                 quota.rate, quota.burst, f"its own limit for {names}"
             )
-            gate = _Gate(Window(most), rate or None, Rate(clock, self._told(names)))
+            gate = _Gate(Window(most), rate or None, learnt or self._estimate(quota.kinds))
             self._gates |= dict.fromkeys(quota.kinds, gate)
         # Where nothing is known of separate quotas, refusals tell whether there are any.
         self._may_be_one = quirks.quotas == USUAL
@@ -315,6 +319,17 @@ class Limits:
             if other is not gate and now - other.refused < TOGETHER:
                 gate.learnt = other.learnt
 
+    def _estimate(self, kinds: frozenset[Kind], known: float | None = None) -> Rate:
+        return Rate(self._clock, self._told(_named(kinds)), known)
+
+    def learnt(self) -> dict[frozenset[Kind], Rate]:
+        """The estimate for each set of kinds that is counted together, where there is one."""
+        found: dict[int, tuple[Rate, set[Kind]]] = {}
+        for kind, gate in self._gates.items():
+            if gate.learnt.is_known:
+                found.setdefault(id(gate.learnt), (gate.learnt, set()))[1].add(kind)
+        return {frozenset(kinds): rate for rate, kinds in found.values()}
+
     def _told(self, names: str) -> Callable[[float], None]:
         def waits(seconds: float) -> None:
             if seconds >= WORTH_SAYING:
@@ -399,6 +414,10 @@ class Limits:
                 self._sink.emit(Waiting(self._host, f"kept slow by {name}", seconds))
 
         return Bucket(rate, burst, self._clock, waits)
+
+
+def _named(kinds: frozenset[Kind]) -> str:
+    return " and ".join(kind.value for kind in Kind if kind in kinds)
 
 
 def streams_of(config: RegistryConfig) -> int:

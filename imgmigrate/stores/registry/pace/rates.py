@@ -77,6 +77,7 @@ class Rate:
         self._growth = 0.0
         self._cuts: list[tuple[float, float]] = []  # each a rate, and the share refused
         self._usual = 0.0
+        self._is_found = known is not None
         if known is not None:
             self._set(known)
 
@@ -89,6 +90,14 @@ class Rate:
     def value(self) -> float | None:
         """Requests a second; None if none was ever refused."""
         return self._bucket.rate if self._bucket else None
+
+    @property
+    def found(self) -> float | None:
+        """Requests a second that are known to be let through; None if nothing was learnt.
+
+        Refusals by chance are about no rate.
+        """
+        return self.value if self._is_found and not self._usual else None
 
     async def take(self) -> None:
         """Wait until a request may go."""
@@ -129,6 +138,7 @@ class Rate:
         if not is_over and not (is_silent and len(lately) >= ENOUGH):
             return
         through, share = self._through(now), 1 - sum(lately) / len(lately)
+        self._is_found = self._is_found or not is_silent
         before, self._before = self._before, None
         if self._growth and share < SELDOM + self._usual * (1 - SELDOM):
             self._set(rate)

@@ -63,7 +63,7 @@ from imgmigrate.stores.registry.wire.scheme import Scheme
 from imgmigrate.stores.slots import Budget
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from imgmigrate.clock import Clock
@@ -97,6 +97,7 @@ class Remote:
         clock: Clock | None = None,
         is_met: Callable[[], bool] = lambda: True,
         news: News,
+        known: Mapping[frozenset[Kind], float] | None = None,
     ) -> None:
         own = settings(None)
         self.host, self.quirks = host, quirks_of(host)
@@ -118,6 +119,7 @@ class Remote:
             on_rate_limit=on_rate_limit,
             clock=clock,
             changed=news.tell,
+            known=known,
         )
         self.forms = Forms(self.quirks)
         self.budget = Budget(host, streams_of(own))

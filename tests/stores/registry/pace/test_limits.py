@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +18,9 @@ from imgmigrate.stores.registry.quirks import Quirks, quirks_of
 from imgmigrate.stores.registry.quotas import ALL, READS, WRITES, Kind, Quota, kind_of
 from tests.stores.registry.conftest import Recorder
 from tests.support.clock import ManualClock, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HOST = "reg.example.com"
 DIGEST = "sha256:" + "a" * 64
@@ -44,10 +48,17 @@ class Registry:
     quirks: Quirks = field(default_factory=Quirks)
     clock: ManualClock = field(default_factory=ManualClock)
     sink: Recorder = field(default_factory=Recorder)
+    known: Mapping[frozenset[Kind], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.limits = Limits(
-            HOST, self.config, self.quirks, self.sink, longest_pause=900, clock=self.clock
+            HOST,
+            self.config,
+            self.quirks,
+            self.sink,
+            longest_pause=900,
+            clock=self.clock,
+            known=self.known,
         )
         self.passed: list[tuple[Kind, float]] = []
         self.tasks: list[asyncio.Task[None]] = []
