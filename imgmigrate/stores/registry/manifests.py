@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["delete", "head", "look", "put_manifest", "read_manifest"]
 
 # Where HEAD is not offered, or says nothing of why it failed, GET may know more (protocol 2.1).
-_ASK_WITH_GET = frozenset({400, 403, 405, 501})
+# 412 is a policy, which the body of an answer to GET names (goharbor/harbor#15560).
+_ASK_WITH_GET = frozenset({400, 403, 405, 412, 501})
 # Nexus behind some proxies answers so to every HEAD of a manifest (crazy-max/diun#1614).
 _SAYS_ABSENT = frozenset({404, 410})
 # How a registry says that it deletes nothing (distribution-spec "Deleting manifests").

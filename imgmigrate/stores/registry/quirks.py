@@ -66,11 +66,23 @@ class Quirks:
 
 # Requests that quotas count together (protocol 3.7). GHCR and GAR count all of them.
 _TOGETHER = (Quota(ALL),)
-# Docker Hub counts manifest reads; they wait for each other and for nothing else.
-_HUB_READS = READS - {Kind.MANIFEST_READ}
+# Docker Hub counts manifest reads, and has a guard against abuse that refuses HEADs alone
+# (protocol 3.7: some 300 in 8 minutes): each waits for its own kind and nothing else.
+_HUB_PULLS, _HUB_HEADS = frozenset({Kind.MANIFEST_READ}), frozenset({Kind.MANIFEST_HEAD})
+_HUB = (
+    Quota(_HUB_PULLS),
+    Quota(_HUB_HEADS),
+    Quota(READS - _HUB_PULLS - _HUB_HEADS),
+    Quota(WRITES),
+)
+# What lists referrers is an action of its own, with a quota of its own: of ECR's API by design,
+# of ACR's as seen. Its refusals must not slow down pulls and pushes.
+_REFERRERS = frozenset({Kind.REFERRERS})
+_ACR = (Quota(READS - _REFERRERS), Quota(_REFERRERS), Quota(WRITES))
 # ECR's quotas a second, unless the account has others.
 _ECR = (
-    Quota(READS),
+    Quota(READS - _REFERRERS),
+    Quota(_REFERRERS),
     Quota(frozenset({Kind.UPLOAD_START}), rate=100, burst=10),
     Quota(frozenset({Kind.UPLOAD_DATA}), rate=500, burst=50),
     Quota(frozenset({Kind.MANIFEST_WRITE}), rate=10, burst=10),
@@ -82,7 +94,7 @@ _QUAY = (
         frozenset({Kind.MANIFEST_HEAD, Kind.MANIFEST_READ, Kind.MANIFEST_WRITE}), rate=50, burst=10
     ),
     Quota(frozenset({Kind.BLOB_READ, Kind.UPLOAD_START, Kind.UPLOAD_DATA}), rate=50, burst=50),
-    Quota(frozenset({Kind.OTHER}), rate=60),
+    Quota(frozenset({Kind.OTHER, Kind.REFERRERS}), rate=60),
 )
 
 _ECR_ROW = Quirks(
@@ -119,7 +131,7 @@ _ROWS: tuple[tuple[re.Pattern[str], Quirks], ...] = (
             # Get blob upload status. ACR says that it cannot (Azure/azure-sdk-for-python#29738),
             # ECR's offset stands still (protocol 3.2), distribution 2.8 loses the session.
             keeps_uploads=True,
-            quotas=(Quota(frozenset({Kind.MANIFEST_READ})), Quota(_HUB_READS), Quota(WRITES)),
+            quotas=_HUB,
         ),
     ),
     (
@@ -157,7 +169,7 @@ _ROWS: tuple[tuple[re.Pattern[str], Quirks], ...] = (
     (
         # Bodies above some 20 MB are answered 413 or cut (goharbor/harbor#23015).
         re.compile(r"[a-z0-9-]+\.azurecr\.(io|cn|us|de)"),
-        Quirks(largest_body=16 * 1024 * 1024, listing="acr"),
+        Quirks(largest_body=16 * 1024 * 1024, listing="acr", quotas=_ACR),
     ),
     (
         # Of several PATCHes only the last is kept (protocol 3.3).

@@ -17,6 +17,7 @@ class Kind(Enum):
     """What a request asks for, as far as some registry's quota makes a difference of it."""
 
     LISTING = "listings"
+    REFERRERS = "listings of referrers"
     MANIFEST_HEAD = "looks at manifests"
     MANIFEST_READ = "manifest reads"
     BLOB_READ = "blob reads"
@@ -59,5 +60,6 @@ def kind_of(method: str, target: str) -> Kind:
         return Kind.UPLOAD_DATA
     if "/blobs/" in path:
         return Kind.BLOB_READ
-    is_listing = path.endswith(("/tags/list", "/_catalog")) or "/referrers/" in path
-    return Kind.LISTING if is_listing else Kind.OTHER
+    if "/referrers/" in path:
+        return Kind.REFERRERS
+    return Kind.LISTING if path.endswith(("/tags/list", "/_catalog")) else Kind.OTHER

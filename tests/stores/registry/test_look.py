@@ -107,6 +107,18 @@ async def test_tag_that_may_not_be_read_is_there_if_head_describes_it(
     assert found.digest == top
 
 
+async def test_a_policy_that_refuses_heads_is_told_in_its_own_words(
+    fake_registry: FakeRegistry, connect: Connect
+) -> None:
+    """A HEAD has no body: what keeps an image from being pulled is read from the GET's."""
+    fake_registry.put_image("a", "1", image())
+    fake_registry.fail("HEAD", "/manifests/", status=412)
+    fake_registry.fail("GET", "/manifests/", status=412, code="PROJECTPOLICYVIOLATION")
+    for read in (connect(fake_registry.host).head, connect(fake_registry.host).look):
+        with pytest.raises(Rejected, match=r"PROJECTPOLICYVIOLATION.*a policy of the registry"):
+            await read("a", "1")
+
+
 async def test_what_nobody_describes_stays_the_refusal_that_it_was(
     fake_registry: FakeRegistry, connect: Connect
 ) -> None:

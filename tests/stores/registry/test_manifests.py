@@ -59,7 +59,7 @@ async def test_head_that_says_too_little_is_asked_again_with_get(
     assert fake_registry.count("GET", "/manifests/") == 1
 
 
-@pytest.mark.parametrize("status", [400, 403, 405, 501])
+@pytest.mark.parametrize("status", [400, 403, 405, 412, 501])
 async def test_head_that_is_not_offered_is_asked_again_with_get(
     fake_registry: FakeRegistry, connect: Connect, status: int
 ) -> None:

@@ -96,7 +96,7 @@ class Registry:
         ("GET", "/v2/", Kind.OTHER),
         ("GET", "/v2/a/b/tags/list?n=1000", Kind.LISTING),
         ("GET", "/v2/_catalog", Kind.LISTING),
-        ("GET", f"/v2/a/referrers/{DIGEST}", Kind.LISTING),
+        ("GET", f"/v2/a/referrers/{DIGEST}", Kind.REFERRERS),
         ("HEAD", "/v2/a/manifests/latest", Kind.MANIFEST_HEAD),
         ("GET", f"/v2/a/manifests/{DIGEST}", Kind.MANIFEST_READ),
         ("PUT", "/v2/a/manifests/latest", Kind.MANIFEST_WRITE),
@@ -132,6 +132,9 @@ def test_every_row_of_the_table_has_each_kind_once() -> None:
         ("docker.io", {Kind.MANIFEST_READ}, ALL - {Kind.MANIFEST_READ}),
         (ECR_HOST, {Kind.UPLOAD_START}, WRITES - {Kind.UPLOAD_START}),
         (ECR_HOST, {Kind.MANIFEST_WRITE}, READS),
+        (ECR_HOST, {Kind.REFERRERS}, ALL - {Kind.REFERRERS}),
+        ("team.azurecr.io", {Kind.REFERRERS}, ALL - {Kind.REFERRERS}),
+        ("docker.io", {Kind.MANIFEST_HEAD}, ALL - {Kind.MANIFEST_HEAD}),
         ("quay.io", {Kind.LISTING}, ALL - {Kind.LISTING}),
     ],
 )
