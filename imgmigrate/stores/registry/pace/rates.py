@@ -77,7 +77,7 @@ class Rate:
         self._growth = 0.0
         self._cuts: list[tuple[float, float]] = []  # each a rate, and the share refused
         self._usual = 0.0
-        self._is_found = known is not None
+        self._through_then = known or 0.0  # what got through when that was measured last
         if known is not None:
             self._set(known)
 
@@ -97,7 +97,9 @@ class Rate:
 
         Refusals by chance are about no rate.
         """
-        return self.value if self._is_found and not self._usual else None
+        if self.value is None or not self._through_then or self._usual:
+            return None
+        return max(self.value, self._through_then)
 
     async def take(self) -> None:
         """Wait until a request may go."""
@@ -138,7 +140,9 @@ class Rate:
         if not is_over and not (is_silent and len(lately) >= ENOUGH):
             return
         through, share = self._through(now), 1 - sum(lately) / len(lately)
-        self._is_found = self._is_found or not is_silent
+        if not is_silent:
+            # In the middle of an outage less was let through than is allowed.
+            self._through_then = max(through, self._through_then * COLLAPSE)
         before, self._before = self._before, None
         if self._growth and share < SELDOM + self._usual * (1 - SELDOM):
             self._set(rate)
@@ -166,6 +170,7 @@ class Rate:
         """
         if self._busy >= RETURN / 2:
             self._cuts.clear()
+            self._usual = 0.0
         self._cuts.append((rate, share))
         if len(self._cuts) <= MOST_CUTS:
             return None

@@ -96,6 +96,30 @@ async def test_a_known_rate_spares_the_refusals() -> None:
     assert refused <= 300
 
 
+@pytest.mark.parametrize(("allowed", "count"), [(10, 300), (100, 3000)])
+async def test_what_was_found_is_what_the_limit_allows(allowed: float, count: int) -> None:
+    """Also if a run ends just when nothing gets through any more."""
+    clock = ManualClock(hurried=True)
+    rate = Rate(clock, lambda _: None)
+    assert rate.found is None
+    await ask(rate, clock, count, Nginx(clock, allowed, 20).lets_through)
+    for _ in range(100):
+        await rate.take()
+        rate.refused(clock.now)
+    assert rate.found is not None
+    assert 0.45 * allowed <= rate.found <= 1.25 * allowed
+
+
+async def test_refusals_before_anything_was_measured_tell_no_rate() -> None:
+    """A guess is not kept, and nothing is advised."""
+    clock = ManualClock(hurried=True)
+    rate = Rate(clock, lambda _: None)
+    for _ in range(5):
+        await rate.take()
+        rate.refused(clock.now)
+    assert rate.found is None
+
+
 @pytest.mark.parametrize("share", [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.6, 0.8])
 @pytest.mark.parametrize("seed", range(3))
 async def test_dice_are_not_taken_for_a_limit(share: float, seed: int) -> None:
