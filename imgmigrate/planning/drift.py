@@ -15,7 +15,7 @@ from imgmigrate.errors import NotFound, StoreError
 from imgmigrate.observing.globs import Globs
 from imgmigrate.observing.problems import Problems, merged
 from imgmigrate.oci.manifest import Descriptor
-from imgmigrate.plan import INCOMPLETE, Action, Change
+from imgmigrate.plan import Action, Change, Reason
 from imgmigrate.planning.passes.wholeness import lacking
 from imgmigrate.state.record import Source
 
@@ -108,7 +108,7 @@ def decide_drift(
     told += [lacking(missing)] if missing else []
     now = Source(reference=record.source.reference, digest=source or record.source.digest)
 
-    def change(action: Action, reason: str) -> Change:
+    def change(action: Action, reason: Reason) -> Change:
         return Change(
             address=record.address,
             action=action,
@@ -123,15 +123,15 @@ def decide_drift(
         )
 
     if destination is None:
-        return change(Action.FORGET, "destination_gone")
+        return change(Action.FORGET, Reason.DESTINATION_GONE)
     if missing:
-        return change(Action.DRIFT, INCOMPLETE)
+        return change(Action.DRIFT, Reason.INCOMPLETE)
     # What a filter leaves of the source is not known without reading it: then it stays drift.
     if destination != record.digest and destination == source and record.filter is None:
-        return change(Action.ADOPT, "already_there")
+        return change(Action.ADOPT, Reason.ALREADY_THERE)
     if destination == record.digest:
-        return change(Action.DRIFT, "source_moved" if source else "source_gone")
-    return change(Action.DRIFT, "both_moved" if source_moved else "changed_here")
+        return change(Action.DRIFT, Reason.SOURCE_MOVED if source else Reason.SOURCE_GONE)
+    return change(Action.DRIFT, Reason.BOTH_MOVED if source_moved else Reason.CHANGED_HERE)
 
 
 def only_told(changes: list[Change]) -> list[Change]:

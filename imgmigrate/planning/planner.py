@@ -16,7 +16,7 @@ from imgmigrate.observing.problems import Problems, failed, merged
 from imgmigrate.observing.scope import Scope
 from imgmigrate.observing.skipped import Skips
 from imgmigrate.oci.manifest import SCHEMA1
-from imgmigrate.plan import Action, Change, Filters, Plan
+from imgmigrate.plan import Action, Change, Filters, Plan, Reason
 from imgmigrate.planning.desired.delta import Deltas
 from imgmigrate.planning.desired.desired import Asking
 from imgmigrate.planning.desired.expand import expand_rules
@@ -215,7 +215,9 @@ class _Planner:
         wishes, problems = await self._observe(doubtful)
         wishes, unfit = await self.filtering.settle(wishes)
         problems += unfit
-        self.asking.unread.add(c.address.repository for c in problems if c.reason == "unreadable")
+        self.asking.unread.add(
+            row.address.repository for row in problems if row.reason == Reason.UNREADABLE
+        )
         changes = merged([*changes, *problems])
         unchanged = len(asked) - len(doubtful)
         for change in await self._decide(wishes):
@@ -247,7 +249,7 @@ class _Planner:
                 images[address] = absent[address]
             elif each.explicit:
                 detail = f"source {each.source}: not found; correct the config, or remove it there"
-                rows.append(failed(address, "source_missing", detail))
+                rows.append(failed(address, Reason.SOURCE_MISSING, detail))
         images = {a: each for a, each in absent.items() if a not in asked} | images
         return Resolved(images, tuple(merged([*rows, *problems.changes()])))
 

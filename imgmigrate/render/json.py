@@ -32,7 +32,7 @@ from imgmigrate.events import (
 from imgmigrate.plan import Action
 from imgmigrate.redaction import printable
 from imgmigrate.render.changes.tally import Tally
-from imgmigrate.render.errors import causes, hint_of, message_of
+from imgmigrate.render.errors import causes, facts_of, failure_of, hint_of, message_of
 from imgmigrate.render.units import count
 from imgmigrate.render.words import OUTCOMES, headline_of, reason
 from imgmigrate.state.record import RECORDS
@@ -40,7 +40,6 @@ from imgmigrate.state.record import RECORDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from imgmigrate.errors import ImgmigrateError
     from imgmigrate.events import Event, Receipt
     from imgmigrate.plan import Change, Plan
     from imgmigrate.state.record import ImageRecord, State
@@ -79,7 +78,7 @@ class JsonStream:
         self._spoke = clock()
         self.line("version", f"imgmigrate {__version__}", imgmigrate=__version__, ui=UI_VERSION)
 
-    def line(self, kind: str, message: str, level: Level = "info", **fields: Any) -> None:
+    def line(self, kind: str, message: str, level: Level = "info", /, **fields: Any) -> None:
         """Write one line."""
         document = {
             "type": kind,
@@ -162,9 +161,9 @@ class JsonStream:
                 f"Error: {message_of(cause)}",
                 "error",
                 severity="error",
-                code=type(cause).__name__,
                 summary=message_of(cause),
                 detail=hint_of(cause),
+                **facts_of(cause),
             )
 
     def warning(self, code: str, message: str) -> None:
@@ -197,7 +196,7 @@ class JsonStream:
         if receipt.outcome.is_done:
             self.line("apply_complete", message, **fields)
         else:
-            self.line("apply_errored", message, "error", **fields, **_error(receipt.error))
+            self.line("apply_errored", message, "error", **fields, **failure_of(receipt.error))
 
     def _progress(self, event: Event) -> None:
         now, tally = self._clock(), self.tally
@@ -238,11 +237,15 @@ class JsonStream:
             seconds=round(event.seconds, 3),
             stopped=event.stopped and printable(event.stopped),
             refusals=[
-                {"name": printable(each.name), "rows": len(each.rows), **_error(each.error)}
+                {"name": printable(each.name), "rows": len(each.rows), **failure_of(each.error)}
                 for each in event.refusals
             ],
             unfinished=[
-                {"address": str(each.address), "outcome": each.outcome.value, **_error(each.error)}
+                {
+                    "address": str(each.address),
+                    "outcome": each.outcome.value,
+                    **failure_of(each.error),
+                }
                 for each in event.unfinished
             ],
         )
@@ -299,9 +302,3 @@ def _operation(plan: Plan) -> str:
 
 def _summary(plan: Plan) -> dict[str, Any]:
     return plan.counted.model_dump(mode="json", by_alias=True)
-
-
-def _error(error: ImgmigrateError | None) -> dict[str, Any]:
-    if error is None:
-        return {"error": None, "hint": None}
-    return {"error": message_of(error), "hint": hint_of(error), "code": type(error).__name__}

@@ -22,16 +22,7 @@ if TYPE_CHECKING:
     from imgmigrate.plan import Change, Plan
     from imgmigrate.state.record import ImageRecord, State
 
-__all__ = ["CONFLICTS", "overtaken", "sort_rows"]
-
-# Rows that only tell something.
-_TOLD = (Action.KEEP, Action.BLOCKED, Action.DRIFT)
-CONFLICTS = {
-    "foreign": "holds an image that imgmigrate did not write",
-    "changed_here": "somebody overwrote what imgmigrate had written",
-    "equivalent": "holds an index of the same images in other bytes",
-    "written_since": "another run recorded it since",
-}
+__all__ = ["overtaken", "sort_rows"]
 
 
 def sort_rows(plan: Plan, state: State, guards: Guards) -> tuple[list[Change], list[Receipt]]:
@@ -39,7 +30,7 @@ def sort_rows(plan: Plan, state: State, guards: Guards) -> tuple[list[Change], l
     todo, settled = [], []
     settler = _Settler(plan, state, guards)
     for change in plan.changes:
-        if change.action in _TOLD:
+        if change.action.is_told:
             continue
         receipt = settler.settle(change)
         if receipt is None:
@@ -78,7 +69,7 @@ class _Settler:
             return Receipt(change.address, Outcome.KNOWN)
         if change.action in (Action.CONFLICT, Action.UNKNOWN):
             # A later version may have further reasons: then the reason is all there is to say.
-            cause = CONFLICTS.get(change.reason, f"is a conflict ({change.reason})")
+            cause = change.reason.traits.cause or f"is a conflict ({change.reason})"
             message = f"destination {change.address}: {cause}"
             hint = "plan again with --allow-overwrite to replace it, or exclude it"
             if self.plan.header.undoes:

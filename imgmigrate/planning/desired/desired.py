@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import ConfigError, NotFound, StoreError
 from imgmigrate.observing.problems import failed
 from imgmigrate.oci.reference import Reference
+from imgmigrate.plan import Reason
 from imgmigrate.planning.desired.delta import with_absent
 from imgmigrate.planning.desired.empty_rules import find_barren
 from imgmigrate.planning.desired.unread import Unread
@@ -125,7 +126,7 @@ class Asking:
         live = self.state.live()
         known = any(record.source.reference.repository == rule.source for record in live)
         missing = isinstance(error, NotFound) and not known
-        return failed(address, "source_missing" if missing else "unreadable", str(error))
+        return failed(address, Reason.SOURCE_MISSING if missing else Reason.UNREADABLE, str(error))
 
     def unwanted(self, asked: Container[Reference]) -> list[Change]:
         """Decide the live records that no rule asks for, as the sources are listed now.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import ConfigError, StoreError, on_side
 from imgmigrate.observing.problems import failed
 from imgmigrate.oci.reference import Reference, Repository
+from imgmigrate.plan import Reason
 from imgmigrate.planning.desired.delta import may_come
 from imgmigrate.planning.desired.select import would_select
 from imgmigrate.planning.desired.unread import Unread
@@ -125,7 +126,7 @@ class _Expander:
         if isinstance(listing, StoreError):
             self.lost += known
             self.unread.append(rule)
-            self._report_all(rule, "unreadable", f"{rule.rule.source}: {listing}")
+            self._report_all(rule, Reason.UNREADABLE, f"{rule.rule.source}: {listing}")
             return
         matching = [source for source in listing if not rule.excludes(Reference(source))]
         self.excluded += [(rule, source) for source in sorted({*listing} - {*matching})]
@@ -139,7 +140,7 @@ class _Expander:
             self.unread.append(rule)
             cause = "every repository that it matches is excluded" if listing else "no repository"
             said = cause if listing else f"it matches {cause}"
-            reason = "unreadable" if known else "source_missing"
+            reason = Reason.UNREADABLE if known else Reason.SOURCE_MISSING
             self._report_all(rule, reason, f"source {rule.rule.source}: {said}")
             return
         for source in matching:
@@ -149,7 +150,7 @@ class _Expander:
                 # Any folder may turn up on a disk; a registry's names are known to who asks it.
                 if not source.is_layout:
                     raise
-                self._report_all(rule, "unreadable", f"source {source}: {error}")
+                self._report_all(rule, Reason.UNREADABLE, f"source {source}: {error}")
         there = set(listing)
         for gone in known:
             if gone.source not in there:
@@ -201,10 +202,11 @@ class _Expander:
             "registry's repositories any more; exclude it, or name it in a rule of its own"
         )
         self.problems += [
-            failed(Reference(each.repository), "unreadable", detail) for each in gone.destinations
+            failed(Reference(each.repository), Reason.UNREADABLE, detail)
+            for each in gone.destinations
         ]
 
-    def _report_all(self, rule: GlobRule, reason: str, detail: str) -> None:
+    def _report_all(self, rule: GlobRule, reason: Reason, detail: str) -> None:
         """Report what is said of all that a glob matches, where a match would go."""
         sample = concrete_rule(rule, stand_in(rule.rule.source), self._base)
         where = f"{rule.rule.file}:{rule.rule.line}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError
 from imgmigrate.observing.problems import failed
-from imgmigrate.plan import Action, Change
+from imgmigrate.plan import Action, Change, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Deleting", "decide_delete", "limit_deletes", "release", "tell_cut_off"]
 
-# Reasons that say something about the source; the others are about the config alone.
-_BY_SOURCE = ("source_gone", "deselected")
-_UNWANTED = ("rule_removed", "deselected", "moved")
-_GONE = ("source_gone",)
 # Stands for what a source that nobody asked shows.
 _THERE = object()
 
@@ -59,12 +55,14 @@ class Deleting:
         """Look at the destinations of what may go, and at the sources, and decide."""
         candidates = {change.address: change for change in changes if self._may_go(change)}
         there = await self.observer.look_at_destinations(candidates)
-        told = [c for c in candidates.values() if c.source and c.reason in _BY_SOURCE]
+        told = [c for c in candidates.values() if c.source and c.reason.traits.is_by_source]
         listings = await self.observer.list_sources(
             change.source.reference.repository for change in told if change.source
         )
         answers = await self.observer.head_sources(
-            change.source.reference for change in told if change.source and change.reason in _GONE
+            change.source.reference
+            for change in told
+            if change.source and change.reason.traits.is_source_lost
         )
         renamed = [c for c in candidates.values() if c.source and self._is_renamed(c)]
         lost = await self.observer.head_sources(c.source.reference for c in renamed if c.source)
@@ -88,7 +86,7 @@ class Deleting:
 
         Then it may be all that is left of what its source has lost, which `unwanted` is not for.
         """
-        is_by_config = change.reason not in (*_BY_SOURCE, "moved")
+        is_by_config = not change.reason.traits.is_by_source and change.reason != Reason.MOVED
         return is_by_config and not self.gone and self.written.covers(change.address.repository)
 
     def _may_go(self, change: Change) -> bool:
@@ -99,7 +97,7 @@ class Deleting:
     def _decide(self, change: Change, there: Descriptor | StoreError | None) -> Change:
         if isinstance(there, StoreError):
             record = self.state.record(change.address)
-            return failed(change.address, "unreadable", str(there), record)
+            return failed(change.address, Reason.UNREADABLE, str(there), record)
         digest = there.digest if there else None
         return decide_delete(
             change, digest, self.state, is_protected=self.guards.protects(change.address)
@@ -126,7 +124,7 @@ class _Doubts:
         if change.source is None:
             return None
         source = change.source.reference
-        if change.reason not in _BY_SOURCE:
+        if not change.reason.traits.is_by_source:
             found = self.lost.get(source, _THERE)
             if isinstance(found, StoreError):
                 return str(found)
@@ -136,7 +134,7 @@ class _Doubts:
             return str(listing)
         if not listing:
             return f"source {source.repository} lists no tags at all"
-        if change.reason not in _GONE:
+        if not change.reason.traits.is_source_lost:
             return None
         if source.tag in listing:
             return f"source {source.repository} still lists {source.tag}"
@@ -164,7 +162,7 @@ def decide_delete(
         return seen.model_copy(update={"detail": detail})
     record = state.record(change.address)
     if is_protected or (record is not None and record.protected):
-        return seen.model_copy(update={"action": Action.BLOCKED, "reason": "protected"})
+        return seen.model_copy(update={"action": Action.BLOCKED, "reason": Reason.PROTECTED})
     return seen.model_copy(update={"action": Action.DELETE})
 
 
@@ -177,7 +175,8 @@ def limit_deletes(changes: Sequence[Change], most: Share | None, images: int) ->
 
 
 def _limited(change: Change) -> Change:
-    reason = "max_delete_gone" if change.reason in _GONE else "max_delete"
+    is_lost = change.reason.traits.is_source_lost
+    reason = Reason.MAX_DELETE_GONE if is_lost else Reason.MAX_DELETE
     return change.model_copy(update={"action": Action.BLOCKED, "reason": reason})
 
 
@@ -212,11 +211,11 @@ def release(changes: Sequence[Change], *, forget: bool) -> tuple[list[Change], i
 
 
 def _is_unwanted(change: Change) -> bool:
-    return change.action is Action.FORGET and change.reason in _UNWANTED
+    return change.action is Action.FORGET and change.reason.traits.is_unwanted
 
 
 def _is_gone(change: Change) -> bool:
-    return change.action is Action.KEEP and change.reason in _GONE
+    return change.action is Action.KEEP and change.reason.traits.is_source_lost
 
 
 def _kept(change: Change, detail: str) -> Change:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import StoreError
 from imgmigrate.observing.problems import failed
 from imgmigrate.oci.reference import is_tag
-from imgmigrate.plan import KEEP_PREVIOUS, ROLLBACK, Action, Change
+from imgmigrate.plan import Action, Change, Reason
 from imgmigrate.planning.passes.wholeness import not_whole
 from imgmigrate.rules.kept import KEEP_NOTHING
 from imgmigrate.state.record import Source
@@ -68,7 +68,7 @@ class KeptNames:
         """Find the name; None where nothing is kept."""
         name = self._default
         # The rows of a rollback come from the destination; the record knows the rule's source.
-        origin = record if change.reason == ROLLBACK else change
+        origin = record if change.reason == Reason.ROLLBACK else change
         if not self._is_uniform and origin is not None and origin.source is not None:
             rule = self._rule(origin.source.reference, change.address.repository)
             if rule is not None and rule.keep_previous is not None:
@@ -183,7 +183,7 @@ class Keeping:
         row = Change(
             address=kept,
             action=self._action(shown, before),
-            reason=KEEP_PREVIOUS,
+            reason=Reason.KEEP_PREVIOUS,
             source=Source(reference=kept.repository.at(before), digest=before),
             before=shown,
             after=before,
@@ -200,4 +200,4 @@ class Keeping:
 
     def _failed(self, change: Change, why: str) -> Change:
         detail = f"keep_previous: what {change.address} shows cannot be kept: {why}"
-        return failed(change.address, "not_kept", detail, self.state.record(change.address))
+        return failed(change.address, Reason.NOT_KEPT, detail, self.state.record(change.address))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError
-from imgmigrate.plan import Action, Change
+from imgmigrate.plan import Action, Change, Reason
 from imgmigrate.state.record import Source, Status
 
 if TYPE_CHECKING:
@@ -71,14 +71,16 @@ class Moving:
             return change.model_copy(
                 update={
                     "action": Action.MOVE,
-                    "reason": "moved",
+                    "reason": Reason.MOVED,
                     "source": origin,
                     "filter": None,
                     "transfer_bytes": 0,
                 }
             )
         if change.action is Action.FORGET and change.address in heirs:
-            return change.model_copy(update={"reason": "moved", "moved_to": heirs[change.address]})
+            return change.model_copy(
+                update={"reason": Reason.MOVED, "moved_to": heirs[change.address]}
+            )
         return change
 
     def _target(self, old: Reference) -> Reference | None:
@@ -100,7 +102,7 @@ class Moving:
 
 
 def _may_move(change: Change) -> bool:
-    return change.action is Action.COPY and change.reason == "new"
+    return change.action is Action.COPY and change.reason == Reason.NEW
 
 
 def _is_same(record: ImageRecord, copy: Change) -> bool:

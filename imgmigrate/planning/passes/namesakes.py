@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError
 from imgmigrate.oci.reference import Repository
-from imgmigrate.plan import Action
+from imgmigrate.plan import Action, Reason
 from imgmigrate.planning.desired.unread import may_write, parsed_template
 from imgmigrate.stores.alias import place_key
 
@@ -93,22 +93,24 @@ class Namesakes:
     def _guarded(self, change: Change, others: list[Reference], seen: _Seen) -> Change:
         address = change.address
         if self._is_source(address):
-            return _blocked(change, "is_source", "a rule takes it from there, so it is wanted")
+            return _blocked(change, Reason.IS_SOURCE, "a rule takes it from there, so it is wanted")
         if not others:
             return change
         if address.repository.is_layout:
-            return _blocked(change, "same_place", f"{others[0]} is the same folder, and is wanted")
+            return _blocked(
+                change, Reason.SAME_PLACE, f"{others[0]} is the same folder, and is wanted"
+            )
         for other in others:
             shown = seen.get(other)
             if isinstance(shown, StoreError):
-                return _blocked(change, "may_be_same", f"{other} may be the same: {shown}")
+                return _blocked(change, Reason.MAY_BE_SAME, f"{other} may be the same: {shown}")
             if shown is not None and shown.digest == change.before:
                 hosts = f"{address.repository.store}, {other.repository.store}"
                 detail = (
                     f"{other} shows the same image and is wanted, and here nothing can tell "
                     f"whether both are one registry; if they are not: distinct: [{hosts}]"
                 )
-                return _blocked(change, "may_be_same", detail)
+                return _blocked(change, Reason.MAY_BE_SAME, detail)
         return change.model_copy(update={"namesakes": tuple(others)})
 
     def _of(self, address: Reference) -> Iterator[Reference]:
@@ -157,6 +159,6 @@ class Namesakes:
         return self._keys[repository]
 
 
-def _blocked(change: Change, reason: str, detail: str) -> Change:
+def _blocked(change: Change, reason: Reason, detail: str) -> Change:
     update = {"action": Action.BLOCKED, "reason": reason, "detail": f"not deleted: {detail}"}
     return change.model_copy(update=update)

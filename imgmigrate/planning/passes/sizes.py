@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from imgmigrate.errors import StoreError
 from imgmigrate.oci.bounds import Graph
-from imgmigrate.plan import INCOMPLETE, Action
+from imgmigrate.plan import Action, Reason
 from imgmigrate.planning.passes.platforms import chosen
 from imgmigrate.stores.place import read_manifest
 
@@ -181,7 +181,7 @@ def _share(
         # Its blobs are mounted, or where they have to be.
         is_near = change.action is Action.MOVE or change.is_near
         # What is written again is looked for blob by blob: only that tells what is missing.
-        is_again = change.before == change.after and change.reason != INCOMPLETE
+        is_again = change.before == change.after and change.reason != Reason.INCOMPLETE
         moving = None if is_again else sum(fresh.values())
         measured.append(
             change.model_copy(

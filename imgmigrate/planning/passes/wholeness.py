@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import IntegrityError, NotFound, StoreError
 from imgmigrate.observing.problems import failed
-from imgmigrate.plan import INCOMPLETE, Action, Change
+from imgmigrate.plan import Action, Change, Reason
 from imgmigrate.planning.diff import Exceptions, decide
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Wholeness:
         missing = await self._missing(wish.address)
         if isinstance(missing, StoreError):
             record = self.state.record(wish.address)
-            return failed(wish.address, "unreadable", str(missing), record)
+            return failed(wish.address, Reason.UNREADABLE, str(missing), record)
         if not missing:
             return change
         again = decide(wish, there, self.state, replace(exceptions, incomplete=True))
@@ -78,12 +78,12 @@ class Wholeness:
             return None
         missing = await self._missing(address)
         if isinstance(missing, StoreError):
-            return failed(address, "unreadable", str(missing), record)
+            return failed(address, Reason.UNREADABLE, str(missing), record)
         if not missing:
             return None
         detail = f"destination {address}: {lacking(missing)}, and nothing that a rule names has it"
         fix = "bring its source back, or let it go with imgmigrate state rm"
-        return failed(address, INCOMPLETE, f"{detail}; {fix}", record)
+        return failed(address, Reason.INCOMPLETE, f"{detail}; {fix}", record)
 
     async def _shown(self, address: Reference) -> Digest | None:
         found = (await self.observer.look_at_destinations([address]))[address]

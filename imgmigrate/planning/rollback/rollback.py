@@ -16,7 +16,7 @@ from imgmigrate.events import NoSink, Warned
 from imgmigrate.observing.globs import Globs
 from imgmigrate.observing.observe import Observer
 from imgmigrate.observing.problems import Problems, merged
-from imgmigrate.plan import ROLLBACK, Action, Filters, Plan
+from imgmigrate.plan import Action, Filters, Plan, Reason
 from imgmigrate.planning.heading import heading
 from imgmigrate.planning.owner import tell_owner
 from imgmigrate.planning.passes.deletes import limit_deletes
@@ -41,8 +41,6 @@ __all__ = ["RollbackOptions", "make_rollback"]
 
 # Runs that are named to whoever names one that there is not.
 MOST_NAMED = 5
-# Rows that leave something at the address that can be undone.
-_DOES = (*(each for each in Action if each.alters), Action.ADOPT, Action.FORGET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +177,15 @@ class _Undoing:
         heirs = {
             (change.address.repository, change.after): change.address
             for change in changes
-            if change.reason == ROLLBACK and change.after is not None
+            if change.reason == Reason.ROLLBACK and change.after is not None
         }
         spared = []
         for change in changes:
             record = self.state.record(change.address)
             if change.action is Action.DELETE and record is not None and record.keeps_previous:
                 heir = heirs.get((change.address.repository, record.digest))
-                update = {"moved_to": heir} if heir else {"action": Action.KEEP, "reason": "stays"}
+                stays = {"action": Action.KEEP, "reason": Reason.STAYS}
+                update = {"moved_to": heir} if heir else stays
                 change = change.model_copy(update=update)
             spared.append(change)
         return spared
@@ -220,7 +219,7 @@ def _recall_plan(state: State, plan: Plan) -> _Past:
     deeds, others = [], []
     for change in plan.changes:
         record = state.record(change.address)
-        if record is None or change.action not in _DOES:
+        if record is None or not change.action.is_carried_out:
             continue
         if record.plan_id == plan.plan_id:
             deeds.append(Deed.of(record, change.action))

@@ -12,17 +12,18 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from imgmigrate.plan import INCOMPLETE, Action
+from imgmigrate.plan import Action, Reason
 from imgmigrate.redaction import printable
 from imgmigrate.render.units import UNKNOWN, count, moment, size
-from imgmigrate.render.words import OBVIOUS, SECTIONS, headline_of, reason, section_of, unwanted
+from imgmigrate.render.words import headline_of, reason, unwanted
+from imgmigrate.vocabulary.actions import SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from imgmigrate.plan import Change, Plan
     from imgmigrate.render.changes.hints import Hint
-    from imgmigrate.render.words import Section
+    from imgmigrate.vocabulary.sections import Section
 
 __all__ = ["LIMIT", "plan_markdown"]
 
@@ -41,13 +42,6 @@ MOST_INSIDE = 4
 
 _CODE_BREAKERS = re.compile(r"[`|\\]")
 _PLAIN_WORDS = re.compile(r"[A-Za-z ,:;-]+")
-_SOURCED = frozenset(
-    {
-        *("lost", "incomplete", "conflict", "unknown", "known"),
-        *("update", "copy", "drift", "move"),
-    }
-)
-
 # Actions that leave an image which is not the wanted one.
 _HOLDING = (Action.CONFLICT, Action.UNKNOWN, Action.KEEP)
 
@@ -71,7 +65,7 @@ def plan_markdown(
     bottom = [*_advice(hints), f"**{title}**"]
     page = _Page(limit - _length([*top, *bottom]) - FRAME)
     for section in SECTIONS:
-        changes = [change for change in chosen if section_of(change) is section]
+        changes = [change for change in chosen if change.section is section]
         if changes:
             page.sections.append((section, changes))
     body = page.render()
@@ -110,7 +104,7 @@ class _Page:
         head = _head(section)
         fitting = _fitting(lines, room)
         note = ""
-        if fitting < len(lines) and section.foldable:
+        if fitting < len(lines) and not section.is_dangerous:
             # A line a repository says more than the first rows of many.
             head, lines = _REPOSITORIES, list(_by_repository(changes))
             fitting = _fitting(lines, room)
@@ -124,7 +118,7 @@ class _Page:
             note = f"**{len(lines) - fitting:,} more not shown: too large to review here.**"
         table = "\n".join([head, *lines[:fitting]]) if fitting else ""
         body = "\n\n".join(part for part in (table, note) if part)
-        if section.foldable and fitting > MOST_OPEN:
+        if not section.is_dangerous and fitting > MOST_OPEN:
             summary = f"<summary><b>{section.mark} {title}</b></summary>"
             return f"<details>{summary}\n\n{body}\n\n</details>"
         return f"#### {_mark(section)} {title}\n\n{body}"
@@ -139,13 +133,13 @@ def _mark(section: Section) -> str:
 
 
 def _head(section: Section) -> str:
-    names = ["address", "source", "details"] if section.key in _SOURCED else ["address", "details"]
+    names = ["address", "source", "details"] if section.is_sourced else ["address", "details"]
     return f"| {' | '.join(names)} |\n|{' --- |' * len(names)}"
 
 
 def _row(section: Section, change: Change) -> str:
     cells = [_code(str(change.address))]
-    if section.key in _SOURCED:
+    if section.is_sourced:
         cells.append(_code(str(change.source.reference)) if change.source else "")
     cells.append("<br>".join(_details(change)))
     return f"| {' | '.join(cells)} |"
@@ -153,7 +147,7 @@ def _row(section: Section, change: Change) -> str:
 
 def _details(change: Change) -> Iterator[str]:
     facts = []
-    if change.action is Action.UPDATE and change.reason != INCOMPLETE:
+    if change.action is Action.UPDATE and change.reason != Reason.INCOMPLETE:
         facts.append(f"{_short(change.before)} -> {_short(change.after)}")
     elif change.action in _HOLDING and change.before and change.source:
         facts.append(f"holds {_short(change.before)}, source {_short(change.source.digest)}")
@@ -169,7 +163,7 @@ def _details(change: Change) -> Iterator[str]:
         facts.append(f"moved to {_code(str(change.moved_to))}")
     if change.kept_as is not None:
         facts.append(f"kept as {_code(str(change.kept_as.tag))}")
-    if change.reason not in OBVIOUS or not change.action.is_understood:
+    if not change.reason.traits.is_obvious or not change.action.is_understood:
         said = reason(change)
         facts.append(said if _PLAIN_WORDS.fullmatch(said) else _code(said))
     if facts:

@@ -11,26 +11,20 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from imgmigrate.plan import INCOMPLETE, Action
+from imgmigrate.plan import Action, Reason
 from imgmigrate.redaction import printable
 from imgmigrate.render.changes.hints import shown_command
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import UNKNOWN, count, moment, size
-from imgmigrate.render.words import (
-    OBVIOUS,
-    SECTIONS,
-    Section,
-    headline_of,
-    reason,
-    section_of,
-    unwanted,
-)
+from imgmigrate.render.words import headline_of, reason, unwanted
+from imgmigrate.vocabulary.actions import SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from imgmigrate.plan import Change, Plan
     from imgmigrate.render.changes.hints import Hint
+    from imgmigrate.vocabulary.sections import Section
 
 __all__ = ["View", "plan_lines", "plan_text"]
 
@@ -75,7 +69,7 @@ def plan_lines(plan: Plan, view: View | None = None) -> Iterator[str]:
     if view.rows is not None:
         yield f"  shown: {len(rows):,} of {count(len(plan.changes), 'row')}"
     for section in SECTIONS:
-        changes = [change for change in rows if section_of(change) is section]
+        changes = [change for change in rows if change.section is section]
         if changes:
             yield ""
             yield from _section(section, changes, view)
@@ -147,7 +141,7 @@ def _cut(changes: Iterable[Change], style: Style) -> Iterator[str]:
 
 def _section(section: Section, changes: list[Change], view: View) -> Iterator[str]:
     repositories = {change.address.repository for change in changes}
-    folded = section.foldable and len(changes) > MOST_ROWS and not view.verbose
+    folded = not section.is_dangerous and len(changes) > MOST_ROWS and not view.verbose
     number = f"{len(changes):,}"
     if folded:
         number += f" in {count(len(repositories), 'repository', 'repositories')}"
@@ -189,7 +183,7 @@ def _aligned(
     below: Sequence[Iterable[str]] = (),
 ) -> Iterator[str]:
     """Put the details beside their names where all of a row fits, else below the name."""
-    symbol = style.paint(section.symbol, *section.colours)
+    symbol = style.paint(section.symbol, section.tone)
     start = len("  + ")
     fitting = [
         len(name) for name, detail in rows if start + len(name) + 2 + len(detail) <= style.columns
@@ -213,7 +207,7 @@ def _aligned(
 def _detail(change: Change) -> str:
     """The facts beside an address: digests where they differ, the size, the reason."""
     facts = []
-    if change.action is Action.UPDATE and change.reason != INCOMPLETE:
+    if change.action is Action.UPDATE and change.reason != Reason.INCOMPLETE:
         facts.append(f"{_short(change.before)} -> {_short(change.after)}")
     elif change.action in (Action.CONFLICT, Action.UNKNOWN):
         wanted = change.source.digest.short if change.source else UNKNOWN
@@ -221,7 +215,7 @@ def _detail(change: Change) -> str:
         facts.append(f"holds {_short(change.before)}, wanted {part}{wanted}")
     elif change.action is Action.DRIFT and change.before != change.recorded:
         facts.append(f"holds {_short(change.before)}, recorded {_short(change.recorded)}")
-    elif change.action is Action.KEEP and change.reason == "overwrite_never" and change.source:
+    elif change.action is Action.KEEP and change.reason == Reason.OVERWRITE_NEVER and change.source:
         facts.append(f"holds {_short(change.before)}, source {change.source.digest.short}")
     if change.action.writes:
         facts.append(size(change.transfer_bytes))
@@ -233,7 +227,7 @@ def _detail(change: Change) -> str:
         facts.append(f"moved to {printable(str(change.moved_to), LONGEST_NAME)}")
     if change.kept_as is not None and change.kept_as.tag:
         facts.append(f"kept as {printable(change.kept_as.tag, LONGEST_NAME)}")
-    if change.reason not in OBVIOUS or not change.action.is_understood:
+    if not change.reason.traits.is_obvious or not change.action.is_understood:
         facts.append(reason(change))
     renamed = change.source and change.action.writes and _renamed(change)
     if renamed:
