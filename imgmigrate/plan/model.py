@@ -126,6 +126,16 @@ class Change(_Frozen):
         return self.section.is_dangerous or self.reason.traits.is_loss
 
     @property
+    def is_understood(self) -> bool:
+        """Tell whether this version knows enough of it to do it.
+
+        The reason only explains what is written; of what is taken away it is all that speaks
+        for it.
+        """
+        is_explained = self.reason.is_understood or not self.action.traits.lets_go
+        return self.action.is_understood and is_explained
+
+    @property
     def section(self) -> Section:
         """The heading that it stands under, wherever rows are shown."""
         return section_for(self.action, self.reason, is_known=self.is_known)

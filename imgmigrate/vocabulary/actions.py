@@ -34,6 +34,8 @@ class ActionTraits:
     does: Does
     section: Section
     needs: Needs | None = None
+    # It takes an image away, or what is known of it: never for a reason that nobody here knows.
+    lets_go: bool = False
     # What to do about such rows; where a command helps, the command line knows it.
     hint: str | None = None
 
@@ -134,6 +136,7 @@ class Action(Term):
                 "red",
                 is_dangerous=True,
             ),
+            lets_go=True,
         ),
     )
     ADOPT = (
@@ -154,6 +157,7 @@ class Action(Term):
             Section(
                 160, "forget", ".", "forget", "no longer ours; stays at the destination", "dim"
             ),
+            lets_go=True,
         ),
     )
     KEEP = (

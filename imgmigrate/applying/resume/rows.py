@@ -58,8 +58,11 @@ class _Settler:
 
     def settle(self, change: Change) -> Receipt | None:
         """The receipt of a row that is not to be done; None for one that is."""
-        if not change.action.is_understood:
-            message = f"{change.address}: this version does not know the action {change.action}"
+        if not change.is_understood:
+            what = f"the reason {change.reason} of a {change.action}"
+            if not change.action.is_understood:
+                what = f"the action {change.action}"
+            message = f"{change.address}: this version does not know {what}"
             error = ImgmigrateError(message, hint="apply it with the imgmigrate that planned it")
             return Receipt(change.address, Outcome.FAILED, error=error)
         if change.action is Action.ERROR:

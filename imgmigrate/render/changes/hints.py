@@ -115,7 +115,7 @@ def _problems(plan: Plan, command: Commander) -> Iterator[Hint]:
         )
     yield from _over_limit(plan, command)
     yield from _reasons(rows, command)
-    if plan.unknown:
+    if any(not change.is_understood for change in rows):
         yield Hint(LATER_ACTION.hint or "")
     if plan.counted.error:
         yield Hint(Action.ERROR.traits.hint or "")
