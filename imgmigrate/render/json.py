@@ -29,10 +29,10 @@ from imgmigrate.events import (
     Waiting,
     Warned,
 )
-from imgmigrate.plan import Action
 from imgmigrate.redaction import printable
 from imgmigrate.render.changes.tally import Tally
 from imgmigrate.render.errors import causes, facts_of, failure_of, hint_of, message_of
+from imgmigrate.render.facts import meaning_of
 from imgmigrate.render.units import count
 from imgmigrate.render.words import OUTCOMES, headline_of, reason
 from imgmigrate.state.record import RECORDS
@@ -141,7 +141,8 @@ class JsonStream:
         for change in plan.changes if rows is None else rows:
             message = f"{change.address}: {change.action.value} ({reason(change)})"
             level: Level = "warn" if change.is_dangerous else "info"
-            self.line("planned_change", message, level, change=change.line())
+            document = change.line()
+            self.line("planned_change", message, level, change=document, **meaning_of(change))
         self.line(
             "change_summary",
             headline_of(plan),
@@ -269,10 +270,10 @@ def plan_documents(plan: Plan, rows: Sequence[Change] | None = None) -> Iterator
         "summary": _summary(plan),
         "plan_id": plan.plan_id,
         "sha256": plan.sha256,
-        "errored": plan.counted.count(Action.ERROR) > 0,
+        "errored": plan.counted.error > 0,
     }
     for change in changes:
-        yield {"type": "change", **change.line()}
+        yield {"type": "change", **change.line(), **meaning_of(change)}
     yield {"type": "end", "changes": len(changes), "of": len(plan.changes)}
 
 

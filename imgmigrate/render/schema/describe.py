@@ -21,6 +21,7 @@ from imgmigrate.render.schema.lines import (
     DIGEST,
     FLAG,
     LINES,
+    MEANING,
     PLAN_ID,
     SHA256,
     TEXT,
@@ -104,7 +105,7 @@ def _show() -> Schema:
     )
     lines = {
         "plan": {"allOf": [ref("header"), an_object(more)]},
-        "change": ref("row"),
+        "change": {"allOf": [ref("row"), an_object(MEANING)]},
         "end": an_object({"changes": COUNT, "of": COUNT}),
         "state": state,
     }

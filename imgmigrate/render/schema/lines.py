@@ -15,6 +15,7 @@ __all__ = [
     "DIGEST",
     "FLAG",
     "LINES",
+    "MEANING",
     "PLAN_ID",
     "SHA256",
     "TEXT",
@@ -69,6 +70,8 @@ def ref(name: str) -> Schema:
 _OUTCOME: Schema = {"enum": [each.value for each in Outcome]}
 # What a row that is not done says about why, and which error it is, if there is one.
 _FAILURE = {"error": maybe(TEXT), "hint": maybe(TEXT)}
+# What the names of a plan's row mean: the reason's code, the heading, the reason in words.
+MEANING: Schema = {"code": maybe(TEXT), "section": TEXT, "says": TEXT, "dangerous": FLAG}
 _WHICH = {"code": TEXT, "kind": TEXT}
 _RECEIPT = {
     "address": TEXT,
@@ -106,7 +109,7 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
     ),
     "listed": ("A repository's tags were listed.", {"repository": TEXT, "tags": COUNT}, {}),
     "plan_progress": ("How many images were looked at.", {"done": COUNT, "total": COUNT}, {}),
-    "planned_change": ("One row of the plan.", {"change": ref("change")}, {}),
+    "planned_change": ("One row of the plan.", {"change": ref("change"), **MEANING}, {}),
     "change_summary": (
         "The plan as a whole; `changes` counts its rows by their actions.",
         {
