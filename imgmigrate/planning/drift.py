@@ -9,6 +9,7 @@ section 5: only where D = S).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import NotFound, StoreError
@@ -20,12 +21,15 @@ from imgmigrate.planning.passes.wholeness import lacking
 from imgmigrate.state.record import Source
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.planning.desired.delta import Deltas
+    from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.state.record import ImageRecord, State
 
-__all__ = ["decide_drift", "find_drift", "only_told"]
+__all__ = ["OnlyTold", "decide_drift", "find_drift"]
 
 
 async def find_drift(
@@ -134,14 +138,22 @@ def decide_drift(
     return change(Action.DRIFT, Reason.BOTH_MOVED if source_moved else Reason.CHANGED_HERE)
 
 
-def only_told(changes: list[Change]) -> list[Change]:
-    """Tell of records whose image is gone and let none go: for who owns no state."""
-    return [
-        change.model_copy(update={"action": Action.DRIFT})
-        if change.action is Action.FORGET
-        else change
-        for change in changes
-    ]
+@dataclass(frozen=True, slots=True)
+class OnlyTold:
+    """Tells of records whose image is gone and lets none go, where nobody owns the state."""
+
+    is_owned: bool
+
+    async def settle(self, changes: Sequence[Change], _: Mapping[Reference, Asked]) -> list[Change]:
+        """Turn rows that let go into rows that tell."""
+        if self.is_owned:
+            return list(changes)
+        return [
+            change.model_copy(update={"action": Action.DRIFT})
+            if change.action is Action.FORGET
+            else change
+            for change in changes
+        ]
 
 
 def _told(record: ImageRecord, source: Digest | None) -> str:

@@ -16,12 +16,13 @@ from imgmigrate.planning.desired.unread import may_write
 from imgmigrate.stores.alias import place_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from imgmigrate.config.guards import Guards
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.plan import Change
+    from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.planning.desired.tags import Chooser
     from imgmigrate.rules.rule import GlobRule, Rule
     from imgmigrate.state.record import State
@@ -52,7 +53,7 @@ class Deltas:
                 self._rules[key].append((each.repository.store, rule))
         self._globs = [glob for glob in globs if glob.rule.is_delta]
 
-    def settle(self, changes: Iterable[Change]) -> list[Change]:
+    async def settle(self, changes: Sequence[Change], _: Mapping[Reference, Asked]) -> list[Change]:
         """Keep what a delta does not carry, instead of letting it go."""
         return [self._settled(change) for change in changes]
 

@@ -20,13 +20,14 @@ from imgmigrate.rules.kept import KEEP_NOTHING
 from imgmigrate.state.record import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from imgmigrate.config.model import Config
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest, Reference, Repository
+    from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.rules.kept import KeptName
     from imgmigrate.rules.rule import Rule
     from imgmigrate.state.record import ImageRecord, State
@@ -97,8 +98,12 @@ class Keeping:
     day: datetime
     _chosen: set[Reference] = field(default_factory=set)
 
-    async def settle(self, changes: Sequence[Change], asked: Iterable[Reference]) -> list[Change]:
+    async def settle(
+        self, changes: Sequence[Change], asked: Mapping[Reference, Asked]
+    ) -> list[Change]:
         """Return the changes with a row more for each that replaces something."""
+        if not self.names:
+            return list(changes)
         self._chosen.clear()
         taken = {change.address for change in changes} | set(asked)
         settled: list[Change] = []

@@ -14,10 +14,11 @@ from imgmigrate.plan import Action, Change, Reason
 from imgmigrate.state.record import Source, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Mapping, Sequence
 
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.reference import Reference
+    from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.rules.moves import Move
     from imgmigrate.state.record import ImageRecord, State
 
@@ -32,8 +33,12 @@ class Moving:
     state: State
     moves: tuple[Move, ...]
 
-    async def settle(self, changes: Sequence[Change], asked: Container[Reference]) -> list[Change]:
+    async def settle(
+        self, changes: Sequence[Change], asked: Mapping[Reference, Asked]
+    ) -> list[Change]:
         """Turn copies into moves, and say of what lets the old address go that it moved."""
+        if not self.moves:
+            return list(changes)
         copies = {change.address: change for change in changes if _may_move(change)}
         origins: dict[Reference, ImageRecord] = {}
         heirs: dict[Reference, Reference] = {}

@@ -18,13 +18,14 @@ from imgmigrate.planning.desired.unread import may_write, parsed_template
 from imgmigrate.stores.alias import place_key
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from imgmigrate.config.model import Config
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Reference
     from imgmigrate.plan import Change
+    from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.planning.desired.unread import Unread
     from imgmigrate.rules.rule import Rule
     from imgmigrate.state.record import State
@@ -57,25 +58,32 @@ class Namesakes:
     def __post_init__(self) -> None:
         self._wanted, self._sources = defaultdict(set), defaultdict(set)
         self._written, self._read = defaultdict(set), defaultdict(list)
+
+    def _note_rules(self) -> None:
+        """Note what is read and written, whatever is there now."""
         for rule in self.config.rules:
             self._read[rule.source].append(rule)
             for each in rule.destinations:
                 self._written[self._key(each.repository)].add(each.repository)
 
-    def want(self, addresses: Iterable[Reference], sources: Iterable[Reference] = ()) -> None:
+    def _want(self, addresses: Iterable[Reference], sources: Iterable[Reference] = ()) -> None:
         """Note addresses that are asked for, and images that are read."""
         for references, noted in ((addresses, self._wanted), (sources, self._sources)):
             for each in references:
                 if each.tag is not None:
                     noted[self._key(each.repository), each.tag].add(each)
 
-    async def settle(self, changes: Sequence[Change]) -> list[Change]:
+    async def settle(
+        self, changes: Sequence[Change], asked: Mapping[Reference, Asked]
+    ) -> list[Change]:
         """Block the deletes that would take what is wanted; name what the others are proven by."""
         deletes = [change.address for change in changes if change.action is Action.DELETE]
         if not deletes:
             return list(changes)
         leaving = {c.address for c in changes if c.action in (Action.DELETE, Action.FORGET)}
-        self.want(record.address for record in self.state.live())
+        self._note_rules()
+        self._want(asked, (each.named for each in asked.values()))
+        self._want(record.address for record in self.state.live())
         found = {address: sorted(set(self._of(address)) - leaving) for address in deletes}
         seen = await self.observer.look_at_destinations(
             other

@@ -75,7 +75,7 @@ class Filtering:
         self._platforms = _Platforms(folder and folder / PLATFORMS_FILE)
         self._reading: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def settle(self, wishes: list[Looked]) -> tuple[list[Looked], list[Change]]:
+    async def choose(self, wishes: list[Looked]) -> tuple[list[Looked], list[Change]]:
         """Say in each wish what is kept of its image; what cannot be kept is an error row."""
         concerned = [pair for pair in wishes if _is_concerned(pair[0])]
         if not concerned:

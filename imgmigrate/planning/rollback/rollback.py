@@ -19,7 +19,8 @@ from imgmigrate.observing.problems import Problems, merged
 from imgmigrate.plan import Action, Filters, Plan, Reason
 from imgmigrate.planning.heading import heading
 from imgmigrate.planning.owner import tell_owner
-from imgmigrate.planning.passes.deletes import limit_deletes
+from imgmigrate.planning.passes.base import run_passes
+from imgmigrate.planning.passes.deletes import DeleteLimit
 from imgmigrate.planning.passes.keep_previous import Keeping, KeptNames
 from imgmigrate.planning.passes.namesakes import Namesakes
 from imgmigrate.planning.passes.wholeness import not_whole
@@ -28,12 +29,15 @@ from imgmigrate.state.spelling import read_state
 from imgmigrate.stores.pool import open_stores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from imgmigrate.config.model import Config
     from imgmigrate.config.shares import Share
     from imgmigrate.events import Sink
+    from imgmigrate.oci.reference import Reference
     from imgmigrate.plan import Change
+    from imgmigrate.planning.desired.desired import Asked
+    from imgmigrate.planning.passes.base import Pass
     from imgmigrate.state.record import ImageRecord, Run, State
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
@@ -122,16 +126,20 @@ class _Undoing:
         targets.check()
         excludes.check()
         decided, unchanged = await self._decide(deeds)
-        changes += self._spared(decided)
-        namesakes = Namesakes(self.config, self.state, self.observer, is_part=True)
-        changes = await namesakes.settle(changes)
-        guards = self.config.guards
-        most, images = self.options.max_delete or guards.max_delete, sum(1 for _ in self._live())
-        changes = limit_deletes(changes, most, images)
-        if names := KeptNames(self.config):
-            keeping = Keeping(self.observer, self.state, names, datetime.now(UTC))
-            changes = await keeping.settle(changes, ())
+        changes = await run_passes(self._passes(), [*changes, *decided], {})
         return merged(changes), unchanged
+
+    def _passes(self) -> tuple[Pass, ...]:
+        """Everything that changes the rows, in its order."""
+        observer, state, config = self.observer, self.state, self.config
+        most = self.options.max_delete or config.guards.max_delete
+        return (
+            Spare(state),
+            Namesakes(config, state, observer, is_part=True),
+            DeleteLimit(most, state),
+            # Last of those that say what becomes of a tag: what is replaced is known by then.
+            Keeping(observer, state, KeptNames(config), datetime.now(UTC)),
+        )
 
     async def _decide(self, deeds: list[Deed]) -> tuple[list[Change], int]:
         """Look at the addresses, and at the former digests, and decide."""
@@ -169,11 +177,18 @@ class _Undoing:
                 changes.append(change)
         return [*changes, *problems.changes()], unchanged
 
-    def _spared(self, changes: list[Change]) -> list[Change]:
-        """Delete a kept tag only once its image has another tag by a row of this plan.
 
-        Where that row is a conflict or an error, or is not wanted, it may be the last one.
-        """
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """Deletes a kept tag only once its image has another tag by a row of this plan.
+
+    Where that row is a conflict or an error, or is not wanted, it may be the last one.
+    """
+
+    state: State
+
+    async def settle(self, changes: Sequence[Change], _: Mapping[Reference, Asked]) -> list[Change]:
+        """Name the heir of each, and keep those that have none."""
         heirs = {
             (change.address.repository, change.after): change.address
             for change in changes
@@ -189,9 +204,6 @@ class _Undoing:
                 change = change.model_copy(update=update)
             spared.append(change)
         return spared
-
-    def _live(self) -> Iterable[ImageRecord]:
-        return self.state.live()
 
 
 def _recall(state: State, what: str | Plan) -> _Past:
