@@ -24,7 +24,8 @@ ImgmigrateError                    1   anything that stopped the work
     ├── ProtocolError              1   the answer breaks the specification, or is an attack
     └── IntegrityError             1   bytes do not match their digest or size
 
-A class says what its reader does next; its `exit_code` is what the process says. Text that
+A class says what its reader does next; its `exit_code` is what the process says, its `number`
+what programs tell it by: it outlives the class's name (`docs/codes.md`). Text that
 comes from a server is untrusted: every message is redacted and made printable when the
 error is constructed, so that no log, plan or terminal has to think of it again.
 """
@@ -74,6 +75,7 @@ class ImgmigrateError(Exception):
     """Say what failed, why, and what to do; the root of every error a caller may catch."""
 
     exit_code: ClassVar[int] = 1
+    number: ClassVar[str] = "IM301"
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         self.message = "\n".join(printable(line, 2000) for line in redact(message).split("\n"))
@@ -88,10 +90,13 @@ class UsageError(ImgmigrateError):
     """The command line, or its combination with the config, cannot be carried out."""
 
     exit_code = 64
+    number = "IM310"
 
 
 class ConfigError(UsageError):
     """The config is wrong at a place: file, line, key, and how to mend it."""
+
+    number = "IM311"
 
     def __init__(
         self,
@@ -118,32 +123,40 @@ class GuardError(ImgmigrateError):
     """A guard that the user set (`min`, `max_delete`, a policy) refused."""
 
     exit_code = 6
+    number = "IM320"
 
 
 class PlanRefused(ImgmigrateError):
     """The plan may not be applied here: damaged, edited, mismatched or too old."""
 
     exit_code = 4
+    number = "IM330"
 
 
 class StateError(ImgmigrateError):
     """The state is damaged or cannot be written; nothing was changed."""
+
+    number = "IM340"
 
 
 class StateLocked(StateError):
     """Another process is writing this state."""
 
     exit_code = 5
+    number = "IM341"
 
 
 class StateUnsaved(StateError):
     """Images moved, but their records could not be written; a recovery file is named."""
 
     exit_code = 8
+    number = "IM342"
 
 
 class Interrupted(ImgmigrateError):
     """A signal ended the run; what was recorded is consistent."""
+
+    number = "IM350"
 
     def __init__(self, signal_number: int, message: str, *, hint: str | None = None) -> None:
         self.signal_number = signal_number
@@ -152,6 +165,8 @@ class Interrupted(ImgmigrateError):
 
 class StoreError(ImgmigrateError):
     """An endpoint refused, failed or lied; names the side once it is known, and the object."""
+
+    number = "IM360"
 
     def __init__(
         self,
@@ -179,25 +194,37 @@ class StoreError(ImgmigrateError):
 class AuthenticationError(StoreError):
     """The credentials were refused, or there are none where some are needed."""
 
+    number = "IM361"
+
 
 class AccessDenied(StoreError):
     """The credentials were accepted, but lack the right for this object."""
+
+    number = "IM362"
 
 
 class NotFound(StoreError):
     """The repository, tag, manifest or blob is not there."""
 
+    number = "IM363"
+
 
 class Dangling(StoreError):
     """A repository lists the tag and has no manifest for it: whether it is gone is not known."""
+
+    number = "IM364"
 
 
 class Rejected(StoreError):
     """The endpoint will not take this request however often it is sent."""
 
+    number = "IM365"
+
 
 class Archived(Rejected):
     """The image is there, and its registry gives it to nobody until it is restored."""
+
+    number = "IM366"
 
 
 class TransientError(StoreError):
@@ -206,6 +233,8 @@ class TransientError(StoreError):
     `is_spent` says that it was tried as often as may be: whoever is further out tries no more.
     `is_unreachable`: no connection came about, so that nobody may be there at all.
     """
+
+    number = "IM367"
 
     is_spent = False
     is_unreachable = False
@@ -216,6 +245,8 @@ class RateLimited(TransientError):
 
     `is_paced`: whoever asks again is held back by then, and it counts as no attempt.
     """
+
+    number = "IM368"
 
     is_paced = False
 
@@ -233,6 +264,7 @@ class OutOfReach(TransientError):
     Spent from the start. The subject is what was to be asked.
     """
 
+    number = "IM372"
     is_spent = True
 
     def __init__(
@@ -258,6 +290,7 @@ class LeftBehind(TransientError):
     Who tries again does so from the start, where nobody waits with it.
     """
 
+    number = "IM373"
     is_spent = True
 
 
@@ -267,13 +300,19 @@ class QuotaExhausted(StoreError):
     Ends the run; the same plan goes on later.
     """
 
+    number = "IM369"
+
 
 class ProtocolError(StoreError):
     """The answer breaks the specification, or is an attack."""
 
+    number = "IM370"
+
 
 class IntegrityError(StoreError):
     """Bytes do not match the digest or size that was asked for."""
+
+    number = "IM371"
 
 
 @contextmanager

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.plan import FORMAT_VERSION, Action
-from imgmigrate.render import words
+from imgmigrate.plan import FORMAT_VERSION, Action, Reason
 from imgmigrate.state import entries
 from imgmigrate.state.local import snapshot as state_snapshot
 
@@ -140,7 +139,7 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
 def test_every_action_and_reason_is_told() -> None:
     """A row of a plan has no word that the design does not know."""
     named = set(re.findall(r"`([a-z_]+)`", sections("design.md")["5"]))
-    assert {*Action, *words._REASONS} - named == set()
+    assert {*Action, *Reason} - named == set()
 
 
 def test_every_kind_of_journal_line_is_told() -> None:

@@ -33,7 +33,7 @@ from imgmigrate.events import Outcome
 
 if TYPE_CHECKING:
     from imgmigrate.events import RunFinished
-    from imgmigrate.plan import Plan
+    from imgmigrate.plan import Action, Plan
 
 __all__ = ["Applied", "Declined", "Pinned", "Planned", "Probed", "Proved", "exit_code"]
 
@@ -129,10 +129,10 @@ def _planned(outcome: Planned) -> int:
     summary = outcome.plan.summary
     if _is_over_limit(outcome.plan):
         return GuardError.exit_code
-    if summary.error:
+    if summary.count_of(_is_for_another_run):
         return PARTLY
     moved = outcome.plan.header.refresh_only and bool(outcome.plan.changes)
-    differs = summary.alters or summary.conflict or summary.unknown or moved
+    differs = summary.alters or summary.count_of(_is_for_a_person) or moved
     return CHANGES if outcome.detailed and differs else OK
 
 
@@ -141,9 +141,18 @@ def _applied(outcome: Applied) -> int:
     if _is_over_limit(outcome.plan):
         return GuardError.exit_code
     undone = _undone(result) if result else set()
-    if summary.error or outcome.plan.unknown or undone - {Outcome.CONFLICT}:
+    is_partly = summary.count_of(_is_for_another_run) or outcome.plan.unknown
+    if is_partly or undone - {Outcome.CONFLICT}:
         return PARTLY
-    return CONFLICTS if summary.conflict or undone else OK
+    return CONFLICTS if summary.count_of(_is_for_a_person) or undone else OK
+
+
+def _is_for_another_run(action: Action) -> bool:
+    return action.traits.needs == "another run"
+
+
+def _is_for_a_person(action: Action) -> bool:
+    return action.traits.needs == "a person"
 
 
 def _undone(result: RunFinished) -> set[Outcome]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import Archived, Dangling, OutOfReach
 from imgmigrate.oci.reference import Reference, Repository
-from imgmigrate.plan import Action, Change
+from imgmigrate.plan import Action, Change, Reason
 
 if TYPE_CHECKING:
     from imgmigrate.errors import StoreError
@@ -36,7 +36,7 @@ class Problems:
     def add_unsupported(self, address: Reference, source: Reference) -> None:
         """Note an image of a type that no registry of today takes."""
         detail = f"source {source}: docker schema 1, which registries refuse; push it anew"
-        self._rows.append(failed(address, "unsupported", detail, self._state.record(address)))
+        self._rows.append(failed(address, Reason.UNSUPPORTED, detail, self._state.record(address)))
 
     def changes(self) -> list[Change]:
         """The rows."""
@@ -51,14 +51,14 @@ class Problems:
         return rows
 
 
-def _reason(error: StoreError) -> str:
+def _reason(error: StoreError) -> Reason:
     if isinstance(error, Dangling):
-        return "dangling"
-    return "archived" if isinstance(error, Archived) else "unreadable"
+        return Reason.DANGLING
+    return Reason.ARCHIVED if isinstance(error, Archived) else Reason.UNREADABLE
 
 
 def failed(
-    address: Reference, reason: str, detail: str, record: ImageRecord | None = None
+    address: Reference, reason: Reason, detail: str, record: ImageRecord | None = None
 ) -> Change:
     """Say that an address, or a whole destination repository, could not be decided."""
     return Change(
@@ -75,7 +75,7 @@ def unreadable(
     error: StoreError | None,
     record: ImageRecord | None = None,
     *,
-    reason: str = "unreadable",
+    reason: Reason = Reason.UNREADABLE,
     detail: str | None = None,
 ) -> Change:
     """Say that a side of an address could not be read, and which registry was down, if it was."""

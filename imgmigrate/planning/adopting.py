@@ -8,25 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgmigrate.plan import INCOMPLETE, KEEP_PREVIOUS, Action, Change, Plan, Summary
+from imgmigrate.plan import Action, Change, Plan, Reason, Summary
 from imgmigrate.state.record import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["Adoption", "sort_for_adoption"]
-
-# Reasons of rows whose destination shows something else than the source, and is not ours.
-_FOREIGN = frozenset(
-    {
-        "foreign",
-        "changed_here",
-        "equivalent",
-        "overwrite_never",
-        "overwrite_always",
-        "overwrite_equivalent",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +41,7 @@ class Adoption:
 def sort_for_adoption(made: Plan, *, take_ownership: bool) -> Adoption:
     """Choose the rows to adopt; with `take_ownership` also those that differ from the source."""
     # What is not replaced needs no tag that keeps it.
-    rows = [row for row in made.changes if row.reason != KEEP_PREVIOUS]
+    rows = [row for row in made.changes if row.reason != Reason.KEEP_PREVIOUS]
     same = tuple(row for row in rows if row.action is Action.ADOPT)
     differing = tuple(row for row in rows if _differs(row))
     errors = tuple(row for row in rows if row.action is Action.ERROR)
@@ -69,12 +57,12 @@ def sort_for_adoption(made: Plan, *, take_ownership: bool) -> Adoption:
 
 
 def _is_missing(row: Change) -> bool:
-    is_incomplete = row.action is Action.UPDATE and row.reason == INCOMPLETE
+    is_incomplete = row.action is Action.UPDATE and row.reason == Reason.INCOMPLETE
     return row.action is Action.COPY or is_incomplete
 
 
 def _differs(row: Change) -> bool:
-    return row.reason in _FOREIGN and row.source is not None and row.before is not None
+    return row.reason.traits.is_foreign and row.source is not None and row.before is not None
 
 
 def _taken(row: Change) -> Change:
@@ -87,7 +75,7 @@ def _taken(row: Change) -> Change:
     return Change(
         address=row.address,
         action=Action.ADOPT,
-        reason="take_ownership",
+        reason=Reason.TAKE_OWNERSHIP,
         source=Source(reference=row.source.reference, digest=row.before),
         before=row.before,
         after=row.before,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgmigrate.observing.problems import failed
-from imgmigrate.plan import INCOMPLETE, REPLACE, Action, Change
+from imgmigrate.plan import Action, Change, Reason
 from imgmigrate.rules.rule import Overwrite
 from imgmigrate.state.record import Source
 
@@ -64,7 +64,7 @@ def decide(
     origin = wish.found.digest
     wanted = wish.kept or origin
 
-    def change(action: Action, reason: str) -> Change:
+    def change(action: Action, reason: Reason) -> Change:
         writes = action.writes or action is Action.ADOPT
         return Change(
             address=wish.address,
@@ -79,7 +79,7 @@ def decide(
         )
 
     if destination is None:
-        return change(Action.COPY, "destination_lost" if live else "new")
+        return change(Action.COPY, Reason.DESTINATION_LOST if live else Reason.NEW)
     if destination == wanted:
         # A record of the same bytes may tell of another choice, or of an index that has moved
         # in parts that are not chosen: then only the record changes.
@@ -87,38 +87,38 @@ def decide(
         # Whether it is recorded too, only a state tells.
         is_settled = is_recorded or not state.is_known
         if is_settled and exceptions.replace:
-            return change(Action.UPDATE, REPLACE)
+            return change(Action.UPDATE, Reason.REPLACE)
         if exceptions.incomplete:
-            return change(Action.UPDATE, INCOMPLETE)
-        return None if is_settled else change(Action.ADOPT, "already_there")
+            return change(Action.UPDATE, Reason.INCOMPLETE)
+        return None if is_settled else change(Action.ADOPT, Reason.ALREADY_THERE)
     return change(*_differing(wish, destination, state, exceptions, live=live))
 
 
 def _differing(
     wish: Wish, destination: Digest, state: State, exceptions: Exceptions, *, live: bool
-) -> tuple[Action, str]:
+) -> tuple[Action, Reason]:
     """Decide what to do about a destination that shows something else."""
     if exceptions.allow_overwrite and not state.owns(wish.address, destination):
-        return Action.UPDATE, "overwrite_allowed"
+        return Action.UPDATE, Reason.OVERWRITE_ALLOWED
     if wish.overwrite is Overwrite.NEVER:
-        return Action.KEEP, "overwrite_never"
+        return Action.KEEP, Reason.OVERWRITE_NEVER
     if state.owns(wish.address, destination):
         return Action.UPDATE, _why_ours(wish, state.record(wish.address))
     if wish.overwrite is Overwrite.ALWAYS:
-        return Action.UPDATE, "overwrite_always"
+        return Action.UPDATE, Reason.OVERWRITE_ALWAYS
     if exceptions.equivalent and wish.overwrite is Overwrite.EQUIVALENT:
-        return Action.UPDATE, "overwrite_equivalent"
+        return Action.UPDATE, Reason.OVERWRITE_EQUIVALENT
     if not state.is_known:
-        return Action.UNKNOWN, "no_state"
+        return Action.UNKNOWN, Reason.NO_STATE
     if exceptions.equivalent:
-        return Action.CONFLICT, "equivalent"
-    return Action.CONFLICT, "changed_here" if live else "foreign"
+        return Action.CONFLICT, Reason.EQUIVALENT
+    return Action.CONFLICT, Reason.CHANGED_HERE if live else Reason.FOREIGN
 
 
-def _why_ours(wish: Wish, record: ImageRecord | None) -> str:
+def _why_ours(wish: Wish, record: ImageRecord | None) -> Reason:
     if record is None or wish.found is None or record.source.digest != wish.found.digest:
-        return "source_moved"
-    return "source_moved" if record.filter == wish.filter else "platforms_changed"
+        return Reason.SOURCE_MOVED
+    return Reason.SOURCE_MOVED if record.filter == wish.filter else Reason.PLATFORMS_CHANGED
 
 
 def _tells(record: ImageRecord | None, wish: Wish, origin: Digest) -> bool:
@@ -135,7 +135,7 @@ def _source_gone(
         return Change(
             address=wish.address,
             action=Action.KEEP,
-            reason="source_gone",
+            reason=Reason.SOURCE_GONE,
             source=record.source,
             before=destination,
             recorded=record.digest,
@@ -144,7 +144,7 @@ def _source_gone(
     if not wish.explicit:
         return None
     detail = f"source {wish.source}: not found; correct the config, or remove it there"
-    row = failed(wish.address, "source_missing", detail, record)
+    row = failed(wish.address, Reason.SOURCE_MISSING, detail, record)
     if destination is not None and not state.is_known:
         # It may be ours, and kept although its source is gone: no mistake then.
         return row.model_copy(update={"action": Action.UNKNOWN, "before": destination})
@@ -154,9 +154,9 @@ def _source_gone(
 def decide_unwanted(record: ImageRecord, *, still_selected: bool, rule_exists: bool) -> Change:
     """Decide a live record whose address the rules, as the source lists it now, do not ask for."""
     if still_selected:
-        action, reason = Action.KEEP, "source_gone"
+        action, reason = Action.KEEP, Reason.SOURCE_GONE
     else:
-        action, reason = Action.FORGET, "deselected" if rule_exists else "rule_removed"
+        action, reason = Action.FORGET, Reason.DESELECTED if rule_exists else Reason.RULE_REMOVED
     return Change(
         address=record.address,
         action=action,

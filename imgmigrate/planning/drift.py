@@ -9,23 +9,27 @@ section 5: only where D = S).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import NotFound, StoreError
 from imgmigrate.observing.globs import Globs
 from imgmigrate.observing.problems import Problems, merged
 from imgmigrate.oci.manifest import Descriptor
-from imgmigrate.plan import INCOMPLETE, Action, Change
+from imgmigrate.plan import Action, Change, Reason
 from imgmigrate.planning.passes.wholeness import lacking
 from imgmigrate.state.record import Source
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.planning.desired.delta import Deltas
+    from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.state.record import ImageRecord, State
 
-__all__ = ["decide_drift", "find_drift", "only_told"]
+__all__ = ["OnlyTold", "decide_drift", "find_drift"]
 
 
 async def find_drift(
@@ -108,7 +112,7 @@ def decide_drift(
     told += [lacking(missing)] if missing else []
     now = Source(reference=record.source.reference, digest=source or record.source.digest)
 
-    def change(action: Action, reason: str) -> Change:
+    def change(action: Action, reason: Reason) -> Change:
         return Change(
             address=record.address,
             action=action,
@@ -123,25 +127,33 @@ def decide_drift(
         )
 
     if destination is None:
-        return change(Action.FORGET, "destination_gone")
+        return change(Action.FORGET, Reason.DESTINATION_GONE)
     if missing:
-        return change(Action.DRIFT, INCOMPLETE)
+        return change(Action.DRIFT, Reason.INCOMPLETE)
     # What a filter leaves of the source is not known without reading it: then it stays drift.
     if destination != record.digest and destination == source and record.filter is None:
-        return change(Action.ADOPT, "already_there")
+        return change(Action.ADOPT, Reason.ALREADY_THERE)
     if destination == record.digest:
-        return change(Action.DRIFT, "source_moved" if source else "source_gone")
-    return change(Action.DRIFT, "both_moved" if source_moved else "changed_here")
+        return change(Action.DRIFT, Reason.SOURCE_MOVED if source else Reason.SOURCE_GONE)
+    return change(Action.DRIFT, Reason.BOTH_MOVED if source_moved else Reason.CHANGED_HERE)
 
 
-def only_told(changes: list[Change]) -> list[Change]:
-    """Tell of records whose image is gone and let none go: for who owns no state."""
-    return [
-        change.model_copy(update={"action": Action.DRIFT})
-        if change.action is Action.FORGET
-        else change
-        for change in changes
-    ]
+@dataclass(frozen=True, slots=True)
+class OnlyTold:
+    """Tells of records whose image is gone and lets none go, where nobody owns the state."""
+
+    is_owned: bool
+
+    async def settle(self, changes: Sequence[Change], _: Mapping[Reference, Asked]) -> list[Change]:
+        """Turn rows that let go into rows that tell."""
+        if self.is_owned:
+            return list(changes)
+        return [
+            change.model_copy(update={"action": Action.DRIFT})
+            if change.action is Action.FORGET
+            else change
+            for change in changes
+        ]
 
 
 def _told(record: ImageRecord, source: Digest | None) -> str:

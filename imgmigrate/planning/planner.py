@@ -8,49 +8,48 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import Archived, Dangling, StoreError
+from imgmigrate.errors import StoreError
 from imgmigrate.events import NoSink
 from imgmigrate.observing.globs import Globs
 from imgmigrate.observing.observe import Observer
 from imgmigrate.observing.problems import Problems, failed, merged
 from imgmigrate.observing.scope import Scope
 from imgmigrate.observing.skipped import Skips
-from imgmigrate.oci.manifest import SCHEMA1
-from imgmigrate.plan import Action, Change, Filters, Plan
+from imgmigrate.plan import Action, Change, Filters, Plan, Reason
 from imgmigrate.planning.desired.delta import Deltas
 from imgmigrate.planning.desired.desired import Asking
 from imgmigrate.planning.desired.expand import expand_rules
-from imgmigrate.planning.desired.holding import held
 from imgmigrate.planning.desired.narrowing import narrow
 from imgmigrate.planning.desired.tags import Chooser
-from imgmigrate.planning.desired.unread import Unread
 from imgmigrate.planning.diff import Exceptions, Wish, decide
-from imgmigrate.planning.drift import find_drift, only_told
+from imgmigrate.planning.drift import OnlyTold, find_drift
 from imgmigrate.planning.heading import heading
 from imgmigrate.planning.owner import state_of, tell_owner
-from imgmigrate.planning.passes.deletes import Deleting, release, tell_cut_off
-from imgmigrate.planning.passes.inside import Comparing
+from imgmigrate.planning.passes.base import run_passes
+from imgmigrate.planning.passes.deletes import CutOff, DeleteLimit, Deleting, Release
+from imgmigrate.planning.passes.inside import Comparing, Explain
 from imgmigrate.planning.passes.keep_previous import Keeping, KeptNames
-from imgmigrate.planning.passes.known_conflicts import mark_known
+from imgmigrate.planning.passes.known_conflicts import KnownConflicts
 from imgmigrate.planning.passes.moves import Moving
 from imgmigrate.planning.passes.namesakes import Namesakes
-from imgmigrate.planning.passes.platforms import Filtering, filter_of
-from imgmigrate.planning.passes.sizes import Sizes, measure
-from imgmigrate.planning.passes.wholeness import Wholeness
+from imgmigrate.planning.passes.platforms import Filtering
+from imgmigrate.planning.passes.sizes import Measure, Sizes
+from imgmigrate.planning.passes.wholeness import Unmendable, Wholeness
+from imgmigrate.planning.sides import Sides
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from imgmigrate.config.model import Config
     from imgmigrate.config.shares import Share
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor
-    from imgmigrate.oci.reference import Digest, Reference, Repository
-    from imgmigrate.planning.desired.desired import Asked
+    from imgmigrate.oci.reference import Digest, Reference
     from imgmigrate.planning.desired.expand import Expansion
+    from imgmigrate.planning.passes.base import Pass
     from imgmigrate.state.record import ImageRecord, State
     from imgmigrate.stores.pool import Stores
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
@@ -109,7 +108,6 @@ async def make_plan(
             for learnt in planner.observer.stores.rates():
                 skips.emit(learnt)
         state = planner.state
-        changes = mark_known(changes, config.known, datetime.now(UTC).date())
     header = await heading(
         config,
         state,
@@ -136,7 +134,8 @@ async def _refresh(
         changes, unchanged = await find_drift(
             observer, state, options.target, options.exclude, deltas=deltas
         )
-    return state, only_told(changes) if config.is_oneshot else changes, unchanged
+    passes = (OnlyTold(is_owned=not config.is_oneshot),)
+    return state, await run_passes(passes, changes, {}), unchanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +207,8 @@ class _Planner:
     filtering: Filtering = field(init=False)
     comparing: Comparing = field(init=False)
     wholeness: Wholeness = field(init=False)
+    sides: Sides = field(init=False)
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
         self.scope = Scope.of(
@@ -220,7 +221,7 @@ class _Planner:
         self.filtering = Filtering(self.observer, self.cache, self.state, folder)
         self.comparing = Comparing(self.observer, self.cache)
         self.wholeness = Wholeness(self.observer, self.state)
-        chooser = Chooser.over(self.observer, self.cache, folder, datetime.now(UTC))
+        chooser = Chooser.over(self.observer, self.cache, folder, self.now)
         self.asking = Asking(
             self.config,
             self.state,
@@ -230,16 +231,21 @@ class _Planner:
             self.sink,
             self.expansion,
         )
+        self.sides = Sides(
+            self.observer, self.state, self.scope, self.asking, self.wholeness, self.options.refresh
+        )
 
     async def plan(self) -> tuple[list[Change], int, int]:
         """Return the changes, how many addresses need none, and how many nobody asks for."""
         rules = narrow(self.config, self.scope.target).rules
         asked, changes = await self.asking.ask(rules)
-        doubtful = await self._doubtful(asked)
-        wishes, problems = await self._observe(doubtful)
-        wishes, unfit = await self.filtering.settle(wishes)
+        doubtful = await self.sides.doubtful(asked)
+        wishes, problems = await self.sides.look(doubtful)
+        wishes, unfit = await self.filtering.choose(wishes)
         problems += unfit
-        self.asking.unread.add(c.address.repository for c in problems if c.reason == "unreadable")
+        self.asking.unread.add(
+            row.address.repository for row in problems if row.reason == Reason.UNREADABLE
+        )
         changes = merged([*changes, *problems])
         unchanged = len(asked) - len(doubtful)
         for change in await self._decide(wishes):
@@ -247,11 +253,12 @@ class _Planner:
                 unchanged += 1
             else:
                 changes.append(change)
-        changes = await self._guarded([*changes, *self.asking.unwanted(asked)], asked)
-        changes, unwanted = release(changes, forget=self.options.forget)
-        changes = await self.wholeness.settle(changes, self._kept())
+        changes += self.asking.unwanted(asked)
+        kept = self._kept()
         self.scope.check()
-        return await self._measure(changes), unchanged, unwanted
+        release = Release(self.options.forget)
+        changes = await run_passes(self._passes(release, kept), changes, asked)
+        return changes, unchanged, release.unwanted
 
     async def resolve(self) -> Resolved:
         """Look at the sources alone."""
@@ -271,19 +278,9 @@ class _Planner:
                 images[address] = absent[address]
             elif each.explicit:
                 detail = f"source {each.source}: not found; correct the config, or remove it there"
-                rows.append(failed(address, "source_missing", detail))
+                rows.append(failed(address, Reason.SOURCE_MISSING, detail))
         images = {a: each for a, each in absent.items() if a not in asked} | images
         return Resolved(images, tuple(merged([*rows, *problems.changes()])))
-
-    async def _doubtful(self, asked: dict[Reference, Asked]) -> dict[Reference, Asked]:
-        """Leave out what the state answers for, and in a layout is there."""
-        believed = [a for a, each in asked.items() if self._is_as_recorded(a, each)]
-        records = [record for a in believed if (record := self.state.record(a)) is not None]
-        there = await self.observer.each(records, self.wholeness.shows)
-        whole = {
-            record.address for record, is_there in zip(records, there, strict=True) if is_there
-        }
-        return {address: each for address, each in asked.items() if address not in whole}
 
     def _kept(self) -> list[ImageRecord]:
         """List the records of what `keep_previous` made."""
@@ -291,93 +288,6 @@ class _Planner:
             return []
         kept = (record for record in self.state.live() if record.keeps_previous)
         return [record for record in kept if self.scope.takes(record.address)]
-
-    def _is_as_recorded(self, address: Reference, asked: Asked) -> bool:
-        """Tell whether the state answers for an address, so that no registry is asked."""
-        record = self.state.record(address)
-        if record is None or not record.is_live or record.source.reference != asked.named:
-            return False
-        if record.filter != filter_of(asked.rule):
-            return False
-        if asked.source.digest not in (None, record.source.digest):
-            return False
-        if self.scope.replace.match(address):
-            return False
-        return not self.options.refresh or asked.rule.is_immutable(asked.source.tag)
-
-    async def _observe(
-        self, asked: dict[Reference, Asked]
-    ) -> tuple[list[tuple[Wish, Descriptor | None]], list[Change]]:
-        """Look at both sides of every address; what cannot be read becomes an error row."""
-        moving = {each.source for each in asked.values() if each.source.digest is None}
-        async with asyncio.TaskGroup() as group:
-            heads = group.create_task(self.observer.head_sources(moving))
-            looks = group.create_task(self.observer.look_at_destinations(asked))
-        destinations = looks.result()
-        there_already = self._held(asked, destinations)
-        pinned = {each.source for a, each in asked.items() if a not in there_already} - moving
-        heads_of = heads.result() | await self.observer.head_sources(pinned)
-        sources = {a: there_already.get(a) or heads_of[each.source] for a, each in asked.items()}
-        vanished = await self._vanished(asked, sources)
-        wishes, problems = [], Problems(self.state)
-        for address, each in asked.items():
-            gone = None if address in there_already else vanished.get(each.source.repository)
-            found = gone or sources[address]
-            there = destinations[address]
-            if isinstance(found, StoreError):
-                problems.add(address, found)
-                if isinstance(found, (Archived, Dangling)):
-                    self.asking.miss(each.rule)
-            elif isinstance(there, StoreError):
-                problems.add(address, there)
-            elif found is not None and found.media_type in SCHEMA1:
-                problems.add_unsupported(address, each.source)
-            else:
-                overwrite = each.rule.overwrite
-                choice = filter_of(each.rule)
-                origin = each.named if found else each.source
-                wish = Wish(address, origin, found, overwrite, each.explicit, choice)
-                wishes.append((wish, there))
-        return wishes, problems.changes()
-
-    def _held(
-        self,
-        asked: dict[Reference, Asked],
-        destinations: dict[Reference, Descriptor | StoreError | None],
-    ) -> dict[Reference, Descriptor]:
-        """Find the pinned images that their destinations tell all of, so that no source has to."""
-        found: dict[Reference, Descriptor] = {}
-        for address, each in asked.items():
-            there = destinations[address]
-            if isinstance(there, StoreError) or self.scope.replace.match(address):
-                continue
-            image = held(each, there, self.state.record(address))
-            if image is not None:
-                found[address] = image
-        return found
-
-    async def _vanished(
-        self,
-        asked: dict[Reference, Asked],
-        sources: dict[Reference, Descriptor | StoreError | None],
-    ) -> dict[Repository, StoreError]:
-        """Find source repositories that are gone as a whole although something was there.
-
-        A tag that is not there does not tell whether its repository is; images came from it, or
-        its own list named the tag.
-        """
-        doubtful = {
-            each.source.repository
-            for address, each in asked.items()
-            if sources[address] is None
-            and not each.rule.is_delta
-            and (
-                ((record := self.state.record(address)) is not None and record.is_live)
-                or not (each.explicit or each.source.digest)
-            )
-        }
-        listings = await self.observer.relist_sources(doubtful)
-        return {repo: found for repo, found in listings.items() if isinstance(found, StoreError)}
 
     async def _decide(self, wishes: list[tuple[Wish, Descriptor | None]]) -> list[Change | None]:
         decided = await self.observer.each(wishes, self._decide_one)
@@ -402,57 +312,38 @@ class _Planner:
         rules, globs = self.config.rules, self.whole.globs
         return Deltas(rules, globs, self.config.base, self.config.guards, self.asking.chooser)
 
-    async def _guarded(self, changes: list[Change], asked: dict[Reference, Asked]) -> list[Change]:
-        """Move what only gets another address; delete what nobody wants, as far as that may be."""
-        guards = self.config.guards
-        if guards.moved and not self.config.is_oneshot:
-            changes = await Moving(self.observer, self.state, guards.moved).settle(changes, asked)
-        changes = self._deltas().settle(changes)
-        if deleting := self._deleting(asked):
-            changes = await deleting.settle(changes)
-        changes = tell_cut_off(changes, self.state)
-        if names := KeptNames(self.config, self.expansion.lost):
-            keeping = Keeping(self.observer, self.state, names, datetime.now(UTC))
-            changes = await keeping.settle(changes, asked)
-        return changes
+    def _passes(self, release: Release, kept: Sequence[ImageRecord]) -> tuple[Pass, ...]:
+        """Everything that changes the rows, in its order; each does nothing where it has to.
 
-    def _deleting(self, asked: dict[Reference, Asked]) -> Deleting | None:
-        """Prepare to delete, if that is allowed; a plan without a config never does."""
-        options, guards, unread = self.options, self.config.guards, self.asking.unread
-        if self.config.is_oneshot or not (options.allow_delete or options.allow_delete_gone):
-            return None
-        namesakes = Namesakes(
-            self.whole,
-            self.state,
-            self.observer,
-            unread,
-            is_part=bool(options.target or options.exclude),
+        What moves is found before anything is deleted, what is deleted before what stays is let
+        go, what is replaced before it is kept, and all rows before they are measured.
+        """
+        options, observer, state = self.options, self.observer, self.state
+        guards, unread, sizes = self.config.guards, self.asking.unread, self.options.sizes
+        is_part = bool(options.target or options.exclude)
+        rules = (*self.config.rules, *self.expansion.lost)
+        # What no config asks for neither moves nor deletes.
+        owns = not self.config.is_oneshot
+        return (
+            Moving(observer, state, guards.moved if owns else ()),
+            self._deltas(),
+            Deleting(
+                observer,
+                state,
+                guards,
+                unread,
+                rules,
+                self.config.base,
+                unwanted=owns and options.allow_delete,
+                gone=owns and options.allow_delete_gone,
+            ),
+            Namesakes(self.whole, state, observer, unread, is_part=is_part),
+            DeleteLimit(options.max_delete or guards.max_delete, state),
+            CutOff(state),
+            Keeping(observer, state, KeptNames(self.config, self.expansion.lost), self.now),
+            release,
+            Unmendable(self.wholeness, kept),
+            Measure(observer.place, self.cache, state, sizes, options.parallelism),
+            Explain(observer, self.cache, sizes),
+            KnownConflicts(self.whole.known, self.now.date()),
         )
-        namesakes.want(asked, (each.named for each in asked.values()))
-        written = Unread(self.config.base, guards)
-        for rule in (*self.config.rules, *self.expansion.lost):
-            written.add_rule(rule)
-        return Deleting(
-            self.observer,
-            self.state,
-            guards,
-            unread,
-            written,
-            namesakes,
-            options.max_delete or guards.max_delete,
-            unwanted=options.allow_delete,
-            gone=options.allow_delete_gone,
-        )
-
-    async def _measure(self, changes: list[Change]) -> list[Change]:
-        measured = await measure(
-            changes,
-            self.observer.place,
-            self.cache,
-            self.state,
-            sizes=self.options.sizes,
-            parallelism=self.options.parallelism,
-        )
-        if self.options.sizes == "never":
-            return measured
-        return await self.observer.each(measured, self.comparing.explain)

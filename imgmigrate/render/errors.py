@@ -8,7 +8,10 @@ from __future__ import annotations
 from imgmigrate.errors import ImgmigrateError, StoreError
 from imgmigrate.redaction import printable, redact
 
-__all__ = ["cause_at", "causes", "hint_of", "message_of"]
+__all__ = ["UNEXPECTED", "cause_at", "causes", "facts_of", "failure_of", "hint_of", "message_of"]
+
+# What was never meant to reach anybody: a fault of imgmigrate itself.
+UNEXPECTED = "IM399"
 
 
 def message_of(error: BaseException) -> str:
@@ -32,6 +35,21 @@ def cause_at(address: str, error: BaseException) -> str:
 def hint_of(error: BaseException) -> str | None:
     """What to do about it, if the error knows."""
     return error.hint if isinstance(error, ImgmigrateError) else None
+
+
+def facts_of(error: BaseException) -> dict[str, str]:
+    """Say which error it is: its stable code, and the class that has it."""
+    for each in type(error).__mro__:
+        if "number" in vars(each):
+            return {"code": vars(each)["number"], "kind": each.__name__}
+    return {"code": UNEXPECTED, "kind": type(error).__name__}
+
+
+def failure_of(error: BaseException | None) -> dict[str, str | None]:
+    """Say an error as data: what failed, what to do, and which error it is if there is one."""
+    if error is None:
+        return {"error": None, "hint": None}
+    return {"error": message_of(error), "hint": hint_of(error), **facts_of(error)}
 
 
 def causes(error: BaseException) -> tuple[BaseException, ...]:

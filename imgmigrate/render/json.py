@@ -30,10 +30,10 @@ from imgmigrate.events import (
     Waiting,
     Warned,
 )
-from imgmigrate.plan import Action
 from imgmigrate.redaction import printable
 from imgmigrate.render.changes.tally import Tally
-from imgmigrate.render.errors import causes, hint_of, message_of
+from imgmigrate.render.errors import causes, facts_of, failure_of, hint_of, message_of
+from imgmigrate.render.facts import meaning_of
 from imgmigrate.render.units import count
 from imgmigrate.render.words import OUTCOMES, headline_of, rate_text, reason
 from imgmigrate.state.record import RECORDS
@@ -41,7 +41,6 @@ from imgmigrate.state.record import RECORDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from imgmigrate.errors import ImgmigrateError
     from imgmigrate.events import Event, Receipt
     from imgmigrate.plan import Change, Plan
     from imgmigrate.state.record import ImageRecord, State
@@ -80,7 +79,7 @@ class JsonStream:
         self._spoke = clock()
         self.line("version", f"imgmigrate {__version__}", imgmigrate=__version__, ui=UI_VERSION)
 
-    def line(self, kind: str, message: str, level: Level = "info", **fields: Any) -> None:
+    def line(self, kind: str, message: str, level: Level = "info", /, **fields: Any) -> None:
         """Write one line."""
         document = {
             "type": kind,
@@ -147,7 +146,8 @@ class JsonStream:
         for change in plan.changes if rows is None else rows:
             message = f"{change.address}: {change.action.value} ({reason(change)})"
             level: Level = "warn" if change.is_dangerous else "info"
-            self.line("planned_change", message, level, change=change.line())
+            document = change.line()
+            self.line("planned_change", message, level, change=document, **meaning_of(change))
         self.line(
             "change_summary",
             headline_of(plan),
@@ -167,9 +167,9 @@ class JsonStream:
                 f"Error: {message_of(cause)}",
                 "error",
                 severity="error",
-                code=type(cause).__name__,
                 summary=message_of(cause),
                 detail=hint_of(cause),
+                **facts_of(cause),
             )
 
     def warning(self, code: str, message: str) -> None:
@@ -202,7 +202,7 @@ class JsonStream:
         if receipt.outcome.is_done:
             self.line("apply_complete", message, **fields)
         else:
-            self.line("apply_errored", message, "error", **fields, **_error(receipt.error))
+            self.line("apply_errored", message, "error", **fields, **failure_of(receipt.error))
 
     def _progress(self, event: Event) -> None:
         now, tally = self._clock(), self.tally
@@ -254,11 +254,15 @@ class JsonStream:
             seconds=round(event.seconds, 3),
             stopped=event.stopped and printable(event.stopped),
             refusals=[
-                {"name": printable(each.name), "rows": len(each.rows), **_error(each.error)}
+                {"name": printable(each.name), "rows": len(each.rows), **failure_of(each.error)}
                 for each in event.refusals
             ],
             unfinished=[
-                {"address": str(each.address), "outcome": each.outcome.value, **_error(each.error)}
+                {
+                    "address": str(each.address),
+                    "outcome": each.outcome.value,
+                    **failure_of(each.error),
+                }
                 for each in event.unfinished
             ],
         )
@@ -282,10 +286,10 @@ def plan_documents(plan: Plan, rows: Sequence[Change] | None = None) -> Iterator
         "summary": _summary(plan),
         "plan_id": plan.plan_id,
         "sha256": plan.sha256,
-        "errored": plan.counted.count(Action.ERROR) > 0,
+        "errored": plan.counted.error > 0,
     }
     for change in changes:
-        yield {"type": "change", **change.line()}
+        yield {"type": "change", **change.line(), **meaning_of(change)}
     yield {"type": "end", "changes": len(changes), "of": len(plan.changes)}
 
 
@@ -315,9 +319,3 @@ def _operation(plan: Plan) -> str:
 
 def _summary(plan: Plan) -> dict[str, Any]:
     return plan.counted.model_dump(mode="json", by_alias=True)
-
-
-def _error(error: ImgmigrateError | None) -> dict[str, Any]:
-    if error is None:
-        return {"error": None, "hint": None}
-    return {"error": message_of(error), "hint": hint_of(error), "code": type(error).__name__}

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import OutOfReach
 from imgmigrate.events import Outcome
-from imgmigrate.plan import Action
 from imgmigrate.redaction import printable
 from imgmigrate.render.changes.hints import shown_command
 from imgmigrate.render.errors import cause_at, hint_of, message_of
@@ -30,9 +29,6 @@ __all__ = ["interrupted_text", "result_lines", "result_text", "unplanned"]
 # Rows that a stopped run did not reach; all of them would bury why.
 MOST_UNREACHED = 10
 
-# Rows that no apply can do.
-_HOPELESS = (Action.CONFLICT, Action.ERROR)
-
 _COUNTED = (
     (Outcome.APPLIED, "{} done", "{} done"),
     (Outcome.ALREADY, "{} already done", "{} already done"),
@@ -49,7 +45,7 @@ def unplanned(plan: Plan, result: RunFinished | None) -> tuple[Change, ...]:
     return tuple(
         change
         for change in plan.changes
-        if (change.action in _HOPELESS or change.is_over_limit or not change.action.is_understood)
+        if (change.action.is_left or change.is_over_limit)
         and not change.is_known
         and change.address not in reported
     )
@@ -133,11 +129,7 @@ def interrupted_text(done: int, images: int, state: str) -> str:
 
 def _can_resume(plan: Plan, result: RunFinished) -> bool:
     """Tell whether the same plan can still do something that it has not done."""
-    hopeless = {
-        change.address
-        for change in plan.changes
-        if change.action in _HOPELESS or not change.action.is_understood
-    }
+    hopeless = {change.address for change in plan.changes if change.action.is_left}
     return any(
         receipt.outcome is not Outcome.CONFLICT and receipt.address not in hopeless
         for receipt in result.unfinished

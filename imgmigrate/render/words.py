@@ -1,212 +1,37 @@
-"""The words and symbols for actions, reasons and outcomes: one table each.
+"""What plans and rows are called in words; those of actions and reasons are in `vocabulary`.
 
-Pure. An action or a reason that is not in the table (a later version's plan) is shown as it is.
+Pure. An action or a reason that is not in there (a later version's plan) is shown as it is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgmigrate.events import Outcome
-from imgmigrate.plan import Action, Change, Plan, Summary
+from imgmigrate.plan import Action
 from imgmigrate.redaction import printable
 from imgmigrate.render.units import UNKNOWN, count, size
+from imgmigrate.vocabulary.actions import LATER_ACTION
 
 if TYPE_CHECKING:
     from imgmigrate.events import RateLearnt
-    from imgmigrate.render.style import Colour
+    from imgmigrate.plan import Change, Plan, Reason, Summary
 
 __all__ = [
-    "OBVIOUS",
     "OUTCOMES",
-    "SECTIONS",
-    "Section",
     "has_work",
     "headline",
     "headline_of",
+    "option",
     "rate_text",
     "reason",
-    "section_of",
     "unwanted",
+    "words_of",
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One group of rows. Those that are not `foldable` are always listed one by one."""
-
-    key: str
-    symbol: str
-    mark: str
-    title: str
-    meaning: str
-    colours: tuple[Colour, ...]
-    foldable: bool = True
-
-
-# The order of danger: what a reviewer must not miss comes first.
-SECTIONS = (
-    Section(
-        "error",
-        "!",
-        "!",
-        "errors",
-        "could not be read; nothing is planned for them",
-        ("red",),
-        foldable=False,
-    ),
-    Section(
-        "conflict",
-        "!",
-        "!",
-        "conflicts",
-        "not ours to overwrite; left alone",
-        ("red",),
-        foldable=False,
-    ),
-    Section(
-        "unknown",
-        "?",
-        "?",
-        "ownership unknown",
-        "no state tells whether they are ours; a plan with one does",
-        ("yellow",),
-        foldable=False,
-    ),
-    Section(
-        "later",
-        "?",
-        "?",
-        "unknown",
-        "of a later version of imgmigrate; this one leaves them out",
-        ("red",),
-        foldable=False,
-    ),
-    Section(
-        "lost",
-        "+",
-        "!",
-        "lost",
-        "written by us, gone from the destination; copied again",
-        ("red",),
-        foldable=False,
-    ),
-    Section(
-        "incomplete",
-        "+",
-        "!",
-        "incomplete",
-        "shown by the layout, which has lost parts of them; brought again",
-        ("red",),
-        foldable=False,
-    ),
-    Section(
-        "gone",
-        ".",
-        "!",
-        "gone",
-        "written by us, gone from the destination; the record is let go",
-        ("red",),
-        foldable=False,
-    ),
-    Section(
-        "drift", "*", "*", "drift", "moved since it was recorded; only shown here", ("yellow",)
-    ),
-    Section(
-        "delete",
-        "-",
-        "-",
-        "delete",
-        "the tag goes from the destination; its manifest stays",
-        ("red",),
-        foldable=False,
-    ),
-    Section(
-        "blocked",
-        "!",
-        "!",
-        "blocked",
-        "not deleted: a guard keeps them",
-        ("red",),
-        foldable=False,
-    ),
-    Section(
-        "known",
-        "=",
-        "=",
-        "known conflicts",
-        "acknowledged, and left alone until their day",
-        ("dim",),
-    ),
-    Section("move", ">", ">", "move", "to another address, from where we put it", ("cyan",)),
-    Section("update", "~", "~", "update", "an existing tag gets another image", ("yellow",)),
-    Section("copy", "+", "+", "copy", "new at the destination", ("green",)),
-    Section("adopt", "=", "=", "adopt", "already there; only recorded", ("cyan",)),
-    Section("forget", ".", ".", "forget", "no longer ours; stays at the destination", ("dim",)),
-    Section("keep", "=", "=", "keep", "left as it is", ("dim",)),
-)
-_BY_KEY = {section.key: section for section in SECTIONS}
-
-_REASONS = {
-    "new": "new",
-    "destination_lost": "we wrote it, now it is gone",
-    "destination_gone": "we wrote it, now it is gone",
-    "incomplete": "the layout has lost parts of it",
-    "both_moved": "source and destination moved",
-    "replace": "asked for with --replace",
-    "already_there": "already there",
-    "source_moved": "source moved",
-    "platforms_changed": "other platforms are wanted now",
-    "foreign": "not written by us",
-    "changed_here": "written by us, then overwritten by somebody else",
-    "equivalent": "an index of the same images in other bytes",
-    "overwrite_equivalent": "overwrite: equivalent",
-    "overwrite_always": "overwrite: always",
-    "overwrite_allowed": "asked for with --allow-overwrite",
-    "overwrite_never": "differs; overwrite: never",
-    "take_ownership": "taken over although it differs",
-    "source_gone": "its source does not show it any more",
-    "not_in_delta": "not among what is new; stays",
-    "source_missing": "the source has no such image",
-    "moved": "moved",
-    "protected": "protected",
-    "max_delete": "more deletes than max_delete allows",
-    "max_delete_gone": "its source does not show it; more deletes than max_delete allows",
-    "is_source": "a rule takes it from there",
-    "same_place": "wanted under another name",
-    "may_be_same": "perhaps wanted under another name",
-    "rule_removed": "no rule names it any more",
-    "deselected": "its rule no longer selects the tag",
-    "dangling": "listed, and its manifest is not there",
-    "archived": "archived; restore it to copy it",
-    "unreadable": "cannot be read",
-    "unsupported": "of a type that cannot be copied",
-    "no_such_platform": "has none of the wanted platforms",
-    "rollback": "as it was before",
-    "stays": "stays; deleted with --allow-delete",
-    "written_since": "written again since",
-    "previous_gone": "the former image is gone",
-    "keep_previous": "keeps what is replaced",
-    "not_kept": "what it shows cannot be kept",
-    "no_state": "differs; whose it is, no state tells",
-}
-
 # What the headline of a plan without a state ends with.
 NO_STATE = "No state: what is ours is not known."
-
-# Reasons that the section's own title says already.
-OBVIOUS = frozenset(
-    {
-        "new",
-        "destination_lost",
-        "destination_gone",
-        "incomplete",
-        "already_there",
-        "unreadable",
-        "moved",
-    }
-)
 
 OUTCOMES = {
     Outcome.APPLIED: "done",
@@ -217,38 +42,10 @@ OUTCOMES = {
     Outcome.CANCELLED: "not reached",
 }
 
-_COUNTED = (
-    (Action.COPY, "{} to copy", "{} to copy"),
-    (Action.UPDATE, "{} to update", "{} to update"),
-    (Action.MOVE, "{} to move", "{} to move"),
-    (Action.DELETE, "{} to delete", "{} to delete"),
-    (Action.ADOPT, "{} to adopt", "{} to adopt"),
-    (Action.FORGET, "{} to forget", "{} to forget"),
-    (Action.KEEP, "{} kept", "{} kept"),
-    (Action.BLOCKED, "{} blocked", "{} blocked"),
-    (Action.CONFLICT, "{} conflict", "{} conflicts"),
-    (Action.UNKNOWN, "{} unknown", "{} unknown"),
-    (Action.ERROR, "{} error", "{} errors"),
-    (Action.DRIFT, "{} drifted", "{} drifted"),
-)
-
-
-def section_of(change: Change) -> Section:
-    """Find the section of a row."""
-    if not change.action.is_understood:
-        return _BY_KEY["later"]
-    if change.action is Action.COPY and change.is_dangerous:
-        return _BY_KEY["lost"]
-    if change.action is Action.UPDATE and change.is_dangerous:
-        return _BY_KEY["incomplete"]
-    if change.action is Action.FORGET and change.is_dangerous:
-        return _BY_KEY["gone"]
-    return _BY_KEY["known" if change.is_known else change.action.value]
-
 
 def reason(change: Change) -> str:
     """Say a row's reason in words; one that is not in the table is anybody's text."""
-    said = _REASONS.get(change.reason) or printable(change.reason.replace("_", " "))
+    said = words_of(change.reason)
     return said if change.action.is_understood else f"{printable(change.action.value)}: {said}"
 
 
@@ -263,13 +60,27 @@ def rate_text(learnt: RateLearnt) -> str:
     )
 
 
+def words_of(reason: Reason) -> str:
+    """Say a reason in words, with options as they are typed."""
+    words = reason.traits.words
+    if words is None:
+        return printable(reason.value.replace("_", " "))
+    return words.format_map(_Options())
+
+
+def option(parameter: str) -> str:
+    """Name a parameter of the library as whoever reads us knows it."""
+    return f"--{parameter.replace('_', '-')}"
+
+
+class _Options(dict[str, str]):
+    def __missing__(self, parameter: str) -> str:
+        return option(parameter)
+
+
 def has_work(summary: Summary) -> bool:
     """Tell whether an apply would do anything, be it only to the state."""
-    return any(
-        summary.count(action)
-        for action in Action
-        if action.alters or action in (Action.ADOPT, Action.FORGET)
-    )
+    return summary.count_of(lambda action: action.is_carried_out) > 0
 
 
 def headline_of(plan: Plan) -> str:
@@ -297,7 +108,7 @@ def headline(
     """
     parts = _parts(summary)
     if unknown:
-        parts.append(f"{unknown:,} unknown to this version")
+        parts.append(LATER_ACTION.counted[0].format(f"{unknown:,}"))
     if refresh_only:
         return _refreshed(summary, parts)
     if undoes and not parts:
@@ -335,9 +146,10 @@ def _refreshed(summary: Summary, parts: list[str]) -> str:
 
 def _parts(summary: Summary) -> list[str]:
     parts = [
-        (one if summary.count(action) == 1 else many).format(f"{summary.count(action):,}")
-        for action, one, many in _COUNTED
-        if summary.count(action)
+        (one if number == 1 else many).format(f"{number:,}")
+        for action in Action
+        if (number := summary.count(action))
+        for one, many in (action.traits.counted,)
     ]
     known = summary.known_conflict
     return [*parts, count(known, "known conflict")] if known else parts

@@ -10,6 +10,7 @@ import pytest
 from imgmigrate.errors import Interrupted, TransientError
 from imgmigrate.observing.problems import failed
 from imgmigrate.oci.reference import Digest, Reference
+from imgmigrate.plan import Reason
 from imgmigrate.planning.desired import pin_sources as pinning
 from imgmigrate.planning.planner import PlanOptions, Resolved
 from tests.render import samples
@@ -54,7 +55,7 @@ def sources(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Sources:
 
 def unreadable() -> tuple[Change, ...]:
     error = TransientError("oci:images/os", "cannot be read")
-    return (failed(ADDRESS, "unreadable", str(error)),)
+    return (failed(ADDRESS, Reason.UNREADABLE, str(error)),)
 
 
 def test_pin_writes_the_file_and_names_the_next_command(cli: Cli, sources: Sources) -> None:
@@ -99,7 +100,7 @@ def test_pins_are_data_with_json(cli: Cli, sources: Sources) -> None:
     cli("pin")
     sources.digest = NEW
     other = Reference.parse("oci:bundle/other:1")
-    sources.problems = (failed(other, "unreadable", "no answer"),)
+    sources.problems = (failed(other, Reason.UNREADABLE, "no answer"),)
     assert cli("pin", "--json") == 3
     version, moved, problem, summary = (json.loads(line) for line in cli.out.splitlines())
     assert version["type"] == "version"

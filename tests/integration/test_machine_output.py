@@ -74,7 +74,7 @@ async def test_a_run_that_is_interrupted(move: Move) -> None:
         await reach(process, stall)
         process.send_signal(signal.SIGTERM)
         ran = await ended_process(process, 143)
-    assert read_lines("stream", ran.out)[-1]["code"] == "Interrupted"
+    assert read_lines("stream", ran.out)[-1]["kind"] == "Interrupted"
 
 
 async def test_retries_and_unreadable_sides(move: Move) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from imgmigrate.oci.reference import Digest, Reference
-from imgmigrate.plan import Action, Change, Header, Plan, StateBinding, Summary
+from imgmigrate.plan import Action, Change, Header, Known, Plan, Reason, StateBinding, Summary
 from imgmigrate.plan import Filters as PlanFilters
 from imgmigrate.state.record import Filter, ImageRecord, Run, Source, State, Status
 
@@ -86,6 +86,41 @@ def every_action() -> Plan:
         unchanged=91_502,
         git_commit="91ab33d0c5e2f7a8b9c0d1e2f3a4b5c6d7e8f901",
     )
+
+
+def everything() -> Plan:
+    """A plan with every action for every reason, those of later versions too: bare and full."""
+    rows = []
+    names = [(action, reason) for action in (*Action, "refer") for reason in (*Reason, "linked")]
+    for number, (action, reason) in enumerate(names):
+        new = f"harbor.new/team/api:{number:04}"
+        bare = change(f"{new}-bare", action, reason, source=None)
+        full = change(
+            f"{new}-full",
+            action,
+            reason,
+            source=f"harbor.old/team/api:{number}",
+            after=digest("new"),
+            before=digest("old"),
+            recorded=digest("recorded"),
+            filter=Filter(platforms=("linux/amd64", "linux/arm64"), version=1),
+            detail="source harbor.old: it is `ill`, and says so",
+            inside=("platform linux/arm64 added",),
+            known=Known(until="2026-12-31", because="theirs, for now"),
+            transfer_bytes=number,
+            moved_to=Reference.parse("harbor.new/team/moved:1"),
+            kept_as=Reference.parse("harbor.new/team/api:old-1"),
+        )
+        part = change(
+            f"{new}-part",
+            action,
+            reason,
+            source=f"harbor.old/team/api@{digest('part')}",
+            before=digest("old"),
+            platforms=("linux/amd64", "linux/arm64"),
+        )
+        rows += [bare, full, part]
+    return plan(*rows)
 
 
 def many(number: int) -> Plan:

@@ -111,6 +111,6 @@ def test_a_refused_login_is_data() -> None:
     summary = json.loads(lines[-1])
     (refusal,) = summary["refusals"]
     assert (refusal["name"], refusal["rows"]) == (HOST, 5)
-    assert refusal["code"] == "AuthenticationError"
+    assert (refusal["code"], refusal["kind"]) == ("IM361", "AuthenticationError")
     assert "were refused" in refusal["error"]
     assert refusal["hint"].startswith("docker login")

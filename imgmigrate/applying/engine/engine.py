@@ -28,7 +28,7 @@ from imgmigrate.concurrency import both
 from imgmigrate.errors import ImgmigrateError, QuotaExhausted, on_side
 from imgmigrate.events import ImageStarted, Outcome, Receipt
 from imgmigrate.oci.platforms import choose
-from imgmigrate.plan import KEEP_PREVIOUS, REPLACE, Action
+from imgmigrate.plan import Action, Reason
 from imgmigrate.stores.base import TagMoved
 from imgmigrate.stores.gate import image_rank
 from imgmigrate.stores.place import Place, shown
@@ -456,7 +456,7 @@ def _in_order(changes: Sequence[Change], turns: Turns) -> tuple[list[Change], ..
     for change in changes:
         if change.action is Action.DELETE:
             deleting.append(change)
-        elif change.reason == KEEP_PREVIOUS:
+        elif change.reason == Reason.KEEP_PREVIOUS:
             keeping.append(change)
         else:
             (looking if turns.waits(change) else writing).append(change)
@@ -467,7 +467,7 @@ def _trust(change: Change) -> Trust:
     """How much a row believes: what is written again is there to be checked."""
     if change.before != change.after:
         return Trust.ALL
-    return Trust.BYTES if change.reason == REPLACE else Trust.BLOBS
+    return Trust.BYTES if change.reason == Reason.REPLACE else Trust.BLOBS
 
 
 def _conflict(change: Change, found: Digest | None) -> Receipt:

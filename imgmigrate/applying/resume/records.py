@@ -14,7 +14,7 @@ from imgmigrate.applying.protecting import is_protected
 from imgmigrate.applying.resume.undone import before_it, former_of
 from imgmigrate.clock import now, timestamp
 from imgmigrate.errors import ImgmigrateError
-from imgmigrate.plan import ROLLBACK, Action
+from imgmigrate.plan import Action, Reason
 from imgmigrate.state.record import Claim, ImageRecord, Status
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Recording:
             message = f"{change.address}: the plan does not say what was to be written"
             raise ImgmigrateError(message, hint="plan again")
         origin = self._origin(change)
-        if change.reason == ROLLBACK:
+        if change.reason == Reason.ROLLBACK:
             origin = before_it(record, change.address, change.after)
         before = self._before(change)
         previous = before if before != change.after else None

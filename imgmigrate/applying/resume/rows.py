@@ -22,16 +22,7 @@ if TYPE_CHECKING:
     from imgmigrate.plan import Change, Plan
     from imgmigrate.state.record import ImageRecord, State
 
-__all__ = ["CONFLICTS", "overtaken", "sort_rows"]
-
-# Rows that only tell something.
-_TOLD = (Action.KEEP, Action.BLOCKED, Action.DRIFT)
-CONFLICTS = {
-    "foreign": "holds an image that imgmigrate did not write",
-    "changed_here": "somebody overwrote what imgmigrate had written",
-    "equivalent": "holds an index of the same images in other bytes",
-    "written_since": "another run recorded it since",
-}
+__all__ = ["overtaken", "sort_rows"]
 
 
 def sort_rows(plan: Plan, state: State, guards: Guards) -> tuple[list[Change], list[Receipt]]:
@@ -39,7 +30,7 @@ def sort_rows(plan: Plan, state: State, guards: Guards) -> tuple[list[Change], l
     todo, settled = [], []
     settler = _Settler(plan, state, guards)
     for change in plan.changes:
-        if change.action in _TOLD:
+        if change.action.is_told:
             continue
         receipt = settler.settle(change)
         if receipt is None:
@@ -67,8 +58,11 @@ class _Settler:
 
     def settle(self, change: Change) -> Receipt | None:
         """The receipt of a row that is not to be done; None for one that is."""
-        if not change.action.is_understood:
-            message = f"{change.address}: this version does not know the action {change.action}"
+        if not change.is_understood:
+            what = f"the reason {change.reason} of a {change.action}"
+            if not change.action.is_understood:
+                what = f"the action {change.action}"
+            message = f"{change.address}: this version does not know {what}"
             error = ImgmigrateError(message, hint="apply it with the imgmigrate that planned it")
             return Receipt(change.address, Outcome.FAILED, error=error)
         if change.action is Action.ERROR:
@@ -78,7 +72,7 @@ class _Settler:
             return Receipt(change.address, Outcome.KNOWN)
         if change.action in (Action.CONFLICT, Action.UNKNOWN):
             # A later version may have further reasons: then the reason is all there is to say.
-            cause = CONFLICTS.get(change.reason, f"is a conflict ({change.reason})")
+            cause = change.reason.traits.cause or f"is a conflict ({change.reason})"
             message = f"destination {change.address}: {cause}"
             hint = "plan again with --allow-overwrite to replace it, or exclude it"
             if self.plan.header.undoes:

@@ -21,12 +21,10 @@ from collections import defaultdict
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.resume.rows import CONFLICTS
 from imgmigrate.config.shares import read_share
 from imgmigrate.errors import GuardError, PlanRefused
-from imgmigrate.plan import KEEP_PREVIOUS, ROLLBACK, Action
+from imgmigrate.plan import Action, Reason
 from imgmigrate.rules.joins import Joins, rule_of_ends
-from imgmigrate.rules.rule import Overwrite
 from imgmigrate.state.record import Status
 
 if TYPE_CHECKING:
@@ -42,13 +40,6 @@ __all__ = ["check_deletes", "check_summary", "check_warrants"]
 
 # Rows that a refusal names; all of them would bury why.
 MOST_NAMED = 10
-TAKE_OWNERSHIP = "take_ownership"
-# Which policy of a rule allows to replace what is not ours, for each reason that claims one.
-_POLICIES = {
-    "overwrite_always": (Overwrite.ALWAYS,),
-    "overwrite_equivalent": (Overwrite.EQUIVALENT, Overwrite.ALWAYS),
-}
-_OF_A_REFRESH = (Action.ADOPT, Action.FORGET)
 # Rows whose `recorded` is what the state held: those that could not be decided may lack it.
 _UNDECIDED = (Action.ERROR, Action.CONFLICT, Action.UNKNOWN, Action.BLOCKED)
 
@@ -61,7 +52,7 @@ def check_summary(plan: Plan, replan: str) -> None:
     whole = plan.whole
     said, found = whole.summary, whole.counted
     odd = sum(
-        change.action is Action.CONFLICT and change.reason not in CONFLICTS
+        change.action is Action.CONFLICT and change.reason.traits.cause is None
         for change in whole.changes
     )
     if found.conflict - odd <= said.conflict <= found.conflict:
@@ -116,8 +107,8 @@ def check_deletes(plan: Plan, todo: Sequence[Change], config: Config, state: Sta
         message = f"plan {plan.plan_id}: it deletes {deletes:,} of {images:,} images; "
         message += f"{limit} allows {most}, so nothing was done"
         reasons = {change.reason for change in todo if change.action is Action.DELETE}
-        flags = ["--allow-delete"] if reasons - {"source_gone"} else []
-        flags += ["--allow-delete-gone"] if "source_gone" in reasons else []
+        flags = ["--allow-delete"] if reasons - {Reason.SOURCE_GONE} else []
+        flags += ["--allow-delete-gone"] if Reason.SOURCE_GONE in reasons else []
         asked = " ".join((*flags, "--max-delete", str(deletes)))
         hint = f"when they are all meant, plan again with {asked}"
         raise GuardError(message, hint=hint)
@@ -155,7 +146,7 @@ class _Judge:
             found = f"holds {record.digest.short}" if record else "has no record"
             return f"it tells of {told} in the state, which {found}"
         needs_one = change.action in (Action.FORGET, Action.DELETE, Action.DRIFT) or (
-            change.action is Action.KEEP and change.reason != "overwrite_never"
+            change.action is Action.KEEP and change.reason != Reason.OVERWRITE_NEVER
         )
         if needs_one and record is None:
             return "there is no record of it"
@@ -170,7 +161,7 @@ class _Judge:
         if change.kept_as is not None and not _is_beside(change.kept_as, address):
             return f"what it replaces would be kept elsewhere, as {change.kept_as}"
         wrote = (record.run, record.plan_id) if record else ()
-        if header.undoes and change.reason != KEEP_PREVIOUS and header.undoes not in wrote:
+        if header.undoes and change.reason != Reason.KEEP_PREVIOUS and header.undoes not in wrote:
             return f"no record tells that {header.undoes} wrote it"
         if change.action is Action.FORGET:
             return self._forget(record)
@@ -180,7 +171,7 @@ class _Judge:
             return self._delete(change, record)
         if change.source is None or change.after is None:
             return "it does not say what is to be there"
-        if change.reason == KEEP_PREVIOUS:
+        if change.reason == Reason.KEEP_PREVIOUS:
             cause = self._keep(change)
         elif header.undoes:
             cause = _undo(change, record)
@@ -210,9 +201,9 @@ class _Judge:
         """Judge a row that a rule asks for."""
         if change.source is None:
             return None
-        if change.reason == ROLLBACK:
+        if change.reason == Reason.ROLLBACK:
             return "the plan undoes nothing"
-        if change.reason == TAKE_OWNERSHIP and not self._takes_ownership:
+        if change.reason == Reason.TAKE_OWNERSHIP and not self._takes_ownership:
             return "only imgmigrate adopt --take-ownership takes over what is not ours"
         origin = change.source.reference
         if origin.digest not in (None, change.source.digest):
@@ -265,11 +256,11 @@ class _Judge:
             return None  # what is written again as it was takes nothing away
         if change.action is not Action.UPDATE:
             return f"it would replace {before.short}, and nothing was to be there"
-        if self._state.owns(change.address, before) or change.reason == "overwrite_allowed":
+        if self._state.owns(change.address, before) or change.reason == Reason.OVERWRITE_ALLOWED:
             return None
-        if change.reason in _POLICIES and self._is_allowed(change):
+        if change.reason.traits.policies and self._is_allowed(change):
             return None
-        if change.reason in _POLICIES:
+        if change.reason.traits.policies:
             return f"it would replace {before.short}, which is not ours, and its rule forbids it"
         return f"it would replace {before.short}, which is not ours"
 
@@ -277,7 +268,7 @@ class _Judge:
         if change.source is None:
             return False
         source, there = change.source.reference.repository, change.address.repository
-        policies = _POLICIES[change.reason]
+        policies = change.reason.traits.policies
         return any(rule.overwrite in policies for rule in self._joins.find(source, there))
 
 
@@ -305,7 +296,7 @@ def _refresh(change: Change, record: ImageRecord | None) -> str | None:
 
 def _undo(change: Change, record: ImageRecord | None) -> str | None:
     """Judge a row that puts back: the state has to tell of the image."""
-    if change.source is None or change.action is Action.MOVE or change.reason != ROLLBACK:
+    if change.source is None or change.action is Action.MOVE or change.reason != Reason.ROLLBACK:
         return "a rollback does not do that"
     if record is None:
         return "there is no record that tells what it was"

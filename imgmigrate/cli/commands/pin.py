@@ -130,9 +130,14 @@ def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, c
         for row in pinning.problems:
             detail = printable(row.detail or row.reason, 2000)
             message = f"{row.address}: {detail}"
-            address, reason = str(row.address), row.reason
             stream.line(
-                "pin_error", message, "error", address=address, reason=reason, detail=detail
+                "pin_error",
+                message,
+                "error",
+                address=str(row.address),
+                reason=row.reason,
+                code=row.reason.traits.code,
+                detail=detail,
             )
         saved = shown(path) if wrote else None
         counts = {kind.value: pinning.count(kind) for kind in Kind}

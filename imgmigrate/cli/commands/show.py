@@ -19,6 +19,7 @@ from imgmigrate.cli.given.options import (
     verbose_option,
 )
 from imgmigrate.errors import UsageError
+from imgmigrate.vocabulary.actions import Action
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["show"]
 
-ACTIONS = (
-    *("copy", "update", "move", "delete", "adopt", "forget", "keep", "blocked"),
-    *("conflict", "unknown", "error", "drift"),
-)
+ACTIONS = tuple(action.value for action in Action)
 FORMATS = ("text", "json", "markdown", "md")
 LATER_FORMATS = ("html",)
 

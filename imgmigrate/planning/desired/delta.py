@@ -11,26 +11,23 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import NotFound, StoreError
-from imgmigrate.plan import Action
+from imgmigrate.plan import Action, Reason
 from imgmigrate.planning.desired.unread import may_write
 from imgmigrate.stores.alias import place_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from imgmigrate.config.guards import Guards
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.plan import Change
+    from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.planning.desired.tags import Chooser
     from imgmigrate.rules.rule import GlobRule, Rule
     from imgmigrate.state.record import State
 
-__all__ = ["NOT_IN_DELTA", "Deltas", "may_come", "with_absent"]
-
-NOT_IN_DELTA = "not_in_delta"
-_GONE = ("source_gone",)
-_UNWANTED = ("rule_removed", "deselected")
+__all__ = ["Deltas", "may_come", "with_absent"]
 
 
 class Deltas:
@@ -56,7 +53,7 @@ class Deltas:
                 self._rules[key].append((each.repository.store, rule))
         self._globs = [glob for glob in globs if glob.rule.is_delta]
 
-    def settle(self, changes: Iterable[Change]) -> list[Change]:
+    async def settle(self, changes: Sequence[Change], _: Mapping[Reference, Asked]) -> list[Change]:
         """Keep what a delta does not carry, instead of letting it go."""
         return [self._settled(change) for change in changes]
 
@@ -83,13 +80,15 @@ class Deltas:
         }
 
     def _settled(self, change: Change) -> Change:
-        is_gone = change.action is Action.KEEP and change.reason in _GONE
-        is_unwanted = change.action is Action.FORGET and change.reason in _UNWANTED
+        reason = change.reason
+        is_gone = change.action is Action.KEEP and reason.traits.is_source_lost
+        is_left = reason.traits.is_unwanted and reason is not Reason.MOVED
+        is_unwanted = change.action is Action.FORGET and is_left
         if not (is_gone or is_unwanted) or change.source is None:
             return change
         if not self.covers(change.address, change.source.reference):
             return change
-        return change.model_copy(update={"action": Action.KEEP, "reason": NOT_IN_DELTA})
+        return change.model_copy(update={"action": Action.KEEP, "reason": Reason.NOT_IN_DELTA})
 
     def _lists(self, rule: Rule, source: Reference) -> bool:
         """Tell whether a rule's source carries a tag, so that the rule leaves it out itself."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import ConfigError, NotFound, StoreError
 from imgmigrate.observing.problems import unreadable
 from imgmigrate.oci.reference import Reference
+from imgmigrate.plan import Reason
 from imgmigrate.planning.desired.delta import with_absent
 from imgmigrate.planning.desired.empty_rules import find_barren
 from imgmigrate.planning.desired.unread import Unread
@@ -122,10 +123,11 @@ class Asking:
                 yield row
 
     def _unlistable(self, address: Reference, rule: Rule, error: StoreError) -> Change:
-        missing = isinstance(error, NotFound) and not any(
-            record.source.reference.repository == rule.source for record in self.state.live()
-        )
-        return unreadable(address, error, reason="source_missing" if missing else "unreadable")
+        live = self.state.live()
+        known = any(record.source.reference.repository == rule.source for record in live)
+        missing = isinstance(error, NotFound) and not known
+        reason = Reason.SOURCE_MISSING if missing else Reason.UNREADABLE
+        return unreadable(address, error, reason=reason)
 
     def unwanted(self, asked: Container[Reference]) -> list[Change]:
         """Decide the live records that no rule asks for, as the sources are listed now.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.events import Warned
 from imgmigrate.observing.problems import failed
 from imgmigrate.oci.reference import Reference
+from imgmigrate.plan import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -63,7 +64,7 @@ def _judge(
     emptied = [each for each in group if not each.listing and _is_known(each.rule, origins)]
     for choice in emptied:
         cause = "it lists no tags at all, and images came from it"
-        found.problems += _rows(choice.rule, "unreadable", cause)
+        found.problems += _rows(choice.rule, Reason.UNREADABLE, cause)
     if any(_selects(each) for each in group):
         found.warnings += _idle_patterns(group)
     elif not emptied:
@@ -78,7 +79,7 @@ def _judge(
             others = len(group) - 1
             kind = "repository" if others == 1 else "repositories"
             more = f" (and {others:,} more {kind})" if others else ""
-            found.problems += _rows(rule, "source_missing", cause, more)
+            found.problems += _rows(rule, Reason.SOURCE_MISSING, cause, more)
 
 
 def _selects(choice: Choice) -> bool:
@@ -101,7 +102,7 @@ def _is_known_delta(group: Sequence[Choice], origins: set[tuple[Repository, Repo
     return any(each.repository in known for one in group for each in one.rule.destinations)
 
 
-def _rows(rule: Rule, reason: str, cause: str, more: str = "") -> Iterable[Change]:
+def _rows(rule: Rule, reason: Reason, cause: str, more: str = "") -> Iterable[Change]:
     detail = f"source {rule.source}{more}: {cause} ({_place(rule)}); {_advice(rule)}"
     for destination in rule.destinations:
         yield failed(Reference(destination.repository), reason, detail)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import ConfigError, StoreError, on_side
 from imgmigrate.observing.problems import failed, unreadable
 from imgmigrate.oci.reference import Reference, Repository
+from imgmigrate.plan import Reason
 from imgmigrate.planning.desired.delta import may_come
 from imgmigrate.planning.desired.select import would_select
 from imgmigrate.planning.desired.unread import Unread
@@ -126,7 +127,7 @@ class _Expander:
             self.lost += known
             self.unread.append(rule)
             detail = f"{rule.rule.source}: {listing}"
-            self._report_all(rule, "unreadable", detail, error=listing)
+            self._report_all(rule, Reason.UNREADABLE, detail, error=listing)
             return
         matching = [source for source in listing if not rule.excludes(Reference(source))]
         self.excluded += [(rule, source) for source in sorted({*listing} - {*matching})]
@@ -140,7 +141,7 @@ class _Expander:
             self.unread.append(rule)
             cause = "every repository that it matches is excluded" if listing else "no repository"
             said = cause if listing else f"it matches {cause}"
-            reason = "unreadable" if known else "source_missing"
+            reason = Reason.UNREADABLE if known else Reason.SOURCE_MISSING
             self._report_all(rule, reason, f"source {rule.rule.source}: {said}")
             return
         for source in matching:
@@ -150,7 +151,7 @@ class _Expander:
                 # Any folder may turn up on a disk; a registry's names are known to who asks it.
                 if not source.is_layout:
                     raise
-                self._report_all(rule, "unreadable", f"source {source}: {error}")
+                self._report_all(rule, Reason.UNREADABLE, f"source {source}: {error}")
         there = set(listing)
         for gone in known:
             if gone.source not in there:
@@ -202,11 +203,12 @@ class _Expander:
             "registry's repositories any more; exclude it, or name it in a rule of its own"
         )
         self.problems += [
-            failed(Reference(each.repository), "unreadable", detail) for each in gone.destinations
+            failed(Reference(each.repository), Reason.UNREADABLE, detail)
+            for each in gone.destinations
         ]
 
     def _report_all(
-        self, rule: GlobRule, reason: str, detail: str, *, error: StoreError | None = None
+        self, rule: GlobRule, reason: Reason, detail: str, *, error: StoreError | None = None
     ) -> None:
         """Report what is said of all that a glob matches, where a match would go."""
         sample = concrete_rule(rule, stand_in(rule.rule.source), self._base)

@@ -13,26 +13,24 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError
 from imgmigrate.observing.problems import unreadable
-from imgmigrate.plan import Action, Change
+from imgmigrate.plan import Action, Change, Reason
+from imgmigrate.planning.desired.unread import Unread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from imgmigrate.config.guards import Guards
     from imgmigrate.config.shares import Share
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest, Reference, Repository
-    from imgmigrate.planning.desired.unread import Unread
-    from imgmigrate.planning.passes.namesakes import Namesakes
+    from imgmigrate.planning.desired.desired import Asked
+    from imgmigrate.rules.rule import Rule
     from imgmigrate.state.record import State
 
-__all__ = ["Deleting", "decide_delete", "limit_deletes", "release", "tell_cut_off"]
+__all__ = ["CutOff", "DeleteLimit", "Deleting", "Release", "decide_delete", "limit_deletes"]
 
-# Reasons that say something about the source; the others are about the config alone.
-_BY_SOURCE = ("source_gone", "deselected")
-_UNWANTED = ("rule_removed", "deselected", "moved")
-_GONE = ("source_gone",)
 # Stands for what a source that nobody asked shows.
 _THERE = object()
 
@@ -41,32 +39,38 @@ _THERE = object()
 class Deleting:
     """Turns rows that nobody asks for, or that keep what its source lost, into deletes.
 
-    `unwanted` and `gone` say which of the two may become deletes; `written` are the places that
-    rules write to, under all their names.
+    `unwanted` and `gone` say which of the two may become deletes; the places that `rules` write
+    to count under all their names, with layouts relative to `base`.
     """
 
     observer: Observer
     state: State
     guards: Guards
     unread: Unread
-    written: Unread
-    namesakes: Namesakes
-    most: Share | None
+    rules: Sequence[Rule]
+    base: Path
     unwanted: bool
     gone: bool
 
-    async def settle(self, changes: Sequence[Change]) -> list[Change]:
+    async def settle(self, changes: Sequence[Change], _: Mapping[Reference, Asked]) -> list[Change]:
         """Look at the destinations of what may go, and at the sources, and decide."""
         candidates = {change.address: change for change in changes if self._may_go(change)}
+        if not candidates:
+            return list(changes)
         there = await self.observer.look_at_destinations(candidates)
-        told = [c for c in candidates.values() if c.source and c.reason in _BY_SOURCE]
+        told = [c for c in candidates.values() if c.source and c.reason.traits.is_by_source]
         listings = await self.observer.list_sources(
             change.source.reference.repository for change in told if change.source
         )
         answers = await self.observer.head_sources(
-            change.source.reference for change in told if change.source and change.reason in _GONE
+            change.source.reference
+            for change in told
+            if change.source and change.reason.traits.is_source_lost
         )
-        renamed = [c for c in candidates.values() if c.source and self._is_renamed(c)]
+        written = Unread(self.base, self.guards)
+        for rule in self.rules:
+            written.add_rule(rule)
+        renamed = [c for c in candidates.values() if c.source and self._is_renamed(c, written)]
         lost = await self.observer.head_sources(c.source.reference for c in renamed if c.source)
         doubts = _Doubts(self.unread, listings, answers, lost)
         decided = []
@@ -80,16 +84,15 @@ class Deleting:
                     else self._decide(change, there[change.address])
                 )
             decided.append(change)
-        decided = await self.namesakes.settle(decided)
-        return limit_deletes(decided, self.most, sum(1 for _ in self.state.live()))
+        return decided
 
-    def _is_renamed(self, change: Change) -> bool:
+    def _is_renamed(self, change: Change, written: Unread) -> bool:
         """Tell whether a rule writes to the place of an image that no rule asks for by its name.
 
         Then it may be all that is left of what its source has lost, which `unwanted` is not for.
         """
-        is_by_config = change.reason not in (*_BY_SOURCE, "moved")
-        return is_by_config and not self.gone and self.written.covers(change.address.repository)
+        is_by_config = not change.reason.traits.is_by_source and change.reason != Reason.MOVED
+        return is_by_config and not self.gone and written.covers(change.address.repository)
 
     def _may_go(self, change: Change) -> bool:
         if not _is_tag(change.address):
@@ -126,7 +129,7 @@ class _Doubts:
         if change.source is None:
             return None
         source = change.source.reference
-        if change.reason not in _BY_SOURCE:
+        if not change.reason.traits.is_by_source:
             found = self.lost.get(source, _THERE)
             if isinstance(found, StoreError):
                 return str(found)
@@ -136,7 +139,7 @@ class _Doubts:
             return str(listing)
         if not listing:
             return f"source {source.repository} lists no tags at all"
-        if change.reason not in _GONE:
+        if not change.reason.traits.is_source_lost:
             return None
         if source.tag in listing:
             return f"source {source.repository} still lists {source.tag}"
@@ -164,8 +167,22 @@ def decide_delete(
         return seen.model_copy(update={"detail": detail})
     record = state.record(change.address)
     if is_protected or (record is not None and record.protected):
-        return seen.model_copy(update={"action": Action.BLOCKED, "reason": "protected"})
+        return seen.model_copy(update={"action": Action.BLOCKED, "reason": Reason.PROTECTED})
     return seen.model_copy(update={"action": Action.DELETE})
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteLimit:
+    """Blocks all deletes if they are more than `most` of what is recorded."""
+
+    most: Share | None
+    state: State
+
+    async def settle(self, changes: Sequence[Change], _: Mapping[Reference, Asked]) -> list[Change]:
+        """Count them against the images that are ours, if there are any."""
+        if not any(change.action is Action.DELETE for change in changes):
+            return list(changes)
+        return limit_deletes(changes, self.most, sum(1 for _ in self.state.live()))
 
 
 def limit_deletes(changes: Sequence[Change], most: Share | None, images: int) -> list[Change]:
@@ -177,46 +194,60 @@ def limit_deletes(changes: Sequence[Change], most: Share | None, images: int) ->
 
 
 def _limited(change: Change) -> Change:
-    reason = "max_delete_gone" if change.reason in _GONE else "max_delete"
+    is_lost = change.reason.traits.is_source_lost
+    reason = Reason.MAX_DELETE_GONE if is_lost else Reason.MAX_DELETE
     return change.model_copy(update={"action": Action.BLOCKED, "reason": reason})
 
 
-def tell_cut_off(changes: Sequence[Change], state: State) -> list[Change]:
-    """Say of what nobody asks for, or what is kept, that a delete of it was cut off."""
-    detail = (
-        "a delete of it was cut off, so the tag may show its placeholder; "
-        "apply that plan again, or plan with --allow-delete{}"
-    )
-    return [
-        change.model_copy(update={"detail": detail.format("-gone" if _is_gone(change) else "")})
-        if (_is_unwanted(change) or _is_gone(change)) and _was_cut_off(change, state)
-        else change
-        for change in changes
-    ]
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """Says of what nobody asks for, or what is kept, that a delete of it was cut off."""
+
+    state: State
+
+    async def settle(self, changes: Sequence[Change], _: Mapping[Reference, Asked]) -> list[Change]:
+        """Tell it in the rows that say nothing else."""
+        detail = (
+            "a delete of it was cut off, so the tag may show its placeholder; "
+            "apply that plan again, or plan with --allow-delete{}"
+        )
+        return [
+            change.model_copy(update={"detail": detail.format("-gone" if _is_gone(change) else "")})
+            if (_is_unwanted(change) or _is_gone(change)) and _was_cut_off(change, self.state)
+            else change
+            for change in changes
+        ]
 
 
-def release(changes: Sequence[Change], *, forget: bool) -> tuple[list[Change], int]:
-    """Let go of what nobody asks for, if that is wanted; else it stays ours, and is counted.
+@dataclass(slots=True)
+class Release:
+    """Lets go of what nobody asks for, if that is wanted; else it stays ours, and is counted.
 
     Of what there is more to say, such as why it was not deleted, there is a row, and it is kept.
     """
-    rows, unwanted = [], 0
-    for change in changes:
-        if forget or not _is_unwanted(change):
-            rows.append(change)
-        elif change.detail:
-            rows.append(_kept(change, change.detail))
-        else:
-            unwanted += 1
-    return rows, unwanted
+
+    forget: bool
+    # How many rows the last plan left out.
+    unwanted: int = 0
+
+    async def settle(self, changes: Sequence[Change], _: Mapping[Reference, Asked]) -> list[Change]:
+        """Leave out what stays ours without a row."""
+        rows: list[Change] = []
+        for change in changes:
+            if self.forget or not _is_unwanted(change):
+                rows.append(change)
+            elif change.detail:
+                rows.append(_kept(change, change.detail))
+        self.unwanted = len(changes) - len(rows)
+        return rows
 
 
 def _is_unwanted(change: Change) -> bool:
-    return change.action is Action.FORGET and change.reason in _UNWANTED
+    return change.action is Action.FORGET and change.reason.traits.is_unwanted
 
 
 def _is_gone(change: Change) -> bool:
-    return change.action is Action.KEEP and change.reason in _GONE
+    return change.action is Action.KEEP and change.reason.traits.is_source_lost
 
 
 def _kept(change: Change, detail: str) -> Change:

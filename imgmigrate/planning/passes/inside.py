@@ -16,13 +16,18 @@ from imgmigrate.planning.passes.platforms import chosen
 from imgmigrate.stores.place import read_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.manifest import Descriptor
+    from imgmigrate.oci.reference import Reference
     from imgmigrate.plan import Change
+    from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.planning.diff import Wish
+    from imgmigrate.planning.passes.sizes import Sizes
     from imgmigrate.stores.cache import ManifestCache
 
-__all__ = ["Comparing"]
+__all__ = ["Comparing", "Explain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,22 @@ class Comparing:
         ours = sorted(child.digest for child in source.children)
         return ours == sorted(child.digest for child in destination.children)
 
-    async def explain(self, change: Change) -> Change:
-        """Add what changes inside an updated image, where both manifests are to be had free."""
+
+@dataclass(frozen=True, slots=True)
+class Explain:
+    """Adds what changes inside updated images, where both manifests are to be had free."""
+
+    observer: Observer
+    cache: ManifestCache
+    sizes: Sizes
+
+    async def settle(self, changes: Sequence[Change], _: Mapping[Reference, Asked]) -> list[Change]:
+        """Read what is there, unless nothing is to be read for what is only told."""
+        if self.sizes == "never":
+            return list(changes)
+        return await self.observer.each(changes, self._explained)
+
+    async def _explained(self, change: Change) -> Change:
         source, before = change.source, change.before
         if change.action is not Action.UPDATE or source is None or before in (None, change.after):
             return change

@@ -14,19 +14,20 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import StoreError
 from imgmigrate.observing.problems import failed
 from imgmigrate.oci.reference import is_tag
-from imgmigrate.plan import KEEP_PREVIOUS, ROLLBACK, Action, Change
+from imgmigrate.plan import Action, Change, Reason
 from imgmigrate.planning.passes.wholeness import not_whole
 from imgmigrate.rules.kept import KEEP_NOTHING
 from imgmigrate.state.record import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from imgmigrate.config.model import Config
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest, Reference, Repository
+    from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.rules.kept import KeptName
     from imgmigrate.rules.rule import Rule
     from imgmigrate.state.record import ImageRecord, State
@@ -68,7 +69,7 @@ class KeptNames:
         """Find the name; None where nothing is kept."""
         name = self._default
         # The rows of a rollback come from the destination; the record knows the rule's source.
-        origin = record if change.reason == ROLLBACK else change
+        origin = record if change.reason == Reason.ROLLBACK else change
         if not self._is_uniform and origin is not None and origin.source is not None:
             rule = self._rule(origin.source.reference, change.address.repository)
             if rule is not None and rule.keep_previous is not None:
@@ -97,8 +98,12 @@ class Keeping:
     day: datetime
     _chosen: set[Reference] = field(default_factory=set)
 
-    async def settle(self, changes: Sequence[Change], asked: Iterable[Reference]) -> list[Change]:
+    async def settle(
+        self, changes: Sequence[Change], asked: Mapping[Reference, Asked]
+    ) -> list[Change]:
         """Return the changes with a row more for each that replaces something."""
+        if not self.names:
+            return list(changes)
         self._chosen.clear()
         taken = {change.address for change in changes} | set(asked)
         settled: list[Change] = []
@@ -183,7 +188,7 @@ class Keeping:
         row = Change(
             address=kept,
             action=self._action(shown, before),
-            reason=KEEP_PREVIOUS,
+            reason=Reason.KEEP_PREVIOUS,
             source=Source(reference=kept.repository.at(before), digest=before),
             before=shown,
             after=before,
@@ -200,4 +205,4 @@ class Keeping:
 
     def _failed(self, change: Change, why: str) -> Change:
         detail = f"keep_previous: what {change.address} shows cannot be kept: {why}"
-        return failed(change.address, "not_kept", detail, self.state.record(change.address))
+        return failed(change.address, Reason.NOT_KEPT, detail, self.state.record(change.address))

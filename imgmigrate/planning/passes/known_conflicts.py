@@ -6,19 +6,33 @@ applies it later asks the config again, because a day may have passed and an ent
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgmigrate.plan import Action, Known, Plan, Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
     from imgmigrate.config.known import KnownConflict
-    from imgmigrate.oci.reference import Digest
+    from imgmigrate.oci.reference import Digest, Reference
     from imgmigrate.plan import Change
+    from imgmigrate.planning.desired.desired import Asked
 
-__all__ = ["mark_known", "marked"]
+__all__ = ["KnownConflicts", "mark_known", "marked"]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownConflicts:
+    """Marks the conflicts that an entry of the config covers on a day."""
+
+    known: Sequence[KnownConflict]
+    today: date
+
+    async def settle(self, changes: Sequence[Change], _: Mapping[Reference, Asked]) -> list[Change]:
+        """Mark them in their rows."""
+        return mark_known(changes, self.known, self.today)
 
 
 def mark_known(

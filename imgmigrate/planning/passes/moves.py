@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError
-from imgmigrate.plan import Action, Change
+from imgmigrate.plan import Action, Change, Reason
 from imgmigrate.state.record import Source, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Mapping, Sequence
 
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.reference import Reference
+    from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.rules.moves import Move
     from imgmigrate.state.record import ImageRecord, State
 
@@ -32,8 +33,12 @@ class Moving:
     state: State
     moves: tuple[Move, ...]
 
-    async def settle(self, changes: Sequence[Change], asked: Container[Reference]) -> list[Change]:
+    async def settle(
+        self, changes: Sequence[Change], asked: Mapping[Reference, Asked]
+    ) -> list[Change]:
         """Turn copies into moves, and say of what lets the old address go that it moved."""
+        if not self.moves:
+            return list(changes)
         copies = {change.address: change for change in changes if _may_move(change)}
         origins: dict[Reference, ImageRecord] = {}
         heirs: dict[Reference, Reference] = {}
@@ -71,14 +76,16 @@ class Moving:
             return change.model_copy(
                 update={
                     "action": Action.MOVE,
-                    "reason": "moved",
+                    "reason": Reason.MOVED,
                     "source": origin,
                     "filter": None,
                     "transfer_bytes": 0,
                 }
             )
         if change.action is Action.FORGET and change.address in heirs:
-            return change.model_copy(update={"reason": "moved", "moved_to": heirs[change.address]})
+            return change.model_copy(
+                update={"reason": Reason.MOVED, "moved_to": heirs[change.address]}
+            )
         return change
 
     def _target(self, old: Reference) -> Reference | None:
@@ -100,7 +107,7 @@ class Moving:
 
 
 def _may_move(change: Change) -> bool:
-    return change.action is Action.COPY and change.reason == "new"
+    return change.action is Action.COPY and change.reason == Reason.NEW
 
 
 def _is_same(record: ImageRecord, copy: Change) -> bool:

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError
 from imgmigrate.oci.reference import Repository
-from imgmigrate.plan import Action
+from imgmigrate.plan import Action, Reason
 from imgmigrate.planning.desired.unread import may_write, parsed_template
 from imgmigrate.stores.alias import place_key
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from imgmigrate.config.model import Config
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Reference
     from imgmigrate.plan import Change
+    from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.planning.desired.unread import Unread
     from imgmigrate.rules.rule import Rule
     from imgmigrate.state.record import State
@@ -57,25 +58,32 @@ class Namesakes:
     def __post_init__(self) -> None:
         self._wanted, self._sources = defaultdict(set), defaultdict(set)
         self._written, self._read = defaultdict(set), defaultdict(list)
+
+    def _note_rules(self) -> None:
+        """Note what is read and written, whatever is there now."""
         for rule in self.config.rules:
             self._read[rule.source].append(rule)
             for each in rule.destinations:
                 self._written[self._key(each.repository)].add(each.repository)
 
-    def want(self, addresses: Iterable[Reference], sources: Iterable[Reference] = ()) -> None:
+    def _want(self, addresses: Iterable[Reference], sources: Iterable[Reference] = ()) -> None:
         """Note addresses that are asked for, and images that are read."""
         for references, noted in ((addresses, self._wanted), (sources, self._sources)):
             for each in references:
                 if each.tag is not None:
                     noted[self._key(each.repository), each.tag].add(each)
 
-    async def settle(self, changes: Sequence[Change]) -> list[Change]:
+    async def settle(
+        self, changes: Sequence[Change], asked: Mapping[Reference, Asked]
+    ) -> list[Change]:
         """Block the deletes that would take what is wanted; name what the others are proven by."""
         deletes = [change.address for change in changes if change.action is Action.DELETE]
         if not deletes:
             return list(changes)
         leaving = {c.address for c in changes if c.action in (Action.DELETE, Action.FORGET)}
-        self.want(record.address for record in self.state.live())
+        self._note_rules()
+        self._want(asked, (each.named for each in asked.values()))
+        self._want(record.address for record in self.state.live())
         found = {address: sorted(set(self._of(address)) - leaving) for address in deletes}
         seen = await self.observer.look_at_destinations(
             other
@@ -93,22 +101,24 @@ class Namesakes:
     def _guarded(self, change: Change, others: list[Reference], seen: _Seen) -> Change:
         address = change.address
         if self._is_source(address):
-            return _blocked(change, "is_source", "a rule takes it from there, so it is wanted")
+            return _blocked(change, Reason.IS_SOURCE, "a rule takes it from there, so it is wanted")
         if not others:
             return change
         if address.repository.is_layout:
-            return _blocked(change, "same_place", f"{others[0]} is the same folder, and is wanted")
+            return _blocked(
+                change, Reason.SAME_PLACE, f"{others[0]} is the same folder, and is wanted"
+            )
         for other in others:
             shown = seen.get(other)
             if isinstance(shown, StoreError):
-                return _blocked(change, "may_be_same", f"{other} may be the same: {shown}")
+                return _blocked(change, Reason.MAY_BE_SAME, f"{other} may be the same: {shown}")
             if shown is not None and shown.digest == change.before:
                 hosts = f"{address.repository.store}, {other.repository.store}"
                 detail = (
                     f"{other} shows the same image and is wanted, and here nothing can tell "
                     f"whether both are one registry; if they are not: distinct: [{hosts}]"
                 )
-                return _blocked(change, "may_be_same", detail)
+                return _blocked(change, Reason.MAY_BE_SAME, detail)
         return change.model_copy(update={"namesakes": tuple(others)})
 
     def _of(self, address: Reference) -> Iterator[Reference]:
@@ -157,6 +167,6 @@ class Namesakes:
         return self._keys[repository]
 
 
-def _blocked(change: Change, reason: str, detail: str) -> Change:
+def _blocked(change: Change, reason: Reason, detail: str) -> Change:
     update = {"action": Action.BLOCKED, "reason": reason, "detail": f"not deleted: {detail}"}
     return change.model_copy(update=update)

@@ -24,6 +24,7 @@ from imgmigrate.oci.platforms import (
     parse_platforms,
     platform_of,
 )
+from imgmigrate.plan import Reason
 from imgmigrate.state.record import Filter
 from imgmigrate.stores.configs import read_config
 from imgmigrate.stores.facts import Facts
@@ -74,7 +75,7 @@ class Filtering:
         self._platforms = _Platforms(folder and folder / PLATFORMS_FILE)
         self._reading: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def settle(self, wishes: list[Looked]) -> tuple[list[Looked], list[Change]]:
+    async def choose(self, wishes: list[Looked]) -> tuple[list[Looked], list[Change]]:
         """Say in each wish what is kept of its image; what cannot be kept is an error row."""
         concerned = [pair for pair in wishes if _is_concerned(pair[0])]
         if not concerned:
@@ -94,7 +95,7 @@ class Filtering:
                 settled.append((answer, there))
         return settled, unfit
 
-    async def _settle_one(self, pair: Looked) -> Wish | tuple[Wish, str, str]:
+    async def _settle_one(self, pair: Looked) -> Wish | tuple[Wish, Reason, str]:
         """Return the wish with what is kept, or with a reason and a detail why nothing is."""
         wish, _ = pair
         if wish.found is None or wish.filter is None:
@@ -104,15 +105,15 @@ class Filtering:
             try:
                 kept = await self._keep(wish.source.repository, wish.found.digest, wish.filter)
             except StoreError as error:
-                return wish, "unreadable", str(error)
+                return wish, Reason.UNREADABLE, str(error)
             except NoSuchPlatformError as error:
                 hint = "correct platforms:, or select its tags more narrowly"
-                return wish, "no_such_platform", f"source {wish.source}: {error}; {hint}"
+                return wish, Reason.NO_SUCH_PLATFORM, f"source {wish.source}: {error}; {hint}"
             except ValueError as error:
-                return wish, "unsupported", f"source {wish.source}: {error}"
+                return wish, Reason.UNSUPPORTED, f"source {wish.source}: {error}"
         if wish.address.digest not in (None, kept):
             detail = f"source {wish.source}: its chosen platforms have another digest, {kept.short}"
-            return wish, "unsupported", f"{detail}; name a tag at the destination"
+            return wish, Reason.UNSUPPORTED, f"{detail}; name a tag at the destination"
         return replace(wish, kept=kept)
 
     def _recorded(self, wish: Wish, source: Digest) -> Digest | None:

@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING, Literal
 
 from imgmigrate.errors import StoreError
 from imgmigrate.oci.bounds import Graph
-from imgmigrate.plan import INCOMPLETE, Action
+from imgmigrate.plan import Action, Reason
 from imgmigrate.planning.passes.platforms import chosen
 from imgmigrate.stores.place import read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from imgmigrate.oci.manifest import Manifest
-    from imgmigrate.oci.reference import Digest, Repository
+    from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.plan import Change
+    from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.state.record import Filter, State
     from imgmigrate.stores.cache import ManifestCache
     from imgmigrate.stores.place import Place
 
-__all__ = ["Sizes", "measure"]
+__all__ = ["Measure", "Sizes"]
 
 Sizes = Literal["auto", "always", "never"]
 
@@ -47,16 +48,31 @@ class Contents:
                 self.blobs[blob.digest] = blob.size
 
 
-async def measure(
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Adds sizes, platforms and blob counts to the rows that write, where they can be known."""
+
+    place: Callable[[Repository], Place]
+    cache: ManifestCache
+    state: State
+    sizes: Sizes
+    parallelism: int
+
+    async def settle(self, changes: Sequence[Change], _: Mapping[Reference, Asked]) -> list[Change]:
+        """Read the manifests of what would be copied."""
+        return await _measured(
+            changes, self.place, self.cache, self.state, self.sizes, self.parallelism
+        )
+
+
+async def _measured(
     changes: Iterable[Change],
     place: Callable[[Repository], Place],
     cache: ManifestCache,
     state: State,
-    *,
     sizes: Sizes,
     parallelism: int,
 ) -> list[Change]:
-    """Add sizes, platforms and blob counts to the changes that write, where they can be known."""
     changes = sorted(changes, key=lambda change: str(change.address))
     found: dict[Digest, Contents | None] = {}
     slots = asyncio.Semaphore(parallelism)
@@ -181,7 +197,7 @@ def _share(
         # Its blobs are mounted, or where they have to be.
         is_near = change.action is Action.MOVE or change.is_near
         # What is written again is looked for blob by blob: only that tells what is missing.
-        is_again = change.before == change.after and change.reason != INCOMPLETE
+        is_again = change.before == change.after and change.reason != Reason.INCOMPLETE
         moving = None if is_again else sum(fresh.values())
         measured.append(
             change.model_copy(

@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import IntegrityError, NotFound, StoreError
 from imgmigrate.observing.problems import failed, unreadable
-from imgmigrate.plan import INCOMPLETE, Action, Change
+from imgmigrate.plan import Action, Change, Reason
 from imgmigrate.planning.diff import Exceptions, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.reference import Digest, Reference
+    from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.planning.diff import Wish
     from imgmigrate.state.record import ImageRecord, State
 
-__all__ = ["Wholeness", "lacking", "not_whole"]
+__all__ = ["Unmendable", "Wholeness", "lacking", "not_whole"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class Wholeness:
         address = record.address
         if not address.repository.is_layout:
             return True
-        return await self._shown(address) == record.digest and not await self._missing(address)
+        is_shown = await self.digest_at(address) == record.digest
+        return is_shown and not await self.missing_of(address)
 
     async def judge(
         self, change: Change | None, wish: Wish, there: Digest | None, exceptions: Exceptions
@@ -47,7 +49,7 @@ class Wholeness:
         is_left = change is None or change.action is Action.ADOPT
         if there is None or wish.found is None or not is_left:
             return change
-        missing = await self._missing(wish.address)
+        missing = await self.missing_of(wish.address)
         if isinstance(missing, StoreError):
             record = self.state.record(wish.address)
             return unreadable(wish.address, missing, record)
@@ -56,42 +58,50 @@ class Wholeness:
         again = decide(wish, there, self.state, replace(exceptions, incomplete=True))
         return again and again.model_copy(update={"detail": lacking(missing)})
 
-    async def settle(
-        self, changes: Sequence[Change], records: Iterable[ImageRecord]
-    ) -> list[Change]:
-        """Make errors of rows that keep what is not whole, and of tags that no rule asks for.
+    async def missing_of(self, address: Reference) -> tuple[Digest, ...] | StoreError:
+        """Say what a layout has lost of an image; nothing of one that it does not show."""
+        found = await self.observer.missing_parts(address)
+        return () if isinstance(found, NotFound) else found
 
-        `records` are those of what `keep_previous` made.
-        """
+    async def digest_at(self, address: Reference) -> Digest | None:
+        """Say which image an address shows; None if it shows none, or cannot be read."""
+        found = (await self.observer.look_at_destinations([address]))[address]
+        return None if found is None or isinstance(found, StoreError) else found.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Unmendable:
+    """Makes errors of rows that keep what is not whole, and of tags that no rule asks for.
+
+    `kept` are the records of what `keep_previous` made.
+    """
+
+    wholeness: Wholeness
+    kept: Sequence[ImageRecord]
+
+    async def settle(self, changes: Sequence[Change], _: Mapping[Reference, Asked]) -> list[Change]:
+        """Look at what would stay as it is."""
         told = {change.address for change in changes}
-        kept = [record.address for record in records if record.address not in told]
+        kept = [record.address for record in self.kept if record.address not in told]
         left = [change.address for change in changes if change.action is Action.KEEP] + kept
-        errors = dict(zip(left, await self.observer.each(left, self._unmendable), strict=True))
+        errors = dict(zip(left, await self.wholeness.observer.each(left, self._error), strict=True))
         settled = [errors.get(change.address) or change for change in changes]
         return settled + [error for address in kept if (error := errors[address]) is not None]
 
-    async def _unmendable(self, address: Reference) -> Change | None:
-        record = self.state.record(address)
+    async def _error(self, address: Reference) -> Change | None:
+        record = self.wholeness.state.record(address)
         if not address.repository.is_layout or record is None or not record.is_live:
             return None
-        if await self._shown(address) != record.digest:
+        if await self.wholeness.digest_at(address) != record.digest:
             return None
-        missing = await self._missing(address)
+        missing = await self.wholeness.missing_of(address)
         if isinstance(missing, StoreError):
             return unreadable(address, missing, record)
         if not missing:
             return None
         detail = f"destination {address}: {lacking(missing)}, and nothing that a rule names has it"
         fix = "bring its source back, or let it go with imgmigrate state rm"
-        return failed(address, INCOMPLETE, f"{detail}; {fix}", record)
-
-    async def _shown(self, address: Reference) -> Digest | None:
-        found = (await self.observer.look_at_destinations([address]))[address]
-        return None if found is None or isinstance(found, StoreError) else found.digest
-
-    async def _missing(self, address: Reference) -> tuple[Digest, ...] | StoreError:
-        found = await self.observer.missing_parts(address)
-        return () if isinstance(found, NotFound) else found
+        return failed(address, Reason.INCOMPLETE, f"{detail}; {fix}", record)
 
 
 def lacking(missing: Sequence[Digest]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.observing.problems import failed
-from imgmigrate.plan import ROLLBACK, Action, Change
+from imgmigrate.plan import Action, Change, Reason
 from imgmigrate.state.record import Source, Status
 
 if TYPE_CHECKING:
@@ -82,17 +82,17 @@ def decide_undo(
         return _row(record, Action.ADOPT, before=there, after=there, source=record.source)
     if deed.action is None:
         detail = "the state does not tell whether the run brought it or found it there; "
-        return _row(record, Action.KEEP, "stays", detail=f"{detail}name the plan's file")
+        return _row(record, Action.KEEP, Reason.STAYS, detail=f"{detail}name the plan's file")
     if deed.action not in _NEW:  # adopted, or written again as it was
         return None
     if not allow_delete or record.address.tag is None or record.address.digest is not None:
-        return _row(record, Action.KEEP, "stays")
+        return _row(record, Action.KEEP, Reason.STAYS)
     if there is None:
-        return _row(record, Action.FORGET, "destination_gone")
+        return _row(record, Action.FORGET, Reason.DESTINATION_GONE)
     if not state.owns(record.address, there):
-        return _row(record, Action.CONFLICT, "changed_here", before=there)
+        return _row(record, Action.CONFLICT, Reason.CHANGED_HERE, before=there)
     if is_protected or record.protected:
-        return _row(record, Action.BLOCKED, "protected", before=there)
+        return _row(record, Action.BLOCKED, Reason.PROTECTED, before=there)
     return _row(record, Action.DELETE, before=there, source=record.source)
 
 
@@ -100,7 +100,7 @@ def overtaken(record: ImageRecord) -> Change:
     """Say that another run has written an address since: that one has to be undone first."""
     what = "deleted it" if record.status is Status.DELETED else f"recorded {record.digest.short}"
     detail = f"run {record.run} {what} at {record.at}; roll that back first"
-    return _row(record, Action.CONFLICT, "written_since", detail=detail)
+    return _row(record, Action.CONFLICT, Reason.WRITTEN_SINCE, detail=detail)
 
 
 def _put_back(
@@ -112,12 +112,12 @@ def _put_back(
 ) -> Change:
     digest = wanted.digest
     if there is not None and there != digest and not state.owns(record.address, there):
-        reason = "changed_here" if record.is_live else "foreign"
+        reason = Reason.CHANGED_HERE if record.is_live else Reason.FOREIGN
         source = Source(reference=wanted, digest=digest) if digest else None
         return _row(record, Action.CONFLICT, reason, before=there, source=source)
     if former is None or digest is None:
         detail = f"destination {wanted}: it is not there any more, so it cannot be put back"
-        return failed(record.address, "previous_gone", detail, record)
+        return failed(record.address, Reason.PREVIOUS_GONE, detail, record)
     action = Action.UPDATE if there else Action.COPY
     return _row(
         record,
@@ -130,7 +130,9 @@ def _put_back(
     )
 
 
-def _row(record: ImageRecord, action: Action, reason: str = ROLLBACK, **fields: Any) -> Change:
+def _row(
+    record: ImageRecord, action: Action, reason: Reason = Reason.ROLLBACK, **fields: Any
+) -> Change:
     fields.setdefault("media_type", record.media_type or None)
     return Change(
         address=record.address, action=action, reason=reason, recorded=record.digest, **fields

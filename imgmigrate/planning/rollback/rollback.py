@@ -16,10 +16,11 @@ from imgmigrate.events import NoSink, Warned
 from imgmigrate.observing.globs import Globs
 from imgmigrate.observing.observe import Observer
 from imgmigrate.observing.problems import Problems, merged
-from imgmigrate.plan import ROLLBACK, Action, Filters, Plan
+from imgmigrate.plan import Action, Filters, Plan, Reason
 from imgmigrate.planning.heading import heading
 from imgmigrate.planning.owner import tell_owner
-from imgmigrate.planning.passes.deletes import limit_deletes
+from imgmigrate.planning.passes.base import run_passes
+from imgmigrate.planning.passes.deletes import DeleteLimit
 from imgmigrate.planning.passes.keep_previous import Keeping, KeptNames
 from imgmigrate.planning.passes.namesakes import Namesakes
 from imgmigrate.planning.passes.wholeness import not_whole
@@ -28,12 +29,15 @@ from imgmigrate.state.spelling import read_state
 from imgmigrate.stores.pool import open_stores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from imgmigrate.config.model import Config
     from imgmigrate.config.shares import Share
     from imgmigrate.events import Sink
+    from imgmigrate.oci.reference import Reference
     from imgmigrate.plan import Change
+    from imgmigrate.planning.desired.desired import Asked
+    from imgmigrate.planning.passes.base import Pass
     from imgmigrate.state.record import ImageRecord, Run, State
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
@@ -41,8 +45,6 @@ __all__ = ["RollbackOptions", "make_rollback"]
 
 # Runs that are named to whoever names one that there is not.
 MOST_NAMED = 5
-# Rows that leave something at the address that can be undone.
-_DOES = (*(each for each in Action if each.alters), Action.ADOPT, Action.FORGET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +126,20 @@ class _Undoing:
         targets.check()
         excludes.check()
         decided, unchanged = await self._decide(deeds)
-        changes += self._spared(decided)
-        namesakes = Namesakes(self.config, self.state, self.observer, is_part=True)
-        changes = await namesakes.settle(changes)
-        guards = self.config.guards
-        most, images = self.options.max_delete or guards.max_delete, sum(1 for _ in self._live())
-        changes = limit_deletes(changes, most, images)
-        if names := KeptNames(self.config):
-            keeping = Keeping(self.observer, self.state, names, datetime.now(UTC))
-            changes = await keeping.settle(changes, ())
+        changes = await run_passes(self._passes(), [*changes, *decided], {})
         return merged(changes), unchanged
+
+    def _passes(self) -> tuple[Pass, ...]:
+        """Everything that changes the rows, in its order."""
+        observer, state, config = self.observer, self.state, self.config
+        most = self.options.max_delete or config.guards.max_delete
+        return (
+            Spare(state),
+            Namesakes(config, state, observer, is_part=True),
+            DeleteLimit(most, state),
+            # Last of those that say what becomes of a tag: what is replaced is known by then.
+            Keeping(observer, state, KeptNames(config), datetime.now(UTC)),
+        )
 
     async def _decide(self, deeds: list[Deed]) -> tuple[list[Change], int]:
         """Look at the addresses, and at the former digests, and decide."""
@@ -171,28 +177,33 @@ class _Undoing:
                 changes.append(change)
         return [*changes, *problems.changes()], unchanged
 
-    def _spared(self, changes: list[Change]) -> list[Change]:
-        """Delete a kept tag only once its image has another tag by a row of this plan.
 
-        Where that row is a conflict or an error, or is not wanted, it may be the last one.
-        """
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """Deletes a kept tag only once its image has another tag by a row of this plan.
+
+    Where that row is a conflict or an error, or is not wanted, it may be the last one.
+    """
+
+    state: State
+
+    async def settle(self, changes: Sequence[Change], _: Mapping[Reference, Asked]) -> list[Change]:
+        """Name the heir of each, and keep those that have none."""
         heirs = {
             (change.address.repository, change.after): change.address
             for change in changes
-            if change.reason == ROLLBACK and change.after is not None
+            if change.reason == Reason.ROLLBACK and change.after is not None
         }
         spared = []
         for change in changes:
             record = self.state.record(change.address)
             if change.action is Action.DELETE and record is not None and record.keeps_previous:
                 heir = heirs.get((change.address.repository, record.digest))
-                update = {"moved_to": heir} if heir else {"action": Action.KEEP, "reason": "stays"}
+                stays = {"action": Action.KEEP, "reason": Reason.STAYS}
+                update = {"moved_to": heir} if heir else stays
                 change = change.model_copy(update=update)
             spared.append(change)
         return spared
-
-    def _live(self) -> Iterable[ImageRecord]:
-        return self.state.live()
 
 
 def _recall(state: State, what: str | Plan) -> _Past:
@@ -220,7 +231,7 @@ def _recall_plan(state: State, plan: Plan) -> _Past:
     deeds, others = [], []
     for change in plan.changes:
         record = state.record(change.address)
-        if record is None or change.action not in _DOES:
+        if record is None or not change.action.is_carried_out:
             continue
         if record.plan_id == plan.plan_id:
             deeds.append(Deed.of(record, change.action))

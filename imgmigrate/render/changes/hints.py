@@ -8,21 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from imgmigrate.plan import Action
+from imgmigrate.plan import Action, Reason
 from imgmigrate.redaction import printable
 from imgmigrate.render.units import count
-from imgmigrate.render.words import has_work
+from imgmigrate.render.words import has_work, option
+from imgmigrate.vocabulary.actions import LATER_ACTION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from imgmigrate.plan import Plan
+    from imgmigrate.plan import Change, Plan
 
 __all__ = ["Commander", "Hint", "allowing", "apply_hints", "plan_hints", "shown_command"]
 
 # A command repeats what was typed, and that may be many globs: nothing of it is cut.
 LONGEST_COMMAND = 1_000_000
+# Commands that help with rows for a reason, before the address of the first.
+_REMEDIES = {Reason.PROTECTED: ("state", "unprotect")}
 
 
 class Commander(Protocol):
@@ -89,61 +92,47 @@ def allowing(plan: Plan) -> tuple[str, ...]:
     over = [change for change in plan.changes if change.is_over_limit]
     if not over:
         return ()
-    reasons = {change.reason for change in over}
-    flags = {"max_delete": "--allow-delete", "max_delete_gone": "--allow-delete-gone"}
-    allowed = (flag for reason, flag in flags.items() if reason in reasons)
+    parameters = dict.fromkeys(change.reason.traits.allowed_by for change in over)
+    allowed = (option(each) for each in sorted(filter(None, parameters)))
     return (*allowed, "--max-delete", str(len(over)))
 
 
 def _problems(plan: Plan, command: Commander) -> Iterator[Hint]:
-    conflicts = [
-        change
-        for change in plan.changes
-        if change.action is Action.CONFLICT and not change.is_known
-    ]
-    if plan.header.undoes:
-        if conflicts:
-            yield Hint(
-                "Conflicts are left as they are: somebody has changed them since. What another "
-                "run has written is undone by the rollback of that run."
-            )
-        conflicts = []
-    if conflicts:
+    rows = [change for change in plan.changes if not change.is_known]
+    conflicts = [change for change in rows if change.action is Action.CONFLICT]
+    if conflicts and plan.header.undoes:
         yield Hint(
-            "Conflicts are never overwritten by themselves. To take the source's image once, "
-            "name addresses or globs; for good, set overwrite in the rule:",
-            command("plan", "--allow-overwrite", str(conflicts[0].address)),
+            "Conflicts are left as they are: somebody has changed them since. What another "
+            "run has written is undone by the rollback of that run."
         )
+        rows = [change for change in rows if change.action is not Action.CONFLICT]
+    elif conflicts:
+        first = str(conflicts[0].address)
+        yield Hint(Action.CONFLICT.traits.hint or "", command("plan", "--allow-overwrite", first))
         yield Hint(
             "To leave one as it is until a day, without effect on exit codes:",
-            command(
-                "acknowledge", str(conflicts[0].address), "--until", "DAY", "--because", "REASON"
-            ),
+            command("acknowledge", first, "--until", "DAY", "--because", "REASON"),
         )
-    if any(change.reason == "equivalent" for change in conflicts):
-        yield Hint(
-            "An equivalent index holds the same images in other bytes; "
-            "overwrite: equivalent in the rule replaces only those."
-        )
-    yield from _blocked(plan, command)
-    if any(change.reason == "previous_gone" for change in plan.changes):
-        yield Hint(
-            "An image that no tag names is soon deleted by many registries. "
-            "keep_previous in the config gives what is replaced a tag of its own."
-        )
-    if plan.unknown:
-        yield Hint(
-            "Rows of a later version of imgmigrate are left out. Apply the plan with the one "
-            "that made it; here it ends with exit code 3."
-        )
+    yield from _over_limit(plan, command)
+    yield from _reasons(rows, command)
+    if any(not change.is_understood for change in rows):
+        yield Hint(LATER_ACTION.hint or "")
     if plan.counted.error:
-        yield Hint(
-            "Errors leave their images out: mend the cause and plan again. "
-            "The other rows can be applied; that ends with exit code 3."
-        )
+        yield Hint(Action.ERROR.traits.hint or "")
 
 
-def _blocked(plan: Plan, command: Commander) -> Iterator[Hint]:
+def _reasons(rows: Iterable[Change], command: Commander) -> Iterator[Hint]:
+    """Say once of each reason what can be done about it."""
+    first: dict[Reason, Change] = {}
+    for change in rows:
+        first.setdefault(change.reason, change)
+    for reason in Reason:
+        if reason in first and (text := reason.traits.hint) is not None:
+            does = _REMEDIES.get(reason)
+            yield Hint(text, command(*does, str(first[reason].address)) if does else None)
+
+
+def _over_limit(plan: Plan, command: Commander) -> Iterator[Hint]:
     first: tuple[str, ...] = ("plan",)
     out = "plan.out"
     if plan.header.undoes:  # whose own plan may be plan.out
@@ -154,10 +143,4 @@ def _blocked(plan: Plan, command: Commander) -> Iterator[Hint]:
             f"{count(over, 'delete')} would be more than max_delete allows, so none is done "
             "(exit code 6). When they are all meant, allow as many:",
             command(*first, *allowed, "--out", out),
-        )
-    kept = [change for change in plan.changes if change.reason == "protected"]
-    if kept:
-        yield Hint(
-            "What is protected stays protected without its line in the config, too. To lift that:",
-            command("state", "unprotect", str(kept[0].address)),
         )

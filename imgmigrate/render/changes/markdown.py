@@ -12,17 +12,19 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from imgmigrate.plan import INCOMPLETE, Action
+from imgmigrate.oci.reference import Digest
 from imgmigrate.redaction import printable
+from imgmigrate.render.facts import Bytes, facts_of, in_sections
 from imgmigrate.render.units import UNKNOWN, count, moment, size
-from imgmigrate.render.words import OBVIOUS, SECTIONS, headline_of, reason, section_of, unwanted
+from imgmigrate.render.words import headline_of, unwanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from imgmigrate.plan import Change, Plan
     from imgmigrate.render.changes.hints import Hint
-    from imgmigrate.render.words import Section
+    from imgmigrate.render.facts import Fact, RowFacts, Value
+    from imgmigrate.vocabulary.sections import Section
 
 __all__ = ["LIMIT", "plan_markdown"]
 
@@ -41,15 +43,6 @@ MOST_INSIDE = 4
 
 _CODE_BREAKERS = re.compile(r"[`|\\]")
 _PLAIN_WORDS = re.compile(r"[A-Za-z ,:;-]+")
-_SOURCED = frozenset(
-    {
-        *("lost", "incomplete", "conflict", "unknown", "known"),
-        *("update", "copy", "drift", "move"),
-    }
-)
-
-# Actions that leave an image which is not the wanted one.
-_HOLDING = (Action.CONFLICT, Action.UNKNOWN, Action.KEEP)
 
 
 def plan_markdown(
@@ -70,10 +63,7 @@ def plan_markdown(
         top.append(f"Shown: {len(chosen):,} of {count(len(plan.changes), 'row')}.")
     bottom = [*_advice(hints), f"**{title}**"]
     page = _Page(limit - _length([*top, *bottom]) - FRAME)
-    for section in SECTIONS:
-        changes = [change for change in chosen if section_of(change) is section]
-        if changes:
-            page.sections.append((section, changes))
+    page.sections += in_sections(chosen)
     body = page.render()
     cut = [page.notice(len(chosen))] if page.left_out else []
     return "\n\n".join([*top, *cut, *body, *cut, *bottom]) + "\n"
@@ -106,11 +96,11 @@ class _Page:
 
     def _section(self, section: Section, changes: list[Change], room: int) -> str:
         title = f"{section.title} ({len(changes):,}): {section.meaning}"
-        lines = [_row(section, change) for change in changes]
+        lines = [_row(change) for change in changes]
         head = _head(section)
         fitting = _fitting(lines, room)
         note = ""
-        if fitting < len(lines) and section.foldable:
+        if fitting < len(lines) and not section.is_dangerous:
             # A line a repository says more than the first rows of many.
             head, lines = _REPOSITORIES, list(_by_repository(changes))
             fitting = _fitting(lines, room)
@@ -124,7 +114,7 @@ class _Page:
             note = f"**{len(lines) - fitting:,} more not shown: too large to review here.**"
         table = "\n".join([head, *lines[:fitting]]) if fitting else ""
         body = "\n\n".join(part for part in (table, note) if part)
-        if section.foldable and fitting > MOST_OPEN:
+        if not section.is_dangerous and fitting > MOST_OPEN:
             summary = f"<summary><b>{section.mark} {title}</b></summary>"
             return f"<details>{summary}\n\n{body}\n\n</details>"
         return f"#### {_mark(section)} {title}\n\n{body}"
@@ -139,51 +129,44 @@ def _mark(section: Section) -> str:
 
 
 def _head(section: Section) -> str:
-    names = ["address", "source", "details"] if section.key in _SOURCED else ["address", "details"]
+    names = ["address", "source", "details"] if section.is_sourced else ["address", "details"]
     return f"| {' | '.join(names)} |\n|{' --- |' * len(names)}"
 
 
-def _row(section: Section, change: Change) -> str:
+def _row(change: Change) -> str:
+    facts = facts_of(change)
     cells = [_code(str(change.address))]
-    if section.key in _SOURCED:
-        cells.append(_code(str(change.source.reference)) if change.source else "")
-    cells.append("<br>".join(_details(change)))
+    if facts.section.is_sourced:
+        cells.append(_code(str(facts.source)) if facts.source else "")
+    cells.append("<br>".join(_details(facts)))
     return f"| {' | '.join(cells)} |"
 
 
-def _details(change: Change) -> Iterator[str]:
-    facts = []
-    if change.action is Action.UPDATE and change.reason != INCOMPLETE:
-        facts.append(f"{_short(change.before)} -> {_short(change.after)}")
-    elif change.action in _HOLDING and change.before and change.source:
-        facts.append(f"holds {_short(change.before)}, source {_short(change.source.digest)}")
-    elif change.action is Action.DRIFT and change.before != change.recorded:
-        facts.append(f"holds {_short(change.before)}, recorded {_short(change.recorded)}")
-    elif change.before and not change.after:
-        facts.append(f"holds {_short(change.before)}")
-    elif change.after:
-        facts.append(_short(change.after))
-    if change.action.writes:
-        facts.append(size(change.transfer_bytes))
-    if change.moved_to is not None:
-        facts.append(f"moved to {_code(str(change.moved_to))}")
-    if change.kept_as is not None:
-        facts.append(f"kept as {_code(str(change.kept_as.tag))}")
-    if change.reason not in OBVIOUS or not change.action.is_understood:
-        said = reason(change)
-        facts.append(said if _PLAIN_WORDS.fullmatch(said) else _code(said))
-    if facts:
-        yield ", ".join(facts)
-    if change.known:
-        yield f"known until {_code(change.known.until)}: {_code(change.known.because)}"
-    if change.detail:
-        yield _code(change.detail)
-    if change.filter:
-        yield f"only {_code(', '.join(change.filter.platforms))}"
-    inside = change.inside or ()
-    yield from (_code(line) for line in inside[:MOST_INSIDE])
-    if len(inside) > MOST_INSIDE:
-        yield f"and {count(len(inside) - MOST_INSIDE, 'more difference')}"
+def _details(facts: RowFacts) -> Iterator[str]:
+    if facts.beside:
+        yield ", ".join(_said(fact) for fact in facts.beside)
+    yield from (_said(fact) for fact in facts.below)
+    yield from (_code(line) for line in facts.inside[:MOST_INSIDE])
+    if len(facts.inside) > MOST_INSIDE:
+        yield f"and {count(len(facts.inside) - MOST_INSIDE, 'more difference')}"
+
+
+def _said(fact: Fact) -> str:
+    return fact.words.format(*(_value(value, fact.key) for value in fact.values))
+
+
+def _value(value: Value, key: str) -> str:
+    match value:
+        case None:
+            return "none"
+        case Digest():
+            return f"`{value.short}`"
+        case Bytes():
+            return size(value.count)
+        case str() if key == "reason" and _PLAIN_WORDS.fullmatch(value):
+            return value
+        case _:
+            return _code(str(value))
 
 
 def _by_repository(changes: list[Change]) -> Iterator[str]:
@@ -243,11 +226,6 @@ def _code(text: str) -> str:
         return f"`{text}`"
     # Entities have no meaning to Markdown's grammar (CommonMark 2.5), and <code> none to mentions.
     return f"<code>{re.sub(r'[^A-Za-z0-9 ]', lambda found: f'&#{ord(found[0])};', text)}</code>"
-
-
-def _short(digest: object) -> str:
-    short = getattr(digest, "short", None)
-    return f"`{short}`" if short else "none"
 
 
 def _fitting(lines: list[str], room: int) -> int:

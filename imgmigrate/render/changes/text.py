@@ -11,27 +11,22 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from imgmigrate.plan import INCOMPLETE, Action
+from imgmigrate.oci.reference import Digest
 from imgmigrate.redaction import printable
 from imgmigrate.render.changes.hints import shown_command
+from imgmigrate.render.facts import Bytes, facts_of, in_sections, is_cut
 from imgmigrate.render.outages import outage_lines, split
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import UNKNOWN, count, moment, size
-from imgmigrate.render.words import (
-    OBVIOUS,
-    SECTIONS,
-    Section,
-    headline_of,
-    reason,
-    section_of,
-    unwanted,
-)
+from imgmigrate.render.words import headline_of, unwanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from imgmigrate.plan import Change, Plan
     from imgmigrate.render.changes.hints import Hint
+    from imgmigrate.render.facts import Fact, RowFacts, Value
+    from imgmigrate.vocabulary.sections import Section
 
 __all__ = ["View", "plan_lines", "plan_text"]
 
@@ -75,11 +70,9 @@ def plan_lines(plan: Plan, view: View | None = None) -> Iterator[str]:
         yield from view.style.wrap(said, indent="  ", hanging="    ")
     if view.rows is not None:
         yield f"  shown: {len(rows):,} of {count(len(plan.changes), 'row')}"
-    for section in SECTIONS:
-        changes = [change for change in rows if section_of(change) is section]
-        if changes:
-            yield ""
-            yield from _section(section, changes, view)
+    for section, changes in in_sections(rows):
+        yield ""
+        yield from _section(section, changes, view)
     for hint in view.hints:
         yield ""
         yield from view.style.wrap(hint.text)
@@ -130,16 +123,9 @@ def _identity(plan: Plan, style: Style) -> Iterator[str]:
         yield from (style.paint(line, "yellow") for line in style.wrap(text, indent="  "))
 
 
-def _is_cut(change: Change) -> bool:
-    """Tell whether a row writes an index that has only some of its source's platforms."""
-    if change.filter is None or change.source is None:
-        return False
-    return change.action.writes and change.after != change.source.digest
-
-
 def _cut(changes: Iterable[Change], style: Style) -> Iterator[str]:
     """Say once what a choice of platforms costs, also where the rows are folded."""
-    number = sum(_is_cut(change) for change in changes)
+    number = sum(is_cut(change) for change in changes)
     if number:
         text = f"{count(number, 'image')} with some platforms only: the digest of the index "
         text += "changes, and signatures of the whole index no longer match"
@@ -148,7 +134,7 @@ def _cut(changes: Iterable[Change], style: Style) -> Iterator[str]:
 
 def _section(section: Section, changes: list[Change], view: View) -> Iterator[str]:
     repositories = {change.address.repository for change in changes}
-    folded = section.foldable and len(changes) > MOST_ROWS and not view.verbose
+    folded = not section.is_dangerous and len(changes) > MOST_ROWS and not view.verbose
     number = f"{len(changes):,}"
     if folded:
         number += f" in {count(len(repositories), 'repository', 'repositories')}"
@@ -174,16 +160,20 @@ def _listed(section: Section, changes: list[Change], view: View) -> Iterator[str
         outages, changes = split(changes)
         for outage in outages:
             yield from outage_lines(outage, view.style, how="; --verbose lists all")
-    for source, group in groupby(changes, key=_source_repository):
+    # What has no source stands above all headings, or it would seem to be from the last one.
+    told = sorted(map(facts_of, changes), key=lambda facts: facts.source is not None)
+    for source, group in groupby(told, key=lambda facts: facts.source and facts.source.repository):
         members = list(group)
-        if source and section.key in ("copy", "lost", "incomplete", "update", "move"):
-            pieces = fold(source, view.style.columns - len("  from "))
+        if source:
+            name = printable(str(source))
+            pieces = fold(name, view.style.columns - len("  from "))
             yield view.style.paint(f"  from {pieces[0]}", "dim")
             yield from (view.style.paint(f"       {piece}", "dim") for piece in pieces[1:])
         rows = [
-            (printable(str(change.address), LONGEST_NAME), _detail(change)) for change in members
+            (printable(str(facts.change.address), LONGEST_NAME), _detail(facts))
+            for facts in members
         ]
-        below = [tuple(_below(change, view)) for change in members]
+        below = [tuple(_below(facts, view)) for facts in members]
         yield from _aligned(section, rows, view.style, below)
 
 
@@ -194,7 +184,7 @@ def _aligned(
     below: Sequence[Iterable[str]] = (),
 ) -> Iterator[str]:
     """Put the details beside their names where all of a row fits, else below the name."""
-    symbol = style.paint(section.symbol, *section.colours)
+    symbol = style.paint(section.symbol, section.tone)
     start = len("  + ")
     fitting = [
         len(name) for name, detail in rows if start + len(name) + 2 + len(detail) <= style.columns
@@ -215,72 +205,50 @@ def _aligned(
             yield from style.wrap(text, indent="      ", hanging="        ")
 
 
-def _detail(change: Change) -> str:
-    """The facts beside an address: digests where they differ, the size, the reason."""
-    facts = []
-    if change.action is Action.UPDATE and change.reason != INCOMPLETE:
-        facts.append(f"{_short(change.before)} -> {_short(change.after)}")
-    elif change.action in (Action.CONFLICT, Action.UNKNOWN):
-        wanted = change.source.digest.short if change.source else UNKNOWN
-        part = "some platforms of " if change.filter else ""
-        facts.append(f"holds {_short(change.before)}, wanted {part}{wanted}")
-    elif change.action is Action.DRIFT and change.before != change.recorded:
-        facts.append(f"holds {_short(change.before)}, recorded {_short(change.recorded)}")
-    elif change.action is Action.KEEP and change.reason == "overwrite_never" and change.source:
-        facts.append(f"holds {_short(change.before)}, source {change.source.digest.short}")
-    if change.action.writes:
-        facts.append(size(change.transfer_bytes))
-    if change.action is Action.ADOPT:
-        facts.append(_short(change.after))
-    if change.action in (Action.DELETE, Action.BLOCKED):
-        facts.append(_short(change.before))
-    if change.moved_to is not None:
-        facts.append(f"moved to {printable(str(change.moved_to), LONGEST_NAME)}")
-    if change.kept_as is not None and change.kept_as.tag:
-        facts.append(f"kept as {printable(change.kept_as.tag, LONGEST_NAME)}")
-    if change.reason not in OBVIOUS or not change.action.is_understood:
-        facts.append(reason(change))
-    renamed = change.source and change.action.writes and _renamed(change)
-    if renamed:
-        facts.append(f"source {renamed}")
-    return ", ".join(facts)
+def _detail(facts: RowFacts) -> str:
+    """The facts beside an address, in one line."""
+    said = [_said(fact) for fact in facts.beside]
+    if renamed := _renamed(facts):
+        said.append(f"source {renamed}")
+    return ", ".join(said)
 
 
-def _below(change: Change, view: View) -> Iterator[str]:
+def _below(facts: RowFacts, view: View) -> Iterator[str]:
     """What stands in lines of its own: why it failed, and what is inside."""
-    if change.known:
-        yield printable(f"known until {change.known.until}: {change.known.because}", LONGEST_NAME)
-    if change.detail:
-        yield printable(change.detail, LONGEST_NAME)
-    if change.filter:
-        kept = ", ".join(printable(platform) for platform in change.filter.platforms)
-        yield f"only the platforms {kept}"
-        if _is_cut(change):
-            yield f"the index gets another digest: {_short(change.after)}"
-    elif change.platforms and len(change.platforms) > 1:
-        platforms = [printable(platform) for platform in change.platforms]
-        yield f"{count(len(platforms), 'platform')}: {', '.join(platforms)}"
-    inside = change.inside or ()
+    yield from (_said(fact) for fact in facts.below)
+    inside = facts.inside
     shown = inside if view.verbose else inside[:MOST_INSIDE]
     yield from (printable(line, LONGEST_NAME) for line in shown)
     if len(shown) < len(inside):
         yield f"and {count(len(inside) - len(shown), 'more difference')}; --verbose lists all"
 
 
-def _renamed(change: Change) -> str | None:
-    """The source's tag or digest, where the address does not say it already."""
-    source = change.source
+def _said(fact: Fact) -> str:
+    return fact.words.format(*(_value(value) for value in fact.values))
+
+
+def _value(value: Value) -> str:
+    match value:
+        case None:
+            return "none"
+        case Digest():
+            return value.short
+        case Bytes():
+            return size(value.count)
+        case _:
+            return printable(str(value), LONGEST_NAME)
+
+
+def _renamed(facts: RowFacts) -> str | None:
+    """The source's tag or digest, where neither heading nor address say it already."""
+    source, address = facts.source, facts.change.address
     if source is None:
         return None
-    if source.reference.digest:
-        return None if change.address.digest else f"digest {source.reference.digest.short}"
-    if source.reference.tag and source.reference.tag != change.address.tag:
-        return f"tag {printable(source.reference.tag)}"
+    if source.digest:
+        return None if address.digest else f"digest {source.digest.short}"
+    if source.tag and source.tag != address.tag:
+        return f"tag {printable(source.tag)}"
     return None
-
-
-def _source_repository(change: Change) -> str | None:
-    return printable(str(change.source.reference.repository)) if change.source else None
 
 
 def _total(changes: Iterable[Change]) -> str:
@@ -291,7 +259,3 @@ def _total(changes: Iterable[Change]) -> str:
     return (
         f"{size(sum(known))} and {len(sizes) - len(known):,} of unknown size" if known else UNKNOWN
     )
-
-
-def _short(digest: object) -> str:
-    return getattr(digest, "short", "none")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.redaction import printable
-from imgmigrate.render.errors import cause_at, hint_of, message_of
+from imgmigrate.render.errors import cause_at, failure_of, hint_of, message_of
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count, size
 from imgmigrate.verifying.verdict import Kind, Standing
@@ -103,7 +103,6 @@ def verdict_text(verdict: Verdict) -> str:
 
 def verdict_document(verdict: Verdict) -> dict[str, Any]:
     """Lay out what is wrong with an image as data, digests in full."""
-    error = verdict.error
     return {
         "address": str(verdict.address),
         "digest": verdict.digest,
@@ -119,8 +118,7 @@ def verdict_document(verdict: Verdict) -> dict[str, Any]:
             for fault in verdict.faults
         ],
         "more_faults": verdict.more,
-        "error": message_of(error) if error else None,
-        "hint": hint_of(error) if error else None,
+        **failure_of(verdict.error),
     }
 
 

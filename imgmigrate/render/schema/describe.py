@@ -15,12 +15,13 @@ from imgmigrate import schemas
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.config.trusted import TrustedModel
 from imgmigrate.oci.reference import Reference
-from imgmigrate.plan import FORMAT_VERSION, Action, Change, Header
+from imgmigrate.plan import FORMAT_VERSION, Action, Change, Header, Reason
 from imgmigrate.render.schema.lines import (
     COUNT,
     DIGEST,
     FLAG,
     LINES,
+    MEANING,
     PLAN_ID,
     SHA256,
     TEXT,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pydantic import BaseModel
+
+    from imgmigrate.vocabulary.terms import Term
 
 __all__ = ["describe", "write"]
 
@@ -102,7 +105,7 @@ def _show() -> Schema:
     )
     lines = {
         "plan": {"allOf": [ref("header"), an_object(more)]},
-        "change": ref("row"),
+        "change": {"allOf": [ref("row"), an_object(MEANING)]},
         "end": an_object({"changes": COUNT, "of": COUNT}),
         "state": state,
     }
@@ -201,15 +204,22 @@ def _models() -> Schema:
     """Describe what plan files, `show` and the stream share."""
     change = _tidy(Change.model_json_schema(mode="serialization"))
     # What every row has, null where it is not known (DESIGN section 6).
-    row = Change(address=Reference.parse("host/a:1"), action=Action.KEEP, reason="")
+    row = Change(address=Reference.parse("host/a:1"), action=Action.KEEP, reason=Reason.NEW)
     change["required"] = list(row.line())
     for key in ("before", "after", "recorded"):
         change["properties"][key] = maybe(ref("digest"))
+    change["$defs"] |= {kind.__name__: _open(kind) for kind in (Action, Reason)}
     header = _model(Header)
     header["properties"]["format_version"] = _version()
     summary = header["$defs"].pop("Summary")
     header["properties"]["summary"] = ref("summary")
     return {"digest": DIGEST, "change": change, "header": header, "summary": summary}
+
+
+def _open(kind: type[Term]) -> Schema:
+    """Describe names of which a later minor version may have more."""
+    about = " ".join((kind.__doc__ or "").partition("\n\n")[0].split())
+    return {"description": about, "anyOf": [{"enum": [each.value for each in kind]}, TEXT]}
 
 
 def _version() -> Schema:

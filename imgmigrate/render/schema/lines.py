@@ -15,6 +15,7 @@ __all__ = [
     "DIGEST",
     "FLAG",
     "LINES",
+    "MEANING",
     "PLAN_ID",
     "SHA256",
     "TEXT",
@@ -67,8 +68,11 @@ def ref(name: str) -> Schema:
 
 
 _OUTCOME: Schema = {"enum": [each.value for each in Outcome]}
-# What a row that is not done says about why.
+# What a row that is not done says about why, and which error it is, if there is one.
 _FAILURE = {"error": maybe(TEXT), "hint": maybe(TEXT)}
+# What the names of a plan's row mean: the reason's code, the heading, the reason in words.
+MEANING: Schema = {"code": maybe(TEXT), "section": TEXT, "says": TEXT, "dangerous": FLAG}
+_WHICH = {"code": TEXT, "kind": TEXT}
 _RECEIPT = {
     "address": TEXT,
     "outcome": _OUTCOME,
@@ -94,18 +98,18 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
         {},
     ),
     "diagnostic": (
-        "An error or a warning; `code` is stable.",
+        "An error or a warning; `code` is stable, `kind` is the error's class.",
         {
             "severity": {"enum": ["error", "warning"]},
             "code": TEXT,
             "summary": TEXT,
             "detail": maybe(TEXT),
         },
-        {},
+        {"kind": TEXT},
     ),
     "listed": ("A repository's tags were listed.", {"repository": TEXT, "tags": COUNT}, {}),
     "plan_progress": ("How many images were looked at.", {"done": COUNT, "total": COUNT}, {}),
-    "planned_change": ("One row of the plan.", {"change": ref("change")}, {}),
+    "planned_change": ("One row of the plan.", {"change": ref("change"), **MEANING}, {}),
     "change_summary": (
         "The plan as a whole; `changes` counts its rows by their actions.",
         {
@@ -135,7 +139,7 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
         {},
     ),
     "apply_complete": ("A row is done and recorded; `moved` is in bytes.", _RECEIPT, {}),
-    "apply_errored": ("A row is not done.", {**_RECEIPT, **_FAILURE}, {"code": TEXT}),
+    "apply_errored": ("A row is not done.", {**_RECEIPT, **_FAILURE}, _WHICH),
     "retry": ("Something is tried again after `delay` seconds.", _WAITING, {}),
     "wait": ("Requests are held back for at most `delay` seconds.", _WAITING, {}),
     "rate_limit": (
@@ -158,11 +162,9 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
             "moved": COUNT,
             "seconds": SECONDS,
             "stopped": maybe(TEXT),
-            "refusals": a_list(
-                an_object({"name": TEXT, "rows": COUNT, **_FAILURE}, {"code": TEXT})
-            ),
+            "refusals": a_list(an_object({"name": TEXT, "rows": COUNT, **_FAILURE}, _WHICH)),
             "unfinished": a_list(
-                an_object({"address": TEXT, "outcome": _OUTCOME, **_FAILURE}, {"code": TEXT})
+                an_object({"address": TEXT, "outcome": _OUTCOME, **_FAILURE}, _WHICH)
             ),
         },
         {},
@@ -277,7 +279,7 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
     ),
     "pin_error": (
         "A source that could not be read.",
-        {"address": TEXT, "reason": TEXT, "detail": TEXT},
+        {"address": TEXT, "reason": TEXT, "detail": TEXT, "code": maybe(TEXT)},
         {},
     ),
     "pin_summary": (
@@ -322,7 +324,7 @@ LINES: dict[str, tuple[str, Schema, Schema]] = {
             "more_faults": COUNT,
             **_FAILURE,
         },
-        {},
+        _WHICH,
     ),
     "verify_summary": (
         "How many images are whole; `mend` is the command that writes the others again.",

@@ -95,7 +95,7 @@ class Oracle:
         """No command ends without a code of the table, or with a traceback."""
         what = f"{' '.join(ran.arguments)}: exit {ran.code}\n{ran.text[-1500:]}"
         errors = [each for each in documents(ran.out) if each.get("@level") == "error"]
-        names = {str(each["code"]) for each in errors if each.get("code")}
+        names = {str(each["kind"]) for each in errors if each.get("kind")}
         unexpected = {name for name in names if not hasattr(imgmigrate.errors, name)}
         if "Traceback" in ran.err or "this is unexpected" in ran.err or unexpected:
             self.fault("traceback", what)

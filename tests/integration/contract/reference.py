@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.applying.engine.delete_tag import placeholder
 from imgmigrate.errors import GuardError, PlanRefused
 from imgmigrate.oci.reference import Reference
-from imgmigrate.plan import KEEP_PREVIOUS, Action
+from imgmigrate.plan import Action, Reason
 from tests.integration.contract.setting import ALWAYS, REPOS, SOURCE, TAGS, address
 from tests.support.world import OLD
 
@@ -179,11 +179,11 @@ class Expectation:
             shown = self.there(kept)
             if shown == before:
                 if not self.history.is_at(kept, before):
-                    rows[kept] = ("adopt", KEEP_PREVIOUS)
+                    rows[kept] = ("adopt", Reason.KEEP_PREVIOUS)
             elif shown is None:
-                rows[kept] = ("copy", KEEP_PREVIOUS)
+                rows[kept] = ("copy", Reason.KEEP_PREVIOUS)
             elif self.history.behind(kept, shown) != shown:
-                rows[kept] = ("update", KEEP_PREVIOUS)
+                rows[kept] = ("update", Reason.KEEP_PREVIOUS)
             else:
                 rows[name] = ("error", "not_kept")
 
@@ -280,9 +280,9 @@ class Applying:
         if change.action is Action.UPDATE and change.before not in {*ours, change.after}:
             return False
         header = self.plan.header
-        if header.undoes or header.refresh_only or change.reason == KEEP_PREVIOUS:
+        if header.undoes or header.refresh_only or change.reason == Reason.KEEP_PREVIOUS:
             return True
-        if change.reason == "take_ownership" and not takes:
+        if change.reason == Reason.TAKE_OWNERSHIP and not takes:
             return False
         return change.action is Action.FORGET or change.address.repository.path in self.now.rule.to
 
@@ -348,7 +348,7 @@ def _shown(world: World, name: str) -> str | None:
 def _part(change: Change) -> int:
     if change.action is Action.DELETE:
         return 2
-    return 0 if change.reason == KEEP_PREVIOUS else 1
+    return 0 if change.reason == Reason.KEEP_PREVIOUS else 1
 
 
 def _shows(record: Record, change: Change) -> bool:

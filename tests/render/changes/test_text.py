@@ -13,7 +13,7 @@ from imgmigrate.plan import Action, Change
 from imgmigrate.render.changes.hints import apply_hints, plan_hints
 from imgmigrate.render.changes.text import View, plan_lines, plan_text
 from imgmigrate.render.style import Style
-from imgmigrate.render.words import headline, section_of
+from imgmigrate.render.words import headline
 from tests.render import samples
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def test_every_action_has_its_section(action: Action) -> None:
     """No row of any action can be left out of the text."""
     row = samples.change("harbor.new/a:1", action.value, "some_new_reason")
     text = plan_text(samples.plan(row))
-    assert section_of(row).title in text
+    assert row.section.title in text
     assert "harbor.new/a:1" in text
     assert "some new reason" in text
 

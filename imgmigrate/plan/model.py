@@ -1,0 +1,291 @@
+"""The plan: a frozen list of changes pinned to digests.
+
+All that planning and applying share (DESIGN section 6).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from imgmigrate.files import write_output
+
+# Pydantic needs these at run time.
+from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
+from imgmigrate.plan.sealing import body_of, line_of, sealed
+from imgmigrate.plan.summary import OF_ROWS, Summary
+from imgmigrate.state.record import Filter, Source  # noqa: TC001
+from imgmigrate.vocabulary.actions import Action, section_for
+from imgmigrate.vocabulary.reasons import Reason  # noqa: TC001
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from imgmigrate.oci.reference import Repository
+    from imgmigrate.vocabulary.sections import Section
+
+__all__ = [
+    "FORMAT_VERSION",
+    "KIND",
+    "Change",
+    "Ends",
+    "Filters",
+    "Header",
+    "Known",
+    "Plan",
+    "StateBinding",
+]
+
+# 1.1 brought whose state a plan is for, what a plan without a config was asked for, and plans
+# without a state.
+FORMAT_VERSION = "1.1"
+KIND: Final = "imgmigrate.plan"
+PLAN_ID_LENGTH = 16
+
+# Bytes and counts of a row: what no image has would be no number to any reader either.
+_Amount = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
+class _Frozen(BaseModel):
+    """A later minor version may add fields: they are ignored, never refused."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Known(_Frozen):
+    """Who reads a conflict knows of it: until this day (UTC, included), and why."""
+
+    until: str
+    because: str
+
+
+class Change(_Frozen):
+    """One action on one address. Fields that are None are unknown and stay out of the file.
+
+    `before` is the destination's digest when planned, `recorded` the state's (live or
+    tombstone), `after` what will be there. Sizes are bytes; `transfer_bytes` is the most
+    that has to move for this row when the rows before it are done; `detail` explains an error.
+    `moved_to` is where the image of a row that is no longer wanted here goes by another row,
+    `kept_as` the tag that its `before` gets first, by a row of its own. `namesakes` are addresses
+    that are wanted and may be of the same place: a delete must be proven not to take them along.
+    `out_of_reach` is the registry that was down, of a row that could not be decided because of it.
+    """
+
+    address: Reference
+    action: Action
+    reason: Reason
+    source: Source | None = None
+    before: Digest | None = None
+    after: Digest | None = None
+    recorded: Digest | None = None
+    media_type: str | None = None
+    filter: Filter | None = None
+    size: _Amount | None = None
+    transfer_bytes: _Amount | None = None
+    platforms: tuple[str, ...] | None = None
+    blobs: _Amount | None = None
+    inside: tuple[str, ...] | None = None
+    detail: str | None = None
+    moved_to: Reference | None = None
+    kept_as: Reference | None = None
+    namesakes: tuple[Reference, ...] | None = None
+    out_of_reach: str | None = None
+    # Of a conflict that the config knows: it is told apart, and decides no exit code.
+    known: Known | None = None
+
+    def line(self) -> dict[str, Any]:
+        """Lay the row out for the file: the pinned fields always, the rest when known."""
+        row = self.model_dump(mode="json", exclude_none=True)
+        pinned = ("source", "before", "after", "recorded", "media_type")
+        head = {key: row.pop(key) for key in ("address", "action", "reason")}
+        return head | {key: row.pop(key, None) for key in pinned} | row
+
+    @property
+    def is_over_limit(self) -> bool:
+        """Tell whether it is a delete that `max_delete` stops."""
+        return self.action is Action.BLOCKED and self.reason.traits.is_over_limit
+
+    @property
+    def tells_of_loss(self) -> bool:
+        """Tell whether something that we had written was seen gone from its destination."""
+        is_absent = self.before is None and self.recorded is not None
+        is_brought = self.action in (Action.COPY, Action.MOVE)
+        return self.reason.traits.is_loss or (is_absent and is_brought)
+
+    @property
+    def is_near(self) -> bool:
+        """Tell whether it only gives an image of this very repository another tag."""
+        return self.source is not None and (
+            self.source.reference.repository == self.address.repository
+        )
+
+    @property
+    def is_dangerous(self) -> bool:
+        """Tell whether a reviewer must see this row first."""
+        return self.section.is_dangerous or self.reason.traits.is_loss
+
+    @property
+    def is_understood(self) -> bool:
+        """Tell whether this version knows enough of it to do it.
+
+        The reason only explains what is written; of what is taken away it is all that speaks
+        for it.
+        """
+        is_explained = self.reason.is_understood or not self.action.traits.lets_go
+        return self.action.is_understood and is_explained
+
+    @property
+    def section(self) -> Section:
+        """The heading that it stands under, wherever rows are shown."""
+        return section_for(self.action, self.reason, is_known=self.is_known)
+
+    @property
+    def is_known(self) -> bool:
+        """Tell whether it is a conflict that somebody has acknowledged."""
+        return self.known is not None and self.action is Action.CONFLICT
+
+
+class StateBinding(_Frozen):
+    """Which state the plan was made from; `lineage` is None if there was none.
+
+    `name` is of the config whose state it is to be, `place` where that state is, seen from the
+    config's folder: by these two a plan that was made before any state knows its own.
+    """
+
+    lineage: str | None = None
+    sequence: int = 0
+    head: str = ""
+    name: str | None = None
+    place: str | None = None
+
+
+class Ends(_Frozen):
+    """What a plan without a config was asked for: a repository or a glob, and where it goes."""
+
+    source: str
+    destinations: tuple[str, ...]
+
+
+class Filters(_Frozen):
+    """What `--target` and `--exclude` left of the whole."""
+
+    target: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+class Header(_Frozen):
+    """Line 1 of a plan file."""
+
+    format_version: str = FORMAT_VERSION
+    kind: Literal["imgmigrate.plan"] = KIND
+    tool_version: str
+    created_at: str
+    # The config's path as it was named, relative or a mere name: for commands to repeat.
+    config: str | None = None
+    config_sha256: str | None = None
+    # Where there was no config.
+    ends: Ends | None = None
+    # Of the pins that it was planned from, as sha256sum prints it for their file.
+    lock_sha256: str | None = None
+    git_commit: str | None = None
+    state: StateBinding = StateBinding()
+    # True: no state was read, so that what is ours is not known; for readers, and never applied.
+    stateless: bool = False
+    filters: Filters = Filters()
+    # True: the rows tell who moved since the record, not what the config asks for.
+    refresh_only: bool = False
+    # The run, or the id of the plan, that the rows undo.
+    undoes: str | None = None
+    # What whoever reviews must know of how the config was read.
+    notes: tuple[str, ...] = ()
+    # What `--max-delete` allowed instead of what the config does.
+    max_delete: str | None = None
+    complete: bool = True
+    summary: Summary
+
+
+class Plan(_Frozen):
+    """A header and its changes, sorted by address, with the file's integrity hash."""
+
+    header: Header
+    changes: tuple[Change, ...]
+    sha256: str
+    # The whole that these rows are some of; None where they are the whole.
+    part_of: Plan | None = Field(None, repr=False)
+
+    @property
+    def whole(self) -> Plan:
+        """The plan as its file is."""
+        return self.part_of or self
+
+    @property
+    def doubted(self) -> frozenset[Repository]:
+        """Repositories from which something that we had written was seen gone."""
+        gone = (change.address for change in self.whole.changes if change.tells_of_loss)
+        return frozenset(address.repository for address in gone)
+
+    @property
+    def plan_id(self) -> str:
+        """The short name of the plan."""
+        return self.sha256[:PLAN_ID_LENGTH]
+
+    @property
+    def summary(self) -> Summary:
+        """The header's counts, as whoever wrote the file says; `counted` are the rows' own."""
+        return self.header.summary
+
+    @property
+    def counted(self) -> Summary:
+        """Count the rows anew: a reviewer is told of what is there, whatever the header says."""
+        own = Summary.of(self.changes, 0)
+        rows = {name: getattr(own, name) for name in OF_ROWS}
+        return self.summary.model_copy(update=rows)
+
+    @property
+    def unknown(self) -> int:
+        """How many rows ask for what this version does not know."""
+        return sum(not change.action.is_understood for change in self.changes)
+
+    @classmethod
+    def of(cls, header: Header, changes: Iterable[Change]) -> Plan:
+        """Sort and seal."""
+        ordered = tuple(sorted(changes, key=lambda change: str(change.address)))
+        return cls(header=header, changes=ordered, sha256=sealed(body_of(header, ordered)))
+
+    def only(
+        self, rows: Iterable[Change], *, target: tuple[str, ...], exclude: tuple[str, ...]
+    ) -> Plan:
+        """Leave only these rows to do; it keeps its id, so what is done of it stays known.
+
+        Not for a file: what is left does not match the hash.
+        """
+        rows = tuple(rows)
+        header = self.header
+        filters = Filters(
+            target=(*header.filters.target, *target), exclude=(*header.filters.exclude, *exclude)
+        )
+        update = {"filters": filters, "complete": False, "summary": Summary.of(rows, 0)}
+        return self.model_copy(
+            update={
+                "header": header.model_copy(update=update),
+                "changes": rows,
+                "part_of": self.whole,
+            }
+        )
+
+    def encode(self) -> bytes:
+        """The bytes of the plan file."""
+        body = body_of(self.header, self.changes)
+        return body + line_of({"sha256": self.sha256, "changes": len(self.changes)})
+
+    def write(self, path: Path) -> str:
+        """Write the file, private; return its own sha256 (what sha256sum says).
+
+        A file is replaced whole; a device or a pipe is written into (`files.write_output`).
+        """
+        data = self.encode()
+        write_output(path, data)
+        return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,152 @@
+"""What is said of a row of a plan: once, as data. Text, Markdown and JSON only give it a form.
+
+Pure. Whoever has something new to say of rows adds a fact here, and every output says it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from imgmigrate.oci.reference import Digest, Reference
+from imgmigrate.plan import Action, Reason
+from imgmigrate.render.units import count
+from imgmigrate.render.words import reason, words_of
+from imgmigrate.vocabulary.actions import SECTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from imgmigrate.plan import Change
+    from imgmigrate.vocabulary.sections import Section
+
+__all__ = ["Bytes", "Fact", "RowFacts", "facts_of", "in_sections", "is_cut", "meaning_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """An amount of data; None where it is not known."""
+
+    count: int | None
+
+
+# Texts are anybody's: servers, configs and plans of later versions have them.
+Value = Digest | Reference | Bytes | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that is said: our own words, with `{}` where each value stands.
+
+    `key` tells facts apart: what of the row it says.
+    """
+
+    key: str
+    words: str
+    values: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RowFacts:
+    """All that is said of a row. `beside` its address stands what is short, `below` the rest.
+
+    `source` is where its image comes from, where that matters; `inside` is what differs between
+    two images, of which an output may show the first only.
+    """
+
+    change: Change
+    section: Section
+    source: Reference | None
+    beside: tuple[Fact, ...]
+    below: tuple[Fact, ...]
+    inside: tuple[str, ...]
+
+
+def facts_of(change: Change) -> RowFacts:
+    """Gather what is to be said of a row."""
+    section, source = change.section, change.source
+    return RowFacts(
+        change=change,
+        section=section,
+        source=source.reference if source and section.is_sourced else None,
+        beside=tuple(_beside(change)),
+        below=tuple(_below(change)),
+        inside=change.inside or (),
+    )
+
+
+def in_sections(changes: Iterable[Change]) -> Iterator[tuple[Section, list[Change]]]:
+    """Group rows under their headings, the most dangerous first; none is left out."""
+    rows: dict[Section, list[Change]] = {section: [] for section in SECTIONS}
+    for change in changes:
+        rows[change.section].append(change)
+    return ((section, members) for section, members in rows.items() if members)
+
+
+def is_cut(change: Change) -> bool:
+    """Tell whether a row writes an index that has only some of its source's platforms."""
+    if change.filter is None or change.source is None:
+        return False
+    return change.action.writes and change.after != change.source.digest
+
+
+def meaning_of(change: Change) -> dict[str, Any]:
+    """Say what the names of a row mean, for programs, which have its fields as they are.
+
+    `code` is the reason's, null for one of a later version; `section` is the heading's key.
+    """
+    return {
+        "code": change.reason.traits.code,
+        "section": change.section.key,
+        "says": words_of(change.reason),
+        "dangerous": change.is_dangerous,
+    }
+
+
+def _beside(change: Change) -> Iterator[Fact]:
+    why = Fact("reason", "{}", (reason(change),))
+    if not change.action.is_understood:
+        yield why  # what the rest of it means is not known either
+    yield from _digests(change)
+    if change.action.writes:
+        yield Fact("transfer_bytes", "{}", (Bytes(change.transfer_bytes),))
+    if change.moved_to is not None:
+        yield Fact("moved_to", "moved to {}", (change.moved_to,))
+    if change.kept_as is not None:
+        yield Fact("kept_as", "kept as {}", (change.kept_as.tag,))
+    if change.action.is_understood and not change.reason.traits.is_obvious:
+        yield why  # else the heading says it already
+
+
+def _digests(change: Change) -> Iterator[Fact]:
+    """Say what is there, and what is to be there or was."""
+    before, after = change.before, change.after
+    source = change.source.digest if change.source else None
+    if change.action is Action.UPDATE and change.reason != Reason.INCOMPLETE:
+        yield Fact("digests", "{} -> {}", (before, after))
+    elif change.action in (Action.CONFLICT, Action.UNKNOWN) and source:
+        part = "some platforms of " if change.filter else ""
+        yield Fact("digests", f"holds {{}}, wanted {part}{{}}", (before, source))
+    elif change.action is Action.DRIFT and before != change.recorded:
+        yield Fact("digests", "holds {}, recorded {}", (before, change.recorded))
+    elif change.reason == Reason.OVERWRITE_NEVER and source:
+        yield Fact("digests", "holds {}, source {}", (before, source))
+    elif after is not None and change.reason != Reason.INCOMPLETE:
+        yield Fact("after", "{}", (after,))
+    elif before is not None and after is None:
+        yield Fact("before", "holds {}", (before,))
+
+
+def _below(change: Change) -> Iterator[Fact]:
+    if change.known:
+        yield Fact("known", "known until {}: {}", (change.known.until, change.known.because))
+    if change.detail:
+        yield Fact("detail", "{}", (change.detail,))
+    if change.filter:
+        kept = ", ".join(change.filter.platforms)
+        yield Fact("filter", "only the platforms {}", (kept,))
+        if is_cut(change):
+            yield Fact("cut", "the index gets another digest: {}", (change.after,))
+    elif change.platforms and len(change.platforms) > 1:
+        number = count(len(change.platforms), "platform")
+        yield Fact("platforms", f"{number}: {{}}", (", ".join(change.platforms),))

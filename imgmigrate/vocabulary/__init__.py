@@ -1,0 +1,1 @@
+"""The names that plans, reports and programs share: actions, reasons, and what each means."""
