@@ -81,6 +81,8 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, _homes: Iterator[Path]) -> Iterat
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
     # Without it podman's logins would be looked for in the machine's own /run/containers.
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
+    # Beside the home: some tests make that themselves.
+    monkeypatch.setenv("IMGMIGRATE_MACHINE_DIR", f"{home}-machine")
     monkeypatch.setattr(redaction, "_secrets", {origin: {} for origin in redaction._secrets})
     with stamina.set_testing(True, attempts=ATTEMPTS, cap=True):
         yield
