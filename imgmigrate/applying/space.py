@@ -112,7 +112,7 @@ class _Space:
 
     async def _neighbours(self, disk: _Disk) -> list[Repository]:
         """The layouts on a disk that we know of: blobs are linked from them."""
-        known = {record.address.repository for record in self.state.live()}
+        known = set(self.state.repositories())
         for change in disk.rows:
             known.add(change.address.repository)
             if change.source is not None:

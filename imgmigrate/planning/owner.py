@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.events import Warned
 from imgmigrate.state.exported import read_exported
+from imgmigrate.state.memory import StateInMemory
 from imgmigrate.state.owner import check_owner, waits_for_owner
-from imgmigrate.state.record import State
 from imgmigrate.state.spelling import read_state, respelled
 
 if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.events import Sink
+    from imgmigrate.state.record import State
 
 __all__ = ["state_of", "tell_owner"]
 
@@ -25,9 +26,9 @@ def state_of(config: Config) -> State:
     """
     if config.state_file is not None:
         return respelled(read_exported(config.state_file), config)
-    found = read_state(config) if config.has_state else State(is_known=False)
+    found = read_state(config) if config.has_state else StateInMemory(is_known=False)
     is_absent = config.is_untrusted and found.lineage is None
-    return State(is_known=False) if is_absent else found
+    return StateInMemory(is_known=False) if is_absent else found
 
 
 def tell_owner(state: State, config: Config, sink: Sink) -> None:

@@ -235,7 +235,7 @@ class _Planner:
         asked, rows = await self.asking.ask(rules)
         heads = await self.observer.head_sources({each.source for each in asked.values()})
         images: dict[Reference, tuple[Reference, Digest]] = {}
-        absent = self._deltas().recorded(self.state, self.scope.takes)
+        absent = self._deltas().recorded(self.scope.recorded(self.state))
         problems = Problems(self.state)
         for address, each in asked.items():
             head = heads[each.source]
@@ -265,8 +265,7 @@ class _Planner:
         """List the records of what `keep_previous` made."""
         if self.config.is_oneshot:
             return []
-        kept = (record for record in self.state.live() if record.keeps_previous)
-        return [record for record in kept if self.scope.takes(record.address)]
+        return [record for record in self.scope.recorded(self.state) if record.keeps_previous]
 
     def _is_as_recorded(self, address: Reference, asked: Asked) -> bool:
         """Tell whether the state answers for an address, so that no registry is asked."""

@@ -14,7 +14,8 @@ from imgmigrate.events import NoSink, Outcome
 from imgmigrate.plan import Plan
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.local.writer import Writer
-from imgmigrate.state.record import State, Status
+from imgmigrate.state.memory import StateInMemory
+from imgmigrate.state.record import Status
 from tests.fakes.memory import image
 from tests.support.world import NEW, OLD, World, make_world, rows
 
@@ -380,4 +381,4 @@ async def test_stale_state_is_never_a_reason_to_overwrite(world: World) -> None:
     assert rows(plan) == {f"{API}:1.0": ("conflict", "foreign")}
     finished = await apply_plan(fresh, plan, ApplyOptions())
     assert finished.counts == {Outcome.CONFLICT: 1}
-    assert LocalState(fresh.state).read().records == State().records
+    assert LocalState(fresh.state).read().records == StateInMemory().records

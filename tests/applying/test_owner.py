@@ -17,7 +17,7 @@ from imgmigrate.planning.rollback.rollback import make_rollback
 from imgmigrate.state.local.sealing import seal, unseal
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.owner import owner_of
-from imgmigrate.state.record import State, Status
+from imgmigrate.state.record import Status
 from tests.support.forging import forged, row
 from tests.support.world import NEW, OLD, World, make_world
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.config.model import Config
     from imgmigrate.plan import Plan
+    from imgmigrate.state.memory import StateInMemory
 
 API = f"{NEW}/team/api"
 RULE = f"{{source: {OLD}/team/api, destination: {NEW}/team/api}}"
@@ -48,7 +49,7 @@ def config(world: World, file: str, rule: str = RULE, extra: str = "") -> Config
     return load_config(path, environ={})
 
 
-def read(config: Config) -> State:
+def read(config: Config) -> StateInMemory:
     return LocalState(config.state).read()
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from imgmigrate.errors import StateError, StateLocked
 from imgmigrate.state.local import writer as writing
-from imgmigrate.state.record import State, Status
+from imgmigrate.state.memory import StateInMemory
+from imgmigrate.state.record import Status
 from tests.state.samples import (
     NOON,
     PLAN,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 def test_a_folder_that_does_not_exist_is_an_empty_state(tmp_path: Path) -> None:
     """Reading creates nothing and finds no lineage."""
-    assert local(tmp_path / "state").read() == State()
+    assert local(tmp_path / "state").read() == StateInMemory()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.events import Event, RunFinished
     from imgmigrate.oci.reference import Digest
-    from imgmigrate.state.record import State
+    from imgmigrate.state.memory import StateInMemory
 
 OLD, NEW = "old.example", "new.example"
 RULE = f"- {{source: {OLD}/team/api, destination: {NEW}/team/api}}"
@@ -70,7 +70,7 @@ class World:
         return load_config(path, environ={})
 
     @property
-    def state(self) -> State:
+    def state(self) -> StateInMemory:
         return LocalState(self.config.state).read()
 
     def seed(self, tag: str, *layers: bytes, repo: str = "team/api") -> Digest:

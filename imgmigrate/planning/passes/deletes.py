@@ -81,7 +81,7 @@ class Deleting:
                 )
             decided.append(change)
         decided = await self.namesakes.settle(decided)
-        return limit_deletes(decided, self.most, sum(1 for _ in self.state.live()))
+        return limit_deletes(decided, self.most, self.state.live_count)
 
     def _is_renamed(self, change: Change) -> bool:
         """Tell whether a rule writes to the place of an image that no rule asks for by its name.

@@ -128,7 +128,7 @@ class _Undoing:
         namesakes = Namesakes(self.config, self.state, self.observer, is_part=True)
         changes = await namesakes.settle(changes)
         guards = self.config.guards
-        most, images = self.options.max_delete or guards.max_delete, sum(1 for _ in self._live())
+        most, images = self.options.max_delete or guards.max_delete, self.state.live_count
         changes = limit_deletes(changes, most, images)
         if names := KeptNames(self.config):
             keeping = Keeping(self.observer, self.state, names, datetime.now(UTC))
@@ -191,16 +191,13 @@ class _Undoing:
             spared.append(change)
         return spared
 
-    def _live(self) -> Iterable[ImageRecord]:
-        return self.state.live()
-
 
 def _recall(state: State, what: str | Plan) -> _Past:
     """Find what a run or a plan did here; UsageError if the state does not know it."""
     if isinstance(what, Plan):
         return _recall_plan(state, what)
     runs = [run for run in state.runs if what in (run.run, run.plan_id)]
-    records = [each for each in state.records.values() if what in (each.run, each.plan_id)]
+    records = state.written_by(what)
     if not runs and not records:
         raise _unknown(state, f"{what}: there is no such run, plan or file")
     warnings = [*_unended(runs)]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.local.loading import Loaded
     from imgmigrate.state.local.lock import Holder
     from imgmigrate.state.local.repair import Survey
-    from imgmigrate.state.record import State
+    from imgmigrate.state.memory import StateInMemory
     from imgmigrate.state.view import View
 
 __all__ = ["LocalState"]
@@ -47,7 +47,7 @@ class LocalState:
         self.folder = folder
         self._places, self._clock = Places(folder), clock
 
-    def read(self) -> State:
+    def read(self) -> StateInMemory:
         """Read one consistent view without a lock; an empty one where no state exists yet.
 
         StateError if the state is damaged or cannot be read. Blocking: about 15 us a record.

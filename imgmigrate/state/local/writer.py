@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from imgmigrate.state.entries import Entry
     from imgmigrate.state.local.appender import Appender
     from imgmigrate.state.local.compaction import Places
-    from imgmigrate.state.record import Claim, ImageRecord, Owner, State
+    from imgmigrate.state.memory import StateInMemory
+    from imgmigrate.state.record import Claim, ImageRecord, Owner
     from imgmigrate.state.view import View
 
 __all__ = ["Writer", "run_name"]
@@ -73,7 +74,7 @@ class Writer:
         self._run: Begin | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> StateInMemory:
         """The state with every line written so far; its records and claims stay live."""
         return self._view.state()
 

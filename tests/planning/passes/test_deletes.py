@@ -11,6 +11,7 @@ from imgmigrate.errors import AccessDenied, NotFound, TransientError
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.plan import Action, Change
 from imgmigrate.planning.passes.deletes import decide_delete, limit_deletes
+from imgmigrate.state.memory import StateInMemory
 from imgmigrate.state.record import Source, State
 from tests.fakes.memory import image
 from tests.support.records import make_record
@@ -33,7 +34,7 @@ OTHER_RULE = f"- {{source: {OLD}/team/web, destination: {NEW}/team/web}}"
 def state(*, protected: bool = False) -> State:
     record = make_record(ADDRESS, SOURCE, OURS, protected=protected)
     claims = {str(ADDRESS): frozenset({CLAIMED})}
-    return State(lineage="l", sequence=7, records={str(ADDRESS): record}, claims=claims)
+    return StateInMemory(lineage="l", sequence=7, records={str(ADDRESS): record}, claims=claims)
 
 
 def row(action: Action = Action.FORGET, reason: str = "rule_removed", number: int = 1) -> Change:
