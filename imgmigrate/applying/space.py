@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from imgmigrate.oci.reference import Digest, Repository
     from imgmigrate.plan import Change
     from imgmigrate.state.record import State
-    from imgmigrate.stores.base import Room
+    from imgmigrate.stores.base import Room, Stores
     from imgmigrate.stores.cache import ManifestCache
-    from imgmigrate.stores.pool import Stores
 
 __all__ = ["check_space"]
 

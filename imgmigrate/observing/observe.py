@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.state.record import State
+    from imgmigrate.stores.base import Stores
     from imgmigrate.stores.cache import ManifestCache
-    from imgmigrate.stores.pool import Stores
 
 __all__ = ["Observer"]
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import Archived, Dangling, StoreError
-from imgmigrate.events import NoSink
 from imgmigrate.observing.globs import Globs
 from imgmigrate.observing.observe import Observer
 from imgmigrate.observing.problems import Problems, failed, merged
@@ -37,8 +36,7 @@ from imgmigrate.planning.passes.namesakes import Namesakes
 from imgmigrate.planning.passes.platforms import Filtering, filter_of
 from imgmigrate.planning.passes.sizes import Sizes, measure
 from imgmigrate.planning.passes.wholeness import Wholeness
-from imgmigrate.stores.cache import ManifestCache
-from imgmigrate.stores.pool import open_stores
+from imgmigrate.workspace import open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -52,6 +50,7 @@ if TYPE_CHECKING:
     from imgmigrate.planning.desired.expand import Expansion
     from imgmigrate.state.record import ImageRecord, State
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
+    from imgmigrate.workspace import Workspace
 
 __all__ = ["PlanOptions", "Resolved", "make_plan", "resolve"]
 
@@ -85,20 +84,21 @@ class PlanOptions:
 
 
 async def make_plan(
-    config: Config, options: PlanOptions | None = None, *, sink: Sink | None = None
+    config: Config | Workspace, options: PlanOptions | None = None, *, sink: Sink | None = None
 ) -> Plan:
     """Compare what the config asks for with both sides and the state; change nothing.
 
     What cannot be read becomes an error row. Raises StateError for a damaged state and
     UsageError or ConfigError where the rules or options contradict what is there, or where the
-    state belongs to another config.
+    state belongs to another config. A workspace that is open already is worked in as it is.
     """
-    options, skips = options or PlanOptions(), Skips(sink or NoSink())
-    unwanted = 0
+    options, unwanted = options or PlanOptions(), 0
+    workspace, skips = _opened(config, options, sink)
+    config = workspace.config
     if options.refresh_only:
-        state, changes, unchanged = await _refresh(config, options, skips)
+        state, changes, unchanged = await _refresh(workspace, options)
     else:
-        async with _open_planner(config, options, skips) as planner:
+        async with _open_planner(workspace, options) as planner:
             tell_owner(planner.state, config, skips)
             changes, unchanged, unwanted = await planner.plan()
         state = planner.state
@@ -117,15 +117,21 @@ async def make_plan(
     return Plan.of(header, changes)
 
 
-async def _refresh(
-    config: Config, options: PlanOptions, sink: Sink
-) -> tuple[State, list[Change], int]:
+def _opened(
+    config: Config | Workspace, options: PlanOptions, sink: Sink | None
+) -> tuple[Workspace, Skips]:
+    """Open a workspace that notes in its sink which names were left out."""
+    workspace = open_workspace(config, sink=sink, on_rate_limit=options.on_rate_limit)
+    skips = Skips(workspace.sink)
+    return workspace.telling(skips), skips
+
+
+async def _refresh(workspace: Workspace, options: PlanOptions) -> tuple[State, list[Change], int]:
     """Compare the records with both sides, whatever the rules ask for."""
-    state = await asyncio.to_thread(state_of, config)
-    tell_owner(state, config, sink)
-    opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
-    async with opened as stores:
-        observer = Observer(stores, state, sink, options.parallelism)
+    config, state = workspace.config, await state_of(workspace)
+    tell_owner(state, config, workspace.sink)
+    async with workspace.stores() as stores:
+        observer = Observer(stores, state, workspace.sink, options.parallelism)
         deltas = Deltas(config.rules, config.globs, config.base, config.guards)
         changes, unchanged = await find_drift(
             observer, state, options.target, options.exclude, deltas=deltas
@@ -142,42 +148,38 @@ class Resolved:
 
 
 async def resolve(
-    config: Config, options: PlanOptions | None = None, *, sink: Sink | None = None
+    config: Config | Workspace, options: PlanOptions | None = None, *, sink: Sink | None = None
 ) -> Resolved:
     """Ask the sources alone what the rules ask for; what cannot be read is an error row.
 
     With `target` globs only the sources of addresses that they match are asked.
     """
-    options, skips = options or PlanOptions(), Skips(sink or NoSink())
-    async with _open_planner(config, options, skips) as planner:
+    options = options or PlanOptions()
+    workspace, _ = _opened(config, options, sink)
+    async with _open_planner(workspace, options) as planner:
         return await planner.resolve()
 
 
 @asynccontextmanager
-async def _open_planner(
-    config: Config, options: PlanOptions, sink: Sink
-) -> AsyncIterator[_Planner]:
+async def _open_planner(workspace: Workspace, options: PlanOptions) -> AsyncIterator[_Planner]:
     """Open all that planning reads, and expand the rules that may ask for a target."""
+    config, sink = workspace.config, workspace.sink
     narrowed = narrow(config, Globs("target", options.target))
-    state = await asyncio.to_thread(state_of, config)
-    cache = ManifestCache(config.cache)
-    opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
-    async with opened as stores:
-        observer = Observer(stores, state, sink, options.parallelism, cache)
+    state = await state_of(workspace)
+    async with workspace.stores() as stores:
+        observer = Observer(stores, state, sink, options.parallelism, workspace.cache)
         expansion = await expand_rules(narrowed, observer, state)
         expanded = replace(narrowed, rules=expansion.rules, globs=())
-        yield _Planner(config, expanded, options, state, cache, observer, sink, expansion)
+        yield _Planner(workspace, expanded, options, state, observer, expansion)
 
 
 @dataclass(slots=True)
 class _Planner:
-    whole: Config
+    workspace: Workspace
     config: Config
     options: PlanOptions
     state: State
-    cache: ManifestCache
     observer: Observer
-    sink: Sink
     expansion: Expansion
     scope: Scope = field(init=False)
     asking: Asking = field(init=False)
@@ -192,18 +194,18 @@ class _Planner:
             replace=self.options.replace,
             allow_overwrite=self.options.allow_overwrite,
         )
-        folder = self.config.cache
-        self.filtering = Filtering(self.observer, self.cache, self.state, folder)
-        self.comparing = Comparing(self.observer, self.cache)
+        folder, cache = self.workspace.kept, self.workspace.cache
+        self.filtering = Filtering(self.observer, cache, self.state, folder)
+        self.comparing = Comparing(self.observer, cache)
         self.wholeness = Wholeness(self.observer, self.state)
-        chooser = Chooser.over(self.observer, self.cache, folder, datetime.now(UTC))
+        chooser = Chooser.over(self.observer, cache, folder, datetime.now(UTC))
         self.asking = Asking(
             self.config,
             self.state,
             self.observer,
             chooser,
             self.scope,
-            self.sink,
+            self.workspace.sink,
             self.expansion,
         )
 
@@ -374,7 +376,7 @@ class _Planner:
         return await self.wholeness.judge(change, wish, digest, exceptions)
 
     def _deltas(self) -> Deltas:
-        rules, globs = self.config.rules, self.whole.globs
+        rules, globs = self.config.rules, self.workspace.config.globs
         return Deltas(rules, globs, self.config.base, self.config.guards, self.asking.chooser)
 
     async def _guarded(self, changes: list[Change], asked: dict[Reference, Asked]) -> list[Change]:
@@ -397,7 +399,7 @@ class _Planner:
         if self.config.is_oneshot or not (options.allow_delete or options.allow_delete_gone):
             return None
         namesakes = Namesakes(
-            self.whole,
+            self.workspace.config,
             self.state,
             self.observer,
             unread,
@@ -423,7 +425,7 @@ class _Planner:
         measured = await measure(
             changes,
             self.observer.place,
-            self.cache,
+            self.workspace.cache,
             self.state,
             sizes=self.options.sizes,
             parallelism=self.options.parallelism,

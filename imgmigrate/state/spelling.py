@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from imgmigrate.oci.reference import LAYOUTS, Reference
-from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.memory import StateInMemory
 
 if TYPE_CHECKING:
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.oci.reference import Repository
     from imgmigrate.rules.layouts import Spelling
-    from imgmigrate.state.local.writer import Writer
     from imgmigrate.state.record import ImageRecord, State
+    from imgmigrate.state.writer import Writer
 
-__all__ = ["Renames", "find_renames", "read_state", "rename", "respelled"]
+__all__ = ["Renames", "find_renames", "rename", "respelled"]
 
 T = TypeVar("T")
 
@@ -39,11 +38,6 @@ class Renames:
     def __bool__(self) -> bool:
         """Tell whether anything has another name by now."""
         return bool(self.moves or self.overtaken)
-
-
-def read_state(config: Config) -> State:
-    """Read the state of a config, its records under their present names. Blocking, no lock."""
-    return respelled(LocalState(config.state).read(), config)
 
 
 def respelled(state: State, config: Config) -> State:

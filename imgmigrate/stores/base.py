@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable
 
     from imgmigrate.oci.manifest import Descriptor, Manifest
-    from imgmigrate.oci.reference import Digest
+    from imgmigrate.oci.reference import Digest, Repository
 
 __all__ = [
     "Budget",
@@ -29,6 +29,7 @@ __all__ = [
     "Room",
     "Slots",
     "Store",
+    "Stores",
     "TagMoved",
     "Upload",
     "hold",
@@ -285,3 +286,16 @@ class Store(Protocol):
         A tag is only to be named where `deletes_tags`: elsewhere its manifest may go, and other
         tags with it. NotFound if it is not there, NoDeletes if the store never does this.
         """
+
+
+class Stores(Protocol):
+    """The stores of a run."""
+
+    def of(self, repository: Repository) -> Store:
+        """The store that holds a repository; ConfigError if its settings cannot be used.
+
+        Also for one that the config of a stranger may not lead to.
+        """
+
+    def source_of(self, repository: Repository) -> Store:
+        """The store to plan from: as `of`, but a layout's names are read as those of a source."""

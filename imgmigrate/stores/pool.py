@@ -12,23 +12,24 @@ from imgmigrate.events import Warned
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from imgmigrate.clock import Clock
     from imgmigrate.config.model import Config
     from imgmigrate.events import Sink
     from imgmigrate.oci.reference import Repository
-    from imgmigrate.stores.base import Store
+    from imgmigrate.stores.base import Store, Stores
     from imgmigrate.stores.layout.source import LayoutSource
     from imgmigrate.stores.layout.store import LayoutStore
     from imgmigrate.stores.registry.http.limits import Timeouts
     from imgmigrate.stores.registry.http.session import Http
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
-__all__ = ["Stores", "open_stores"]
+__all__ = ["open_stores"]
 
 
-class Stores:
-    """The stores of a run; made by `open_stores`."""
+class _Pool:
+    """Those that a config leads to, each made when it is first asked for."""
 
     def __init__(
         self,
@@ -38,18 +39,16 @@ class Stores:
         stack: AsyncExitStack,
         on_rate_limit: OnRateLimit,
         clock: Clock | None,
+        kept: Path | None,
     ) -> None:
         self._config, self._sink, self._timeouts, self._stack = config, sink, timeouts, stack
-        self._on_rate_limit, self._clock = on_rate_limit, clock
+        self._on_rate_limit, self._clock, self._kept = on_rate_limit, clock, kept
         self._found: dict[str, Store] = {}
         self._layout_source: LayoutSource | None = None
         self._http: Http | None = None
 
     def of(self, repository: Repository) -> Store:
-        """The store that holds a repository; ConfigError if its settings cannot be used.
-
-        Also for one that the config of a stranger may not lead to.
-        """
+        """Find or make the store of a host, or that of all layouts."""
         check_place(self._config, repository)
         found = self._found.get(repository.store)
         if found is None:
@@ -58,7 +57,7 @@ class Stores:
         return found
 
     def source_of(self, repository: Repository) -> Store:
-        """The store to plan from: as `of`, but a layout's names are read as those of a source."""
+        """Find or make the store of a source."""
         if not repository.is_layout:
             return self.of(repository)
         check_place(self._config, repository)
@@ -72,8 +71,7 @@ class Stores:
         from imgmigrate.stores.layout.proofs import Proofs
         from imgmigrate.stores.layout.store import LayoutStore
 
-        cache = self._config.cache
-        proofs = Proofs(cache and cache / "layouts")
+        proofs = Proofs(self._kept and self._kept / "layouts")
         store = LayoutStore(self._config.base, proofs)
         self._stack.push_async_callback(self._restore_tags, store)
         return store
@@ -118,11 +116,13 @@ async def open_stores(
     timeouts: Timeouts | None = None,
     on_rate_limit: OnRateLimit = "wait",
     clock: Clock | None = None,
+    kept: Path | None = None,
 ) -> AsyncIterator[Stores]:
     """Hold the stores of a run; every connection is closed at the end.
 
     `on_rate_limit` says what to do where nothing is left of a metered registry's pulls; limits
-    wait, and tokens end, by the `clock`, by default the event loop's.
+    wait, and tokens end, by the `clock`, by default the event loop's. What is read of layouts
+    is noted in the folder `kept`.
     """
     async with AsyncExitStack() as stack:
-        yield Stores(config, sink, timeouts, stack, on_rate_limit, clock)
+        yield _Pool(config, sink, timeouts, stack, on_rate_limit, clock, kept)

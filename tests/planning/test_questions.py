@@ -12,7 +12,7 @@ from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.memory import StateInMemory
 from tests.support.records import make_record
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,8 +24,8 @@ FEW = 10 * TAGS
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 @dataclass

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from imgmigrate.state.local.writer import Writer
     from imgmigrate.state.memory import StateInMemory
+    from imgmigrate.state.writer import Writer
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RUN, PLAN = "run-1", "0123456789abcdef"

@@ -15,7 +15,7 @@ from imgmigrate.planning.desired.pins import lock_config, pins_path
 from imgmigrate.planning.planner import PlanOptions, make_plan
 from tests.fakes.memory import image
 from tests.support import images
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,18 +31,18 @@ TWO_RULES = "\n".join(
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 async def pinned(world: World, old: Pins | None = None, *upgrade: str) -> Pinning:
-    return await pin_sources(world.config, old or {}, PlanOptions(), upgrade=upgrade)
+    return await pin_sources(world.workspace, old or {}, PlanOptions(), upgrade=upgrade)
 
 
 async def plan_locked(world: World, pins: Pins, **options: Any) -> Plan:
     config = world.config
     locked = lock_config(config, pins, pins_path(config))
-    return await make_plan(locked, PlanOptions(**options), sink=world.sink)
+    return await make_plan(world.over(locked), PlanOptions(**options))
 
 
 def said(pinning: Pinning) -> dict[str, str]:

@@ -15,7 +15,7 @@ from imgmigrate.state.memory import StateInMemory
 from imgmigrate.state.record import Source, State
 from tests.fakes.memory import image
 from tests.support.records import make_record
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,8 +93,8 @@ def test_too_many_deletes_are_all_blocked(most: str, images: int, is_blocked: bo
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 async def migrated(world: World, *tags: str) -> None:

@@ -16,7 +16,7 @@ from imgmigrate.plan import Plan
 from imgmigrate.render.changes.text import plan_text
 from imgmigrate.state.record import Filter
 from tests.support import images
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,8 +33,8 @@ CHOICE = Filter(platforms=("linux/amd64",), version=1)
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    made = make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    made = World(tmp_path)
     choose(made, "linux/amd64")
     return made
 

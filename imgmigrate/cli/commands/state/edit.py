@@ -14,7 +14,7 @@ from imgmigrate.cli.given.config import (
     command_line,
     pick,
     read_state,
-    state_folder,
+    store_of,
 )
 from imgmigrate.cli.given.options import Command, Settings, common_options, pass_settings
 from imgmigrate.errors import UsageError
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from imgmigrate.oci.reference import Reference
-    from imgmigrate.state.local.writer import Writer
     from imgmigrate.state.record import ImageRecord, State
+    from imgmigrate.state.writer import Writer
 
     Pair: TypeAlias = tuple[ImageRecord, Reference]
 
@@ -315,9 +315,8 @@ def write_edit(
 ) -> None:
     """Lock the state and do the `work` of an edit."""
     from imgmigrate.cli.run import run
-    from imgmigrate.state.local.store import LocalState
 
-    state = LocalState(state_folder(settings))
+    state = store_of(settings)
     settings.output.left_something = True
 
     async def write() -> None:

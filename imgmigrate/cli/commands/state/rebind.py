@@ -15,8 +15,8 @@ from imgmigrate.errors import StateError, UsageError
 from imgmigrate.redaction import printable
 
 if TYPE_CHECKING:
-    from imgmigrate.state.local.writer import Writer
     from imgmigrate.state.record import Owner, State
+    from imgmigrate.state.writer import Writer
 
 __all__ = ["rebind_state"]
 
