@@ -18,6 +18,7 @@ from imgmigrate.clock import LoopClock
 from imgmigrate.events import NoSink
 from imgmigrate.state.base import open_state
 from imgmigrate.stores.cache import ManifestCache
+from imgmigrate.stores.machine import cache_folder
 from imgmigrate.stores.pool import open_stores
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ def _open_pool(workspace: Workspace) -> AbstractAsyncContextManager[Stores]:
 class Workspace:
     """All that a command needs, as one object.
 
-    `kept` is the folder of what was read once and holds for ever, None where nothing is written;
-    the `cache` lies there too. `clock` is what limits wait, tokens end and runs stop by.
+    `kept` is the folder of what was read once and holds for ever, private to this machine's user,
+    None where nothing is written; the `cache` lies there too. `clock` is what limits wait, tokens
+    end and runs stop by.
     """
 
     config: Config
@@ -93,12 +95,14 @@ def open_workspace(
     """
     if isinstance(config, Workspace):
         return replace(config, sink=sink or config.sink, clock=clock or config.clock)
-    kept = config.cache
+    state = open_state(config.state)
+    # Where nothing is written, nothing is kept either.
+    kept = None if config.is_untrusted else cache_folder(state.identity)
     return Workspace(
         config=config,
         sink=sink or NoSink(),
         clock=clock or LoopClock(),
-        state=open_state(config.state),
+        state=state,
         cache=ManifestCache(kept),
         kept=kept,
         on_rate_limit=on_rate_limit,

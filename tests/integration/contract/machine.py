@@ -446,7 +446,7 @@ class Contract(RuleBasedStateMachine):
         """Keep what a crash leaves at this moment; `lost` is the share of what was not synced."""
         state, new = self.world.config.state, self.world.new
         folder = Path(tempfile.mkdtemp(dir=self.folder))
-        shutil.copytree(state, folder / "state", ignore=shutil.ignore_patterns("cache"))
+        shutil.copytree(state, folder / "state")
         journal = folder / "state" / "journal.jsonl"
         whole = journal.read_bytes()
         synced = min(self.synced, len(whole))

@@ -15,6 +15,7 @@ from imgmigrate.planning.desired.pins import lock_config, pins_path
 from imgmigrate.planning.planner import PlanOptions, make_plan
 from tests.fakes.memory import image
 from tests.support import images
+from tests.support.machine import clear_cache
 from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
@@ -300,6 +301,7 @@ async def test_a_pinned_image_of_some_platforms_needs_no_source_when_recorded(
     assert (await plan_locked(world, pins)).changes == ()
     assert not world.old.log
     shutil.rmtree(world.config.state)
+    clear_cache()
     assert rows(await plan_locked(world, pins)) == {f"{API}:1": ("error", "unreadable")}
 
 

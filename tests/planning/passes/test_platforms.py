@@ -16,6 +16,7 @@ from imgmigrate.plan import Plan
 from imgmigrate.render.changes.text import plan_text
 from imgmigrate.state.record import Filter
 from tests.support import images
+from tests.support.machine import clear_cache
 from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
@@ -111,9 +112,7 @@ async def test_a_second_plan_is_empty_and_costs_no_source_get(
     await world.migrate()
     world.old.log.clear()
     world.new.log.clear()
-    for kept in (world.folder / "state/imgmigrate/cache").rglob("*"):
-        if kept.is_file():
-            kept.unlink()
+    clear_cache()
     plan = await world.plan()
     assert (plan.changes, plan.summary.unchanged) == ((), 1)
     assert sorted(source_calls(world)) == ["head", "list_tags"]
