@@ -70,6 +70,16 @@ def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     return (folder / str(number) for number in itertools.count())
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what is made for several tests out of the real home too."""
+    folder = tmp_path_factory.mktemp("private")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MACHINE", "CACHE"):
+            patch.setenv(f"IMGMIGRATE_{name}_DIR", str(folder / name.lower()))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _isolated(monkeypatch: pytest.MonkeyPatch, _homes: Iterator[Path]) -> Iterator[None]:
     """Keep the machine's settings and other tests' secrets out, and waiting between retries."""
@@ -86,6 +96,7 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, _homes: Iterator[Path]) -> Iterat
     monkeypatch.setenv("IMGMIGRATE_MACHINE_DIR", f"{home}-machine")
     # What is down in a test stays down.
     monkeypatch.setattr(limits, "USUAL_OUTAGE", 0.0)
+    monkeypatch.setenv("IMGMIGRATE_CACHE_DIR", f"{home}-cache")
     monkeypatch.setattr(redaction, "_secrets", {origin: {} for origin in redaction._secrets})
     with stamina.set_testing(True, attempts=ATTEMPTS, cap=True):
         yield

@@ -34,7 +34,7 @@ from imgmigrate.render.json import JsonStream, document_line, plan_documents, st
 from imgmigrate.render.schema.describe import describe, text_of
 from imgmigrate.render.schema.lines import LINES
 from imgmigrate.schemas import NAMES, schema, schema_text
-from imgmigrate.state.record import State
+from imgmigrate.state.memory import StateInMemory
 from tests.render import samples
 from tests.support.schemas import assert_valid, errors, read_lines
 
@@ -151,8 +151,8 @@ def test_plans_meet_their_schemas(plan: Plan) -> None:
     read_lines("stream", "\n".join(lines))
 
 
-@pytest.mark.parametrize("state", [samples.state(), State()], ids=["full", "none"])
-def test_states_meet_their_schemas(state: State) -> None:
+@pytest.mark.parametrize("state", [samples.state(), StateInMemory()], ids=["full", "none"])
+def test_states_meet_their_schemas(state: StateInMemory) -> None:
     """As one line of `show`, and record by record in the stream."""
     assert_valid("show", state_document(state))
     lines: list[str] = []

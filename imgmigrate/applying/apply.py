@@ -33,11 +33,9 @@ from imgmigrate.applying.resume.rows import overtaken, sort_rows
 from imgmigrate.applying.resume.waiting import open_writer
 from imgmigrate.applying.resume.warrant import check_deletes, check_summary, check_warrants
 from imgmigrate.applying.space import check_space
-from imgmigrate.clock import LoopClock
 from imgmigrate.errors import StateError, StateUnsaved, StoreError
 from imgmigrate.events import (
     ImageFinished,
-    NoSink,
     Outcome,
     Receipt,
     RunFinished,
@@ -45,12 +43,10 @@ from imgmigrate.events import (
     Warned,
 )
 from imgmigrate.plan import Action
-from imgmigrate.state.local.store import LocalState
-from imgmigrate.state.local.writer import run_name
 from imgmigrate.state.owner import check_owner, owner_of, waits_for_owner
 from imgmigrate.state.spelling import rename
-from imgmigrate.stores.cache import ManifestCache
-from imgmigrate.stores.pool import open_stores
+from imgmigrate.state.writer import run_name
+from imgmigrate.workspace import open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Hashable, Iterable
@@ -61,10 +57,11 @@ if TYPE_CHECKING:
     from imgmigrate.events import RateLearnt, Refusal, Sink
     from imgmigrate.oci.reference import Reference, Repository
     from imgmigrate.plan import Change, Plan
-    from imgmigrate.state.local.writer import Writer
     from imgmigrate.state.record import Owner, State
-    from imgmigrate.stores.pool import Stores
+    from imgmigrate.state.writer import Writer
+    from imgmigrate.stores.base import Stores
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
+    from imgmigrate.workspace import Workspace
 
 __all__ = ["ApplyOptions", "apply_plan"]
 
@@ -100,7 +97,7 @@ class ApplyOptions:
 
 
 async def apply_plan(
-    config: Config,
+    config: Config | Workspace,
     plan: Plan,
     options: ApplyOptions | None = None,
     *,
@@ -115,9 +112,10 @@ async def apply_plan(
     The first apply binds the state to the config. Cancelling it leaves a consistent state that
     the same plan continues. The `clock` of `max_duration` is the event loop's.
     """
-    options, sink, clock = options or ApplyOptions(), sink or NoSink(), clock or LoopClock()
-    began = clock.time()
-    backend, cache = LocalState(config.state), ManifestCache(config.state / "cache")
+    options = options or ApplyOptions()
+    workspace = open_workspace(config, sink=sink, clock=clock, on_rate_limit=options.on_rate_limit)
+    config, store = workspace.config, workspace.state
+    began = workspace.clock.time()
     patience = options.lock_timeout
     if options.max_duration is not None:
         patience = min(patience, options.max_duration)
@@ -125,19 +123,19 @@ async def apply_plan(
     check_first(plan, config, options.file)
     run: _Run | None = None
     try:
-        async with open_writer(backend, options.command, patience, sink) as writer:
+        async with open_writer(store, options.command, patience, workspace.sink) as writer:
             check_owner(writer.state, config)
-            check_binding(plan, writer.state, backend, options.replan)
+            await check_binding(plan, writer.state, store, options.replan)
             _check_age(config, plan, writer.state, options)
             await rename(writer, config, (change.address.repository for change in plan.changes))
-            run = _Run(config, plan, options, writer, cache, sink, clock, began)
+            run = _Run(workspace, plan, options, writer, began)
             finished = await run.carry_out()
     except StateError as error:
         # Also what only closing the state brings to light, behind the last row.
         if run is None or not run.wrote or isinstance(error, StateUnsaved):
             raise
         raise _unended(error) from error
-    await asyncio.to_thread(cache.prune)
+    await asyncio.to_thread(workspace.cache.prune)
     return finished
 
 
@@ -160,14 +158,13 @@ def _check_age(config: Config, plan: Plan, state: State, options: ApplyOptions) 
 
 @dataclass(slots=True)
 class _Run:
-    config: Config
+    workspace: Workspace
     plan: Plan
     options: ApplyOptions
     writer: Writer
-    cache: ManifestCache
-    sink: Sink
-    clock: Clock
     began: float
+    config: Config = field(init=False)
+    sink: Sink = field(init=False)
     name: str = field(default_factory=lambda: run_name(datetime.now(UTC)))
     recording: Recording = field(init=False)
     counts: Counter[Outcome] = field(default_factory=Counter)
@@ -181,6 +178,7 @@ class _Run:
     rates: tuple[RateLearnt, ...] = ()
 
     def __post_init__(self) -> None:
+        self.config, self.sink = self.workspace.config, self.workspace.sink
         guards, plan_id = self.config.guards, self.plan.plan_id
         self.recording = Recording(self.writer, guards, self.name, plan_id)
 
@@ -190,20 +188,14 @@ class _Run:
         todo, settled = sort_rows(self.plan, self.writer.state, self.config.guards)
         if self.options.strict:
             check_unmoved(self.plan, overtaken(self.plan, settled), self.options.replan)
-        opened = open_stores(
-            self.config,
-            sink=self.sink,
-            on_rate_limit=self.options.on_rate_limit,
-            outage=self.options.outage,
-            is_met=self._is_met,
-        )
+        opened = self.workspace.stores(outage=self.options.outage, is_met=self._is_met)
         async with opened as stores:
             # All that may refuse the plan comes before this run's first line in the journal, and
             # judges the very rows that are carried out then.
             todo, settled = await look_again(self.plan, todo, settled, stores)
             self._check(todo)
             self._resolve(stores, todo)
-            await check_space(todo, stores, self.cache, self.writer.state)
+            await check_space(todo, stores, self.workspace.cache, self.writer.state)
             size = _total(change.transfer_bytes for change in todo if change.action.writes)
             self.sink.emit(RunStarted(self.name, self.plan.plan_id, len(todo), size))
             for receipt in settled:
@@ -314,7 +306,7 @@ class _Run:
     def _engine(self, stores: Stores) -> Engine:
         return Engine(
             stores,
-            self.cache,
+            self.workspace.cache,
             self.writer.state,
             parallelism=self.options.parallelism,
             sink=self.sink,
@@ -342,7 +334,7 @@ class _Run:
     async def _record_all(self, engine: Engine, todo: list[Change]) -> None:
         by_address = {c.address: c for c in todo if c.action is not Action.FORGET}
         async with (
-            time_limit(engine, self._time_left(), self.clock),
+            time_limit(engine, self._time_left(), self.workspace.clock),
             engine.run(list(by_address.values())) as receipts,
         ):
             # One at a time: the state has one writer, and its lines one order.
@@ -352,7 +344,7 @@ class _Run:
 
     def _time_left(self) -> float | None:
         most = self.options.max_duration
-        return None if most is None else most - (self.clock.time() - self.began)
+        return None if most is None else most - (self.workspace.clock.time() - self.began)
 
     async def _finish(self, change: Change, receipt: Receipt) -> None:
         """Record a receipt, then count it: what is counted is in the state."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import Receipt
     from imgmigrate.oci.reference import Digest, Reference
     from imgmigrate.plan import Change, Plan
-    from imgmigrate.stores.pool import Stores
+    from imgmigrate.stores.base import Stores
 
 __all__ = ["look_again"]
 

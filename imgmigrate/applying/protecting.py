@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from imgmigrate.config.guards import Guards
     from imgmigrate.oci.reference import Reference
-    from imgmigrate.state.local.writer import Writer
     from imgmigrate.state.record import ImageRecord, State
+    from imgmigrate.state.writer import Writer
 
 __all__ = ["is_protected", "protect", "unprotected"]
 

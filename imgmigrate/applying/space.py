@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from imgmigrate.oci.reference import Digest, Repository
     from imgmigrate.plan import Change
     from imgmigrate.state.record import State
-    from imgmigrate.stores.base import Room
+    from imgmigrate.stores.base import Room, Stores
     from imgmigrate.stores.cache import ManifestCache
-    from imgmigrate.stores.pool import Stores
 
 __all__ = ["check_space"]
 
@@ -112,7 +111,7 @@ class _Space:
 
     async def _neighbours(self, disk: _Disk) -> list[Repository]:
         """The layouts on a disk that we know of: blobs are linked from them."""
-        known = {record.address.repository for record in self.state.live()}
+        known = set(self.state.repositories())
         for change in disk.rows:
             known.add(change.address.repository)
             if change.source is not None:

@@ -150,11 +150,6 @@ class Config:
     state_file: Path | None = None
 
     @property
-    def cache(self) -> Path | None:
-        """The folder of what was read once and holds for ever; None where nothing is written."""
-        return None if self.is_untrusted else self.state / "cache"
-
-    @property
     def is_oneshot(self) -> bool:
         """Tell whether no file stands behind it: it then asks for what it names, and no more."""
         return not self.sha256

@@ -44,6 +44,14 @@ class Globs:
         """Tell whether some glob may match an address of a repository; notes nothing."""
         return any(pattern.may_match(repository) for _, pattern in self._patterns)
 
+    def may_match_first(self, repository: Repository) -> bool:
+        """Tell whether some glob that matched nothing so far may match in a repository."""
+        return any(
+            pattern.may_match(repository)
+            for text, pattern in self._patterns
+            if text in self._unmatched
+        )
+
     def may_match_in(self, store: str) -> bool:
         """Tell whether some glob may match an address in a store; notes nothing."""
         return any(pattern.may_match_in(store) for _, pattern in self._patterns)

@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest, Reference
     from imgmigrate.state.record import State
-    from imgmigrate.stores.base import Store
+    from imgmigrate.stores.base import Store, Stores
     from imgmigrate.stores.cache import ManifestCache
-    from imgmigrate.stores.pool import Stores
 
 __all__ = ["Observer"]
 
@@ -61,17 +60,13 @@ class Observer:
     _total: int = 0
     _slots: defaultdict[str, asyncio.Semaphore] = field(init=False)
     _opened: dict[str, Store] = field(default_factory=dict)
-    _live: set[Repository] = field(init=False)
-    _sources: set[Reference] = field(init=False)
+    _sources: dict[Repository, frozenset[Reference]] = field(default_factory=dict)
     _heads: dict[Reference, Descriptor | StoreError | None] = field(default_factory=dict)
     _listed: set[Repository] = field(default_factory=set)
     _relisted: dict[Repository, list[str] | StoreError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._slots = defaultdict(lambda: asyncio.Semaphore(self.parallelism))
-        live = tuple(self.state.live())
-        self._live = {record.address.repository for record in live}
-        self._sources = {record.source.reference for record in live}
 
     def place(self, repository: Repository) -> Place:
         """Open the store of a repository."""
@@ -126,7 +121,7 @@ class Observer:
         listings = await self.relist_sources(
             each.repository
             for each in absent
-            if each.repository in self._listed or each in self._sources
+            if each.repository in self._listed or self._is_source(each)
         )
         for each in absent:
             listing = listings.get(each.repository, ())
@@ -186,7 +181,7 @@ class Observer:
         return tags
 
     async def _head_source(self, reference: Reference) -> Descriptor | StoreError | None:
-        place, is_new = self.source(reference.repository), reference not in self._sources
+        place, is_new = self.source(reference.repository), not self._is_source(reference)
         keep = self.cache.put if self.cache else None
         try:
             async with self._slots[reference.repository.store]:
@@ -223,10 +218,18 @@ class Observer:
         record = self.state.record(address)
         return record is not None and record.is_live
 
+    def _is_source(self, reference: Reference) -> bool:
+        """Tell whether the image of a live record came from here."""
+        repository = reference.repository
+        if repository not in self._sources:
+            records = self.state.from_source(repository)
+            self._sources[repository] = frozenset(each.source.reference for each in records)
+        return reference in self._sources[repository]
+
     def _means_absent(self, error: StoreError, repository: Repository) -> bool:
         if isinstance(error, NotFound):
             return True
-        return isinstance(error, AccessDenied) and repository not in self._live
+        return isinstance(error, AccessDenied) and not self.state.holds(repository)
 
     def _expect(self, count: int) -> None:
         self._total += count

@@ -12,9 +12,12 @@ from imgmigrate.observing.globs import Globs
 from imgmigrate.oci.reference import Reference
 
 if TYPE_CHECKING:
-    from imgmigrate.oci.reference import Repository
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["Scope"]
+    from imgmigrate.oci.reference import Repository
+    from imgmigrate.state.record import ImageRecord, State
+
+__all__ = ["Scope", "choose_recorded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,10 @@ class Scope:
         targeted = self.target.match(address) or not self.target
         return not self.exclude.match(address) and targeted
 
+    def recorded(self, state: State) -> Iterator[ImageRecord]:
+        """The live records that --target and --exclude leave, by address."""
+        return choose_recorded(state, self.target, self.exclude)
+
     def may_take(self, repository: Repository) -> bool:
         """Tell whether --target and --exclude leave something of a repository."""
         if self.exclude.match(Reference(repository)):
@@ -67,3 +74,39 @@ class Scope:
     @property
     def _all(self) -> tuple[Globs, ...]:
         return (self.target, self.exclude, self.replace, self.allow_overwrite)
+
+
+def choose_recorded(state: State, target: Globs, exclude: Globs) -> Iterator[ImageRecord]:
+    """The live records that some target, or none being given any, and no exclude matches.
+
+    By address. With targets the repositories that they may mean are looked into, and no other
+    record is; but for an exclude that has matched nothing so far, which may be about those.
+    """
+    records: Iterable[ImageRecord]
+    if target:
+        records = _records_of(state, filter(target.may_match, state.repositories()))
+    else:
+        records = state.live()
+    for record in records:
+        # Both are asked, so that each notes what it matched.
+        targeted = target.match(record.address) or not target
+        if not exclude.match(record.address) and targeted:
+            yield record
+    if target:
+        _note_others(state, target, exclude)
+
+
+def _note_others(state: State, target: Globs, exclude: Globs) -> None:
+    """Let excludes note what they match outside of the targets, where they match nothing else."""
+    for repository in state.repositories():
+        if not exclude.may_match_first(repository) or target.may_match(repository):
+            continue
+        for record in state.of(repository):
+            exclude.match(record.address)
+            if not exclude.may_match_first(repository):
+                break
+
+
+def _records_of(state: State, repositories: Iterable[Repository]) -> list[ImageRecord]:
+    found = [record for each in repositories for record in state.of(each)]
+    return sorted(found, key=lambda record: str(record.address))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import NotFound, StoreError
 from imgmigrate.observing.globs import Globs
 from imgmigrate.observing.problems import Problems, merged
+from imgmigrate.observing.scope import choose_recorded
 from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.plan import Action, Change, Reason
 from imgmigrate.planning.passes.wholeness import lacking
@@ -48,12 +49,7 @@ async def find_drift(
         Globs(option, texts, of="the state")
         for option, texts in (("target", target), ("exclude", exclude))
     )
-
-    def is_wanted(address: Reference) -> bool:
-        targeted = targets.match(address) or not targets  # both are asked: each notes its hits
-        return not excludes.match(address) and targeted
-
-    records = [record for record in state.live() if is_wanted(record.address)]
+    records = list(choose_recorded(state, targets, excludes))
     targets.check()
     excludes.check()
     sources = await observer.head_sources({record.source.reference for record in records})

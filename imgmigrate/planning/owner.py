@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from imgmigrate.events import Warned
 from imgmigrate.state.exported import read_exported
+from imgmigrate.state.memory import StateInMemory
 from imgmigrate.state.owner import check_owner, waits_for_owner
-from imgmigrate.state.record import State
-from imgmigrate.state.spelling import read_state, respelled
+from imgmigrate.state.spelling import respelled
 
 if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.events import Sink
+    from imgmigrate.state.record import State
+    from imgmigrate.workspace import Workspace
 
 __all__ = ["state_of", "tell_owner"]
 
 
-def state_of(config: Config) -> State:
-    """Read the state that a config plans from; StateError if it is damaged. Blocking.
+async def state_of(workspace: Workspace) -> State:
+    """Read the state to plan from, its layouts under their present names; StateError if damaged.
 
     That of a stranger's config may be elsewhere: where there is none, it is not known what is
     ours.
     """
+    config = workspace.config
+    found: State
     if config.state_file is not None:
-        return respelled(read_exported(config.state_file), config)
-    found = read_state(config) if config.has_state else State(is_known=False)
-    is_absent = config.is_untrusted and found.lineage is None
-    return State(is_known=False) if is_absent else found
+        found = await asyncio.to_thread(read_exported, config.state_file)
+    elif not config.has_state:
+        return StateInMemory(is_known=False)
+    else:
+        found = await workspace.state.look()
+        if config.is_untrusted and found.lineage is None:
+            return StateInMemory(is_known=False)
+    return await asyncio.to_thread(respelled, found, config)
 
 
 def tell_owner(state: State, config: Config, sink: Sink) -> None:

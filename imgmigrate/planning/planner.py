@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError
-from imgmigrate.events import NoSink
 from imgmigrate.observing.globs import Globs
 from imgmigrate.observing.observe import Observer
 from imgmigrate.observing.problems import Problems, failed, merged
@@ -36,8 +35,7 @@ from imgmigrate.planning.passes.platforms import Filtering
 from imgmigrate.planning.passes.sizes import Measure, Sizes
 from imgmigrate.planning.passes.wholeness import Unmendable, Wholeness
 from imgmigrate.planning.sides import Sides
-from imgmigrate.stores.cache import ManifestCache
-from imgmigrate.stores.pool import open_stores
+from imgmigrate.workspace import open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -51,8 +49,9 @@ if TYPE_CHECKING:
     from imgmigrate.planning.desired.expand import Expansion
     from imgmigrate.planning.passes.base import Pass
     from imgmigrate.state.record import ImageRecord, State
-    from imgmigrate.stores.pool import Stores
+    from imgmigrate.stores.base import Stores
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
+    from imgmigrate.workspace import Workspace
 
 __all__ = ["PlanOptions", "Resolved", "make_plan", "resolve"]
 
@@ -89,20 +88,21 @@ class PlanOptions:
 
 
 async def make_plan(
-    config: Config, options: PlanOptions | None = None, *, sink: Sink | None = None
+    config: Config | Workspace, options: PlanOptions | None = None, *, sink: Sink | None = None
 ) -> Plan:
     """Compare what the config asks for with both sides and the state; change nothing.
 
     What cannot be read becomes an error row. Raises StateError for a damaged state and
     UsageError or ConfigError where the rules or options contradict what is there, or where the
-    state belongs to another config.
+    state belongs to another config. A workspace that is open already is worked in as it is.
     """
-    options, skips = options or PlanOptions(), Skips(sink or NoSink())
-    unwanted = 0
+    options, unwanted = options or PlanOptions(), 0
+    workspace, skips = _opened(config, options, sink)
+    config = workspace.config
     if options.refresh_only:
-        state, changes, unchanged = await _refresh(config, options, skips)
+        state, changes, unchanged = await _refresh(workspace, options)
     else:
-        async with _open_planner(config, options, skips) as planner:
+        async with _open_planner(workspace, options) as planner:
             tell_owner(planner.state, config, skips)
             changes, unchanged, unwanted = await planner.plan()
             for learnt in planner.observer.stores.rates():
@@ -122,14 +122,21 @@ async def make_plan(
     return Plan.of(header, changes)
 
 
-async def _refresh(
-    config: Config, options: PlanOptions, sink: Sink
-) -> tuple[State, list[Change], int]:
+def _opened(
+    config: Config | Workspace, options: PlanOptions, sink: Sink | None
+) -> tuple[Workspace, Skips]:
+    """Open a workspace that notes in its sink which names were left out."""
+    workspace = open_workspace(config, sink=sink, on_rate_limit=options.on_rate_limit)
+    skips = Skips(workspace.sink)
+    return workspace.telling(skips), skips
+
+
+async def _refresh(workspace: Workspace, options: PlanOptions) -> tuple[State, list[Change], int]:
     """Compare the records with both sides, whatever the rules ask for."""
-    state = await asyncio.to_thread(state_of, config)
-    tell_owner(state, config, sink)
-    async with _open_stores(config, options, sink, state) as stores:
-        observer = Observer(stores, state, sink, options.parallelism)
+    config, state = workspace.config, await state_of(workspace)
+    tell_owner(state, config, workspace.sink)
+    async with _open_stores(workspace, options, state) as stores:
+        observer = Observer(stores, state, workspace.sink, options.parallelism)
         deltas = Deltas(config.rules, config.globs, config.base, config.guards)
         changes, unchanged = await find_drift(
             observer, state, options.target, options.exclude, deltas=deltas
@@ -147,60 +154,52 @@ class Resolved:
 
 
 async def resolve(
-    config: Config, options: PlanOptions | None = None, *, sink: Sink | None = None
+    config: Config | Workspace, options: PlanOptions | None = None, *, sink: Sink | None = None
 ) -> Resolved:
     """Ask the sources alone what the rules ask for; what cannot be read is an error row.
 
     With `target` globs only the sources of addresses that they match are asked.
     """
-    options, skips = options or PlanOptions(), Skips(sink or NoSink())
-    async with _open_planner(config, options, skips) as planner:
+    options = options or PlanOptions()
+    workspace, _ = _opened(config, options, sink)
+    async with _open_planner(workspace, options) as planner:
         return await planner.resolve()
 
 
 @asynccontextmanager
-async def _open_planner(
-    config: Config, options: PlanOptions, sink: Sink
-) -> AsyncIterator[_Planner]:
+async def _open_planner(workspace: Workspace, options: PlanOptions) -> AsyncIterator[_Planner]:
     """Open all that planning reads, and expand the rules that may ask for a target."""
+    config, sink = workspace.config, workspace.sink
     narrowed = narrow(config, Globs("target", options.target))
-    state = await asyncio.to_thread(state_of, config)
-    cache = ManifestCache(config.cache)
-    async with _open_stores(config, options, sink, state) as stores:
-        observer = Observer(stores, state, sink, options.parallelism, cache)
+    state = await state_of(workspace)
+    async with _open_stores(workspace, options, state) as stores:
+        observer = Observer(stores, state, sink, options.parallelism, workspace.cache)
         expansion = await expand_rules(narrowed, observer, state)
         expanded = replace(narrowed, rules=expansion.rules, globs=())
-        yield _Planner(config, expanded, options, state, cache, observer, sink, expansion)
+        yield _Planner(workspace, expanded, options, state, observer, expansion)
 
 
 def _open_stores(
-    config: Config, options: PlanOptions, sink: Sink, state: State
+    workspace: Workspace, options: PlanOptions, state: State
 ) -> AbstractAsyncContextManager[Stores]:
-    def is_met(host: str) -> bool:
-        """Tell whether an earlier run found something at a registry, or put something there."""
-        return options.awaits_strangers or any(
-            host in (record.address.repository.store, record.source.reference.repository.store)
-            for record in state.live()
-        )
+    @cache
+    def met() -> frozenset[str]:
+        """The registries where an earlier run found something, or put something."""
+        return frozenset(each.store for each in (*state.repositories(), *state.sources()))
 
-    return open_stores(
-        config,
-        sink=sink,
-        on_rate_limit=options.on_rate_limit,
-        outage=options.outage,
-        is_met=is_met,
-    )
+    def is_met(host: str) -> bool:
+        return options.awaits_strangers or host in met()
+
+    return workspace.stores(outage=options.outage, is_met=is_met)
 
 
 @dataclass(slots=True)
 class _Planner:
-    whole: Config
+    workspace: Workspace
     config: Config
     options: PlanOptions
     state: State
-    cache: ManifestCache
     observer: Observer
-    sink: Sink
     expansion: Expansion
     scope: Scope = field(init=False)
     asking: Asking = field(init=False)
@@ -217,18 +216,18 @@ class _Planner:
             replace=self.options.replace,
             allow_overwrite=self.options.allow_overwrite,
         )
-        folder = self.config.cache
-        self.filtering = Filtering(self.observer, self.cache, self.state, folder)
-        self.comparing = Comparing(self.observer, self.cache)
+        folder, cache = self.workspace.kept, self.workspace.cache
+        self.filtering = Filtering(self.observer, cache, self.state, folder)
+        self.comparing = Comparing(self.observer, cache)
         self.wholeness = Wholeness(self.observer, self.state)
-        chooser = Chooser.over(self.observer, self.cache, folder, self.now)
+        chooser = Chooser.over(self.observer, cache, folder, self.now)
         self.asking = Asking(
             self.config,
             self.state,
             self.observer,
             chooser,
             self.scope,
-            self.sink,
+            self.workspace.sink,
             self.expansion,
         )
         self.sides = Sides(
@@ -266,7 +265,7 @@ class _Planner:
         asked, rows = await self.asking.ask(rules)
         heads = await self.observer.head_sources({each.source for each in asked.values()})
         images: dict[Reference, tuple[Reference, Digest]] = {}
-        absent = self._deltas().recorded(self.state, self.scope.takes)
+        absent = self._deltas().recorded(self.scope.recorded(self.state))
         problems = Problems(self.state)
         for address, each in asked.items():
             head = heads[each.source]
@@ -286,8 +285,7 @@ class _Planner:
         """List the records of what `keep_previous` made."""
         if self.config.is_oneshot:
             return []
-        kept = (record for record in self.state.live() if record.keeps_previous)
-        return [record for record in kept if self.scope.takes(record.address)]
+        return [record for record in self.scope.recorded(self.state) if record.keeps_previous]
 
     async def _decide(self, wishes: list[tuple[Wish, Descriptor | None]]) -> list[Change | None]:
         decided = await self.observer.each(wishes, self._decide_one)
@@ -309,7 +307,7 @@ class _Planner:
         return await self.wholeness.judge(change, wish, digest, exceptions)
 
     def _deltas(self) -> Deltas:
-        rules, globs = self.config.rules, self.whole.globs
+        rules, globs = self.config.rules, self.workspace.config.globs
         return Deltas(rules, globs, self.config.base, self.config.guards, self.asking.chooser)
 
     def _passes(self, release: Release, kept: Sequence[ImageRecord]) -> tuple[Pass, ...]:
@@ -319,8 +317,8 @@ class _Planner:
         go, what is replaced before it is kept, and all rows before they are measured.
         """
         options, observer, state = self.options, self.observer, self.state
+        cache, is_part = self.workspace.cache, bool(options.target or options.exclude)
         guards, unread, sizes = self.config.guards, self.asking.unread, self.options.sizes
-        is_part = bool(options.target or options.exclude)
         rules = (*self.config.rules, *self.expansion.lost)
         # What no config asks for neither moves nor deletes.
         owns = not self.config.is_oneshot
@@ -337,13 +335,13 @@ class _Planner:
                 unwanted=owns and options.allow_delete,
                 gone=owns and options.allow_delete_gone,
             ),
-            Namesakes(self.whole, state, observer, unread, is_part=is_part),
+            Namesakes(self.workspace.config, state, observer, unread, is_part=is_part),
             DeleteLimit(options.max_delete or guards.max_delete, state),
             CutOff(state),
             Keeping(observer, state, KeptNames(self.config, self.expansion.lost), self.now),
             release,
             Unmendable(self.wholeness, kept),
-            Measure(observer.place, self.cache, state, sizes, options.parallelism),
-            Explain(observer, self.cache, sizes),
-            KnownConflicts(self.whole.known, self.now.date()),
+            Measure(observer.place, cache, state, sizes, options.parallelism),
+            Explain(observer, cache, sizes),
+            KnownConflicts(self.workspace.config.known, self.now.date()),
         )

@@ -25,13 +25,13 @@ from imgmigrate.errors import (
 from imgmigrate.oci.manifest import OCI_INDEX
 from imgmigrate.oci.reference import Digest, Repository, is_tag
 from imgmigrate.probing.needs import needs_of
-from imgmigrate.stores.pool import open_stores
 from imgmigrate.stores.registry import manifests
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.limits import TAGS_BODY, Timeouts
 from imgmigrate.stores.registry.known.kept import kept
 from imgmigrate.stores.registry.store import RegistryStore
 from imgmigrate.stores.registry.wire.calls import Call
+from imgmigrate.workspace import open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.events import Sink
     from imgmigrate.probing.needs import Needs
+    from imgmigrate.workspace import Workspace
 
 __all__ = ["Check", "Report", "Verdict", "probe", "probe_all"]
 
@@ -89,10 +90,11 @@ class Report:
         return not any(each.is_needed and each.verdict is Verdict.FAILED for each in self.checks)
 
 
-async def probe_all(config: Config, *, sink: Sink) -> tuple[Report, ...]:
+async def probe_all(config: Config | Workspace, *, sink: Sink) -> tuple[Report, ...]:
     """Probe every registry that the rules name, all at once."""
-    wanted = needs_of(config)
-    async with open_stores(config, sink=sink, timeouts=TIMEOUTS) as stores:
+    workspace = open_workspace(config, sink=sink, timeouts=TIMEOUTS)
+    wanted = needs_of(workspace.config)
+    async with workspace.stores() as stores:
 
         async def one(needs: Needs) -> Report:
             try:

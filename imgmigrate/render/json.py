@@ -304,8 +304,8 @@ def state_document(state: State) -> dict[str, Any]:
         "place": state.place,
         "sequence": state.sequence,
         "head": state.head,
-        "images": sum(1 for _ in state.live()),
-        "records": len(state.records),
+        "images": state.live_count,
+        "records": state.record_count,
         "claims": len(state.claims),
         "runs": [run.model_dump(mode="json") for run in state.runs],
     }

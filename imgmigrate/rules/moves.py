@@ -9,12 +9,15 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import re2
 
 from imgmigrate.matching import compile_regex, has_wildcard, parse_pattern, split_target
 from imgmigrate.oci.reference import LAYOUTS, Reference, normalise_host
+
+if TYPE_CHECKING:
+    from imgmigrate.oci.reference import Repository
 
 __all__ = ["Move", "parse_move"]
 
@@ -32,6 +35,10 @@ class Move:
     new: str
     _repository: Any
     _target: Any | None
+
+    def may_apply(self, repository: Repository) -> bool:
+        """Tell whether the pair may be about addresses of a repository."""
+        return self._repository.fullmatch(str(repository)) is not None
 
     def apply(self, address: Reference) -> Reference | None:
         """Give the new address; None if the pair is not about it, ValueError if it is none."""

@@ -17,7 +17,7 @@ from imgmigrate.state.local.trouble import damaged, explain, unreadable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imgmigrate.state.record import State
+    from imgmigrate.state.memory import StateInMemory
     from imgmigrate.state.view import View
 
 __all__ = ["print_export", "read_exported"]
@@ -28,7 +28,7 @@ def print_export(view: View) -> bytes:
     return b"".join(print_snapshot(replace(view, runs=[], rates={})))
 
 
-def read_exported(path: Path) -> State:
+def read_exported(path: Path) -> StateInMemory:
     """Read and verify an exported state; StateError if it is damaged. Blocking."""
     again = "export it again: imgmigrate state export"
     try:

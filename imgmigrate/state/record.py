@@ -1,14 +1,14 @@
-"""What the state knows: one record an address, open claims, runs; a view for readers.
+"""What the state knows: one record an address, open claims, runs; and what may be asked of it.
 
-Pure. How it lies on disk is `journal.py`; who may write is `lock.py`.
+Pure. Where a state is kept is `base.py`, one that is in memory `memory.py`.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -17,7 +17,9 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from imgmigrate.oci.reference import Repository
 
 __all__ = [
     "RECORDS",
@@ -181,44 +183,97 @@ class Owner:
     place: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Protocol):
     """One consistent view: everything up to line `sequence`, whose hash is `head`.
 
-    `lineage` is None where no state exists yet. Keys are printed addresses. `stand_ins` tells of
-    each placeholder of a delete what it stands in for. `name` is of the config that it belongs
-    to, None where it belongs to none yet; `place`, only for people, is where it was seen from
-    that config. Of one that could not be read, as its place is not known here, `is_known` is
-    False: it says nothing of whose anything is.
+    It is asked for what is wanted: a kind of state that is elsewhere need not bring all of it
+    here. `claims` and `stand_ins` alone are whole: they are of runs that were cut off, or of the
+    one that goes on. `lineage` is None where no state exists yet. `stand_ins` tells of each
+    placeholder of a delete what it stands in for. `name` is of the config that it belongs to,
+    None where it belongs to none yet; `place`, only for people, is where it was seen from that
+    config. Of one that could not be read, as its place is not known here, `is_known` is False: it
+    says nothing of whose anything is.
     """
 
-    lineage: str | None = None
-    sequence: int = 0
-    head: str = ""
-    records: Mapping[str, ImageRecord] = field(default_factory=dict)
-    claims: Mapping[str, frozenset[Digest]] = field(default_factory=dict)
-    runs: tuple[Run, ...] = ()
-    stand_ins: Mapping[str, Mapping[Digest, Digest]] = field(default_factory=dict)
-    name: str | None = None
-    place: str | None = None
-    is_known: bool = True
+    @property
+    def lineage(self) -> str | None:
+        """What tells this state from every other."""
+
+    @property
+    def sequence(self) -> int:
+        """The number of the last line of its history; 0 where there is none."""
+
+    @property
+    def head(self) -> str:
+        """The hash of that line, and so of all before it."""
+
+    @property
+    def name(self) -> str | None:
+        """The name of the config that it belongs to."""
+
+    @property
+    def place(self) -> str | None:
+        """Where it was seen from that config."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it could be looked at."""
+
+    @property
+    def runs(self) -> Sequence[Run]:
+        """The latest runs, the oldest first."""
+
+    @property
+    def claims(self) -> Mapping[str, frozenset[Digest]]:
+        """Of each address with open claims, what may be there by them."""
+
+    @property
+    def stand_ins(self) -> Mapping[str, Mapping[Digest, Digest]]:
+        """Of each address with placeholders, what each of them stands in for."""
+
+    @property
+    def live_count(self) -> int:
+        """How many records are live."""
+
+    @property
+    def record_count(self) -> int:
+        """How many records there are, live and tombstones."""
 
     def record(self, address: Reference) -> ImageRecord | None:
         """The record at an address, live or tombstone."""
-        return self.records.get(str(address))
-
-    def live(self) -> Iterator[ImageRecord]:
-        """Every live record, by address."""
-        return (self.records[key] for key in sorted(self.records) if self.records[key].is_live)
 
     def owns(self, address: Reference, digest: Digest) -> bool:
         """Tell whether `digest` at `address` is our own work (DESIGN section 5, "ours")."""
-        record = self.record(address)
-        if record and record.status is not Status.DELETED and record.digest == digest:
-            return True
-        return digest in self.claims.get(str(address), frozenset())
 
     def behind(self, address: Reference, digest: Digest | None) -> Digest | None:
         """The image that a placeholder of ours stands in for; anything else is itself."""
-        stand_ins = self.stand_ins.get(str(address), {})
-        return stand_ins.get(digest, digest) if digest is not None else None
+
+    def of(self, repository: Repository, *, tombstones: bool = False) -> Sequence[ImageRecord]:
+        """The live records of a destination repository, by address."""
+
+    def from_source(self, source: Repository) -> Iterator[ImageRecord]:
+        """The live records whose images came from a source repository, by address."""
+
+    def holds(self, repository: Repository) -> bool:
+        """Tell whether a live record is of a destination repository."""
+
+    def has_source(self, source: Repository) -> bool:
+        """Tell whether a live record's image came from a source repository."""
+
+    def repositories(self, *, tombstones: bool = False) -> Iterable[Repository]:
+        """The destination repositories of live records, each once, in no order."""
+
+    def sources(self) -> Iterable[Repository]:
+        """The source repositories of live records, each once, in no order."""
+
+    def with_layouts(self) -> Sequence[ImageRecord]:
+        """The records, live and tombstones, that name a layout at either end, by address."""
+
+    def written_by(self, what: str) -> Sequence[ImageRecord]:
+        """What a run, or the runs of a plan, recorded last at its address, by address."""
+
+    def live(self, prefix: str = "") -> Iterator[ImageRecord]:
+        """The live records whose printed addresses begin with a prefix, by address."""
+
+    def every(self, prefix: str = "") -> Iterator[ImageRecord]:
+        """The records, live and tombstones, whose addresses begin with a prefix, by address."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from imgmigrate.oci.reference import LAYOUTS, Reference
-from imgmigrate.state.local.store import LocalState
+from imgmigrate.state.memory import StateInMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.oci.reference import Repository
     from imgmigrate.rules.layouts import Spelling
-    from imgmigrate.state.local.writer import Writer
     from imgmigrate.state.record import ImageRecord, State
+    from imgmigrate.state.writer import Writer
 
-__all__ = ["Renames", "find_renames", "read_state", "rename", "respelled"]
+__all__ = ["Renames", "find_renames", "rename", "respelled"]
 
 T = TypeVar("T")
 
@@ -40,11 +40,6 @@ class Renames:
         return bool(self.moves or self.overtaken)
 
 
-def read_state(config: Config) -> State:
-    """Read the state of a config, its records under their present names. Blocking, no lock."""
-    return respelled(LocalState(config.state).read(), config)
-
-
 def respelled(state: State, config: Config) -> State:
     """Give records the names, of addresses and of sources, that the config has for them.
 
@@ -54,19 +49,32 @@ def respelled(state: State, config: Config) -> State:
     if spelling is None:
         return state
     renames = _renames(state, spelling)
-    gone = {str(address) for address in renames.overtaken}
     new = {str(old): to for old, to in renames.moves}
+    gone = {str(address) for address in renames.overtaken}
     gone |= {str(to) for to in new.values()} - new.keys()
-    records = {}
-    for key, record in state.records.items():
-        if key not in gone:
-            found = _renamed(record, new.get(key), spelling)
-            records[str(found.address)] = found
-    return replace(
-        state,
+    changed: dict[str, ImageRecord] = {}
+    for record in state.with_layouts():
+        key = str(record.address)
+        renamed = _renamed(record, new.get(key), spelling)
+        if key not in gone and renamed is not record:
+            changed[key] = renamed
+    if not (new or gone or changed):
+        return state
+    kept = {str(record.address): record for record in state.every()}
+    for key in gone | changed.keys():
+        kept.pop(key, None)
+    records = kept | {str(record.address): record for record in changed.values()}
+    return StateInMemory(
+        lineage=state.lineage,
+        sequence=state.sequence,
+        head=state.head,
         records=records,
         claims=_rekeyed(state.claims, new),
+        runs=tuple(state.runs),
         stand_ins=_rekeyed(state.stand_ins, new),
+        name=state.name,
+        place=state.place,
+        is_known=state.is_known,
     )
 
 
@@ -86,24 +94,19 @@ async def rename(writer: Writer, config: Config, first: Iterable[Repository] = (
 
 def _spelling(state: State, config: Config, first: Iterable[Repository]) -> Spelling | None:
     """What the config calls layouts; None where the state knows of none."""
-    records = [record for record in state.records.values() if _has_layout(record)]
+    records = state.with_layouts()
     if not records and not any(key.startswith(LAYOUTS) for key in state.claims):
         return None
     sources = (record.source.reference.repository for record in records)
     return config.spelling(sources, first=first)
 
 
-def _has_layout(record: ImageRecord) -> bool:
-    return record.address.repository.is_layout or record.source.reference.repository.is_layout
-
-
 def _renames(state: State, spelling: Spelling) -> Renames:
     moves: dict[Reference, Reference] = {}
     overtaken: list[Reference] = []
-    for key in sorted({*state.records, *state.claims}):
-        if not key.startswith(LAYOUTS):
-            continue
-        record = state.records.get(key)
+    recorded = {str(record.address): record for record in state.every(LAYOUTS)}
+    for key in sorted({*recorded, *(key for key in state.claims if key.startswith(LAYOUTS))}):
+        record = recorded.get(key)
         old = record.address if record is not None else Reference.parse(key)
         new = spelling.destination(old)
         if new == old:

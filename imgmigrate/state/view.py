@@ -20,7 +20,8 @@ from imgmigrate.state.entries import (
     Remove,
     Unprotect,
 )
-from imgmigrate.state.record import Failure, ImageRecord, Run, State, Status
+from imgmigrate.state.memory import Records, StateInMemory
+from imgmigrate.state.record import Failure, ImageRecord, Run, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,15 +49,15 @@ class View:
     place: str | None = None
     runs: list[Run] = field(default_factory=list)
     rates: dict[str, Any] = field(default_factory=dict)
-    records: dict[str, ImageRecord] = field(default_factory=dict)
+    records: Records = field(default_factory=Records)
     # Whose claims are open on an address, and the same without the runs' names.
     _open: dict[str, dict[str, Intent]] = field(default_factory=dict)
     _claims: dict[str, frozenset[Digest]] = field(default_factory=dict)
     _stand_ins: dict[str, dict[Digest, Digest]] = field(default_factory=dict)
 
-    def state(self) -> State:
+    def state(self) -> StateInMemory:
         """Show the view; `records`, `claims` and `stand_ins` of what was shown stay live."""
-        return State(
+        return StateInMemory(
             self.lineage,
             self.sequence,
             self.head,
@@ -73,7 +74,7 @@ class View:
         match entry:
             case ImageRecord():
                 address = str(entry.address)
-                self.records[address] = entry
+                self.records.put(entry)
                 # A forget writes nothing, so it settles no claim (DESIGN section 5).
                 if entry.status is not Status.FORGOTTEN:
                     self._settle(address)
@@ -87,16 +88,16 @@ class View:
             case Failed(run=run):
                 self._count(run, failure=Failure(address=entry.address, cause=entry.cause))
             case Remove(address=address):
-                self.records.pop(address, None)
+                self.records.drop(address)
                 self._settle(address)
             case Move(address=address, to=to):
                 self._move(address, to, None if entry.is_other_name else sequence)
             case Protect(address=address):
                 if address in self.records:
-                    self.records[address] = replace(self.records[address], protected=True)
+                    self.records.put(replace(self.records[address], protected=True))
             case Unprotect(address=address):
                 if address in self.records:
-                    self.records[address] = replace(self.records[address], protected=False)
+                    self.records.put(replace(self.records[address], protected=False))
             case Begin():
                 self._begin(entry)
             case End():
@@ -173,14 +174,14 @@ class View:
         """Move a record and the claims; it is as old as it was where `sequence` is None."""
         if address == str(to):
             return
-        record = self.records.pop(address, None)
+        record = self.records.drop(address)
         if record is not None:
             age = record.sequence if sequence is None else sequence
             moved = replace(record, address=to, sequence=age)
             if record.keeps_previous:  # of the repository that it is in, wherever that goes
                 origin = to.repository.at(record.source.digest)
                 moved = replace(moved, source=replace(record.source, reference=origin))
-            self.records[str(to)] = moved
+            self.records.put(moved)
         for run, intent in self._open.get(address, {}).items():
             self.claim(run, intent.model_copy(update={"address": str(to)}))
         self._settle(address)

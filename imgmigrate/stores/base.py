@@ -14,9 +14,10 @@ from imgmigrate.errors import IntegrityError, Rejected, StoreError, TransientErr
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 
+    from imgmigrate.events import RateLearnt
     from imgmigrate.oci.manifest import Descriptor, Manifest
-    from imgmigrate.oci.reference import Digest
-    from imgmigrate.stores.slots import Budget
+    from imgmigrate.oci.reference import Digest, Repository
+    from imgmigrate.stores.slots import Budget, News
 
 __all__ = [
     "Damaged",
@@ -26,6 +27,7 @@ __all__ = [
     "OtherForm",
     "Room",
     "Store",
+    "Stores",
     "TagMoved",
     "Upload",
 ]
@@ -251,3 +253,23 @@ class Store(Protocol):
         A tag is only to be named where `deletes_tags`: elsewhere its manifest may go, and other
         tags with it. NotFound if it is not there, NoDeletes if the store never does this.
         """
+
+
+class Stores(Protocol):
+    """The stores of a run."""
+
+    @property
+    def news(self) -> News:
+        """Tells when one of them begins or ceases to be waited for."""
+
+    def of(self, repository: Repository) -> Store:
+        """The store that holds a repository; ConfigError if its settings cannot be used.
+
+        Also for one that the config of a stranger may not lead to.
+        """
+
+    def source_of(self, repository: Repository) -> Store:
+        """The store to plan from: as `of`, but a layout's names are read as those of a source."""
+
+    def rates(self) -> tuple[RateLearnt, ...]:
+        """What is worth saying of registries that refused requests for their rate."""

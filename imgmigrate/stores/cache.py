@@ -1,4 +1,4 @@
-"""Keep manifests that were read, by digest, in the state's folder: none is read twice.
+"""Keep manifests that were read, by digest, in a folder of this machine: none is read twice.
 
 Each file is the media type, a newline, and the raw bytes; what a file holds is verified on
 every read, so a damaged or forged one is only a miss. Losing the folder costs requests.

@@ -1,4 +1,4 @@
-"""Keep what holds for a digest for ever: one file of `digest fact` lines in the state's cache.
+"""Keep what holds for a digest for ever: one file of `digest fact` lines in this machine's cache.
 
 A digest never changes what it names, so such a fact is read once. Losing the file costs requests,
 and a folder that cannot be used is no error.

@@ -13,12 +13,13 @@ from imgmigrate.stores.slots import News
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from imgmigrate.clock import Clock
     from imgmigrate.config.model import Config
     from imgmigrate.events import RateLearnt, Sink
     from imgmigrate.oci.reference import Repository
-    from imgmigrate.stores.base import Store
+    from imgmigrate.stores.base import Store, Stores
     from imgmigrate.stores.layout.source import LayoutSource
     from imgmigrate.stores.layout.store import LayoutStore
     from imgmigrate.stores.registry.estimates import Estimates
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
     from imgmigrate.stores.registry.store import RegistryStore
 
-__all__ = ["Stores", "open_stores"]
+__all__ = ["open_stores"]
 
 
-class Stores:
-    """The stores of a run; made by `open_stores`. `news` are of those that are waited for."""
+class _Pool:
+    """Those that a config leads to, each made when it is first asked for."""
 
     def __init__(
         self,
@@ -43,9 +44,10 @@ class Stores:
         on_rate_limit: OnRateLimit,
         clock: Clock | None,
         is_met: Callable[[str], bool],
+        kept: Path | None,
     ) -> None:
         self._config, self._sink, self._timeouts, self._stack = config, sink, timeouts, stack
-        self._on_rate_limit, self._clock = on_rate_limit, clock
+        self._on_rate_limit, self._clock, self._kept = on_rate_limit, clock, kept
         self._outage, self._is_met = outage, is_met
         self.news = News()
         self._found: dict[str, Store] = {}
@@ -55,10 +57,7 @@ class Stores:
         self._estimates: Estimates | None = None
 
     def of(self, repository: Repository) -> Store:
-        """The store that holds a repository; ConfigError if its settings cannot be used.
-
-        Also for one that the config of a stranger may not lead to.
-        """
+        """Find or make the store of a host, or that of all layouts."""
         check_place(self._config, repository)
         found = self._found.get(repository.store)
         if found is None:
@@ -67,7 +66,7 @@ class Stores:
         return found
 
     def source_of(self, repository: Repository) -> Store:
-        """The store to plan from: as `of`, but a layout's names are read as those of a source."""
+        """Find or make the store of a source."""
         if not repository.is_layout:
             return self.of(repository)
         check_place(self._config, repository)
@@ -89,8 +88,7 @@ class Stores:
         from imgmigrate.stores.layout.proofs import Proofs
         from imgmigrate.stores.layout.store import LayoutStore
 
-        cache = self._config.cache
-        proofs = Proofs(cache and cache / "layouts")
+        proofs = Proofs(self._kept and self._kept / "layouts")
         store = LayoutStore(self._config.base, proofs)
         self._stack.push_async_callback(self._restore_tags, store)
         return store
@@ -158,13 +156,15 @@ async def open_stores(
     outage: float = 0,
     is_met: Callable[[str], bool] = lambda _: True,
     clock: Clock | None = None,
+    kept: Path | None = None,
 ) -> AsyncIterator[Stores]:
     """Hold the stores of a run; every connection is closed at the end.
 
     A registry that is down is waited for `outage` seconds, unless `timeouts` say. `is_met` tells
     whether one was there before this run: where nobody ever was, none is waited for long.
     `on_rate_limit` says what to do where nothing is left of a metered registry's pulls; limits
-    wait, and tokens end, by the `clock`, by default the event loop's.
+    wait, and tokens end, by the `clock`, by default the event loop's. What is read of layouts
+    is noted in the folder `kept`.
     """
     async with AsyncExitStack() as stack:
-        yield Stores(config, sink, timeouts, outage, stack, on_rate_limit, clock, is_met)
+        yield _Pool(config, sink, timeouts, outage, stack, on_rate_limit, clock, is_met, kept)

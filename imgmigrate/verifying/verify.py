@@ -18,9 +18,9 @@ from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.oci.reference import Reference
 from imgmigrate.stores.layout.store import LayoutStore
 from imgmigrate.stores.place import Place
-from imgmigrate.stores.pool import open_stores
 from imgmigrate.verifying.verdict import Fault, Findings, Kind, Standing, Verdict, Verified
 from imgmigrate.verifying.walk import Walk, each
+from imgmigrate.workspace import open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.record import ImageRecord
     from imgmigrate.stores.base import Store
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
+    from imgmigrate.workspace import Workspace
 
     Entries = Sequence[tuple[str | None, Descriptor | ProtocolError]]
 
@@ -48,18 +49,18 @@ class VerifyOptions:
 
 
 async def verify_records(
-    config: Config,
+    config: Config | Workspace,
     records: Iterable[ImageRecord],
     options: VerifyOptions | None = None,
     *,
     sink: Sink | None = None,
 ) -> Verified:
     """Verify what live records say against their destinations."""
-    options, sink = options or VerifyOptions(), sink or NoSink()
+    options = options or VerifyOptions()
+    workspace = open_workspace(config, sink=sink, on_rate_limit=options.on_rate_limit)
     wanted = [_Wanted(record.address, record.digest) for record in records if record.is_live]
-    opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
-    async with opened as stores:
-        return await _Verification(stores, options, sink).verify(wanted)
+    async with workspace.stores() as stores:
+        return await _Verification(stores, options, workspace.sink).verify(wanted)
 
 
 async def verify_layout(

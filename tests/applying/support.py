@@ -8,6 +8,7 @@ from imgmigrate.applying.engine.engine import Engine
 from imgmigrate.events import NoSink, Receipt
 from imgmigrate.oci.reference import Digest, Reference, Repository
 from imgmigrate.plan import Action, Change
+from imgmigrate.state.memory import StateInMemory
 from imgmigrate.state.record import Source, State
 from imgmigrate.stores.cache import ManifestCache
 from tests.fakes.memory import MemoryStore, MemoryStores
@@ -55,7 +56,7 @@ def recorded(repo: str, tag: str, digest: Digest) -> State:
     """Make a state with one live record at the new registry."""
     address = Reference(Repository(NEW, repo), tag)
     record = make_record(address, Reference(Repository(OLD, repo), tag), digest, sequence=1)
-    return State(lineage="l", sequence=1, records={str(address): record})
+    return StateInMemory(lineage="l", sequence=1, records={str(address): record})
 
 
 def make_engine(
@@ -70,7 +71,7 @@ def make_engine(
     stores_like: Any = found
     cache = ManifestCache(folder / "cache")
     return Engine(
-        stores_like, cache, state or State(), parallelism=parallelism, sink=sink or NoSink()
+        stores_like, cache, state or StateInMemory(), parallelism=parallelism, sink=sink or NoSink()
     )
 
 

@@ -13,10 +13,11 @@ from imgmigrate.errors import PlanRefused, StateError, StateUnsaved
 from imgmigrate.events import NoSink, Outcome
 from imgmigrate.plan import Plan
 from imgmigrate.state.local.store import LocalState
-from imgmigrate.state.local.writer import Writer
-from imgmigrate.state.record import State, Status
+from imgmigrate.state.memory import StateInMemory
+from imgmigrate.state.record import Status
+from imgmigrate.state.writer import Writer
 from tests.fakes.memory import image
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +29,8 @@ API = f"{NEW}/team/api"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 async def test_every_landed_image_is_recorded(world: World) -> None:
@@ -197,7 +198,7 @@ async def test_plan_of_another_lineage_is_refused(world: World, tmp_path: Path) 
             async with LocalState(config.state).writer(command="test") as writer:
                 await writer.begin("other", "other", [])
         with pytest.raises(PlanRefused, match="lineage"):
-            await apply_plan(config, plan)
+            await apply_plan(world.over(config), plan)
 
 
 async def test_plan_from_a_newer_or_a_rewritten_state_is_refused(world: World) -> None:
@@ -376,8 +377,8 @@ async def test_stale_state_is_never_a_reason_to_overwrite(world: World) -> None:
     fresh = replace(world.config, state=world.folder / "lost")
     from imgmigrate.planning.planner import make_plan
 
-    plan = await make_plan(fresh, sink=NoSink())
+    plan = await make_plan(world.over(fresh), sink=NoSink())
     assert rows(plan) == {f"{API}:1.0": ("conflict", "foreign")}
-    finished = await apply_plan(fresh, plan, ApplyOptions())
+    finished = await apply_plan(world.over(fresh), plan, ApplyOptions())
     assert finished.counts == {Outcome.CONFLICT: 1}
-    assert LocalState(fresh.state).read().records == State().records
+    assert LocalState(fresh.state).read().records == StateInMemory().records

@@ -8,7 +8,7 @@ import pytest
 
 from imgmigrate.events import Outcome
 from tests.fakes.memory import image
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +23,8 @@ ONLY = f"- {{source: {OLD}/{REPO}, destination: {API}, tags: [keep]}}"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 async def kept_before(world: World) -> tuple[Plan, Digest]:

@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from imgmigrate import apply_plan, load_config, make_plan
-from imgmigrate.applying import apply
 from imgmigrate.applying.apply import ApplyOptions
 from imgmigrate.events import Outcome
-from imgmigrate.planning import planner
 from imgmigrate.planning.planner import PlanOptions
-from imgmigrate.stores.pool import open_stores
+from imgmigrate.workspace import open_workspace
 from tests.fakes.registry import FakeRegistry
 from tests.support.cli import write_config
 from tests.support.clock import ManualClock, settle
 from tests.support.images import sharing
-from tests.support.world import NEW, OLD, Recorder, World, make_world
+from tests.support.world import NEW, OLD, Recorder, World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from imgmigrate.config.model import Config
 
 HOSTS = (OLD, NEW, "typo.example")
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(tmp_path: Path) -> World:
     """Two registries in memory, a config, a state on disk."""
-    world = make_world(tmp_path, monkeypatch)
+    world = World(tmp_path)
     world.seed("1")
     return world
 
@@ -93,7 +89,8 @@ class Three:
             for each in (self.down, self.up)
         )
         hosts = [each.host for each in registries]
-        self.config: Config = load_config(write_config(folder, "\n".join(rules), *hosts))
+        config = load_config(write_config(folder, "\n".join(rules), *hosts))
+        self.workspace = open_workspace(config, clock=self.clock)
 
     async def until_all_are_at(self, registry: FakeRegistry) -> None:
         """Wait until every image has arrived."""
@@ -102,22 +99,19 @@ class Three:
 
 
 @pytest.fixture
-async def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Three]:
+async def three(tmp_path: Path) -> AsyncIterator[Three]:
     """Real stores over fake registries."""
     async with FakeRegistry() as old, FakeRegistry() as up, FakeRegistry() as down:
-        found = Three(tmp_path, old, up, down)
-        for module in (planner, apply):
-            monkeypatch.setattr(module, "open_stores", partial(open_stores, clock=found.clock))
-        yield found
+        yield Three(tmp_path, old, up, down)
 
 
 @pytest.mark.parametrize("parallelism", [1, 2, 32])
 async def test_images_for_other_registries_go_on(three: Three, parallelism: int) -> None:
     """All that one waits for holds nothing that the others need, however few may be open."""
-    plan = await make_plan(three.config)
+    plan = await make_plan(three.workspace)
     three.down.drop("*", ".", times=None)
     options = ApplyOptions(parallelism=parallelism, outage=300)
-    applying = asyncio.create_task(apply_plan(three.config, plan, options))
+    applying = asyncio.create_task(apply_plan(three.workspace, plan, options))
     await three.until_all_are_at(three.up)
     assert not applying.done()
     three.down.clear()
@@ -128,10 +122,10 @@ async def test_images_for_other_registries_go_on(three: Three, parallelism: int)
 
 async def test_an_outage_in_the_middle_loses_no_image(three: Three) -> None:
     """What was on its way to a registry that goes down arrives when it is back."""
-    plan = await make_plan(three.config)
+    plan = await make_plan(three.workspace)
     three.down.drop("PUT", "/manifests/", times=None)
     three.down.drop("GET", "^/v2/$", times=None)
-    applying = asyncio.create_task(apply_plan(three.config, plan, ApplyOptions(outage=300)))
+    applying = asyncio.create_task(apply_plan(three.workspace, plan, ApplyOptions(outage=300)))
     await three.until_all_are_at(three.up)
     three.down.clear()
     while not applying.done():
@@ -143,7 +137,7 @@ async def test_who_looks_asks_others_meanwhile(three: Three) -> None:
     """A plan asks all that it can of the other registries while one is waited for."""
     three.down.drop("*", ".", times=None)
     options = PlanOptions(parallelism=1, outage=300, awaits_strangers=True)
-    planning = asyncio.create_task(make_plan(three.config, options))
+    planning = asyncio.create_task(make_plan(three.workspace, options))
     while not three.up.count("GET", "/app/tags/list"):
         await settle()
     assert not planning.done()
@@ -156,15 +150,13 @@ async def test_who_looks_asks_others_meanwhile(three: Three) -> None:
 @pytest.mark.parametrize("how", ["down", "paused"])
 async def test_a_run_that_is_to_end_does_not_wait_for_a_registry(three: Three, how: str) -> None:
     """--max-duration ends a wait for a registry that is down or wants a pause; nothing is lost."""
-    plan = await make_plan(three.config)
+    plan = await make_plan(three.workspace)
     if how == "down":
         three.down.drop("*", ".", times=None)
     else:
         three.down.fail("*", ".", status=429, headers={"Retry-After": "600"}, times=None)
     options = ApplyOptions(outage=300, max_duration=20)
-    applying = asyncio.create_task(
-        apply_plan(three.config, plan, options, clock=three.clock, sink=three.sink)
-    )
+    applying = asyncio.create_task(apply_plan(three.workspace, plan, options, sink=three.sink))
     await three.until_all_are_at(three.up)
     assert not applying.done()
     await three.clock.advance(20)
@@ -173,10 +165,7 @@ async def test_a_run_that_is_to_end_does_not_wait_for_a_registry(three: Three, h
     assert result.stopped == "--max-duration: the time is over"
     assert result.counts == {Outcome.APPLIED: COUNT, Outcome.CANCELLED: COUNT}
     three.down.clear()
-    later = ManualClock(hurried=True)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(apply, "open_stores", partial(open_stores, clock=later))
-        again = await apply_plan(three.config, plan)
+    again = await apply_plan(three.workspace, plan, clock=ManualClock(hurried=True))
     assert again.counts == {Outcome.ALREADY: COUNT, Outcome.APPLIED: COUNT}
 
 
@@ -185,12 +174,12 @@ async def test_a_run_that_is_interrupted_does_not_wait_for_a_registry(
     three: Three, how: str
 ) -> None:
     """A signal cancels the run: it ends without a second of waiting."""
-    plan = await make_plan(three.config)
+    plan = await make_plan(three.workspace)
     if how == "down":
         three.down.drop("*", ".", times=None)
     else:
         three.down.fail("*", ".", status=429, headers={"Retry-After": "600"}, times=None)
-    applying = asyncio.create_task(apply_plan(three.config, plan, ApplyOptions(outage=300)))
+    applying = asyncio.create_task(apply_plan(three.workspace, plan, ApplyOptions(outage=300)))
     await three.until_all_are_at(three.up)
     applying.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -201,11 +190,11 @@ async def test_a_run_that_is_interrupted_does_not_wait_for_a_registry(
 @pytest.mark.parametrize("parallelism", [1, 32])
 async def test_fail_fast_ends_what_only_waits(three: Three, parallelism: int) -> None:
     """After a failure nothing is begun, and no row of a registry that is down is waited for."""
-    plan = await make_plan(three.config)
+    plan = await make_plan(three.workspace)
     three.down.drop("*", ".", times=None)
     options = ApplyOptions(parallelism=parallelism, outage=300, fail_fast=True)
     three.up.fail("PUT", "/manifests/t5", status=400, times=None)
-    result = await apply_plan(three.config, plan, options, sink=three.sink)
+    result = await apply_plan(three.workspace, plan, options, sink=three.sink)
     assert result.stopped == "--fail-fast: a row failed"
     assert result.counts[Outcome.FAILED] == 1
     assert result.counts[Outcome.CANCELLED] >= COUNT
@@ -214,11 +203,10 @@ async def test_fail_fast_ends_what_only_waits(three: Three, parallelism: int) ->
 
 @pytest.mark.parametrize("is_stranger", [False, True])
 async def test_a_dead_source_is_waited_for_once_by_all_rules(
-    three: Three, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_stranger: bool
+    three: Three, tmp_path: Path, is_stranger: bool
 ) -> None:
     """A thousand rules wait together, then each is an error row that names the registry."""
     clock = ManualClock(hurried=True)
-    monkeypatch.setattr(planner, "open_stores", partial(open_stores, clock=clock))
     host, rules = "127.0.0.1:9" if is_stranger else three.old.host, 1000
     if not is_stranger:
         three.old.drop("*", ".", times=None)
@@ -227,7 +215,7 @@ async def test_a_dead_source_is_waited_for_once_by_all_rules(
         for number in range(rules)
     )
     config = load_config(write_config(tmp_path, "\n".join(lines), host, three.up.host))
-    plan = await make_plan(config, PlanOptions(outage=300))
+    plan = await make_plan(open_workspace(config, clock=clock), PlanOptions(outage=300))
     assert clock.now == (5 if is_stranger else 300)
     assert plan.summary.error == rules
     assert {change.out_of_reach for change in plan.changes} == {host}

@@ -17,15 +17,16 @@ from imgmigrate.planning.rollback.rollback import make_rollback
 from imgmigrate.state.local.sealing import seal, unseal
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.owner import owner_of
-from imgmigrate.state.record import State, Status
+from imgmigrate.state.record import Status
 from tests.support.forging import forged, row
-from tests.support.world import NEW, OLD, World, make_world
+from tests.support.world import NEW, OLD, World
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.config.model import Config
     from imgmigrate.plan import Plan
+    from imgmigrate.state.memory import StateInMemory
 
 API = f"{NEW}/team/api"
 RULE = f"{{source: {OLD}/team/api, destination: {NEW}/team/api}}"
@@ -33,8 +34,8 @@ OTHER = f"{{source: {OLD}/team/web, destination: {NEW}/team/web}}"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    world = make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path)
     world.seed("1")
     world.seed("1", b"web", repo="team/web")
     return world
@@ -48,16 +49,16 @@ def config(world: World, file: str, rule: str = RULE, extra: str = "") -> Config
     return load_config(path, environ={})
 
 
-def read(config: Config) -> State:
+def read(config: Config) -> StateInMemory:
     return LocalState(config.state).read()
 
 
 async def plan_of(config: Config, world: World, **options: object) -> Plan:
-    return await make_plan(config, PlanOptions(**options), sink=world.sink)  # type: ignore[arg-type]
+    return await make_plan(world.over(config), PlanOptions(**options), sink=world.sink)  # type: ignore[arg-type]
 
 
 async def migrate(config: Config, world: World) -> None:
-    await apply_plan(config, await plan_of(config, world), sink=world.sink)
+    await apply_plan(world.over(config), await plan_of(config, world), sink=world.sink)
 
 
 async def unbind(config: Config) -> None:
@@ -108,11 +109,11 @@ async def test_another_config_is_refused(world: World, file: str) -> None:
         assert "imgmigrate state rebind" in str(caught.value)
         assert "state: {path: DIR}" in str(caught.value)
     with pytest.raises(UsageError, match="belongs to"):
-        await make_rollback(other, before.runs[0].run)
+        await make_rollback(world.over(other), before.runs[0].run)
     free = replace(other, state=world.folder / "free")
     plan = await plan_of(free, world)
     with pytest.raises(UsageError, match="belongs to"):
-        await apply_plan(other, plan)
+        await apply_plan(world.over(other), plan)
     with pytest.raises(UsageError, match="belongs to"):
         await keep_books(other, command="imgmigrate apply", lock_timeout=0)
     assert (read(team).head, set(world.new.tags)) == (before.head, {("team/api", "1")})
@@ -126,7 +127,7 @@ async def test_a_first_plan_is_applied_by_its_own_config_alone(world: World) -> 
     assert plan.header.state.place == "state/team"
     for once in range(2):
         with pytest.raises(PlanRefused, match=r"made for team\.yaml.*this is") as caught:
-            await apply_plan(other, plan, ApplyOptions(file="ci/plan.out"))
+            await apply_plan(world.over(other), plan, ApplyOptions(file="ci/plan.out"))
         assert "imgmigrate apply -c team.yaml ci/plan.out" in str(caught.value)
         if not once:  # nor where the other has a state already
             await migrate(other, world)
@@ -140,7 +141,7 @@ async def test_two_first_plans_of_one_config_are_applied_one_after_the_other(wor
     one = await plan_of(team, world, target=(f"{API}:1",))
     two = await plan_of(team, world, target=(f"{NEW}/team/web:1",))
     for plan in (one, two):
-        assert (await apply_plan(team, plan)).counts == {Outcome.APPLIED: 1}
+        assert (await apply_plan(world.over(team), plan)).counts == {Outcome.APPLIED: 1}
     assert len(read(team).records) == 2
 
 
@@ -150,13 +151,13 @@ async def test_a_first_plan_knows_its_place(world: World) -> None:
     plan = await plan_of(team, world)
     elsewhere = replace(team, state=world.folder / "x", place="../x")
     with pytest.raises(PlanRefused, match=r"the state state/team of team\.yaml") as caught:
-        await apply_plan(elsewhere, plan)
+        await apply_plan(world.over(elsewhere), plan)
     assert "imgmigrate apply -c team.yaml plan.out" in str(caught.value)
     checkout = config(world, "b/deeper/team.yaml")
-    assert (await apply_plan(checkout, plan)).counts == {Outcome.APPLIED: 1}
+    assert (await apply_plan(world.over(checkout), plan)).counts == {Outcome.APPLIED: 1}
     back = await plan_of(elsewhere, world)
     with pytest.raises(PlanRefused) as caught:
-        await apply_plan(team, back)
+        await apply_plan(world.over(team), back)
     assert "imgmigrate apply -c team.yaml --state ../x plan.out" in str(caught.value)
 
 
@@ -167,7 +168,7 @@ async def test_one_place_by_two_names_is_one_place(world: World, tmp_path: Path)
     (tmp_path / "link").symlink_to("real")
     plan = await plan_of(replace(team, state=tmp_path / "real", place="real"), world)
     linked = replace(team, state=tmp_path / "link", place=str(tmp_path / "link"))
-    assert (await apply_plan(linked, plan)).counts == {Outcome.APPLIED: 1}
+    assert (await apply_plan(world.over(linked), plan)).counts == {Outcome.APPLIED: 1}
 
 
 async def test_a_state_may_move(world: World) -> None:
@@ -178,7 +179,7 @@ async def test_a_state_may_move(world: World) -> None:
     plan = await plan_of(team, world)
     there = team.state.rename(world.folder / "moved")
     moved = replace(team, state=there, place="moved")
-    assert (await apply_plan(moved, plan)).counts == {Outcome.APPLIED: 1}
+    assert (await apply_plan(world.over(moved), plan)).counts == {Outcome.APPLIED: 1}
     assert read(moved).name == "team.yaml"
 
 
@@ -193,7 +194,7 @@ async def test_a_plan_outlives_a_rename(world: World) -> None:
     assert owner is not None
     async with LocalState(team.state).writer(command="imgmigrate state rebind") as writer:
         await writer.bind(owner)
-    assert (await apply_plan(crew, plan)).counts == {Outcome.APPLIED: 1}
+    assert (await apply_plan(world.over(crew), plan)).counts == {Outcome.APPLIED: 1}
     with pytest.raises(UsageError, match=r"belongs to crew\.yaml, and this is team\.yaml"):
         await plan_of(team, world)
 
@@ -211,14 +212,14 @@ async def test_a_state_of_an_earlier_version_is_bound_by_its_next_apply(
     """To the config that applies; plan and apply say so. After that it is nobody else's."""
     team = config(world, "team.yaml")
     first = await plan_of(team, world)
-    await apply_plan(team, first)
+    await apply_plan(world.over(team), first)
     await unbind(team)
     if work:
         world.seed("2")
     plan = await plan_of(team, world)
     said = "state state/team: it belongs to no config yet; the next apply makes it that of "
     assert told(world, "state_unbound") == [f"{said}team.yaml"]
-    await apply_plan(team, plan if work else first, sink=world.sink)
+    await apply_plan(world.over(team), plan if work else first, sink=world.sink)
     said = "state state/team: it belonged to no config; now it is that of team.yaml"
     assert told(world, "state_bound") == [said]
     assert read(team).name == "team.yaml"
@@ -251,7 +252,7 @@ async def test_what_no_config_asks_for_may_use_any_state(world: World) -> None:
     shot = replace(config(world, "x", OTHER), sha256="", name="", place="", state=team.state)
     plan = await plan_of(shot, world, allow_delete=True)
     assert [change.action.value for change in plan.changes] == ["copy"]
-    assert (await apply_plan(shot, plan)).counts == {Outcome.APPLIED: 1}
+    assert (await apply_plan(world.over(shot), plan)).counts == {Outcome.APPLIED: 1}
     assert read(team).name == "team.yaml"
     del world.new.tags["team/api", "1"]
     refreshed = await plan_of(shot, world, refresh_only=True)
@@ -271,5 +272,5 @@ async def test_a_forged_plan_without_a_config_deletes_nothing(world: World, acti
     plan = await plan_of(shot, world)
     bad = row(f"{API}:1", action, "rule_removed", before=record.digest, recorded=record.digest)
     with pytest.raises(PlanRefused, match="what no config asks for"):
-        await apply_plan(shot, forged(plan, [bad]))
+        await apply_plan(world.over(shot), forged(plan, [bad]))
     assert read(team).records[f"{API}:1"].status is Status.LIVE

@@ -9,7 +9,7 @@ import pytest
 from imgmigrate.applying.resume.books import keep_books
 from imgmigrate.errors import StateLocked
 from imgmigrate.state.local.store import LocalState
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +18,8 @@ API = f"{NEW}/team/api"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 async def test_records_that_are_there_are_protected_without_a_run(world: World) -> None:
@@ -31,13 +31,13 @@ async def test_records_that_are_there_are_protected_without_a_run(world: World) 
     plan = await world.plan()
     before = world.state.records
     world.extra = f"protect: ['{API}:1', '{API}:2']\n"
-    await keep_books(world.config, command="imgmigrate apply", lock_timeout=0)
+    await keep_books(world.workspace, command="imgmigrate apply", lock_timeout=0)
     after = world.state
     assert [record.protected for record in after.live()] == [True, True]
     assert {key: each.sequence for key, each in after.records.items()} == {
         key: each.sequence for key, each in before.items()
     }
-    await keep_books(world.config, command="imgmigrate apply", lock_timeout=0)
+    await keep_books(world.workspace, command="imgmigrate apply", lock_timeout=0)
     assert world.state.sequence == after.sequence
     assert len((await world.apply(plan, strict=True)).counts) == 1
     assert [record.protected for record in world.state.live()] == [True, True]
@@ -68,10 +68,10 @@ async def test_nothing_to_note_takes_no_lock(world: World) -> None:
     world.extra = f"protect: ['{API}:1']\n"
     await world.migrate()
     async with LocalState(world.config.state).writer(command="another run"):
-        await keep_books(world.config, command="imgmigrate apply", lock_timeout=0)
+        await keep_books(world.workspace, command="imgmigrate apply", lock_timeout=0)
         world.extra = "protect: ['**']\n"
         world.rules = f"- {{source: {OLD}/team/api, destination: {NEW}/team/api}}"
-        await keep_books(world.config, command="imgmigrate apply", lock_timeout=0)
+        await keep_books(world.workspace, command="imgmigrate apply", lock_timeout=0)
 
 
 async def test_a_lock_in_the_way_is_said(world: World) -> None:
@@ -81,4 +81,4 @@ async def test_a_lock_in_the_way_is_said(world: World) -> None:
     world.extra = f"protect: ['{API}']\n"
     async with LocalState(world.config.state).writer(command="another run"):
         with pytest.raises(StateLocked):
-            await keep_books(world.config, command="imgmigrate apply", lock_timeout=0)
+            await keep_books(world.workspace, command="imgmigrate apply", lock_timeout=0)

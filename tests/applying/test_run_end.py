@@ -12,9 +12,9 @@ from imgmigrate.errors import StateError, StateUnsaved
 from imgmigrate.events import ImageFinished, Outcome, RunFinished
 from imgmigrate.state.entries import End
 from imgmigrate.state.local.appender import Appender
-from imgmigrate.state.local.writer import Writer
+from imgmigrate.state.writer import Writer
 from tests.fakes.memory import image
-from tests.support.world import NEW, World, make_world
+from tests.support.world import NEW, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +26,8 @@ API = f"{NEW}/team/api"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    made = make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    made = World(tmp_path)
     for tag in ("1", "2", "3"):
         made.seed(tag)
     return made
@@ -68,6 +68,7 @@ def no_last_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     real = Writer.end
 
     async def end(self: Writer, counts: Any) -> None:
+        assert isinstance(self._journal, Appender)
         self._journal._sync = full
         await real(self, counts)
 

@@ -13,7 +13,7 @@ from imgmigrate.events import BlobFinished, ImageStarted, Outcome, Receipt
 from tests.applying.support import NEW, copy, make_engine, stores
 from tests.fakes.memory import image
 from tests.support.clock import settle
-from tests.support.world import Recorder, World, make_world
+from tests.support.world import Recorder, World
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,9 +139,9 @@ async def test_used_up_quota_stops_the_run(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(tmp_path: Path) -> World:
     """Two registries in memory, a config, a state on disk."""
-    return make_world(tmp_path, monkeypatch)
+    return World(tmp_path)
 
 
 async def test_stopped_run_is_recorded_and_goes_on(world: World) -> None:

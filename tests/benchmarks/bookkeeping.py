@@ -22,7 +22,7 @@ from imgmigrate.cli import main as imgmigrate
 from imgmigrate.render.changes.tally import Tally
 from imgmigrate.render.lines import LineProgress
 from imgmigrate.state.local.store import LocalState
-from imgmigrate.state.local.writer import Writer
+from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
     from imgmigrate.events import Event

@@ -207,6 +207,8 @@ def _sent(log: list[Access], sizes: dict[str, int]) -> int:
 # As where it is installed: modules are compiled once, not in each run.
 _ENVIRON = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 _ENVIRON["PYTHONPATH"] = str(ROOT)
+# Below the folder that a command runs in: each begins with what its own steps have read.
+_ENVIRON |= {"IMGMIGRATE_CACHE_DIR": "cache", "IMGMIGRATE_MACHINE_DIR": "machine"}
 
 
 def _timed(command: list[str], folder: Path) -> Step | None:

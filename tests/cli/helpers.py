@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -46,7 +48,7 @@ class Cli:
     def __call__(self, *arguments: str) -> int:
         """Run one command and return its exit code."""
         self._capture.readouterr()
-        code = main(arguments)
+        code = _ended(arguments)
         self.out, self.err = self._capture.readouterr()
         return code
 
@@ -55,6 +57,16 @@ class Cli:
         path = self.folder / name
         path.write_text(CONFIG)
         return path
+
+
+def _ended(arguments: Sequence[str]) -> int:
+    """Run a command, which has an event loop of its own: beside that of a test in a thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return main(arguments)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(main, arguments).result()
 
 
 class Terminal(io.StringIO):

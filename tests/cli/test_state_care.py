@@ -13,7 +13,7 @@ from tests.cli.helpers import Terminal
 from tests.render import samples
 
 if TYPE_CHECKING:
-    from imgmigrate.state.record import State
+    from imgmigrate.state.memory import StateInMemory
     from tests.cli.helpers import Cli
 
 API_1, API_2, WEB = "harbor.new/team/api:1", "harbor.new/team/api:2", "harbor.new/web:1"
@@ -34,7 +34,7 @@ async def recorded(cli: Cli) -> Cli:
     return cli
 
 
-def state(cli: Cli) -> State:
+def state(cli: Cli) -> StateInMemory:
     return LocalState(cli.folder / "s").read()
 
 

@@ -12,6 +12,7 @@ from imgmigrate.errors import ConfigError
 from imgmigrate.foreign.load import load_config
 from imgmigrate.oci.reference import Repository
 from imgmigrate.planning.desired.pins import locked
+from imgmigrate.workspace import open_workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -165,7 +166,8 @@ def test_what_the_trusted_file_says_too_may_stand_in_the_config(
     settings = found.registry("n.io", "team/a")
     assert (settings.password, settings.concurrency) == ("secret-of-ci", 16)
     assert found.registry("q.io").rate_limit is None
-    assert (found.is_untrusted, found.state, found.cache) == (True, tmp_path / "kept/state", None)
+    assert (found.is_untrusted, found.state) == (True, tmp_path / "kept/state")
+    assert open_workspace(found).kept is None
 
 
 @pytest.mark.parametrize("name", ["prod.yaml", "prod.known-conflicts.yaml"])

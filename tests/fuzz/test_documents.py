@@ -20,7 +20,7 @@ from imgmigrate.plan import decode_plan
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.stores.registry.logins.keyring import Keyring
 from tests.support import images
-from tests.support.world import make_world
+from tests.support.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,13 +81,11 @@ def test_any_manifest_is_read_or_refused(raw: bytes, media_type: str | None) -> 
 def journey(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[str, bytes], Path]:
     """A real plan and a real state, made once, and a folder to damage copies in."""
     folder = tmp_path_factory.mktemp("journey")
-    patch = pytest.MonkeyPatch()
-    world = make_world(folder, patch)
+    world = World(folder)
     for tag in ("v1", "v2"):
         world.seed(tag)
     plan = asyncio.run(world.plan())
     asyncio.run(world.apply(plan))
-    patch.undo()
     state = Path(world.config.state)
     files = {
         name: (state / name).read_bytes()

@@ -18,6 +18,7 @@ from tests.fakes.registry import FakeRegistry, Hostile, User
 from tests.support import images, registries
 from tests.support.cli import write_config
 from tests.support.docker_registry import PASSWORD, USERNAME
+from tests.support.machine import clear_cache
 from tests.support.moves import SECOND, Move, assert_says, half_done, run, run_on_terminal
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ async def test_a_blob_that_is_not_its_digest_is_never_committed(
 async def test_a_manifest_that_is_not_its_digest_is_never_written(move: Move) -> None:
     """A registry that serves other bytes for a digest fails the image by name: exit 3."""
     plan = await move.plan()
-    (move.folder / "state/imgmigrate/cache").rename(move.folder / "cache")
+    clear_cache()
     other = images.image("another").raw
     move.old.fail("GET", f"/manifests/{SECOND.top}", status=200, body=other)
     ran = await move.run("apply", plan.name, code=3)

@@ -13,7 +13,7 @@ from imgmigrate.planning.adopting import sort_for_adoption
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.record import Claim
 from tests.fakes.memory import image, index
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +30,8 @@ MOVED = f"moved: [{{from: '{NEW}/team/*', to: '{NEW}/crew/*'}}]\n"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 async def edit(world: World, *moves: tuple[str, str], remove: tuple[str, ...] = ()) -> None:

@@ -20,12 +20,12 @@ import pytest
 
 from imgmigrate.events import Outcome
 from imgmigrate.state.local.store import LocalState
-from imgmigrate.state.local.writer import Writer
 from imgmigrate.state.record import Status
+from imgmigrate.state.writer import Writer
 from tests.support import images, registries
 from tests.support.cli import TIMEOUT, command, imgmigrate, write_config
 from tests.support.docker_registry import put_on_disk
-from tests.support.world import make_world
+from tests.support.world import World
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -182,7 +182,7 @@ async def test_a_journal_cut_at_any_byte_of_its_last_group_is_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a power loss left of the last group, the same plan finishes and writes nothing."""
-    world = make_world(tmp_path, monkeypatch)
+    world = World(tmp_path)
     world.seed("moved")
     await world.migrate()
     world.seed("moved", b"again")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from imgmigrate import apply_plan, load_config, make_plan
-from imgmigrate.applying import apply
 from imgmigrate.events import Outcome, Retrying, Waiting
-from imgmigrate.planning import planner
-from imgmigrate.stores.pool import open_stores
 from imgmigrate.stores.registry.http.limits import Timeouts
+from imgmigrate.workspace import open_workspace
 from tests.fakes.faults import Break, FaultProxy, Refusal, Storm
 from tests.support import docker_registry as real
 from tests.support import images, registries
@@ -72,10 +69,8 @@ def old(
 
 
 @pytest.fixture
-def sink(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    """What the runs of a test report; they give up early what stands still."""
-    for module in (planner, apply):
-        monkeypatch.setattr(module, "open_stores", partial(open_stores, timeouts=IMPATIENT))
+def sink() -> Recorder:
+    """What the runs of a test report."""
     return Recorder()
 
 
@@ -100,14 +95,17 @@ async def running_clock(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
             over = True
 
 
-async def migrate(folder: Path, here: str, there: str, sink: Recorder) -> RunFinished:
+async def migrate(
+    folder: Path, here: str, there: str, sink: Recorder, timeouts: Timeouts = IMPATIENT
+) -> RunFinished:
     """Plan and apply every repository from one host to another."""
     rules = [
         f"  - {{source: {here}/team/r{number}, destination: {there}/team/r{number}}}"
         for number in range(REPOSITORIES)
     ]
     config = load_config(write_config(folder, "\n".join(rules), here, there))
-    return await apply_plan(config, await make_plan(config, sink=sink), sink=sink)
+    workspace = open_workspace(config, sink=sink, timeouts=timeouts)
+    return await apply_plan(workspace, await make_plan(workspace))
 
 
 def must_be_reported(request: Relayed) -> bool:
@@ -184,9 +182,7 @@ async def test_a_registry_that_asks_for_a_pause_is_left_alone(
 
     sink = Recorder()
     async with running_clock(monkeypatch), FaultProxy(old.host, refuse_one) as source:
-        for module in (planner, apply):
-            monkeypatch.setattr(module, "open_stores", partial(open_stores, timeouts=PATIENT))
-        finished = await migrate(tmp_path, source.host, new.host, sink)
+        finished = await migrate(tmp_path, source.host, new.host, sink, PATIENT)
     assert finished.counts == {Outcome.APPLIED: 24}
     assert PAUSE in [event.delay for event in sink.events if isinstance(event, Waiting)]
     then = refused[0]

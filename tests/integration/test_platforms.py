@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +11,8 @@ from imgmigrate.plan import read_plan
 from tests.support import images, registries
 from tests.support.cli import write_config
 from tests.support.docker_registry import put_on_disk
-from tests.support.moves import STATE, assert_says, run
+from tests.support.machine import clear_cache
+from tests.support.moves import assert_says, run
 from tests.support.tools import skopeo_copy
 
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ async def test_three_platforms_cut_to_one_are_the_same_in_every_process(
     configure(tmp_path, old.host, new.host)
     ran = await run(tmp_path, "plan", "--out", "one.out")
     assert_says(ran.out, "linux/arm64", "signatures of the whole index no longer match")
-    shutil.rmtree(tmp_path / STATE)  # the manifests that were read
+    clear_cache()
     await run(tmp_path, "plan", "--out", "two.out")
     planned = row(tmp_path, "one.out").after
     assert planned == row(tmp_path, "two.out").after != three.top
-    shutil.rmtree(tmp_path / STATE)
+    clear_cache()
     await run(tmp_path, "apply", "two.out", "--auto-approve")
 
     found = registries.pull(new.remote, "app", "1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,21 +12,19 @@ from imgmigrate.oci.reference import Repository
 from imgmigrate.planning.desired import explain as explain_selection
 from imgmigrate.render.json import JsonStream
 from imgmigrate.render.reports.selection import selection_lines, write_selection
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.fakes.memory import MemoryStores
 
 API, REPO = f"{NEW}/team/api", "team/api"
 ODD = ("-0.2.0", "1.0+b1")
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 def skips(world: World) -> list[NamesSkipped]:
@@ -75,18 +72,12 @@ async def test_every_source_has_its_own_note(world: World) -> None:
     assert [note.partition(":")[0] for note in plan.header.notes] == [f"{OLD}/a", f"{OLD}/b"]
 
 
-async def test_explain_counts_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_explain_counts_them(world: World) -> None:
     """The listing is told as it was: what is a tag, and what is not."""
-
-    @asynccontextmanager
-    async def open_memory(*_: object, **__: object) -> AsyncIterator[MemoryStores]:
-        yield world.stores
-
-    monkeypatch.setattr(explain_selection, "open_stores", open_memory)
     world.seed("v1")
     world.old.odd_names[REPO] = ODD
     explained = await explain_selection.explain_selection(
-        world.config, "1", sink=world.sink, parallelism=4
+        world.workspace, "1", sink=world.sink, parallelism=4
     )
     said = "  2 listed names are no valid tags, and left out: -0.2.0, 1.0+b1"
     assert list(selection_lines(explained))[-3:-1] == ["  1 tag listed", said]

@@ -12,7 +12,7 @@ from imgmigrate.planning.planner import PlanOptions
 from imgmigrate.state.record import Status
 from tests.fakes.memory import image
 from tests.planning.dated import seed
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +24,8 @@ ONLY_KEPT = f"- {{source: {OLD}/{REPO}, destination: {API}, tags: [keep]}}"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 def foreign(world: World, tag: str) -> Digest:
@@ -284,9 +284,9 @@ async def test_new_image_costs_a_metered_destination_one_read(world: World) -> N
 async def test_pins_of_what_dangles_stay(world: World) -> None:
     """A tag that is listed and not to be had is a problem, and its pin does not go."""
     world.seed("1")
-    made = await pin_sources(world.config, {}, PlanOptions())
+    made = await pin_sources(world.workspace, {}, PlanOptions())
     del world.old.tags[REPO, "1"]
     world.old.dangling.add((REPO, "1"))
-    again = await pin_sources(world.config, made.pins, PlanOptions())
+    again = await pin_sources(world.workspace, made.pins, PlanOptions())
     assert again.pins == made.pins
     assert [row.reason for row in again.problems] == ["dangling"]

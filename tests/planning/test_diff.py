@@ -9,6 +9,7 @@ from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.plan import Action
 from imgmigrate.planning.diff import Exceptions, Wish, decide, decide_unwanted
 from imgmigrate.rules.rule import Overwrite
+from imgmigrate.state.memory import StateInMemory
 from imgmigrate.state.record import ImageRecord, State, Status
 from tests.support.records import make_record
 
@@ -22,7 +23,7 @@ def record(digest: Digest, status: Status = Status.LIVE) -> ImageRecord:
 
 
 def state(*records: ImageRecord, claims: frozenset[Digest] = frozenset()) -> State:
-    return State(
+    return StateInMemory(
         lineage="l",
         sequence=7,
         records={str(each.address): each for each in records},
@@ -192,14 +193,14 @@ def test_without_a_state_what_differs_is_unknown(
     overwrite: Overwrite, exceptions: Exceptions, action: Action, reason: str
 ) -> None:
     """Never a conflict: it may well be ours; what the policy alone decides is decided."""
-    change = decide(wish(overwrite=overwrite), ALIEN, State(is_known=False), exceptions)
+    change = decide(wish(overwrite=overwrite), ALIEN, StateInMemory(is_known=False), exceptions)
     assert change is not None
     assert (change.action, change.reason, change.before) == (action, reason, ALIEN)
 
 
 def test_without_a_state_what_is_as_wanted_is_no_row() -> None:
     """Whether it is recorded too is for the state to tell; what is not there is new."""
-    nobody = State(is_known=False)
+    nobody = StateInMemory(is_known=False)
     assert decide(wish(), S, nobody, Exceptions()) is None
     replaced = decide(wish(), S, nobody, Exceptions(replace=True))
     assert replaced is not None
@@ -211,7 +212,7 @@ def test_without_a_state_what_is_as_wanted_is_no_row() -> None:
 
 def test_without_a_state_a_missing_source_may_be_one_that_is_kept() -> None:
     """Where something is at the destination; else it is a mistake in any case."""
-    nobody = State(is_known=False)
+    nobody = StateInMemory(is_known=False)
     kept = decide(wish(None), ALIEN, nobody, Exceptions())
     assert kept is not None
     assert (kept.action, kept.reason) == (Action.UNKNOWN, "source_missing")

@@ -13,7 +13,7 @@ from imgmigrate.planning.drift import decide_drift
 from imgmigrate.state.record import Filter, Source, Status
 from tests.fakes.memory import image
 from tests.render import samples
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,8 +23,8 @@ R, S, D = (Digest.of(name.encode()) for name in "rsd")
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 @pytest.mark.parametrize(

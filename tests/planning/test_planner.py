@@ -15,7 +15,7 @@ from imgmigrate.errors import (
 )
 from imgmigrate.plan import Action
 from tests.fakes.memory import MemoryStore, image, index
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +24,8 @@ API = f"{NEW}/team/api"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 async def test_new_images_are_copied_pinned_to_digests(world: World) -> None:

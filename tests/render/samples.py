@@ -7,7 +7,8 @@ from typing import Any
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.plan import Action, Change, Header, Known, Plan, Reason, StateBinding, Summary
 from imgmigrate.plan import Filters as PlanFilters
-from imgmigrate.state.record import Filter, ImageRecord, Run, Source, State, Status
+from imgmigrate.state.memory import StateInMemory
+from imgmigrate.state.record import Filter, ImageRecord, Run, Source, Status
 
 MEDIA_TYPE = "application/vnd.oci.image.index.v1+json"
 MADE = "2026-11-24T07:56:02Z"
@@ -169,7 +170,7 @@ def record(address: str, **more: Any) -> ImageRecord:
     return ImageRecord(**fields)
 
 
-def state() -> State:
+def state() -> StateInMemory:
     """A state with live records, a tombstone, a claim and two runs."""
     records = [
         record("harbor.new/team/api:1.1", size=13_000_000),
@@ -177,7 +178,7 @@ def state() -> State:
         record("harbor.new/team/web:1", filter=Filter(platforms=("linux/amd64",), version=1)),
         record("oci:bundle/os:12", status=Status.FORGOTTEN),
     ]
-    return State(
+    return StateInMemory(
         lineage=LINEAGE,
         sequence=4812,
         head="ab" * 16,

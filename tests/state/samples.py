@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from imgmigrate.oci.manifest import OCI_MANIFEST
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.state.local.store import LocalState
-from imgmigrate.state.record import Claim, ImageRecord, Source, State, Status
+from imgmigrate.state.record import Claim, ImageRecord, Source, Status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from imgmigrate.state.local.writer import Writer
+    from imgmigrate.state.memory import StateInMemory
+    from imgmigrate.state.writer import Writer
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RUN, PLAN = "run-1", "0123456789abcdef"
@@ -66,7 +67,7 @@ async def a_run(state: LocalState, *claims: Claim, run: str = RUN) -> AsyncItera
         yield writer
 
 
-def same(one: State, other: State) -> bool:
+def same(one: StateInMemory, other: StateInMemory) -> bool:
     """Tell whether two views say the same."""
     return (
         (one.lineage, one.sequence, one.head, one.runs)

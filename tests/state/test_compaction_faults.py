@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from imgmigrate.state.record import State
+    from imgmigrate.state.memory import StateInMemory
 
 CALLS = ("mkdir", "open", "link", "replace", "rename", "unlink", "fchmod", "fsync", "fdatasync")
 
@@ -101,7 +101,7 @@ def compacted(folder: Path, process: Process) -> bool:
     return True
 
 
-async def write_on(folder: Path, expected: State) -> None:
+async def write_on(folder: Path, expected: StateInMemory) -> None:
     """Open the state as the next writer does, and record something."""
     async with local(folder).writer(command="next") as writer:
         assert same(writer.state, expected)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.errors import StateError, StateLocked
-from imgmigrate.state.local import writer as writing
-from imgmigrate.state.record import State, Status
+from imgmigrate.state import writer as writing
+from imgmigrate.state.local import held
+from imgmigrate.state.memory import StateInMemory
+from imgmigrate.state.record import Status
 from tests.state.samples import (
     NOON,
     PLAN,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 def test_a_folder_that_does_not_exist_is_an_empty_state(tmp_path: Path) -> None:
     """Reading creates nothing and finds no lineage."""
-    assert local(tmp_path / "state").read() == State()
+    assert local(tmp_path / "state").read() == StateInMemory()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -188,7 +190,7 @@ async def test_a_long_journal_is_compacted_before_the_next_run(
     state = local(tmp_path)
     async with a_run(state) as writer:
         await writer.record(draft("a"))
-    monkeypatch.setattr(writing, "LONGEST_JOURNAL", 10)
+    monkeypatch.setattr(held, "LONGEST_JOURNAL", 10)
     async with a_run(state, run="run-2"):
         assert len((tmp_path / "journal.jsonl").read_bytes().splitlines()) == 1
     assert state.read().record(address("a"))

@@ -9,6 +9,7 @@ import pytest
 
 from imgmigrate.errors import UsageError
 from imgmigrate.state.local.sealing import unseal
+from imgmigrate.state.memory import StateInMemory
 from imgmigrate.state.record import Owner
 from tests.state.samples import PLAN, RUN, claim, draft, local
 
@@ -115,7 +116,6 @@ def test_the_refusal_names_both_ways_out(tmp_path: Path) -> None:
     """The command is right where the config and its state are somewhere else, too."""
     from imgmigrate.foreign.load import load_config
     from imgmigrate.state.owner import check_owner
-    from imgmigrate.state.record import State
 
     path = tmp_path / "team 2.yml"
     path.write_text(
@@ -123,9 +123,9 @@ def test_the_refusal_names_both_ways_out(tmp_path: Path) -> None:
     )
     config = load_config(path)
     with pytest.raises(UsageError) as caught:
-        check_owner(State(lineage="l", name="team.yaml"), config)
+        check_owner(StateInMemory(lineage="l", name="team.yaml"), config)
     assert "state s: it belongs to team.yaml, and this is team 2.yml" in caught.value.message
     assert f"imgmigrate state rebind -c '{path}' --state " in str(caught.value.hint)
-    check_owner(State(), config)
-    check_owner(State(lineage="l"), config)
-    check_owner(State(lineage="l", name="team 2.yml"), config)
+    check_owner(StateInMemory(), config)
+    check_owner(StateInMemory(lineage="l"), config)
+    check_owner(StateInMemory(lineage="l", name="team 2.yml"), config)

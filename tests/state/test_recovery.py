@@ -22,7 +22,7 @@ from tests.state.samples import a_run, address, claim, draft, local, same
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imgmigrate.state.record import State
+    from imgmigrate.state.memory import StateInMemory
 
 
 async def journal_of(folder: Path, records: int) -> bytes:
@@ -33,7 +33,7 @@ async def journal_of(folder: Path, records: int) -> bytes:
     return (folder / "journal.jsonl").read_bytes()
 
 
-def state_of(folder: Path, journal: bytes) -> State:
+def state_of(folder: Path, journal: bytes) -> StateInMemory:
     """Read a state that consists of this journal."""
     folder.mkdir(exist_ok=True)
     (folder / "journal.jsonl").write_bytes(journal)

@@ -11,6 +11,7 @@ from imgmigrate.oci.reference import Reference, Repository
 from imgmigrate.state.entries import decode, encode
 from imgmigrate.state.local.journal import Scan, print_line
 from imgmigrate.state.local.snapshot import print_snapshot, read_snapshot
+from imgmigrate.state.memory import Records
 from imgmigrate.state.record import Status
 from imgmigrate.state.view import View
 from tests.state.samples import a_run, claim, digest, draft, local
@@ -50,8 +51,8 @@ async def test_a_journal_under_another_spelling_is_that_of_the_one(tmp_path: Pat
 
 def snapshot(*records: ImageRecord) -> View:
     """Read a snapshot of records, those of earlier versions under the names of then."""
-    view = View(lineage="l")
-    view.records.update({f"{number}": each for number, each in enumerate(records)})
+    named = {f"{number}": each for number, each in enumerate(records)}
+    view = View(lineage="l", records=Records(named))
     return read_snapshot(BytesIO(b"".join(print_snapshot(view))))
 
 

@@ -106,7 +106,7 @@ class Move:
             text = (await self.run(*arguments)).out
         else:  # the same command, without the time that a process takes to start
             with redirect_stdout(io.StringIO()) as out:
-                assert main(arguments) == 0
+                assert await asyncio.to_thread(main, arguments) == 0
             text = out.getvalue()
         lines = [json.loads(line) for line in text.splitlines()]
         records = [line["record"] for line in lines if line["type"] == "record"]

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.applying import apply
 from imgmigrate.applying.apply import ApplyOptions, apply_plan
 from imgmigrate.foreign.load import load_config
 from imgmigrate.plan import Plan, decode_plan
-from imgmigrate.planning import planner
 from imgmigrate.planning.planner import PlanOptions, make_plan
-from imgmigrate.planning.rollback import rollback
 from imgmigrate.planning.rollback.rollback import RollbackOptions, make_rollback
+from imgmigrate.state.base import open_state
 from imgmigrate.state.local.store import LocalState
+from imgmigrate.workspace import Workspace, open_workspace
 from tests.fakes.memory import MemoryStore, MemoryStores, image
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    import pytest
-
     from imgmigrate.config.model import Config
-    from imgmigrate.events import Event, RunFinished
+    from imgmigrate.events import Event, RunFinished, Sink
     from imgmigrate.oci.reference import Digest
-    from imgmigrate.state.record import State
+    from imgmigrate.state.memory import StateInMemory
 
 OLD, NEW = "old.example", "new.example"
 RULE = f"- {{source: {OLD}/team/api, destination: {NEW}/team/api}}"
@@ -56,6 +53,8 @@ class World:
     sink: Recorder = field(default_factory=Recorder)
     # How the stores were opened last.
     opened: dict[str, Any] = field(default_factory=dict)
+    # Where the state is, if it is not the config's to say.
+    kind: str | None = None
 
     @property
     def old(self) -> MemoryStore:
@@ -72,7 +71,23 @@ class World:
         return load_config(path, environ={})
 
     @property
-    def state(self) -> State:
+    def workspace(self) -> Workspace:
+        """Its config with stores in memory, telling its sink."""
+        return self.over(self.config)
+
+    def over(self, config: Config, sink: Sink | None = None) -> Workspace:
+        """Make a workspace of a config with the same stores."""
+        workspace = open_workspace(config, sink=sink or self.sink)
+        state = workspace.state if self.kind is None else open_state(self.kind)
+        return replace(workspace, state=state, opener=self._open)
+
+    @asynccontextmanager
+    async def _open(self, _: Workspace, **options: Any) -> AsyncIterator[MemoryStores]:
+        self.opened = options
+        yield self.stores
+
+    @property
+    def state(self) -> StateInMemory:
         return LocalState(self.config.state).read()
 
     def seed(self, tag: str, *layers: bytes, repo: str = "team/api") -> Digest:
@@ -82,38 +97,23 @@ class World:
 
     async def plan(self, **options: Any) -> Plan:
         """Plan, and read the plan back as from its file."""
-        plan = await make_plan(self.config, PlanOptions(**options), sink=self.sink)
+        plan = await make_plan(self.workspace, PlanOptions(**options))
         assert decode_plan(plan.encode(), "plan.out") == plan
         return plan
 
     async def rollback(self, what: str | Plan, **options: Any) -> Plan:
         """Plan the way back, and read the plan back as from its file."""
-        plan = await make_rollback(self.config, what, RollbackOptions(**options), sink=self.sink)
+        plan = await make_rollback(self.workspace, what, RollbackOptions(**options))
         assert decode_plan(plan.encode(), "back.out") == plan
         return plan
 
     async def apply(self, plan: Plan, **options: Any) -> RunFinished:
         """Apply a plan."""
-        return await apply_plan(self.config, plan, ApplyOptions(**options), sink=self.sink)
+        return await apply_plan(self.workspace, plan, ApplyOptions(**options))
 
     async def migrate(self) -> RunFinished:
         """Plan and apply."""
         return await self.apply(await self.plan())
-
-
-def make_world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    """Build a world whose planner and applier meet memory instead of registries."""
-    world = World(folder)
-
-    @asynccontextmanager
-    async def open_memory(config: Config, **options: Any) -> AsyncIterator[MemoryStores]:
-        world.opened = options
-        yield world.stores
-
-    monkeypatch.setattr(planner, "open_stores", open_memory)
-    monkeypatch.setattr(rollback, "open_stores", open_memory)
-    monkeypatch.setattr(apply, "open_stores", open_memory)
-    return world
 
 
 def rows(plan: Plan) -> dict[str, tuple[str, str]]:

@@ -10,7 +10,6 @@ import pytest
 
 from imgmigrate.events import Checked
 from imgmigrate.oci.reference import LAYOUTS, Repository
-from imgmigrate.verifying import verify
 from imgmigrate.verifying.verdict import (
     Fault,
     Kind,
@@ -23,10 +22,9 @@ from imgmigrate.verifying.verdict import (
 from imgmigrate.verifying.verify import VerifyOptions, verify_layout, verify_records
 from tests.support.images import image, two_platforms
 from tests.support.layouts import write_layout
-from tests.support.world import NEW, World, make_world
+from tests.support.world import NEW, World
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from imgmigrate.oci.reference import Digest
@@ -52,10 +50,9 @@ class TestRecords:
     """What a state records, against its destinations."""
 
     @pytest.fixture
-    async def world(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    async def world(self, tmp_path: Path) -> World:
         """Three images, moved and recorded."""
-        world = make_world(tmp_path, monkeypatch)
-        monkeypatch.setattr(verify, "open_stores", _opened(world))
+        world = World(tmp_path)
         for tag in ("1", "2", "3"):
             world.seed(tag, b"base", tag.encode())
         await world.migrate()
@@ -63,7 +60,7 @@ class TestRecords:
         return world
 
     async def run(self, world: World) -> Verified:
-        return await verify_records(world.config, world.state.live(), sink=world.sink)
+        return await verify_records(world.workspace, world.state.live())
 
     async def test_a_finished_migration_is_whole(self, world: World) -> None:
         """Three tags, each blob once: the config, the base and three layers."""
@@ -99,7 +96,7 @@ class TestRecords:
         plan = await world.plan(allow_delete=True)
         await world.apply(plan)
         live = [record for record in world.state.records.values() if record.is_live]
-        verified = await verify_records(world.config, world.state.records.values())
+        verified = await verify_records(world.workspace, world.state.records.values())
         assert verified.images == len(live)
 
 
@@ -223,16 +220,6 @@ def test_the_worst_decides() -> None:
 
 def _verdict(kind: Kind) -> Verdict:
     return Verdict(APP.at("1"), None, (Fault(kind, "blob"),))
-
-
-def _opened(world: World) -> object:
-    from contextlib import asynccontextmanager
-
-    @asynccontextmanager
-    async def opened(*_: object, **__: object) -> AsyncIterator[object]:
-        yield world.stores
-
-    return opened
 
 
 def _digest(world: World, data: bytes) -> Digest:

@@ -41,9 +41,8 @@ if TYPE_CHECKING:
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.plan import Change
     from imgmigrate.state.record import Source, State
-    from imgmigrate.stores.base import Store
+    from imgmigrate.stores.base import Store, Stores
     from imgmigrate.stores.cache import ManifestCache
-    from imgmigrate.stores.pool import Stores
 
 __all__ = ["Engine"]
 

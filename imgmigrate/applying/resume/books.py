@@ -6,33 +6,36 @@ and that gives a state of an earlier version its owner.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from imgmigrate.applying.protecting import protect, unprotected
-from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.owner import check_owner, owner_of, waits_for_owner
 from imgmigrate.state.spelling import find_renames, rename
+from imgmigrate.workspace import open_workspace
 
 if TYPE_CHECKING:
     from imgmigrate.config.model import Config
+    from imgmigrate.workspace import Workspace
 
 __all__ = ["keep_books"]
 
 
-async def keep_books(config: Config, *, command: str, lock_timeout: float) -> str | None:
+async def keep_books(
+    config: Config | Workspace, *, command: str, lock_timeout: float
+) -> str | None:
     """Note it, and say whether the state got its owner by that.
 
     The lock is taken only if there is something to note. Raises UsageError for a state of
     another config, StateLocked and StateError.
     """
-    backend, guards = LocalState(config.state), config.guards
-    state = await asyncio.to_thread(backend.read)
+    workspace = open_workspace(config)
+    config, guards = workspace.config, workspace.config.guards
+    state = await workspace.state.look()
     check_owner(state, config)
     news = unprotected(state, guards) or find_renames(state, config)
     if not news and not waits_for_owner(state, config):
         return None
-    async with backend.writer(command=command, lock_timeout=lock_timeout) as writer:
+    async with workspace.state.writer(command=command, lock_timeout=lock_timeout) as writer:
         check_owner(writer.state, config)
         await rename(writer, config)
         await protect(writer, guards)

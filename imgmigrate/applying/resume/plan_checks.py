@@ -36,7 +36,7 @@ MOST_NAMED = 10
 class History(Protocol):
     """The past of a state, as far as it is remembered."""
 
-    def knows(self, sequence: int, head: str) -> bool:
+    async def remembers(self, sequence: int, head: str) -> bool:
         """Tell whether a line is in it."""
 
 
@@ -80,7 +80,7 @@ def _right_command(plan: Plan, file: str) -> str:
     return shlex.join([*words, file])
 
 
-def check_binding(plan: Plan, state: State, history: History, replan: str = REPLAN) -> None:
+async def check_binding(plan: Plan, state: State, history: History, replan: str = REPLAN) -> None:
     """Refuse a plan that was made from another state than this one's past."""
     bound = plan.header.state
     if bound.lineage is None:
@@ -97,7 +97,7 @@ def check_binding(plan: Plan, state: State, history: History, replan: str = REPL
             f"(sequence {state.sequence})" + _last_run(state)
         )
         raise PlanRefused(message, hint=f"restore the newer state, or plan again: {replan}")
-    if not history.knows(bound.sequence, bound.head):
+    if not await history.remembers(bound.sequence, bound.head):
         message = (
             f"{name}: the state's history does not contain the point that the plan was made "
             f"from (sequence {bound.sequence})" + _last_run(state)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from imgmigrate.config.guards import Guards
     from imgmigrate.oci.reference import Digest
     from imgmigrate.plan import Change
-    from imgmigrate.state.local.writer import Writer
     from imgmigrate.state.record import State
+    from imgmigrate.state.writer import Writer
 
 __all__ = ["Recording"]
 

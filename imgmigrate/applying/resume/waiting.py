@@ -12,27 +12,27 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from imgmigrate.events import Sink
-    from imgmigrate.state.local.store import LocalState
-    from imgmigrate.state.local.writer import Writer
+    from imgmigrate.state.base import StateStore
+    from imgmigrate.state.writer import Writer
 
 __all__ = ["open_writer"]
 
 
 @asynccontextmanager
 async def open_writer(
-    backend: LocalState, command: str, patience: float, sink: Sink
+    store: StateStore, command: str, patience: float, sink: Sink
 ) -> AsyncIterator[Writer]:
     """Lock and open; StateLocked if another run still has it after `patience` seconds."""
     async with AsyncExitStack() as stack:
         try:
-            opened = backend.writer(command=command)
+            opened = store.writer(command=command)
             writer = await stack.enter_async_context(opened)
         except StateLocked as error:
             if not patience:
                 raise
-            subject = f"state {backend.folder}"
+            subject = f"state {store.place}"
             cause = error.message.removeprefix(f"{subject}: ")
             sink.emit(Waiting(subject, cause, patience))
-            opened = backend.writer(command=command, lock_timeout=patience)
+            opened = store.writer(command=command, lock_timeout=patience)
             writer = await stack.enter_async_context(opened)
         yield writer

@@ -102,7 +102,7 @@ def check_deletes(plan: Plan, todo: Sequence[Change], config: Config, state: Sta
             most = read_share(said)
         except ValueError as error:
             raise PlanRefused(f"plan {plan.plan_id}: max_delete {error}") from None
-    images = sum(1 for _ in state.live())
+    images = state.live_count
     if most is not None and deletes > most.of(images):
         message = f"plan {plan.plan_id}: it deletes {deletes:,} of {images:,} images; "
         message += f"{limit} allows {most}, so nothing was done"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imgmigrate.cli.given.config import shown, state_folder, tell_whose
+from imgmigrate.cli.given.config import answer_of, shown, state_folder, store_of, tell_whose
 from imgmigrate.cli.given.options import (
     Command,
     Settings,
@@ -19,9 +19,8 @@ from imgmigrate.cli.given.options import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from imgmigrate.render.reports.status import Seen
+    from imgmigrate.state.base import StateStore
 
 __all__ = ["show_lock", "show_log", "status"]
 
@@ -53,7 +52,7 @@ def status(settings: Settings, as_json: bool) -> None:
     output, folder = settings.output, state_folder(settings)
     if as_json:
         output.open_stream()
-    seen, place = _look(folder), shown(folder)
+    seen, place = answer_of(_look(store_of(settings))), shown(folder)
     tell_whose(settings, seen.state)
     if output.stream:
         document = status_document(seen, place)
@@ -97,7 +96,7 @@ def show_log(settings: Settings, most: int, as_json: bool) -> None:
     output, folder = settings.output, state_folder(settings)
     if as_json:
         output.open_stream()
-    seen = _look(folder)
+    seen = answer_of(_look(store_of(settings)))
     tell_whose(settings, seen.state)
     views = seen.runs()[:most]
     if output.stream:
@@ -132,14 +131,12 @@ def show_lock(settings: Settings, as_json: bool) -> None:
     from imgmigrate.clock import now
     from imgmigrate.redaction import printable
     from imgmigrate.render.reports.status import holder_document
-    from imgmigrate.state.local.store import LocalState
 
     output, folder = settings.output, state_folder(settings)
     if as_json:
         output.open_stream()
-    state = LocalState(folder)
-    locked = state.is_locked()
-    holder = state.holder() if locked else None
+    lock = answer_of(store_of(settings).lock())
+    locked, holder = lock.is_held, lock.holder
     who = holder.describe(now()) if holder else "another process"
     text = f"locked by {who}" if locked else "not locked"
     if output.stream:
@@ -150,13 +147,10 @@ def show_lock(settings: Settings, as_json: bool) -> None:
     output.text("".join(f"{each}\n" for each in output.style().wrap(line, hanging="  ")))
 
 
-def _look(folder: Path) -> Seen:
+async def _look(store: StateStore) -> Seen:
     """Look at the lock before the journal: a run that ends in between is seen as ended."""
     from imgmigrate.clock import now
     from imgmigrate.render.reports.status import Seen
-    from imgmigrate.state.local.store import LocalState
 
-    state = LocalState(folder)
-    locked = state.is_locked()
-    holder = state.holder() if locked else None
-    return Seen(state.read(), locked, holder, now())
+    lock = await store.lock()
+    return Seen(await store.look(), lock.is_held, lock.holder, now())

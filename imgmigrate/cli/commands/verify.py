@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imgmigrate.cli.exit import Proved
-from imgmigrate.cli.given.config import command_line, open_config, pick, with_state
+from imgmigrate.cli.given.config import answer_of, command_line, open_config, pick, with_state
 from imgmigrate.cli.given.foreign import foreign_options
 from imgmigrate.cli.given.oneshot import load_for_apply, plain_http_option
 from imgmigrate.cli.given.options import (
@@ -140,12 +140,12 @@ def _verify_layouts(
 
 def _verify_state(settings: Settings, globs: tuple[str, ...], options: VerifyOptions) -> Verified:
     from imgmigrate.cli.run import look
-    from imgmigrate.state.local.store import LocalState
+    from imgmigrate.state.base import open_state
     from imgmigrate.verifying.verify import verify_records
 
     config = _config(settings)
-    live = LocalState(config.state).read().live()
-    records: list[ImageRecord] = pick(live, globs, lambda record: record.address)
+    state = answer_of(open_state(config.state).look())
+    records: list[ImageRecord] = pick(state.live(), globs, lambda record: record.address)
     return look(
         settings.output,
         lambda sink: verify_records(config, records, options, sink=sink),

@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from imgmigrate.cli.given.options import DEFAULT_CONFIG
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
     from pathlib import Path
 
     from imgmigrate.cli.given.options import Settings
     from imgmigrate.config.model import Config
     from imgmigrate.oci.reference import Reference
+    from imgmigrate.state.base import StateStore
     from imgmigrate.state.record import State
 
 __all__ = [
+    "answer_of",
     "check_edited",
     "command_line",
     "open_config",
@@ -27,10 +29,12 @@ __all__ = [
     "read_state",
     "shown",
     "state_folder",
+    "store_of",
     "tell_whose",
     "with_state",
 ]
 
+_Answer = TypeVar("_Answer")
 _Row = TypeVar("_Row")
 
 
@@ -80,11 +84,23 @@ def state_folder(settings: Settings) -> Path:
     return settings.state.absolute() if settings.state else open_config(settings).state
 
 
+def store_of(settings: Settings) -> StateStore:
+    """Open the state, of which nothing is read yet."""
+    from imgmigrate.state.base import open_state
+
+    return open_state(state_folder(settings))
+
+
+def answer_of(question: Coroutine[Any, Any, _Answer]) -> _Answer:
+    """Wait for what a store of state answers, where nothing else goes on."""
+    import asyncio
+
+    return asyncio.run(question)
+
+
 def read_state(settings: Settings) -> State:
     """Read the state without a lock."""
-    from imgmigrate.state.local.store import LocalState
-
-    return LocalState(state_folder(settings)).read()
+    return answer_of(store_of(settings).look())
 
 
 def check_edited(settings: Settings, state: State) -> None:

@@ -1,4 +1,4 @@
-"""When images were made, by digest: read once, kept for ever in the state's folder.
+"""When images were made, by digest: read once, kept for ever in this machine's cache.
 
 A digest never changes what it names, so neither does its date. Dates are read only where a rule
 asks for them: a look a tag, and for each new digest its manifest and one small blob (of an index

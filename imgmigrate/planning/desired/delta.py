@@ -16,7 +16,7 @@ from imgmigrate.planning.desired.unread import may_write
 from imgmigrate.stores.alias import place_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from imgmigrate.config.guards import Guards
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.planning.desired.tags import Chooser
     from imgmigrate.rules.rule import GlobRule, Rule
-    from imgmigrate.state.record import State
+    from imgmigrate.state.record import ImageRecord
 
 __all__ = ["Deltas", "may_come", "with_absent"]
 
@@ -69,14 +69,12 @@ class Deltas:
             return not any(self._lists(rule, source) for rule in rules)
         return any(may_come(glob, repository, self._base, self._guards) for glob in self._globs)
 
-    def recorded(
-        self, state: State, takes: Callable[[Reference], bool]
-    ) -> dict[Reference, tuple[Reference, Digest]]:
-        """What deltas brought to addresses and do not carry now: its source, as it was."""
+    def recorded(self, records: Iterable[ImageRecord]) -> dict[Reference, tuple[Reference, Digest]]:
+        """Of live records, what deltas brought and do not carry now: its source, as it was."""
         return {
             record.address: (record.source.reference, record.source.digest)
-            for record in state.live()
-            if takes(record.address) and self.covers(record.address, record.source.reference)
+            for record in records
+            if self.covers(record.address, record.source.reference)
         }
 
     def _settled(self, change: Change) -> Change:

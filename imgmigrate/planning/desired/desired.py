@@ -123,9 +123,7 @@ class Asking:
                 yield row
 
     def _unlistable(self, address: Reference, rule: Rule, error: StoreError) -> Change:
-        live = self.state.live()
-        known = any(record.source.reference.repository == rule.source for record in live)
-        missing = isinstance(error, NotFound) and not known
+        missing = isinstance(error, NotFound) and not self.state.has_source(rule.source)
         reason = Reason.SOURCE_MISSING if missing else Reason.UNREADABLE
         return unreadable(address, error, reason=reason)
 
@@ -141,10 +139,8 @@ class Asking:
             for repository in {each.repository for each in rule.destinations}:
                 by_destination[repository].append(rule)
         changes = []
-        for record in self.state.live():
-            if record.address in asked or not self.scope.takes(record.address):
-                continue
-            if record.keeps_previous:
+        for record in self.scope.recorded(self.state):
+            if record.address in asked or record.keeps_previous:
                 continue
             rules = by_destination[record.address.repository]
             wanting = [

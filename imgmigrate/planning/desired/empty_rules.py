@@ -46,22 +46,39 @@ def find_barren(choices: Iterable[Choice], state: State) -> Barren:
     for choice in choices:
         if choice.rule.has_patterns and not choice.rule.allows_none:
             groups[choice.rule.number].append(choice)
-    if groups:
-        origins = {
-            (record.source.reference.repository, record.address.repository)
-            for record in state.live()
-        }
-        for group in groups.values():
-            _judge(group, origins, found)
+    origins = _Origins(state)
+    for group in groups.values():
+        _judge(group, origins, found)
     return found
 
 
-def _judge(
-    group: Sequence[Choice], origins: set[tuple[Repository, Repository]], found: Barren
-) -> None:
-    if _is_known_delta(group, origins):
+@dataclass(frozen=True, slots=True)
+class _Origins:
+    """Between which repositories live records tell of images that went; each source asked once."""
+
+    state: State
+    _known: dict[Repository, frozenset[Repository]] = field(default_factory=dict)
+
+    def are_known(self, rule: Rule) -> bool:
+        """Tell whether a live record came by a rule, as far as repositories tell."""
+        if rule.source not in self._known:
+            records = self.state.from_source(rule.source)
+            self._known[rule.source] = frozenset(each.address.repository for each in records)
+        return any(each.repository in self._known[rule.source] for each in rule.destinations)
+
+    def have_delta(self, group: Sequence[Choice]) -> bool:
+        """Tell whether a delta brought images to where its rule writes, from whatever folder."""
+        if not group[0].rule.is_delta:
+            return False
+        return any(
+            self.state.holds(each.repository) for one in group for each in one.rule.destinations
+        )
+
+
+def _judge(group: Sequence[Choice], origins: _Origins, found: Barren) -> None:
+    if origins.have_delta(group):
         return  # nothing of it is new this time
-    emptied = [each for each in group if not each.listing and _is_known(each.rule, origins)]
+    emptied = [each for each in group if not each.listing and origins.are_known(each.rule)]
     for choice in emptied:
         cause = "it lists no tags at all, and images came from it"
         found.problems += _rows(choice.rule, Reason.UNREADABLE, cause)
@@ -69,7 +86,7 @@ def _judge(
         found.warnings += _idle_patterns(group)
     elif not emptied:
         rule = group[0].rule
-        is_known = any(_is_known(each.rule, origins) for each in group)
+        is_known = any(origins.are_known(each.rule) for each in group)
         is_named = any(each.rule.selects(tag) for each in group for tag in each.listing)
         cause = _cause(group)
         if is_known or is_named:
@@ -87,19 +104,6 @@ def _selects(choice: Choice) -> bool:
     if choice.rule.from_glob:
         return not choice.listing.isdisjoint(choice.tags)
     return bool(choice.tags)
-
-
-def _is_known(rule: Rule, origins: set[tuple[Repository, Repository]]) -> bool:
-    """Tell whether a live record came by this rule, as far as repositories tell."""
-    return any((rule.source, each.repository) in origins for each in rule.destinations)
-
-
-def _is_known_delta(group: Sequence[Choice], origins: set[tuple[Repository, Repository]]) -> bool:
-    """Tell whether a delta brought images to where its rule writes, from whatever folder."""
-    if not group[0].rule.is_delta:
-        return False
-    known = {destination for _, destination in origins}
-    return any(each.repository in known for one in group for each in one.rule.destinations)
 
 
 def _rows(rule: Rule, reason: Reason, cause: str, more: str = "") -> Iterable[Change]:

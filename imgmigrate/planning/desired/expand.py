@@ -170,21 +170,23 @@ class _Expander:
         """Tell whether something is recorded where a delta may write, from whatever folder."""
         base = Path(self._base)
         return any(
-            may_come(rule, record.address.repository, base, self._guards)
-            for record in self._state.live()
+            may_come(rule, repository, base, self._guards)
+            for repository in self._state.repositories()
         )
 
     def _known(self, rule: GlobRule) -> list[Rule]:
         """The rules of repositories that live records came from by this glob."""
-        found: dict[Repository, Rule] = {}
-        for record in self._state.live():
-            source = record.source.reference.repository
-            if source in found or not rule.takes(Reference(source)):
-                continue
-            for made in self._concrete(rule, source):
+        sources = [each for each in self._state.sources() if rule.takes(Reference(each))]
+        found = [first for each in sources if (first := self._first(rule, each)) is not None]
+        return [made for _, made in sorted(found, key=lambda first: first[0].address)]
+
+    def _first(self, rule: GlobRule, source: Repository) -> tuple[ImageRecord, Rule] | None:
+        """The first live record that came from a source by a glob, and the rule of that source."""
+        for made in self._concrete(rule, source):
+            for record in self._state.from_source(source):
                 if would_select(made, record) or self._writes_there(made, record):
-                    found[source] = made
-        return list(found.values())
+                    return record, made
+        return None
 
     def _writes_there(self, made: Rule, record: ImageRecord) -> bool:
         """Tell whether a rule writes to where a record's image is, under another name."""

@@ -5,7 +5,6 @@ Only the sources are read, and only those of the rules in question.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,8 +17,7 @@ from imgmigrate.planning.desired.expand import expand_rules
 from imgmigrate.planning.desired.tags import Chooser
 from imgmigrate.planning.owner import state_of
 from imgmigrate.rules.templates import concrete_rule
-from imgmigrate.stores.cache import ManifestCache
-from imgmigrate.stores.pool import open_stores
+from imgmigrate.workspace import open_workspace
 
 if TYPE_CHECKING:
     from imgmigrate.config.model import Config
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from imgmigrate.planning.desired.select import Choice
     from imgmigrate.rules.rule import Rule
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
+    from imgmigrate.workspace import Workspace
 
 __all__ = ["Explained", "Fate", "Loss", "explain_selection", "fates"]
 
@@ -64,7 +63,7 @@ class Explained:
 
 
 async def explain_selection(
-    config: Config,
+    config: Config | Workspace,
     what: str,
     *,
     sink: Sink,
@@ -76,17 +75,17 @@ async def explain_selection(
     A rule of many repositories is explained for each of them. Raises UsageError if there is no
     such rule, or none that writes there.
     """
-    state, skips = await asyncio.to_thread(state_of, config), Skips(sink)
+    workspace, skips = open_workspace(config, sink=sink, on_rate_limit=on_rate_limit), Skips(sink)
+    config, state = workspace.config, await state_of(workspace)
     address = None if what.isdecimal() else _address(what, config)
     if address is None:
         config = _numbered(config, int(what))
-    async with open_stores(config, sink=skips, on_rate_limit=on_rate_limit) as stores:
-        cache = ManifestCache(config.cache)
-        observer = Observer(stores, state, skips, parallelism, cache)
+    async with workspace.telling(skips).stores() as stores:
+        observer = Observer(stores, state, skips, parallelism, workspace.cache)
         expansion = await expand_rules(config, observer, state)
         rules = _concerned(expansion, what, address, str(config.base))
         listings = await observer.list_sources(rule.source for rule in rules if rule.has_patterns)
-        chooser = Chooser.over(observer, cache, config.cache, datetime.now(UTC))
+        chooser = Chooser.over(observer, workspace.cache, workspace.kept, datetime.now(UTC))
         choices = await chooser.choose_all(rules, listings)
     focus = address if address is not None and address.tag is not None else None
     return [

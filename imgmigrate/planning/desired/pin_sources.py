@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from imgmigrate.plan import Change
     from imgmigrate.planning.desired.pins import Pins
     from imgmigrate.planning.planner import PlanOptions, Resolved
+    from imgmigrate.workspace import Workspace
 
 __all__ = ["Difference", "Kind", "Pinning", "compare", "pin_sources"]
 
@@ -67,7 +68,7 @@ class Pinning:
 
 
 async def pin_sources(
-    config: Config,
+    config: Config | Workspace,
     pins: Pins,
     options: PlanOptions,
     *,

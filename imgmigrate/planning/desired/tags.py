@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DATES_FILE", "Chooser"]
 
-# In the state's cache folder: beside the manifests, which are pruned, and never pruned itself.
+# In the cache folder of the state: beside the manifests, which are pruned, and never pruned itself.
 DATES_FILE = "created.txt"
 
 
@@ -43,7 +43,7 @@ class Chooser:
     def over(
         cls, observer: Observer, cache: ManifestCache, folder: Path | None, now: datetime
     ) -> Chooser:
-        """Build one that keeps dates in the state's cache `folder`; without one, nowhere."""
+        """Build one that keeps dates in the cache `folder`; without one, nowhere."""
         return cls(observer, CreatedDates(observer, cache, folder and folder / DATES_FILE), now)
 
     async def choose_all(

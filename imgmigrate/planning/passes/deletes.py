@@ -182,7 +182,7 @@ class DeleteLimit:
         """Count them against the images that are ours, if there are any."""
         if not any(change.action is Action.DELETE for change in changes):
             return list(changes)
-        return limit_deletes(changes, self.most, sum(1 for _ in self.state.live()))
+        return limit_deletes(changes, self.most, self.state.live_count)
 
 
 def limit_deletes(changes: Sequence[Change], most: Share | None, images: int) -> list[Change]:

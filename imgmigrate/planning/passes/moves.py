@@ -43,7 +43,7 @@ class Moving:
         origins: dict[Reference, ImageRecord] = {}
         heirs: dict[Reference, Reference] = {}
         leaving = {change.address for change in changes if change.action is Action.FORGET}
-        for record in self.state.records.values():
+        for record in self._movable():
             new = self._target(record.address)
             if new is None or record.address in asked or record.status is Status.DELETED:
                 continue
@@ -87,6 +87,16 @@ class Moving:
                 update={"reason": Reason.MOVED, "moved_to": heirs[change.address]}
             )
         return change
+
+    def _movable(self) -> list[ImageRecord]:
+        """The records of the repositories that some pair is about, by address."""
+        found = [
+            record
+            for repository in self.state.repositories(tombstones=True)
+            if any(move.may_apply(repository) for move in self.moves)
+            for record in self.state.of(repository, tombstones=True)
+        ]
+        return sorted(found, key=lambda record: str(record.address))
 
     def _target(self, old: Reference) -> Reference | None:
         """Where an address goes by the first pair that is about it; within its store only."""

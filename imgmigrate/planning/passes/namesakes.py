@@ -83,7 +83,7 @@ class Namesakes:
         leaving = {c.address for c in changes if c.action in (Action.DELETE, Action.FORGET)}
         self._note_rules()
         self._want(asked, (each.named for each in asked.values()))
-        self._want(record.address for record in self.state.live())
+        self._want_recorded({self._key(address.repository) for address in deletes})
         found = {address: sorted(set(self._of(address)) - leaving) for address in deletes}
         seen = await self.observer.look_at_destinations(
             other
@@ -97,6 +97,12 @@ class Namesakes:
             else change
             for change in changes
         ]
+
+    def _want_recorded(self, places: set[Hashable]) -> None:
+        """Note what is recorded at some places, under all their names."""
+        for repository in self.state.repositories():
+            if self._key(repository) in places:
+                self._want(record.address for record in self.state.of(repository))
 
     def _guarded(self, change: Change, others: list[Reference], seen: _Seen) -> Change:
         address = change.address

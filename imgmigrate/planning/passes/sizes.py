@@ -140,10 +140,9 @@ def _already_there(
     repositories = {change.address.repository for change in changes if change.action.writes}
     repositories -= {change.address.repository for change in changes if change.tells_of_loss}
     known: dict[str, set[Digest]] = {}
-    for record in state.live():
+    written = (each for each in repositories if not each.is_layout)
+    for record in (record for repository in written for record in state.of(repository)):
         repository = record.address.repository
-        if repository not in repositories or repository.is_layout:
-            continue
         waiting = [record.digest]
         while waiting:
             manifest = cache.get(waiting.pop())

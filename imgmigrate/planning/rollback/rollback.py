@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError, UsageError
-from imgmigrate.events import NoSink, Warned
+from imgmigrate.events import Warned
 from imgmigrate.observing.globs import Globs
 from imgmigrate.observing.observe import Observer
 from imgmigrate.observing.problems import Problems, merged
@@ -25,8 +25,8 @@ from imgmigrate.planning.passes.keep_previous import Keeping, KeptNames
 from imgmigrate.planning.passes.namesakes import Namesakes
 from imgmigrate.planning.passes.wholeness import not_whole
 from imgmigrate.planning.rollback.decide import Deed, decide_undo, overtaken
-from imgmigrate.state.spelling import read_state
-from imgmigrate.stores.pool import open_stores
+from imgmigrate.state.spelling import respelled
+from imgmigrate.workspace import open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from imgmigrate.planning.passes.base import Pass
     from imgmigrate.state.record import ImageRecord, Run, State
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
+    from imgmigrate.workspace import Workspace
 
 __all__ = ["RollbackOptions", "make_rollback"]
 
@@ -60,7 +61,7 @@ class RollbackOptions:
 
 
 async def make_rollback(
-    config: Config,
+    config: Config | Workspace,
     what: str | Plan,
     options: RollbackOptions | None = None,
     *,
@@ -71,14 +72,15 @@ async def make_rollback(
     Raises UsageError if the state knows of no such run or belongs to another config, StateError
     for a damaged state. What the destination does not have any more becomes an error row.
     """
-    options, sink = options or RollbackOptions(), sink or NoSink()
-    state = await asyncio.to_thread(read_state, config)
+    options = options or RollbackOptions()
+    workspace = open_workspace(config, sink=sink, on_rate_limit=options.on_rate_limit)
+    config, sink = workspace.config, workspace.sink
+    state = await asyncio.to_thread(respelled, await workspace.state.look(), config)
     tell_owner(state, config, sink)
     past = _recall(state, what)
     for warning in past.warnings:
         sink.emit(Warned("not_undone", warning))
-    opened = open_stores(config, sink=sink, on_rate_limit=options.on_rate_limit)
-    async with opened as stores:
+    async with workspace.stores() as stores:
         observer = Observer(stores, state, sink, options.parallelism)
         undoing = _Undoing(config, options, state, observer)
         changes, unchanged = await undoing.plan(past)
@@ -211,7 +213,7 @@ def _recall(state: State, what: str | Plan) -> _Past:
     if isinstance(what, Plan):
         return _recall_plan(state, what)
     runs = [run for run in state.runs if what in (run.run, run.plan_id)]
-    records = [each for each in state.records.values() if what in (each.run, each.plan_id)]
+    records = state.written_by(what)
     if not runs and not records:
         raise _unknown(state, f"{what}: there is no such run, plan or file")
     warnings = [*_unended(runs)]

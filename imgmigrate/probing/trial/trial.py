@@ -22,13 +22,13 @@ from imgmigrate.probing.trial import questions, uploads
 from imgmigrate.probing.trial.ground import Blob, Ground, image
 from imgmigrate.redaction import printable
 from imgmigrate.stores.base import NoDeletes
-from imgmigrate.stores.pool import open_stores
 from imgmigrate.stores.registry import manifests
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.known.facts import Found, Left, Topic
 from imgmigrate.stores.registry.listing.pages import Listing, list_names
 from imgmigrate.stores.registry.store import RegistryStore
 from imgmigrate.stores.registry.uploads.sessions import opened
+from imgmigrate.workspace import open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Repository
     from imgmigrate.stores.registry.wire.remote import Remote
+    from imgmigrate.workspace import Workspace
 
 __all__ = ["siblings_of", "try_out", "write_test"]
 
@@ -59,9 +60,9 @@ async def _settle() -> None:
     await asyncio.sleep(SETTLE)
 
 
-async def write_test(config: Config, repository: Repository, *, sink: Sink) -> Found:
+async def write_test(config: Config | Workspace, repository: Repository, *, sink: Sink) -> Found:
     """Test a repository of a registry, as the config says how to reach it (`try_out`)."""
-    async with open_stores(config, sink=sink, timeouts=TIMEOUTS) as stores:
+    async with open_workspace(config, sink=sink, timeouts=TIMEOUTS).stores() as stores:
         store = stores.of(repository)
         if not isinstance(store, RegistryStore):
             msg = f"{repository} is of no registry"

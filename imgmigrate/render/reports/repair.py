@@ -26,7 +26,7 @@ def survey_lines(
     found: Survey, place: str, shown: Callable[[Path], str], style: Style = PLAIN
 ) -> Iterator[str]:
     """Say what is wrong, where it is mended from, what is cut and what is lost."""
-    live = sum(1 for _ in found.view.state().live())
+    live = found.view.state().live_count
     whole = f"{count(live, 'image')} recorded, sequence {found.view.sequence:,}"
     if found.is_whole:
         yield from style.wrap(f"State {printable(place, 500)} is whole: {whole}.", hanging="  ")
@@ -79,6 +79,6 @@ def survey_document(found: Survey, place: str) -> dict[str, Any]:
         },
         "lost": [RECORDS.dump_python(each, mode="json", exclude_none=True) for each in found.lost],
         "illegible": found.illegible,
-        "images": sum(1 for _ in found.view.state().live()),
+        "images": found.view.state().live_count,
         "sequence": found.view.sequence,
     }

@@ -31,7 +31,7 @@ def state_lines(state: State, place: str, style: Style = PLAIN) -> Iterator[str]
         yield f"No state yet in {place}: nothing has been applied."
         return
     live = list(state.live())
-    others = Counter(record.status for record in state.records.values() if not record.is_live)
+    others = Counter(record.status for record in state.every() if not record.is_live)
     yield style.paint(f"State {place}: {count(len(live), 'image')} recorded", "bold")
     if state.name:
         yield style.paint(f"  belongs to {printable(state.name)}", "dim")

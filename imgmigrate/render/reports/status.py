@@ -18,7 +18,7 @@ from imgmigrate.render.units import count, duration, moment
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from imgmigrate.state.local.lock import Holder
+    from imgmigrate.state.holder import Holder
     from imgmigrate.state.record import Run, State
 
 __all__ = [

@@ -9,66 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import getpass
 import os
-import socket
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
-
-from imgmigrate.clock import now, timestamp
+from imgmigrate.clock import now
 from imgmigrate.errors import StateLocked
 from imgmigrate.files import PRIVATE_FILE, write_atomically
 from imgmigrate.lockfile import HELD, NoLocks, try_lock
-from imgmigrate.redaction import redact
+from imgmigrate.state.holder import Holder
 from imgmigrate.state.local.trouble import unlockable, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
     from pathlib import Path
 
-__all__ = ["Holder", "StateLock"]
+__all__ = ["StateLock"]
 
 # How often a waiter looks again, in seconds: a lock is held for minutes.
 POLL = 0.1
 # Seconds after which a refused lock is tried once more: `is_held` may have been looking.
 SECOND_LOOK = 0.01
-
-
-class Holder(BaseModel):
-    """Who holds a lock, for people."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    pid: int
-    host: str
-    user: str
-    command: str
-    since: datetime
-    job: str | None = None
-
-    @classmethod
-    def me(cls, command: str, since: datetime) -> Holder:
-        """Describe this process; in a CI job also the page of the job."""
-        return cls(
-            pid=os.getpid(),
-            host=socket.gethostname(),
-            user=_user(),
-            command=redact(command),
-            since=since,
-            job=_job(),
-        )
-
-    def describe(self, at: datetime) -> str:
-        """Name the holder and since when, seen from `at`."""
-        age = timedelta(seconds=max(0, int((at - self.since).total_seconds())))
-        where = f" ({self.job})" if self.job else ""
-        return (
-            f"process {self.pid} of {self.user} on {self.host}, running {self.command!r}"
-            f" since {timestamp(self.since)} ({age} ago){where}"
-        )
 
 
 class StateLock:
@@ -144,19 +106,3 @@ class StateLock:
             f"state {self._folder}: locked by {who}",
             hint="wait until it ends; the lock ends with its process, so never delete the file",
         )
-
-
-def _user() -> str:
-    # In containers a user may have no name.
-    with contextlib.suppress(OSError, KeyError, ImportError):
-        return getpass.getuser()
-    return str(os.getuid())
-
-
-def _job() -> str | None:
-    """Find the page of the CI job: GitLab and Jenkins say it, GitHub's is put together."""
-    found = os.environ.get("CI_JOB_URL") or os.environ.get("BUILD_URL")
-    parts = [os.environ.get(f"GITHUB_{name}") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")]
-    if found is None and all(parts):
-        found = f"{parts[0]}/{parts[1]}/actions/runs/{parts[2]}"
-    return found

@@ -110,8 +110,7 @@ def read_snapshot(file: BinaryIO) -> View:
     lines = _hashed(file, body)
     for _ in range(header.records):
         record = RECORDS.validate_json(next(lines, b""))
-        address = str(record.address)
-        view.records[address] = _newer(view.records.get(address), record)
+        view.records.put(_newer(view.records.get(str(record.address)), record))
     for _ in range(header.claims):
         claim = json.loads(next(lines, b""))
         view.claim(str(claim.get("run")), Intent.model_validate(claim))

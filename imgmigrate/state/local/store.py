@@ -6,30 +6,33 @@ a torn tail cut. Everything else about the files is told by the modules it joins
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from imgmigrate.clock import now
 from imgmigrate.errors import StateError
 from imgmigrate.files import in_thread, make_folder, sync_data
-from imgmigrate.state.local.appender import Appender
+from imgmigrate.state.holder import Lock
 from imgmigrate.state.local.compaction import Places, retire_journal, save_torn
+from imgmigrate.state.local.held import HeldJournal
 from imgmigrate.state.local.loading import fingerprint, history, load
 from imgmigrate.state.local.lock import StateLock
 from imgmigrate.state.local.repair import mend, survey
 from imgmigrate.state.local.trouble import unwritable
-from imgmigrate.state.local.writer import Writer
+from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
     from pathlib import Path
 
+    from imgmigrate.state.holder import Holder
     from imgmigrate.state.local.loading import Loaded
-    from imgmigrate.state.local.lock import Holder
     from imgmigrate.state.local.repair import Survey
-    from imgmigrate.state.record import State
+    from imgmigrate.state.memory import StateInMemory
     from imgmigrate.state.view import View
 
 __all__ = ["LocalState"]
@@ -41,13 +44,48 @@ READ_ATTEMPTS = 5
 
 
 class LocalState:
-    """The state in `folder`, which need not exist yet."""
+    """The state in `folder`, which need not exist yet: the kind `path` of a `base.StateStore`.
+
+    What blocks stands beside what does the same off the event loop.
+    """
 
     def __init__(self, folder: Path, *, clock: Callable[[], datetime] = now) -> None:
         self.folder = folder
         self._places, self._clock = Places(folder), clock
 
-    def read(self) -> State:
+    @property
+    def place(self) -> str:
+        """Its folder."""
+        return str(self.folder)
+
+    @property
+    def identity(self) -> str:
+        """Its folder by real path."""
+        return os.path.realpath(self.folder)
+
+    async def look(self) -> StateInMemory:
+        """Read one consistent view (`read`)."""
+        return await asyncio.to_thread(self.read)
+
+    async def load(self) -> View:
+        """Read all that is in it (`view`)."""
+        return await asyncio.to_thread(self.view)
+
+    async def remembers(self, sequence: int, head: str) -> bool:
+        """Tell whether a line is in its history (`knows`)."""
+        return await asyncio.to_thread(self.knows, sequence, head)
+
+    async def lock(self) -> Lock:
+        """Tell who writes it now (`is_locked`, `holder`)."""
+        is_held = self.is_locked()
+        return Lock(is_held, self.holder() if is_held else None)
+
+    async def backups(self) -> tuple[str, ...]:
+        """The files of former snapshots, the oldest first."""
+        found = await asyncio.to_thread(self._places.backup, "snapshot")
+        return tuple(map(str, found))
+
+    def read(self) -> StateInMemory:
         """Read one consistent view without a lock; an empty one where no state exists yet.
 
         StateError if the state is damaged or cannot be read. Blocking: about 15 us a record.
@@ -89,7 +127,7 @@ class LocalState:
             raise unwritable(self.folder, error) from None
         async with self._lock().held(command, timeout=lock_timeout):
             view, journal = await in_thread(self._open, discard=lambda opened: opened[1].drop())
-            writer = Writer(self._places, view, journal, command=command, clock=self._clock)
+            writer = Writer(view, journal, command=command, clock=self._clock)
             try:
                 yield writer
             except BaseException:
@@ -142,7 +180,7 @@ class LocalState:
             raise unwritable(self.folder, error) from None
         return tuple(kept)
 
-    def _open(self) -> tuple[View, Appender]:
+    def _open(self) -> tuple[View, HeldJournal]:
         """Mend what a crash left, as the holder of the lock, and open the journal's end."""
         loaded, path = load(self._places), self._places.journal
         try:
@@ -151,7 +189,7 @@ class LocalState:
             if loaded.is_covered:
                 # A compaction stopped before its last step.
                 retire_journal(self._places, loaded.last)
-            return loaded.view, Appender(path)
+            return loaded.view, HeldJournal(self._places)
         except OSError as error:
             raise unwritable(path, error) from None
 

@@ -2,8 +2,9 @@
 
 A file with the file system, inode, size and time of then is not read again; any other is, once.
 So a layout that is copied, restored or swapped for another is hashed once, and one that comes
-back is known again. The list stands in the state's cache and not in the layout: layouts come from
-others, and nothing that a layout says of itself is believed. Losing it costs reads.
+back is known again. The list stands in this machine's cache, where its user alone can write, and
+not in the layout: layouts come from others, and nothing that a layout says of itself is believed.
+Losing it costs reads.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.cache import ManifestCache
 from tests.applying.support import NEW, OLD, copy, make_engine, recorded, run, stores
 from tests.fakes.memory import broken, image, index
-from tests.support.world import World, make_world
+from tests.support.world import World
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,9 +101,9 @@ class TestBelief:
     """At a registry that checks no manifest, what is believed wrongly is missing for good."""
 
     @pytest.fixture
-    def world(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    def world(self, tmp_path: Path) -> World:
         """Two images on one base, copied by an earlier run."""
-        found = make_world(tmp_path, monkeypatch)
+        found = World(tmp_path)
         found.new.checks_parts = False
         for tag in "12":
             found.seed(tag, BASE, tag.encode())

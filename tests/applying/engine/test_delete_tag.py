@@ -15,7 +15,7 @@ from imgmigrate.render.changes.text import plan_text
 from imgmigrate.state.record import Status
 from imgmigrate.stores.base import NoDeletes
 from tests.fakes.memory import image
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +31,8 @@ ONLY_KEPT = f"- {{source: {OLD}/team/api, destination: {NEW}/team/api, tags: [ke
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 async def planned(world: World, *tags: str) -> tuple[Plan, Digest]:

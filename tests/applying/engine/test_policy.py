@@ -22,10 +22,10 @@ from imgmigrate.errors import (
 from imgmigrate.events import Outcome
 from imgmigrate.plan import Plan
 from imgmigrate.render.summary import result_text
-from imgmigrate.state.local.writer import Writer
+from imgmigrate.state.writer import Writer
 from tests.fakes.memory import MemoryStore, image
 from tests.support.clock import ManualClock, settle
-from tests.support.world import NEW, OLD, World, make_world
+from tests.support.world import NEW, OLD, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,9 +38,9 @@ API = f"{NEW}/team/api"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(tmp_path: Path) -> World:
     """Two registries in memory, a config, a state on disk."""
-    return make_world(tmp_path, monkeypatch)
+    return World(tmp_path)
 
 
 async def test_failures_are_in_the_journal_before_the_run_ends(world: World) -> None:
@@ -357,7 +357,7 @@ async def test_limits_change_no_error(
 async def timed(world: World, plan: Plan, clock: ManualClock, most: float) -> RunFinished:
     """Apply a plan within so many seconds of a clock."""
     options = ApplyOptions(max_duration=most)
-    return await apply_plan(world.config, plan, options, sink=world.sink, clock=clock)
+    return await apply_plan(world.workspace, plan, options, clock=clock)
 
 
 def aged(plan: Plan, hours: float) -> Plan:

@@ -16,7 +16,7 @@ from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.record import Filter
 from tests.fakes.memory import image
 from tests.support.forging import forged, row
-from tests.support.world import NEW, OLD, World, make_world
+from tests.support.world import NEW, OLD, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +30,8 @@ EVIL = Digest.of(b"evil")
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 def alien(world: World, repo: str, tag: str, content: bytes = b"alien") -> Digest:

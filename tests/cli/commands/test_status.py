@@ -16,7 +16,7 @@ from tests.render import samples
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from imgmigrate.state.local.writer import Writer
+    from imgmigrate.state.writer import Writer
     from tests.cli.helpers import Cli
 
 COMMAND = "imgmigrate apply plan.out"

@@ -70,6 +70,8 @@ def _isolate(home: str) -> None:
     for name in list(os.environ):
         if name.upper() in FOREIGN or name.startswith("IMGMIGRATE_"):
             del os.environ[name]
+    for name in ("MACHINE", "CACHE"):
+        os.environ[f"IMGMIGRATE_{name}_DIR"] = f"{home}/{name.lower()}"
     os.environ |= {"HOME": home, "DOCKER_CONFIG": f"{home}/.docker", "XDG_RUNTIME_DIR": home}
     stamina.set_testing(True, attempts=ATTEMPTS, cap=True)
     sys.setswitchinterval(0.001)

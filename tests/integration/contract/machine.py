@@ -38,7 +38,7 @@ from tests.integration.contract.setting import (
     TAGS,
     address,
 )
-from tests.support.world import make_world
+from tests.support.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -47,9 +47,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Manifest
     from imgmigrate.oci.reference import Digest
     from imgmigrate.plan import Plan
-    from imgmigrate.state.local.writer import Writer
-    from tests.support.world import World
-
+    from imgmigrate.state.writer import Writer
 __all__ = ["Contract"]
 
 MOST_PLANS = 4
@@ -85,7 +83,7 @@ class Contract(RuleBasedStateMachine):
         self.patches = pytest.MonkeyPatch()
         self.runner = asyncio.Runner()
         self.history = History()
-        self.world: World = make_world(self.folder, self.patches)
+        self.world = World(self.folder)
         self.plans: list[Kept] = []
         self.synced = 0
         self.rule, self.guard = RULES["all"], GUARDS["none"]
@@ -448,7 +446,7 @@ class Contract(RuleBasedStateMachine):
         """Keep what a crash leaves at this moment; `lost` is the share of what was not synced."""
         state, new = self.world.config.state, self.world.new
         folder = Path(tempfile.mkdtemp(dir=self.folder))
-        shutil.copytree(state, folder / "state", ignore=shutil.ignore_patterns("cache"))
+        shutil.copytree(state, folder / "state")
         journal = folder / "state" / "journal.jsonl"
         whole = journal.read_bytes()
         synced = min(self.synced, len(whole))

@@ -14,7 +14,7 @@ from imgmigrate.observing.observe import Observer
 from imgmigrate.oci.manifest import OCI_MANIFEST, Manifest
 from imgmigrate.oci.reference import Digest, Repository
 from imgmigrate.planning.desired.created import CREATED, CreatedDates, created_of, parse_created
-from imgmigrate.state.record import State
+from imgmigrate.state.memory import StateInMemory
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.place import Place
 from tests.fakes.memory import MemoryStore, MemoryStores, broken, fail_times, image, index
@@ -40,7 +40,7 @@ def dates(store: MemoryStore, folder: Path) -> CreatedDates:
     """What one run of the program has: its own observer, a folder that outlives it."""
     stores: Any = MemoryStores({HOST: store})
     cache = ManifestCache(folder)
-    observer = Observer(stores, State(), NoSink(), 4, cache)
+    observer = Observer(stores, StateInMemory(), NoSink(), 4, cache)
     return CreatedDates(observer, cache, folder / "created.txt")
 
 

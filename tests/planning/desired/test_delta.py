@@ -10,7 +10,7 @@ from imgmigrate.errors import ConfigError
 from imgmigrate.foreign.load import load_config
 from imgmigrate.planning.desired.pin_sources import pin_sources
 from imgmigrate.planning.planner import PlanOptions, resolve
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,9 +21,9 @@ KEPT = ("keep", "not_in_delta")
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(tmp_path: Path) -> World:
     """One rule, of a source that carries only what is new."""
-    world = make_world(tmp_path, monkeypatch)
+    world = World(tmp_path)
     world.rules = DELTA
     return world
 
@@ -199,15 +199,15 @@ async def test_pins_of_what_is_not_carried_stay(world: World, rules: str) -> Non
     world.rules = rules
     world.seed("1")
     await world.migrate()
-    first = await pin_sources(world.config, {}, PlanOptions())
+    first = await pin_sources(world.workspace, {}, PlanOptions())
     swap(world)
     world.seed("2")
-    second = await pin_sources(world.config, first.pins, PlanOptions())
+    second = await pin_sources(world.workspace, first.pins, PlanOptions())
     assert {str(address) for address in second.pins} == {
         f"{NEW}/team/api:1",
         f"{NEW}/team/api:2",
     }
-    found = await resolve(world.config)
+    found = await resolve(world.workspace)
     assert found.problems == ()
 
 

@@ -9,7 +9,7 @@ import pytest
 from imgmigrate.events import Warned
 from tests.fakes.memory import image
 from tests.planning.dated import seed
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +19,8 @@ MISSING = {API: ("error", "source_missing")}
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 def select(world: World, tags: str | None, *, source: str = "team/api") -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.errors import AccessDenied, ConfigError
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +16,8 @@ GLOB = f"- {{source: '{OLD}/team/**', destination: '{NEW}/{{repository}}'%s}}"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    world = make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path)
     world.rules = GLOB % ""
     return world
 

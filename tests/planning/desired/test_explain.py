@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.errors import ImgmigrateError, StoreError, TransientError, UsageError
-from imgmigrate.planning import planner
-from imgmigrate.planning.desired import explain as module
 from imgmigrate.planning.desired.explain import Explained, Loss, explain_selection
 from tests.planning.dated import dated, seed
-from tests.support.world import NEW, OLD, World, make_world
+from tests.support.world import NEW, OLD, World
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,16 +24,15 @@ RULES = f"""\
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    world = make_world(tmp_path, monkeypatch)
-    monkeypatch.setattr(module, "open_stores", vars(planner)["open_stores"])
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path)
     seed(world, **{"1_0": None, "1_1": None, "1_2": None, "latest": None})
     world.rules = RULES
     return world
 
 
 async def explain(world: World, what: str) -> list[Explained]:
-    return await explain_selection(world.config, what, sink=world.sink, parallelism=4)
+    return await explain_selection(world.workspace, what, sink=world.sink, parallelism=4)
 
 
 def chosen(explained: Explained) -> Choice:

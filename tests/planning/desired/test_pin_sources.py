@@ -15,7 +15,8 @@ from imgmigrate.planning.desired.pins import lock_config, pins_path
 from imgmigrate.planning.planner import PlanOptions, make_plan
 from tests.fakes.memory import image
 from tests.support import images
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.machine import clear_cache
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,18 +32,18 @@ TWO_RULES = "\n".join(
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 async def pinned(world: World, old: Pins | None = None, *upgrade: str) -> Pinning:
-    return await pin_sources(world.config, old or {}, PlanOptions(), upgrade=upgrade)
+    return await pin_sources(world.workspace, old or {}, PlanOptions(), upgrade=upgrade)
 
 
 async def plan_locked(world: World, pins: Pins, **options: Any) -> Plan:
     config = world.config
     locked = lock_config(config, pins, pins_path(config))
-    return await make_plan(locked, PlanOptions(**options), sink=world.sink)
+    return await make_plan(world.over(locked), PlanOptions(**options))
 
 
 def said(pinning: Pinning) -> dict[str, str]:
@@ -300,6 +301,7 @@ async def test_a_pinned_image_of_some_platforms_needs_no_source_when_recorded(
     assert (await plan_locked(world, pins)).changes == ()
     assert not world.old.log
     shutil.rmtree(world.config.state)
+    clear_cache()
     assert rows(await plan_locked(world, pins)) == {f"{API}:1": ("error", "unreadable")}
 
 

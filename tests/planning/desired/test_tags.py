@@ -8,7 +8,7 @@ import pytest
 
 from imgmigrate.errors import GuardError, TransientError
 from tests.planning.dated import dated, seed
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,8 +17,8 @@ API = f"{NEW}/team/api"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 def select(world: World, tags: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imgmigrate.errors import AccessDenied, NotFound, StoreError, TransientError
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +18,8 @@ EVERYTHING: dict[str, Any] = {"allow_delete": True, "allow_delete_gone": True, "
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 async def migrated(world: World) -> None:
@@ -224,5 +224,5 @@ async def test_a_plan_without_a_config_lets_nothing_go(world: World) -> None:
     await migrated(world)
     del world.old.tags["team/api", "1"]
     oneshot = replace(world.config, sha256="")
-    found = rows(await make_plan(oneshot, PlanOptions(**EVERYTHING)))
+    found = rows(await make_plan(world.over(oneshot), PlanOptions(**EVERYTHING)))
     assert not leaves(found)

@@ -11,10 +11,11 @@ from imgmigrate.errors import AccessDenied, NotFound, TransientError
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.plan import Action, Change
 from imgmigrate.planning.passes.deletes import decide_delete, limit_deletes
+from imgmigrate.state.memory import StateInMemory
 from imgmigrate.state.record import Source, State
 from tests.fakes.memory import image
 from tests.support.records import make_record
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,7 @@ OTHER_RULE = f"- {{source: {OLD}/team/web, destination: {NEW}/team/web}}"
 def state(*, protected: bool = False) -> State:
     record = make_record(ADDRESS, SOURCE, OURS, protected=protected)
     claims = {str(ADDRESS): frozenset({CLAIMED})}
-    return State(lineage="l", sequence=7, records={str(ADDRESS): record}, claims=claims)
+    return StateInMemory(lineage="l", sequence=7, records={str(ADDRESS): record}, claims=claims)
 
 
 def row(action: Action = Action.FORGET, reason: str = "rule_removed", number: int = 1) -> Change:
@@ -92,8 +93,8 @@ def test_too_many_deletes_are_all_blocked(most: str, images: int, is_blocked: bo
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 async def migrated(world: World, *tags: str) -> None:

@@ -13,7 +13,7 @@ from imgmigrate.matching import parse_pattern
 from imgmigrate.planning.passes.known_conflicts import mark_known, marked
 from tests.fakes.memory import image
 from tests.render import samples
-from tests.support.world import NEW, make_world
+from tests.support.world import NEW, World
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,11 +90,9 @@ def test_what_a_rollback_cannot_undo_is_no_known_conflict() -> None:
     assert marked(plan, [known()], TODAY) is plan
 
 
-async def test_a_known_conflict_is_left_alone_and_done_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_known_conflict_is_left_alone_and_done_with(tmp_path: Path) -> None:
     """Its receipt is one of its own, the state counts it, and the tag is never touched."""
-    world = make_world(tmp_path, monkeypatch)
+    world = World(tmp_path)
     world.seed("1")
     world.seed("2")
     manifest, blobs = image(b"theirs")
@@ -112,11 +110,9 @@ async def test_a_known_conflict_is_left_alone_and_done_with(
     assert world.state.record(CONFLICT.address) is None
 
 
-async def test_another_image_at_the_address_is_a_conflict_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_another_image_at_the_address_is_a_conflict_again(tmp_path: Path) -> None:
     """What was acknowledged was that one image."""
-    world = make_world(tmp_path, monkeypatch)
+    world = World(tmp_path)
     world.seed("1")
     theirs = world.new.seed("team/api", "1", *image(b"theirs"))
     world.extra = (

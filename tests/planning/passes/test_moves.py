@@ -9,7 +9,7 @@ import pytest
 from imgmigrate.events import Outcome
 from imgmigrate.state.record import Status
 from tests.fakes.memory import image
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,8 +21,8 @@ MOVED = f"moved: [{{from: '{NEW}/team/*', to: '{NEW}/crew/*'}}]\n"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 async def renamed(world: World) -> None:

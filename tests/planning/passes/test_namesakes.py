@@ -9,7 +9,7 @@ import pytest
 from imgmigrate.errors import TransientError
 from imgmigrate.events import Outcome
 from tests.fakes.memory import MemoryStore, image
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +20,8 @@ REPO = "team/api"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 def alias(world: World, *, is_same: bool = True) -> MemoryStore:

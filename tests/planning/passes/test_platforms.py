@@ -16,7 +16,8 @@ from imgmigrate.plan import Plan
 from imgmigrate.render.changes.text import plan_text
 from imgmigrate.state.record import Filter
 from tests.support import images
-from tests.support.world import NEW, OLD, World, make_world, rows
+from tests.support.machine import clear_cache
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,8 +34,8 @@ CHOICE = Filter(platforms=("linux/amd64",), version=1)
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    made = make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    made = World(tmp_path)
     choose(made, "linux/amd64")
     return made
 
@@ -111,9 +112,7 @@ async def test_a_second_plan_is_empty_and_costs_no_source_get(
     await world.migrate()
     world.old.log.clear()
     world.new.log.clear()
-    for kept in (world.folder / "state/imgmigrate/cache").rglob("*"):
-        if kept.is_file():
-            kept.unlink()
+    clear_cache()
     plan = await world.plan()
     assert (plan.changes, plan.summary.unchanged) == ((), 1)
     assert sorted(source_calls(world)) == ["head", "list_tags"]

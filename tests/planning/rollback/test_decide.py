@@ -10,7 +10,8 @@ from imgmigrate.oci.manifest import OCI_INDEX, Descriptor
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.plan import Action
 from imgmigrate.planning.rollback.decide import Deed, decide_undo, overtaken
-from imgmigrate.state.record import ImageRecord, Source, State, Status
+from imgmigrate.state.memory import StateInMemory
+from imgmigrate.state.record import ImageRecord, Source, Status
 from tests.support.records import make_record
 
 ADDRESS = Reference.parse("new.example/team/api:1")
@@ -31,7 +32,7 @@ def decided(found: ImageRecord, there: Digest | None, **options: Any) -> tuple[s
     """Undo it; the former image is there unless `former` says otherwise."""
     deed = Deed.of(found)
     former = options.pop("former", Descriptor(OCI_INDEX, deed.former, 7) if deed.former else None)
-    state = State(records={str(found.address): found})
+    state = StateInMemory(records={str(found.address): found})
     change = decide_undo(deed, there, former, state, **options)
     return (change.action.value, change.reason) if change else None
 
@@ -106,7 +107,9 @@ def test_an_image_that_is_gone_cannot_come_back(found: ImageRecord) -> None:
 
 def test_the_way_back_starts_from_the_destination_itself() -> None:
     """The source is the destination's repository by digest, and nothing has to be transferred."""
-    change = decide_undo(Deed.of(UPDATED), OURS, FOUND, State(records={str(ADDRESS): UPDATED}))
+    change = decide_undo(
+        Deed.of(UPDATED), OURS, FOUND, StateInMemory(records={str(ADDRESS): UPDATED})
+    )
     assert change is not None
     assert change.source == Source(reference=ADDRESS.repository.at(FORMER), digest=FORMER)
     assert (change.before, change.after, change.recorded) == (OURS, FORMER, OURS)

@@ -12,7 +12,7 @@ from imgmigrate.plan import Action
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.record import Status
 from tests.fakes.memory import image
-from tests.support.world import NEW, OLD, RULE, World, make_world, rows
+from tests.support.world import NEW, OLD, RULE, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +25,8 @@ ONLY = f"- {{source: {OLD}/team/api, destination: {API}, tags: [TAGS]}}"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
 
 
 async def changed(world: World) -> tuple[dict[str, Digest], Plan]:

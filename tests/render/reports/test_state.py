@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imgmigrate.render.reports.state import record_lines, records_lines, state_lines
-from imgmigrate.state.record import State
+from imgmigrate.state.memory import StateInMemory
 from tests.render import samples
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def test_a_state_is_summarised(snapshot: SnapshotAssertion) -> None:
 
 def test_no_state_yet_is_no_error() -> None:
     """Before the first apply there is nothing to show, and that is said."""
-    assert list(state_lines(State(), "state/prod")) == [
+    assert list(state_lines(StateInMemory(), "state/prod")) == [
         "No state yet in state/prod: nothing has been applied."
     ]
 

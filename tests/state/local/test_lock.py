@@ -14,7 +14,8 @@ import pytest
 
 from imgmigrate.errors import StateError, StateLocked
 from imgmigrate.redaction import hide
-from imgmigrate.state.local.lock import Holder, StateLock
+from imgmigrate.state.holder import Holder
+from imgmigrate.state.local.lock import StateLock
 from tests.state.samples import NOON
 
 if TYPE_CHECKING:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from imgmigrate import apply_plan, load_config, make_plan
-from imgmigrate.applying import apply
+from imgmigrate.applying.apply import ApplyOptions
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import AuthenticationError, TransientError
 from imgmigrate.events import ImageFinished, Outcome
 from imgmigrate.stores.base import Mounted
-from imgmigrate.stores.pool import open_stores
 from tests.fakes.registry import FakeRegistry, User
 from tests.support.blobs import described
 from tests.support.clock import ManualClock
@@ -129,9 +127,7 @@ class _Ageing:
 
 
 @pytest.mark.parametrize("is_told", [True, False])
-async def test_tokens_that_end_in_mid_run_are_renewed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_told: bool
-) -> None:
+async def test_tokens_that_end_in_mid_run_are_renewed(tmp_path: Path, is_told: bool) -> None:
     """Every image arrives; by our clock unasked, where a server's clock runs fast on its 401."""
     ours, theirs = ManualClock(), ManualClock()
     async with serving() as old, serving() as new:
@@ -148,13 +144,12 @@ async def test_tokens_that_end_in_mid_run_are_renewed(
         )
         config = load_config(path)
         plan = await make_plan(config)
-        monkeypatch.setattr(apply, "open_stores", partial(open_stores, clock=ours))
         for registry in (old, new):
             registry.requests.clear()
             registry.token_requests.clear()
-        options = apply.ApplyOptions(parallelism=1)
+        options = ApplyOptions(parallelism=1)
         sink = _Ageing(ours if is_told else theirs, old, new)
-        result = await apply_plan(config, plan, options, sink=sink)
+        result = await apply_plan(config, plan, options, sink=sink, clock=ours)
         assert result.counts[Outcome.APPLIED] == len(images)
         assert {tag: new.tags("b")[tag] for tag in images} == {
             tag: each.top for tag, each in images.items()

@@ -25,7 +25,7 @@ from tests.stores.registry.pace.test_limits import Registry, Told
 from tests.stores.registry.pace.test_rates import Nginx, ask
 from tests.support.cli import write_config
 from tests.support.clock import ManualClock
-from tests.support.world import NEW, make_world
+from tests.support.world import NEW, World
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -199,7 +199,7 @@ async def test_the_end_of_a_run_says_what_would_spare_the_refusals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the summary within 80 columns, and as a line of its own for programs."""
-    world = make_world(tmp_path, monkeypatch)
+    world = World(tmp_path)
     world.seed("1")
     plan = await world.plan()
     kinds = "begins of uploads and parts of uploads and manifest writes"

@@ -14,7 +14,7 @@ from imgmigrate.cli.given.config import (
     command_line,
     pick,
     read_state,
-    state_folder,
+    store_of,
 )
 from imgmigrate.cli.given.options import Command, Settings, common_options, pass_settings
 from imgmigrate.errors import UsageError
@@ -24,13 +24,12 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from imgmigrate.oci.reference import Reference
-    from imgmigrate.state.local.writer import Writer
     from imgmigrate.state.record import ImageRecord, State
+    from imgmigrate.state.writer import Writer
 
     Pair: TypeAlias = tuple[ImageRecord, Reference]
 
 __all__ = [
-    "all_records",
     "move_records",
     "open_edit",
     "remove_records",
@@ -70,7 +69,7 @@ def remove_records(
     for, and reports a conflict if it is not.
     """
     open_edit(settings, dry_run, auto_approve, as_json)
-    chosen = pick(all_records(_own_state(settings)), globs, lambda record: record.address)
+    chosen = pick(_own_state(settings).every(), globs, lambda record: record.address)
     _show(settings, chosen)
     addresses = [record.address for record in chosen]
     return _change(
@@ -187,7 +186,7 @@ def unprotect_records(
     next apply sets it again.
     """
     open_edit(settings, dry_run, auto_approve, as_json)
-    protected = [record for record in all_records(_own_state(settings)) if record.protected]
+    protected = [record for record in _own_state(settings).every() if record.protected]
     chosen = pick(protected, globs, lambda record: record.address)
     _show(settings, chosen)
     addresses = [record.address for record in chosen]
@@ -208,11 +207,6 @@ def unprotect_records(
     )
 
 
-def all_records(found: State) -> list[ImageRecord]:
-    """Every record, live or tombstone, by address."""
-    return [found.records[key] for key in sorted(found.records)]
-
-
 def _pairs(found: State, old: str, new: str) -> list[Pair]:
     """What `mv` has to do; UsageError where it cannot be done as a whole."""
     from imgmigrate.rules.moves import parse_move
@@ -221,7 +215,7 @@ def _pairs(found: State, old: str, new: str) -> list[Pair]:
         move = parse_move(old, new)
         pairs = [
             (record, target)
-            for record in all_records(found)
+            for record in found.every()
             if (target := move.apply(record.address)) is not None
         ]
     except ValueError as error:
@@ -321,9 +315,8 @@ def write_edit(
 ) -> None:
     """Lock the state and do the `work` of an edit."""
     from imgmigrate.cli.run import run
-    from imgmigrate.state.local.store import LocalState
 
-    state = LocalState(state_folder(settings))
+    state = store_of(settings)
     settings.output.left_something = True
 
     async def write() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgmigrate.cli.given.config import shown, state_folder, tell_whose
+from imgmigrate.cli.given.config import answer_of, shown, state_folder, store_of, tell_whose
 from imgmigrate.cli.given.options import Command, Settings, common_options, file_path, pass_settings
 from imgmigrate.cli.outfile import check_place, save_to
 from imgmigrate.errors import UsageError
@@ -39,11 +39,10 @@ def export_state(settings: Settings, out: Path) -> None:
     """
     from imgmigrate.render.units import count
     from imgmigrate.state.exported import print_export
-    from imgmigrate.state.local.store import LocalState
 
     folder = state_folder(settings)
     check_place(out, settings)
-    view = LocalState(folder).view()
+    view = answer_of(store_of(settings).load())
     if view.lineage is None:
         message = f"state {shown(folder)}: there is none yet"
         raise UsageError(message, hint="the first apply makes it; name another with --state DIR")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import click
 
 from imgmigrate.cli.commands.state.edit import (
-    all_records,
     move_records,
     remove_records,
     unprotect_records,
@@ -54,7 +53,7 @@ def list_records(
         output.open_stream()
     found = read_state(settings)
     tell_whose(settings, found)
-    records = list(all_records(found) if everything else found.live())
+    records = found.every() if everything else found.live()
     chosen = pick(records, globs, lambda record: record.address)
     if output.stream:
         output.stream.records(chosen)

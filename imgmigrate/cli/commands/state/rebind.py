@@ -15,8 +15,8 @@ from imgmigrate.errors import StateError, UsageError
 from imgmigrate.redaction import printable
 
 if TYPE_CHECKING:
-    from imgmigrate.state.local.writer import Writer
     from imgmigrate.state.record import Owner, State
+    from imgmigrate.state.writer import Writer
 
 __all__ = ["rebind_state"]
 
@@ -64,7 +64,7 @@ def rebind_state(
         return None
     old = printable(found.name) if found.name else "no config yet"
     if not settings.output.stream:
-        images = sum(1 for _ in found.live())
+        images = found.live_count
         said = f"State {place} ({images:,} recorded) belongs to {old}."
         for line in settings.output.style().wrap(said, hanging="  "):
             settings.output.line(line)

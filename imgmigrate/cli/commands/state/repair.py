@@ -8,8 +8,9 @@ import click
 
 from imgmigrate.cli.approval import approved, changing_options, check_can_ask
 from imgmigrate.cli.exit import Declined
-from imgmigrate.cli.given.config import command_line, shown, state_folder, tell_whose
+from imgmigrate.cli.given.config import command_line, shown, state_folder, store_of, tell_whose
 from imgmigrate.cli.given.options import Command, Settings, common_options, pass_settings
+from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,13 +44,16 @@ def repair_state(
     them. Shows first which records would be lost. Every byte that is taken away is kept in
     the folder backups. No registry is touched.
     """
-    from imgmigrate.state.local.store import LocalState
+    from imgmigrate.state.base import Repairable
 
     output = settings.output
     if as_json:
         output.open_stream()
     folder = state_folder(settings)
-    state = LocalState(folder)
+    state = store_of(settings)
+    if not isinstance(state, Repairable):
+        message = f"state {shown(folder)}: it is not kept in files of ours"
+        raise UsageError(message, hint="mend it where it is kept, or restore a backup of it")
     found = state.survey()
     _show(settings, found, folder)
     tell_whose(settings, found.view.state())

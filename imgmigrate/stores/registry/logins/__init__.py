@@ -1,1 +1,1 @@
-"""Where logins come from: the config, docker's files, credential helpers and commands."""
+"""Where logins come from: each source one file, their order a tuple in `keyring.py`."""

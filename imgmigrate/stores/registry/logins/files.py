@@ -1,7 +1,7 @@
-"""Read the files in which docker and podman keep logins, and `DOCKER_AUTH_CONFIG`.
+"""The files in which docker and podman keep logins, `DOCKER_AUTH_CONFIG`, and their helpers.
 
-All have docker's format; podman's keys may name a namespace of a registry. Finds entries, asks
-no helper. Source: docker's `cli/config/configfile`, containers-auth.json(5); protocol 1.5.
+All have docker's format; podman's keys may name a namespace of a registry. Source: docker's
+`cli/config/configfile`, containers-auth.json(5); protocol 1.5.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 from base64 import b64decode
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,15 @@ from imgmigrate.errors import ConfigError
 from imgmigrate.oci.reference import normalise_host
 from imgmigrate.redaction import hide
 from imgmigrate.stores.registry.logins.credentials import Credential
+from imgmigrate.stores.registry.logins.helpers import ask_helper
+from imgmigrate.stores.registry.logins.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["LoginFile", "login_files"]
+    from imgmigrate.stores.registry.logins.base import Registry
+
+__all__ = ["LoginFile", "LoginFiles", "login_files"]
 
 VARIABLE = "DOCKER_AUTH_CONFIG"
 # Where podman keeps logins if there is no XDG_RUNTIME_DIR; below it a folder for each user.
@@ -82,6 +87,44 @@ class LoginFile:
         )
         has_any = credential.password or credential.identity_token or credential.registry_token
         return credential if has_any else None
+
+
+class LoginFiles:
+    """Looks into all of them, read once, the first that has a login (`base.Source`).
+
+    In each its helper is asked before its own entries, as docker does.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._helpers: dict[str, Program] = {}
+        self._files: tuple[LoginFile, ...] | None = None
+
+    async def find(self, repo: str | None) -> Credential | None:
+        """Find the login of the longest namespace that has one, else the host's."""
+        if self._files is None:
+            self._files = login_files()
+        host = self._registry.host
+        for file in self._files:
+            helper = file.helper(host)
+            found = await self._helper(helper).credential() if helper else None
+            found = found or file.login(host, repo)
+            if found is not None:
+                return found
+        return None
+
+    def forget(self, repo: str | None) -> None:
+        """Read them again: somebody may have logged in meanwhile."""
+        self._files = None
+        for helper in self._helpers.values():
+            helper.forget()
+
+    def _helper(self, helper: str) -> Program:
+        registry = self._registry
+        if helper not in self._helpers:
+            ask = partial(ask_helper, registry.host, registry.login_key, helper, registry.patience)
+            self._helpers[helper] = Program(ask, registry.clock)
+        return self._helpers[helper]
 
 
 def login_files() -> tuple[LoginFile, ...]:

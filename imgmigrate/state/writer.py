@@ -1,19 +1,19 @@
 """Record what a run intends and does, line by line, while the view stays up to date.
 
-Only the holder of the state's lock has one (`backends/local.py`). A failed write is a
-StateError and leaves every earlier line intact; what to do then is the caller's to decide.
+Only who holds the state has one (`base.StateStore.writer`). A failed write is a StateError and
+leaves every earlier line intact; what to do then is the caller's to decide. Where the lines go is
+the `Journal`'s matter, which each kind of state has its own of.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import socket
 import uuid
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from imgmigrate.clock import now, timestamp
 from imgmigrate.redaction import printable, redact
@@ -30,8 +30,6 @@ from imgmigrate.state.entries import (
     Unprotect,
     encode,
 )
-from imgmigrate.state.local.compaction import compact
-from imgmigrate.state.local.trouble import explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,21 +37,53 @@ if TYPE_CHECKING:
 
     from imgmigrate.oci.reference import Reference
     from imgmigrate.state.entries import Entry
-    from imgmigrate.state.local.appender import Appender
-    from imgmigrate.state.local.compaction import Places
-    from imgmigrate.state.record import Claim, ImageRecord, Owner, State
+    from imgmigrate.state.memory import StateInMemory
+    from imgmigrate.state.record import Claim, ImageRecord, Owner
     from imgmigrate.state.view import View
 
-__all__ = ["Writer", "run_name"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["Journal", "Writer", "run_name"]
 
 # A line of about 100 KB: long enough to be cheap, short enough for one write.
 CLAIMS_PER_LINE = 500
 # Characters of why a row failed: the whole of it is in the output of its run.
 LONGEST_CAUSE = 300
-# A journal beyond this, in bytes, is compacted before the next run; replay stays a second or two.
-LONGEST_JOURNAL = 64 * 1024 * 1024
+
+
+class Journal(Protocol):
+    """The end of a state's history, open for the one who holds the state.
+
+    Lines become durable in groups: of those that were written and not flushed a crash of the
+    machine may lose the last few, and never one from between others. Every failure is a
+    StateError, and every line before the one that failed stays.
+    """
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it would take a reader seconds to read: then it is compacted between runs."""
+
+    async def room(self) -> None:
+        """Wait while as many lines are not durable as may be lost at once."""
+
+    def write(self, sequence: int, previous: str, entry: dict[str, Any]) -> str:
+        """Append one line after the one whose hash is `previous`, and return its hash.
+
+        The entry is encoded (`entries.encode`) and lacks its number, which is decoded with it. It
+        does not wait: whoever takes the number `sequence` has written its line before anybody
+        else looks at the view.
+        """
+
+    async def flush(self) -> None:
+        """Return when every line written before is durable: the end of a group."""
+
+    async def compact(self, view: View) -> None:
+        """Put the view in the place of its lines, and keep what was there as a backup.
+
+        In steps of which each leaves a state that reads the same. One that cannot be done is
+        logged and costs nothing but tidiness.
+        """
+
+    async def close(self) -> None:
+        """Make everything durable and let go; also when cancelled meanwhile."""
 
 
 class Writer:
@@ -65,19 +95,18 @@ class Writer:
 
     def __init__(
         self,
-        places: Places,
         view: View,
-        journal: Appender,
+        journal: Journal,
         *,
         command: str,
         clock: Callable[[], datetime] = now,
     ) -> None:
-        self._places, self._view, self._journal = places, view, journal
+        self._view, self._journal = view, journal
         self._command, self._clock = command, clock
         self._run: Begin | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> StateInMemory:
         """The state with every line written so far; its records and claims stay live."""
         return self._view.state()
 
@@ -95,7 +124,7 @@ class Writer:
         `rows` is how many it sets out to do, `owner` whom it binds the state to. The first run
         of a state gives it its lineage.
         """
-        if self._journal.size > LONGEST_JOURNAL:
+        if self._journal.is_long:
             await self._compact()
         self._run = Begin(
             run=run,
@@ -213,20 +242,9 @@ class Writer:
         self._view.apply(sequence, head, entry)
 
     async def _compact(self) -> None:
-        """Compact if there is anything to compact; a failure costs nothing but tidiness."""
-        if self._view.lineage is None or self._journal.size == 0:
-            return
-        await self._journal.flush()
-        try:
-            await self._journal.run(lambda: list(compact(self._places, self._view)))
-        except OSError as error:
-            logger.warning(
-                "state %s: not compacted, the journal stays: %s", self._places.folder, error
-            )
-        except ValueError as error:
-            logger.warning("state %s: not compacted: %s", self._places.snapshot, explain(error))
-        finally:
-            await self._journal.reopen()
+        """Compact what there is; a state without a lineage has nothing yet."""
+        if self._view.lineage is not None:
+            await self._journal.compact(self._view)
 
 
 def run_name(now: datetime) -> str:

@@ -1,0 +1,183 @@
+"""What every kind of state promises, and that a new kind is one class and one row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imgmigrate.applying.apply import apply_plan
+from imgmigrate.errors import PlanRefused, StateLocked, UsageError
+from imgmigrate.events import Outcome, Waiting
+from imgmigrate.plan import Action
+from imgmigrate.planning.planner import PlanOptions, make_plan
+from imgmigrate.planning.rollback.rollback import make_rollback
+from imgmigrate.state import base
+from imgmigrate.state.base import Repairable, open_state
+from imgmigrate.state.local.store import LocalState
+from imgmigrate.state.writer import run_name
+from tests.fakes.elsewhere import Kept, StateElsewhere
+from tests.state.samples import NOON, address, claim, digest, draft
+from tests.support.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imgmigrate.state.base import StateStore
+
+NAME = "memory://team"
+
+
+@pytest.fixture
+def everything(monkeypatch: pytest.MonkeyPatch) -> dict[str, Kept]:
+    """The states in memory, after the kind got its row."""
+    found: dict[str, Kept] = {}
+    monkeypatch.setitem(base.KINDS, "memory", partial(StateElsewhere, everything=found))
+    return found
+
+
+@pytest.fixture(params=["path", "memory"])
+def opened(
+    request: pytest.FixtureRequest, tmp_path: Path, everything: dict[str, Kept]
+) -> Callable[[], StateStore]:
+    """Open the same state, of each kind, as often as asked."""
+    return partial(open_state, tmp_path / "state" if request.param == "path" else NAME)
+
+
+async def test_a_state_that_does_not_exist_is_empty(opened: Callable[[], StateStore]) -> None:
+    """It has no lineage, nobody holds it, and its history is nothing."""
+    state = await opened().look()
+    assert (state.lineage, state.sequence, state.head, list(state.every())) == (None, 0, "", [])
+    assert not (await opened().lock()).is_held
+    assert await opened().remembers(0, "")
+    assert not await opened().remembers(1, "0" * 32)
+    assert not await opened().backups()
+
+
+async def test_what_was_written_is_there_for_others(opened: Callable[[], StateStore]) -> None:
+    """Records, claims and the run; every point of its history is known, and no other is."""
+    points = []
+    async with opened().writer(command="imgmigrate apply") as writer:
+        await writer.begin("run-1", "plan", [claim("a"), claim("b")])
+        record = await writer.record(draft("a"))
+        points.append((writer.state.sequence, writer.state.head))
+        await writer.sync()
+        beside = await opened().look()
+        assert beside.record(address("a")) == record
+        assert beside.owns(address("b"), digest("1"))
+        await writer.end({"applied": 1})
+        points.append((writer.state.sequence, writer.state.head))
+    state = await opened().look()
+    assert (state.sequence, state.head) == points[-1]
+    assert [run.run for run in state.runs] == ["run-1"]
+    assert list(state.of(record.address.repository)) == [record] == list(state.written_by("run-1"))
+    assert (await opened().load()).state() == state
+    assert [await opened().remembers(*each) for each in points] == [True, True]
+    assert not await opened().remembers(points[0][0], "f" * 32)
+
+
+async def test_one_writes_at_a_time(opened: Callable[[], StateStore]) -> None:
+    """The other is told who does; whoever fails lets go, and what was recorded stays."""
+
+    async def fail() -> None:
+        async with opened().writer(command="imgmigrate apply plan.out") as writer:
+            await writer.begin("run-1", "plan", ())
+            await writer.record(draft("a"))
+            lock = await opened().lock()
+            assert lock.is_held
+            assert lock.holder is not None
+            assert lock.holder.command == "imgmigrate apply plan.out"
+            with pytest.raises(StateLocked, match=r"running 'imgmigrate apply plan\.out'"):
+                async with opened().writer(command="second"):
+                    pass
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert not (await opened().lock()).is_held
+    async with opened().writer(command="third", lock_timeout=1) as writer:
+        assert writer.state.live_count == 1
+
+
+async def test_compacting_keeps_what_was_there(opened: Callable[[], StateStore]) -> None:
+    """A state reads the same after each run, and the ones before are kept."""
+    for number in range(3):
+        async with opened().writer(command="c") as writer:
+            await writer.begin(run_name(NOON), "plan", ())
+            await writer.record(draft(number))
+            await writer.end({})
+    assert (await opened().look()).live_count == 3
+    assert len(await opened().backups()) >= 2
+
+
+def test_an_unknown_kind_is_named() -> None:
+    """A folder's path is no scheme, whatever it holds."""
+    with pytest.raises(UsageError, match="state s4://bucket/team: s4 is no kind of state"):
+        open_state("s4://bucket/team")
+    for place in ("state/team", Path("s4:/bucket"), Path("/state")):
+        assert isinstance(open_state(place), LocalState)
+
+
+def test_only_files_are_repaired(everything: dict[str, Kept], tmp_path: Path) -> None:
+    """What is not in files of ours is mended where it is kept."""
+    assert isinstance(open_state(tmp_path), Repairable)
+    assert not isinstance(open_state(NAME), Repairable)
+    assert list(everything) == [NAME]
+
+
+async def test_a_whole_migration_over_another_kind(
+    tmp_path: Path, everything: dict[str, Kept]
+) -> None:
+    """Plan, apply, plan again, delete and roll back: nothing else knows where the state is."""
+    world = World(tmp_path)
+    world.seed("1")
+    world.seed("2")
+    folder = world.config.state
+
+    world.kind = NAME
+    plan = await world.plan()
+    assert (await world.apply(plan)).counts == {Outcome.APPLIED: 2}
+    assert (await world.plan()).changes == ()
+    assert (await open_state(NAME).look()).live_count == 2
+    world.seed("1", b"new")
+    updated = await world.plan(target=("**:1",))
+    assert [change.action for change in updated.changes] == [Action.UPDATE]
+    finished = await world.apply(updated)
+    back = await make_rollback(world.workspace, finished.run)
+    assert [change.reason for change in back.changes] == ["rollback"]
+    assert (await world.apply(back)).counts == {Outcome.APPLIED: 1}
+    world.rules = world.rules.replace("}", ", tags: ['1']}")
+    gone = await world.plan(allow_delete=True)
+    assert {change.action for change in gone.changes} == {Action.UPDATE, Action.DELETE}
+    await world.apply(gone)
+    assert not folder.exists()
+    other = replace(world.workspace, state=open_state("memory://other"))
+    world.seed("9")
+    first = await make_plan(world.workspace, PlanOptions())
+    with pytest.raises(PlanRefused, match="lineage"):
+        await apply_plan(other, first)
+    assert [kept.holder for kept in everything.values()] == [None, None]
+    # A group of lines is one write: far fewer than lines.
+    kept = everything[NAME]
+    assert kept.durable == len(kept.lines)
+    assert kept.flushes < len(kept.lines)
+
+
+async def test_a_run_waits_for_another_kind_too(
+    tmp_path: Path, everything: dict[str, Kept]
+) -> None:
+    """It says for whom and on which state; when nobody lets go it has changed nothing."""
+    world = World(tmp_path, kind=NAME)
+    world.seed("1")
+    plan = await world.plan()
+    async with open_state(NAME).writer(command="imgmigrate apply other.out"):
+        with pytest.raises(StateLocked):
+            await world.apply(plan, lock_timeout=0.01)
+    (waiting,) = [event for event in world.sink.events if isinstance(event, Waiting)]
+    assert waiting.subject == f"state {NAME}"
+    assert "imgmigrate apply other.out" in waiting.cause
+    assert not world.new.tags
+    assert not everything[NAME].lines
