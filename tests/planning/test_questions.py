@@ -138,3 +138,15 @@ async def test_an_exclude_beside_a_target_may_be_about_other_recorded_images(
     assert handed.records <= FEW
     with pytest.raises(UsageError, match="r7:v4: matches no address"):
         await world.plan(target=(f"{NEW}/r1",), exclude=(f"{NEW}/r7:v4",))
+
+
+async def test_who_is_waited_for_is_told_without_a_record(world: World, handed: Handed) -> None:
+    """Which registries an earlier run met stands in the names of repositories."""
+    world.rules = rule(1)
+    world.seed("v0", repo="r1")
+    await record(world, 50)
+    await world.plan()
+    handed.records = 0
+    hosts = (OLD, NEW, "typo.example")
+    assert [host for host in hosts if world.opened["is_met"](host)] == [OLD, NEW]
+    assert handed.records == 0
