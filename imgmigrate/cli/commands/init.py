@@ -83,7 +83,7 @@ Examples:
 \b
 Exit codes: 0 valid, 64 not valid; the message names file, line, key and fix.
 With --online: 1 if a registry does not do what the rules need.
-With --write-test: 1 if nothing can be pushed there, or the answer was not yes.""",
+With --write-test: 1 if nothing can be pushed there, or the answer was no.""",
 )
 @click.option(
     "--online",
