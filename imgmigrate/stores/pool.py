@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from imgmigrate.stores.base import Store
     from imgmigrate.stores.layout.source import LayoutSource
     from imgmigrate.stores.layout.store import LayoutStore
-    from imgmigrate.stores.registry.estimates import Estimates
     from imgmigrate.stores.registry.http.limits import Timeouts
     from imgmigrate.stores.registry.http.session import Http
+    from imgmigrate.stores.registry.pace.estimates import Estimates
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
     from imgmigrate.stores.registry.store import RegistryStore
 
@@ -105,9 +105,9 @@ class Stores:
 
     def _registry(self, host: str) -> Store:
         # Imported here, so that a run among layouts never loads aiohttp.
-        from imgmigrate.stores.registry.estimates import Estimates
         from imgmigrate.stores.registry.http.limits import Timeouts
         from imgmigrate.stores.registry.http.session import Http
+        from imgmigrate.stores.registry.pace.estimates import Estimates
         from imgmigrate.stores.registry.store import RegistryStore
 
         if self._estimates is None and not self._config.is_untrusted:
