@@ -138,14 +138,13 @@ class Stores:
 
     def _keep_rates(self, estimates: Estimates) -> None:
         """Let the next run begin where this one has found limits."""
-        learnt = {store.identity: store.remote.limits.learnt() for store in self._registries}
-        estimates.keep(
-            {
-                host: {kinds: rate.found for kinds, rate in rates.items() if rate.found}
-                for host, rates in learnt.items()
-                if rates
-            }
-        )
+        learnt = {
+            store.identity: {kinds: rate.found for kinds, rate in rates.items() if rate.found}
+            for store in self._registries
+            if (rates := store.remote.limits.learnt())
+        }
+        # What too little was asked to tell stays as it was known.
+        estimates.keep({host: rates for host, rates in learnt.items() if rates})
 
 
 @asynccontextmanager
