@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.events import Warned
-from imgmigrate.stores.registry.wire.wire import notices
+from imgmigrate.stores.registry.wire import notices
 from tests.support.images import image
 
 if TYPE_CHECKING:
