@@ -235,7 +235,7 @@ class _Probing:
             raise ProtocolError(subject, "it opened an upload without saying where")
         call = Call(
             "DELETE",
-            self._remote.resolve(subject, answer.url, location),
+            self._remote.wire.resolve(subject, answer.url, location),
             subject,
             access,
             _CANCELLED,

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from imgmigrate.stores.base import Store, Stores
     from imgmigrate.stores.layout.source import LayoutSource
     from imgmigrate.stores.layout.store import LayoutStore
-    from imgmigrate.stores.registry.estimates import Estimates
     from imgmigrate.stores.registry.http.limits import Timeouts
     from imgmigrate.stores.registry.http.session import Http
+    from imgmigrate.stores.registry.pace.estimates import Estimates
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
     from imgmigrate.stores.registry.store import RegistryStore
 
@@ -103,9 +103,9 @@ class _Pool:
 
     def _registry(self, host: str) -> Store:
         # Imported here, so that a run among layouts never loads aiohttp.
-        from imgmigrate.stores.registry.estimates import Estimates
         from imgmigrate.stores.registry.http.limits import Timeouts
         from imgmigrate.stores.registry.http.session import Http
+        from imgmigrate.stores.registry.pace.estimates import Estimates
         from imgmigrate.stores.registry.store import RegistryStore
 
         if self._estimates is None and not self._config.is_untrusted:
@@ -136,14 +136,13 @@ class _Pool:
 
     def _keep_rates(self, estimates: Estimates) -> None:
         """Let the next run begin where this one has found limits."""
-        learnt = {store.identity: store.remote.limits.learnt() for store in self._registries}
-        estimates.keep(
-            {
-                host: {kinds: rate.found for kinds, rate in rates.items() if rate.found}
-                for host, rates in learnt.items()
-                if rates
-            }
-        )
+        learnt = {
+            store.identity: {kinds: rate.found for kinds, rate in rates.items() if rate.found}
+            for store in self._registries
+            if (rates := store.remote.limits.learnt())
+        }
+        # What too little was asked to tell stays as it was known.
+        estimates.keep({host: rates for host, rates in learnt.items() if rates})
 
 
 @asynccontextmanager

@@ -52,11 +52,14 @@ def stores(**new: object) -> tuple[MemoryStores, MemoryStore, MemoryStore]:
     return MemoryStores({OLD: old_store, NEW: new_store}), old_store, new_store
 
 
-def recorded(repo: str, tag: str, digest: Digest) -> State:
-    """Make a state with one live record at the new registry."""
-    address = Reference(Repository(NEW, repo), tag)
-    record = make_record(address, Reference(Repository(OLD, repo), tag), digest, sequence=1)
-    return StateInMemory(lineage="l", sequence=1, records={str(address): record})
+def recorded(repo: str, tag: str, digest: Digest, **newer: Digest) -> State:
+    """Make a state with live records at the new registry, of one tag and of `newer` ones."""
+    records = {}
+    for number, (each, found) in enumerate({tag: digest, **newer}.items(), start=1):
+        address = Reference(Repository(NEW, repo), each)
+        origin = Reference(Repository(OLD, repo), each)
+        records[str(address)] = make_record(address, origin, found, sequence=number)
+    return StateInMemory(lineage="l", sequence=len(records), records=records)
 
 
 def make_engine(

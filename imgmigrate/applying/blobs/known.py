@@ -60,10 +60,15 @@ class Known:
         for record in state.live():
             self._records[record.address.repository].append(record)
             self._live.add(record.address)
+        self._wanted: frozenset[Digest] = frozenset()
         self._recalling = asyncio.Lock()
         self._recalled: set[str] = set()
         self._claims = frozenset(state.claims)
         self._claimed = {Reference.parse(key).repository for key in self._claims}
+
+    def wants(self, digests: Iterable[Digest]) -> None:
+        """Note which images the run brings: each may be somewhere else in its store already."""
+        self._wanted = frozenset(digests)
 
     def may_be_done(self, address: Reference) -> bool:
         """Tell whether an earlier run was about to write here and left no record of it."""
@@ -99,22 +104,28 @@ class Known:
             self._told.add(repository)
 
     async def _recall(self, destination: Place, board: BlobBoard) -> None:
-        """Learn what the newest images of the store's repositories are made of, once a store."""
+        """Learn of which blobs a store's repositories may give, once a store.
+
+        Those of the newest image of each, which has the bases that the others share, and those
+        of the very images that are to come.
+        """
         name = destination.repository.store
         async with self._recalling:
             if name in self._recalled:
                 return
             self._recalled.add(name)
-            newest = [
-                max(records, key=lambda record: record.sequence)
-                for repository, records in self._records.items()
-                if repository.store == name and repository not in self._doubted
-            ]
+            newest, same = [], []
+            for repository, records in self._records.items():
+                if repository.store == name and repository not in self._doubted:
+                    newest.append(max(records, key=_sequence))
+                    same += [each for each in records if each.digest in self._wanted]
             if not newest:
                 return
-            newest.sort(key=lambda record: record.sequence, reverse=True)
-            newest = newest[:MOST_REPOSITORIES]
-            found = await asyncio.to_thread(self._blobs_of_each, newest, destination.store)
+            # The newest last: their word for a shared base stands longer than that of a tag
+            # which this run may be about to move.
+            chosen = sorted(same, key=_sequence, reverse=True)[:MOST_REPOSITORIES]
+            chosen += sorted(newest, key=_sequence, reverse=True)[:MOST_REPOSITORIES]
+            found = await asyncio.to_thread(self._blobs_of_each, chosen, destination.store)
             for place, blobs in found:
                 board.believe(place, blobs)
 
@@ -166,6 +177,10 @@ class Known:
                 else:
                     self.saw(address, found.digest if found else None)
         return self._shown[address] == record.digest and not self.doubts(address.repository)
+
+
+def _sequence(record: ImageRecord) -> int:
+    return record.sequence
 
 
 async def _is_new(destination: Place) -> bool:

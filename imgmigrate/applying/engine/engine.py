@@ -113,6 +113,7 @@ class Engine:
         finished: asyncio.Queue[Receipt] = asyncio.Queue(self._parallelism)
         self._watch.rows = len(changes)
         self._rows = {change.address for change in changes}
+        self._known.wants(change.after for change in changes if change.after is not None)
         self._turns = Turns(changes, self._base)
         self._hosts = {
             each.store: self._stores.of(each) for change in changes for each in ends(change)

@@ -97,6 +97,27 @@ async def test_blob_of_an_earlier_run_is_mounted_from_where_it_is_recorded(
     assert ("start_upload", "other", Digest.of(BASE)) not in new.log
 
 
+async def test_image_that_is_recorded_elsewhere_in_its_store_is_not_sent_again(
+    tmp_path: Path,
+) -> None:
+    """Also where it is not the newest there: all of it is mounted."""
+    found, old, new = stores()
+    first, first_blobs = image(BASE, APP)
+    last, last_blobs = image(EXTRA)
+    new.seed("r", "one", first, first_blobs)
+    new.seed("r", "last", last, last_blobs)
+    digest = old.seed("other", "two", first, first_blobs)
+    ManifestCache(tmp_path / "cache").put(first)
+    ManifestCache(tmp_path / "cache").put(last)
+    engine = make_engine(
+        found, tmp_path, state=recorded("r", "one", first.digest, last=last.digest)
+    )
+    async with engine.run([copy("other", "two", digest)]) as stream:
+        (receipt,) = [each async for each in stream]
+    assert (receipt.outcome, receipt.moved) == (Outcome.APPLIED, 0)
+    assert new.calls["start_upload"] == 0
+
+
 class TestBelief:
     """At a registry that checks no manifest, what is believed wrongly is missing for good."""
 

@@ -206,10 +206,10 @@ async def test_registrys_own_urls_are_told_from_all_others(
     connect: Connect, url: str, is_own: bool
 ) -> None:
     """The quick way to see where an answer came from is as strict as the slow one."""
-    assert connect("registry.example:5000").remote._is_own(url) is is_own
+    assert connect("registry.example:5000").remote.wire.is_own(url) is is_own
 
 
 async def test_user_info_is_never_the_registrys_own(connect: Connect) -> None:
     """What looks like the registry's host may be the name of a user elsewhere."""
     with pytest.raises(ValueError, match="not a plain"):
-        connect("registry.example").remote._is_own("http://registry.example@evil.example/v2/")
+        connect("registry.example").remote.wire.is_own("http://registry.example@evil.example/v2/")

@@ -45,6 +45,8 @@ SELDOM = 0.2
 LEAST, LEAST_KNOWN = 0.5, 0.05
 # Answers that tell something about a share, and so many that end an epoch of nothing else.
 TELLING, ENOUGH = 20, 50
+# Successes that tell a rate for the next run.
+EVIDENCE = 40
 # Successes below which it is chance how many there are.
 LEAST_THROUGH = 5
 # How a guess grows in a busy second, and a rate that a few refusals say nothing about.
@@ -77,7 +79,8 @@ class Rate:
         self._growth = 0.0
         self._cuts: list[tuple[float, float]] = []  # each a rate, and the share refused
         self._usual = 0.0
-        self._through_then = known or 0.0  # what got through when that was measured last
+        self._since: float | None = None  # the first refusal: bursts are over by then
+        self._passed, self._last = 0, 0.0
         if known is not None:
             self._set(known)
 
@@ -93,13 +96,18 @@ class Rate:
 
     @property
     def found(self) -> float | None:
-        """Requests a second that are known to be let through; None if nothing was learnt.
+        """Requests a second that are known to be let through; None if too few were to tell.
 
         Refusals by chance are about no rate.
         """
-        if self.value is None or not self._through_then or self._usual:
+        if self.value is None or self._since is None or self._usual:
             return None
-        return max(self.value, self._through_then)
+        lasted = self._last - self._since
+        if self._passed < EVIDENCE or lasted < LATELY:
+            return None
+        # At the end less may have been asked, or let through, than before.
+        through = self._passed / lasted
+        return through if self._growth else max(self.value, through)
 
     async def take(self) -> None:
         """Wait until a request may go."""
@@ -108,7 +116,9 @@ class Rate:
 
     def succeeded(self) -> None:
         """Note a request that was let through; the rate grows by the time that it was held back."""
-        self._answers.append((self._clock.time(), True))
+        self._last = self._clock.time()
+        self._answers.append((self._last, True))
+        self._passed += self._since is not None
         if self._bucket is None or not self._held:
             return
         self._busy, self._held = self._busy + self._held, 0.0
@@ -123,6 +133,7 @@ class Rate:
         now = self._clock.time()
         self._answers.append((now, False))
         self.refusals += 1
+        self._since = now if self._since is None else self._since
         if self._bucket is None:
             through = self._through(now)
             is_measured = now - self._answers[0][0] >= LATELY
@@ -140,9 +151,6 @@ class Rate:
         if not is_over and not (is_silent and len(lately) >= ENOUGH):
             return
         through, share = self._through(now), 1 - sum(lately) / len(lately)
-        if not is_silent:
-            # In the middle of an outage less was let through than is allowed.
-            self._through_then = max(through, self._through_then * COLLAPSE)
         before, self._before = self._before, None
         if self._growth and share < SELDOM + self._usual * (1 - SELDOM):
             self._set(rate)

@@ -135,7 +135,7 @@ class Sending:
                 break
         is_patient = True
         while not task.done() and is_patient:
-            with self._remote.watched(self._call, self._patience):
+            with self._remote.wire.watched(self._call, self._patience):
                 await asyncio.wait({task}, timeout=self._patience)
             is_patient = self._line.has_moved()
         if not task.done():

@@ -71,7 +71,7 @@ class Session:
         """Note where the next request goes; without a new Location it is the same."""
         location = answer.header("Location")
         if location:
-            self.location = self.remote.resolve(self.subject, answer.url, location)
+            self.location = self.remote.wire.resolve(self.subject, answer.url, location)
 
     def stored(self, answer: Answer) -> None:
         """Check what the registry says that it has stored."""
@@ -150,7 +150,7 @@ def opened(remote: Remote, repo: str, descriptor: Descriptor, answer: Answer) ->
     location = answer.header("Location")
     if not location:
         return None
-    place = remote.resolve(f"{remote.host}/{repo}", answer.url, location)
+    place = remote.wire.resolve(f"{remote.host}/{repo}", answer.url, location)
     shortest = answer.number("OCI-Chunk-Min-Length") or 0
     return Session(remote, repo, descriptor, place, shortest_chunk=shortest)
 

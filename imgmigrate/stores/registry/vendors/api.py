@@ -161,7 +161,7 @@ async def challenge_of(remote: Remote) -> tuple[str, str]:
     for challenge in parse_challenges(pong.headers("WWW-Authenticate")):
         service = service or challenge.get("service") or ""
         realm = realm or challenge.get("realm") or ""
-    return service, remote.resolve(remote.host, pong.url, realm) if realm else ""
+    return service, remote.wire.resolve(remote.host, pong.url, realm) if realm else ""
 
 
 def after_link(_: Any, answer: Answer) -> str | None:

@@ -30,7 +30,7 @@ async def list_below(remote: Remote, segments: tuple[str, ...], realm: str) -> l
     root = f"{parts.scheme}://{parts.netloc}"
     api = Api(remote, root, f"Bearer {credential.password}" if credential else None)
     is_own = may_receive_credentials(root, remote.origin, remote.quirks.token_hosts)
-    if not is_own and (credential or remote.is_confined):
+    if not is_own and (credential or remote.wire.is_confined):
         cause = f"it says that GitLab is at {root}, which may not have its credentials"
         raise ProtocolError(api.subject, cause)
     if not segments:

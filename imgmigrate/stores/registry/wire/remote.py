@@ -1,8 +1,7 @@
-"""One registry on the wire: authenticated requests, redirects by hand, retries, errors.
+"""One registry: authenticated requests at the pace that it allows, tried again, and their errors.
 
-Knows HTTP and authentication, but no verb of the distribution API: those are in `listing/`,
-`manifests.py`, `blobs.py` and `uploads/`. Credentials are sent to the registry's own origin
-only, wherever it points.
+Knows authentication and limits, but no verb of the distribution API: those are in `listing/`,
+`manifests.py`, `blobs.py` and `uploads/`. How a request goes out is `wire.py`'s.
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ from imgmigrate.clock import LoopClock
 from imgmigrate.errors import (
     AccessDenied,
     AuthenticationError,
-    ProtocolError,
-    RateLimited,
     Rejected,
     StoreError,
     TransientError,
@@ -33,11 +30,10 @@ from imgmigrate.stores.registry.http.failures import (
     retry_after,
     web_page,
 )
-from imgmigrate.stores.registry.http.limits import ATTEMPTS, MOST_REDIRECTS
+from imgmigrate.stores.registry.http.limits import ATTEMPTS
 from imgmigrate.stores.registry.http.retries import retrying
 from imgmigrate.stores.registry.http.session import FIRST_ERROR, Answer, Body, Http, Request
 from imgmigrate.stores.registry.http.trust import Trust
-from imgmigrate.stores.registry.http.urls import resolve, same_origin
 from imgmigrate.stores.registry.known.kept import improved_here
 from imgmigrate.stores.registry.logins.keyring import Keyring
 from imgmigrate.stores.registry.pace.breaker import Breaker, look
@@ -49,28 +45,26 @@ from imgmigrate.stores.registry.uploads.forms import Forms
 from imgmigrate.stores.registry.uploads.kept import KeptSessions
 from imgmigrate.stores.registry.wire.calls import Admission
 from imgmigrate.stores.registry.wire.notices import Notices
+from imgmigrate.stores.registry.wire.paced import Paced
 from imgmigrate.stores.registry.wire.redirects import (
     REDIRECTS,
     astray,
-    hide_signature,
     is_of_proxy,
     is_page,
     of_storage,
-    pointed_at,
     strangers_login,
 )
 from imgmigrate.stores.registry.wire.scheme import Scheme
+from imgmigrate.stores.registry.wire.wire import READS, Wire
 from imgmigrate.stores.slots import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from imgmigrate.clock import Clock
     from imgmigrate.config.model import RegistryConfig
     from imgmigrate.events import Event, Sink
     from imgmigrate.stores.registry.auth.access import Grant
-    from imgmigrate.stores.registry.pace.limits import Passage
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
     from imgmigrate.stores.registry.wire.calls import Call, Signing
     from imgmigrate.stores.slots import News
@@ -79,7 +73,6 @@ __all__ = ["Remote"]
 
 # First without anything, then with a token, then with a renewed or a wider one.
 _MOST_ROUNDS = 3
-_READS = frozenset({"GET", "HEAD"})
 T = TypeVar("T")
 
 
@@ -106,9 +99,7 @@ class Remote:
             self.quirks = improved_here(host, self.quirks)
         self.timeouts = http.timeouts
         scheme = "http" if own.plain_http else "https"
-        self.origin = f"{scheme}://{self.quirks.api_host or host}"
-        # What begins so is at that origin: user info, which could move the host, ends before it.
-        self._root = f"{self.origin}/"
+        origin = f"{scheme}://{self.quirks.api_host or host}"
         self._http, self._sink = http, sink
         self.limits = Limits(
             host,
@@ -146,7 +137,7 @@ class Remote:
         )
         self._tokens = tokens = TokenServer(
             host,
-            self.origin,
+            origin,
             http,
             self._trust,
             sink,
@@ -155,8 +146,15 @@ class Remote:
             is_met=is_met,
             changed=news.tell,
         )
-        self._guests = Guests(host, tokens, clock)
+        guests = Guests(host, tokens, clock)
+        self.wire = Wire(host, origin, http, self._trust, guests, self._notices)
+        self._paced = Paced(host, self.wire, self.limits, http.timeouts, self._look)
         self.auth = Authenticator(host, keyring, tokens, self._ping, clock=clock)
+
+    @property
+    def origin(self) -> str:
+        """The scheme and host that requests go to."""
+        return self.wire.origin
 
     @property
     def is_waiting(self) -> bool:
@@ -173,7 +171,7 @@ class Remote:
         """Send something that can be sent again, until it is answered; the body is read whole."""
 
         async def once() -> Answer:
-            answer, grant = await self._authenticated(call, self._whole)
+            answer, grant = await self._authenticated(call, self._paced.whole)
             if answer.status in call.accepts:
                 if call.document and is_page(answer):
                     raise web_page(call.subject, answer.status)
@@ -203,15 +201,15 @@ class Remote:
                     # Not before it may be sent: a signature holds for minutes only.
                     if sign is not None:
                         headers |= await sign()
-                    url = self._url(call)
+                    url = self.wire.url(call)
                     request = Request(call.method, url, call.subject, self._trust, headers, body)
                     async with await self._http.send(request) as answer:
                         if answer.status in call.accepts:
                             await answer.load(call.limit)
                         else:
                             await answer.settle()
-                self._note(passage, answer)
-                if not await self._is_paced(passage, answer, call, refused):
+                self._paced.note(passage, answer)
+                if not await self._paced.is_paced(passage, answer, call, refused):
                     break
             if answer.status not in call.accepts:
                 after = retry_after(answer.header("Retry-After"), self.timeouts.longest_pause)
@@ -241,7 +239,7 @@ class Remote:
         """Send once and return the answer with its body unread; the caller closes it."""
 
         async def once() -> Answer:
-            answer, grant = await self._authenticated(call, self._opened)
+            answer, grant = await self._authenticated(call, self._paced.opened)
             if answer.status in call.accepts:
                 return answer
             answer.close()
@@ -268,19 +266,19 @@ class Remote:
         """
         grant, passage, refused = admission.grant, admission.passage, Refused()
         while True:
-            request = self._request(call, self._url(call), grant, body)
+            request = self.wire.request(call, self.wire.url(call), grant, body)
             async with (
                 self._breaker.heard(),
                 asyncio.timeout(patience),
-                await self._send(request) as answer,
+                await self.wire.send(request) as answer,
             ):
                 await answer.settle()
-            self._heed(answer)
-            self._note(passage, answer)
-            if not await self._is_paced(passage, answer, call, refused):
+            self.wire.heed(answer)
+            self._paced.note(passage, answer)
+            if not await self._paced.is_paced(passage, answer, call, refused):
                 break
             if not body.is_whole:
-                raise RateLimited.paced(await self.failure(call, answer))
+                raise self._paced.refusal(call, answer)
             passage = await self.limits.admit(passage.kind)
         if answer.status in call.accepts:
             return answer
@@ -301,17 +299,17 @@ class Remote:
         host = urlsplit(answer.url).netloc
         if is_of_proxy(answer):
             return proxy_refusal(call.subject, host, answer.status)
-        writes = call.method not in _READS
+        writes = call.method not in READS
         error = failure(call.subject, answer.status, body, after=after, writes=writes)
         is_login = answer.status == 401 and bool(answer.headers("WWW-Authenticate"))
         if answer.status in call.hopeless and isinstance(error, TransientError):
             error = Rejected(
                 error.subject, error.cause, hint=error.hint, status=error.status, code=error.code
             )
-        if not self._is_own(answer.url):
+        if not self.wire.is_own(answer.url):
             return strangers_login(call.subject, self.host, host) if is_login else of_storage(error)
         if isinstance(error, (AccessDenied, AuthenticationError)):
-            return await self.auth.judge(error, call.access, is_read=call.method in _READS)
+            return await self.auth.judge(error, call.access, is_read=call.method in READS)
         return error
 
     async def _authenticated(
@@ -334,12 +332,12 @@ class Remote:
 
     async def _better(self, call: Call, answer: Answer, grant: Grant | None) -> Grant | None:
         """What to send instead after a refusal for lack of authentication; None if nothing."""
-        if answer.status == 404 and grant is None and self._is_own(answer.url):
+        if answer.status == 404 and grant is None and self.wire.is_own(answer.url):
             return await self.auth.offer(call.access)
         is_refusal = answer.status == 401 or (
             answer.status == 403 and (grant is None or says_expired(answer.body))
         )
-        if not is_refusal or not self._is_own(answer.url):
+        if not is_refusal or not self.wire.is_own(answer.url):
             return None
         answer.close()
         lines = answer.headers("WWW-Authenticate")
@@ -352,154 +350,19 @@ class Remote:
         origin = await self._scheme.origin()
         self._scheme = None
         if origin != self.origin:
-            self.origin, self._root, self._tokens.origin = origin, f"{origin}/", origin
+            self.wire.move(origin)
+            self._tokens.origin = origin
             message = f"{self.host} speaks no TLS: passwords and images travel in the clear"
             self.warn("no_tls", message)
 
     async def _grant(self, call: Call) -> Grant | None:
-        if not self.auth.is_known or not self._is_own(self._url(call)):
+        if not self.auth.is_known or not self.wire.is_own(self.wire.url(call)):
             return None
         return await self.auth.authorization(call.access)
 
-    async def _whole(self, call: Call, grant: Grant | None) -> Answer:
-        """Send and read the whole answer; a server that trickles is given up in the end."""
-        is_sent = call.data is not None
-        limit = self.timeouts.patience(len(call.data or b"")) if is_sent else self.timeouts.commit
-        limit = limit if call.patience is None else call.patience
-        refused = Refused()
-        while True:
-            try:
-                async with (
-                    self._slot(call) as passage,
-                    asyncio.timeout(limit),
-                    await self._follow(call, grant) as answer,
-                ):
-                    self._note(passage, answer)
-                    if answer.status < FIRST_ERROR:
-                        await answer.load(call.limit)
-            except TimeoutError:
-                cause = f"{self.host} did not answer whole in {limit:g} s"
-                raise TransientError(call.subject, cause) from None
-            if not await self._is_paced(passage, answer, call, refused):
-                return answer
-
-    async def _opened(self, call: Call, grant: Grant | None) -> Answer:
-        """Send and read the headers; a body that streams for long holds no slot."""
-        refused = Refused()
-        while True:
-            async with self._slot(call) as passage:
-                answer = await self._follow(call, grant)
-                self._note(passage, answer)
-            if not await self._is_paced(passage, answer, call, refused):
-                return answer
-            answer.close()
-
-    async def _is_paced(
-        self, passage: Passage, answer: Answer, call: Call, refused: Refused
-    ) -> bool:
-        """Tell whether the registry itself only asks to wait; what is in vain is not tried again.
-
-        RateLimited if it has asked for nothing else for too long.
-        """
-        if answer.status < FIRST_ERROR or answer.status in call.accepts | call.hopeless:
-            return False
-        is_own = self._is_own(answer.url)
-        if not is_own or not await self.limits.paces(passage, answer, call.subject, refused):
-            return False
-        # Pulp goes on with what it answers 429 to: who writes looks first.
-        if passage.kind is Kind.MANIFEST_WRITE:
-            raise RateLimited.paced(await self.failure(call, answer))
-        return True
-
-    def _slot(self, call: Call) -> AbstractAsyncContextManager[Passage]:
-        kind = kind_of(call.method, call.target)
-        return self.limits.request(kind, partial(self._look, call))
-
     async def _look(self, call: Call) -> None:
         """HEAD what is about to be pulled: it costs no pull and tells how many are left."""
-        await self._authenticated(replace(call, method="HEAD"), self._whole)
-
-    def _note(self, passage: Passage, answer: Answer) -> None:
-        """Learn about limits from the registry itself, not from the storage behind it."""
-        if self._is_own(answer.url):
-            self.limits.note(passage, answer)
-
-    async def _follow(self, call: Call, grant: Grant | None) -> Answer:
-        """Send, and follow redirects; storage behind a registry is a stranger.
-
-        What is written goes to the registry itself only, and only where the redirect keeps
-        method and body.
-        """
-        url = self._url(call)
-        body = Body.of(call.data) if call.data is not None else None
-        is_read = call.method in _READS
-        guest: Grant | None = None
-        for _ in range(MOST_REDIRECTS + 1):
-            # Once away, credentials are gone for good: a stranger may send us back anywhere.
-            grant = grant if self._is_own(url) else None
-            answer = await self._send(self._request(call, url, grant or guest, body))
-            self._heed(answer)
-            if answer.status == 401 and guest is None and is_read and not self._is_own(url):
-                guest = await self._guests.grant(call.subject, answer)
-                if guest is not None:
-                    continue
-            location = answer.header("Location")
-            if answer.status not in REDIRECTS or not location or answer.status in call.accepts:
-                return answer
-            async with answer:
-                await answer.settle()
-            url = self.resolve(call.subject, answer.url, location)
-            hide_signature(url, call.subject)
-            if guest is not None and not same_origin(url, answer.url):
-                guest = None
-            if not is_read and not (answer.status in (307, 308) and self._is_own(url)):
-                raise astray(self.host, call.subject, answer)
-        raise ProtocolError(call.subject, f"{self.host} redirects more than {MOST_REDIRECTS} times")
-
-    async def _send(self, request: Request) -> Answer:
-        """Send; whose server cannot be reached says who pointed there, if it is not our own."""
-        try:
-            return await self._http.send(request)
-        except TransientError as error:
-            if error.status is None and not self._is_own(request.url):
-                error.hint = pointed_at(self.host, request.url)
-            raise
-
-    def watched(self, call: Call, patience: float) -> AbstractContextManager[None]:
-        """Say so if the answer to a body that has left does not come."""
-        return self._http.silence.waiting(call.method, self._url(call), call.subject, patience)
-
-    def resolve(self, subject: str, base: str, location: str) -> str:
-        """Resolve what the registry points at; ProtocolError if it must not be followed."""
-        try:
-            return resolve(base, location)
-        except ValueError as error:
-            raise ProtocolError(subject, str(error)) from None
-
-    def _heed(self, answer: Answer) -> None:
-        """Pass on what the registry itself warns of."""
-        lines = answer.headers("Warning")
-        if lines and self._is_own(answer.url):
-            self._notices.heed(lines)
-
-    def _request(self, call: Call, url: str, grant: Grant | None, body: Body | None) -> Request:
-        headers = dict(call.headers)
-        if grant is not None:
-            headers["Authorization"] = grant.header
-        is_patient = body is not None
-        return Request(call.method, url, call.subject, self._trust, headers, body, is_patient)
-
-    @property
-    def is_confined(self) -> bool:
-        """Tell whether a stranger chose what is asked (`Http`)."""
-        return self._http.is_confined
-
-    def _is_own(self, url: str) -> bool:
-        """Tell whether a URL is at the registry's own origin."""
-        return url.startswith(self._root) or same_origin(url, self.origin)
-
-    def _url(self, call: Call) -> str:
-        return f"{self.origin}{call.target}" if call.target.startswith("/") else call.target
+        await self._authenticated(replace(call, method="HEAD"), self._paced.whole)
 
     async def _ping(self, header: str | None) -> Answer:
         """GET /v2/ with exactly this authorization, to learn of challenges and credentials."""

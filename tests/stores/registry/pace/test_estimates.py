@@ -16,8 +16,8 @@ from imgmigrate.render.summary import result_text
 from imgmigrate.stores import pool
 from imgmigrate.stores.machine import recall, remember
 from imgmigrate.stores.pool import open_stores
-from imgmigrate.stores.registry import estimates
-from imgmigrate.stores.registry.estimates import LONGEST, MOST_HOSTS, Estimates
+from imgmigrate.stores.registry.pace import estimates
+from imgmigrate.stores.registry.pace.estimates import LONGEST, MOST_HOSTS, Estimates
 from imgmigrate.stores.registry.pace.limits import Refused
 from imgmigrate.stores.registry.quotas import ALL, READS, WRITES, Kind
 from tests.fakes.memory import MemoryStores
