@@ -26,6 +26,7 @@ from imgmigrate.planning.heading import heading
 from imgmigrate.planning.owner import state_of, tell_owner
 from imgmigrate.planning.passes.base import run_passes
 from imgmigrate.planning.passes.deletes import CutOff, DeleteLimit, Deleting, Release
+from imgmigrate.planning.passes.gone import Gone
 from imgmigrate.planning.passes.inside import Comparing, Explain
 from imgmigrate.planning.passes.keep_previous import Keeping, KeptNames
 from imgmigrate.planning.passes.known_conflicts import KnownConflicts
@@ -325,6 +326,7 @@ class _Planner:
         return (
             Moving(observer, state, guards.moved if owns else ()),
             self._deltas(),
+            Gone(observer, state),
             Deleting(
                 observer,
                 state,

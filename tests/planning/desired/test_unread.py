@@ -174,7 +174,7 @@ async def test_a_list_that_was_cut_short_loses_nothing(world: World) -> None:
     world.old.hooks["head"] = world.old.hooks["manifest"] = lambda *_: world.old.tags.update(tags)
     for refresh in (True, False):
         plan = await world.plan(refresh=refresh, **EVERYTHING)
-        assert rows(plan) == {f"{API}:{tag}": ("keep", "source_gone") for tag in ("1", "2")}
+        assert rows(plan) == {f"{API}:{tag}": ("error", "unreadable") for tag in ("1", "2")}
         details = [change.detail or "" for change in plan.changes]
         assert all("though its list of tags leaves it out" in detail for detail in details)
 
@@ -190,7 +190,7 @@ async def test_a_source_that_does_not_answer_for_its_tag_proves_nothing(world: W
 
     world.old.hooks["head"] = world.old.hooks["manifest"] = fail
     (change,) = (await world.plan(**EVERYTHING)).changes
-    assert (change.action.value, change.reason) == ("keep", "source_gone")
+    assert (change.action.value, change.reason) == ("error", "unreadable")
     assert "connection reset" in (change.detail or "")
 
 
