@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.integration.chaos import tool
+from tests.integration.chaos.between import Between
 from tests.integration.chaos.deeds import Deeds
 from tests.integration.chaos.oracle import Fault, Oracle
 from tests.integration.chaos.turns import Turns
@@ -35,6 +36,8 @@ WEIGHTS = {
     "roll_back": 2,
     "adopt": 2,
     "remove_records": 1,
+    "heir_taken": 3,
+    "first_plan_elsewhere": 2,
     "settle": 5,
     "source_push": 6,
     "source_push_again": 2,
@@ -71,7 +74,7 @@ WEIGHTS = {
     "source_renamed": 3,
     "target_renamed": 2,
     "layout_respelled": 2,
-    "destination_moved": 1,
+    "destination_moved": 2,
     "guards_changed": 2,
     "config_settled": 3,
     "state_copied": 1,
@@ -131,7 +134,9 @@ def tell(
         with World(root, seed) as world:
             oracle = Oracle(world, ignored)
             known = _known(world)
-            actions = _actions(Unkind(world, oracle), Turns(world), Deeds(world, oracle, known))
+            deeds = Deeds(world, oracle, known)
+            between = Between(world, oracle, deeds)
+            actions = _actions(Unkind(world, oracle), Turns(world), deeds, between)
             names = sorted(actions)
             weights = [WEIGHTS[name] for name in names]
             note(f"seed {seed}: the registry is {world.oddities}")

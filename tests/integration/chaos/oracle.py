@@ -126,6 +126,8 @@ class Oracle:
                 self._deleted(place, made)
             elif made.keep and old in self.world.known and is_ours:
                 self._kept(place, old, after)
+            if is_ours and old in self.world.known:
+                self._inherited(place, old, after, made)
             if new is not None:
                 self.ours[place].add(new)
 
@@ -153,6 +155,15 @@ class Oracle:
         )
         if old not in others:
             self.fault("not-kept", f"{place}: {old} has no tag any more")
+
+    def _inherited(self, place: Place, old: str, after: dict[Place, str], made: Made) -> None:
+        """What the plan says is to hold an image has it, once that is gone."""
+        for row in self._rows(made).get(place, ()):
+            if row.heir is None or row.action not in ("update", "delete"):
+                continue
+            heir = self.world.place(row.heir)
+            if heir is not None and after.get(heir) != old:
+                self.fault("heir-gone", f"{place}: {heir}, which is to hold {old}, does not")
 
     # What the state says.
 
@@ -224,6 +235,17 @@ class Oracle:
             ):
                 touched.add(place)
         self.whole(touched, "just written")
+
+    def stands(self, made: Made, ran: Ran) -> None:
+        """Exit 0 says that a plan's images are in their layouts, whichever run brought them."""
+        if ran.code != 0:
+            return
+        for place, rows in self._rows(made).items():
+            if place is None or place.store != LAYOUTS or len(rows) > 1 or rows[0].after is None:
+                continue
+            if self.world.tags.get(place) != rows[0].after or self.is_seen_broken(place):
+                text = f"{place}: {rows[0]}, there {self._there(place)}"
+                self.fault("done-but", f"{made.saved.file}: {text}")
 
     def _is_whole_source(self, place: Place, made: Made) -> bool:
         """Tell whether a row about it could be done: now and when it was planned."""

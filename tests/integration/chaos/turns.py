@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Turns"]
 
+# All the ways to write a Link are told about as often as any one lie is.
+_KINDS = (*((lie,) for lie in LIES), tuple(LINKS), ("head-404",), ("cut",))
+# Beginnings of the names of repositories; "" is all of them.
+_ABOUT = {SOURCE: ("", "", "team/", "many/"), TARGET: ("", "", "mirror/", "many/")}
+
 
 class Turns:
     """Each method is something that may turn; it says what, or "" where it cannot."""
@@ -25,10 +30,11 @@ class Turns:
 
     def lie(self) -> str:
         """A front begins to lie, about all or about some."""
-        front = self.world.fronts[self.random.choice((SOURCE, SOURCE, TARGET))]
-        kind = self.random.choice((*LIES, *LINKS, "head-404"))
-        front.lies[kind] = self.random.choice(("", "", "team/", "mirror/", "many/"))
-        return f"{front.shelf.store} {kind} {front.lies[kind]}"
+        store = self.random.choice((SOURCE, TARGET))
+        kind = self.random.choice(self.random.choice(_KINDS))
+        about = self.random.choice(_ABOUT[store])
+        self.world.fronts[store].lies[kind] = about
+        return f"{store} {kind} {about}"
 
     def no_lies(self) -> str:
         """All fronts are honest again."""

@@ -38,6 +38,7 @@ MOST_REMEMBERED = 40
 
 def _wishes() -> list[Wish]:
     db = Tags("named", ("v1", "1.20"))
+    most, one = Tags("but", ("latest",)), Tags("named", ("latest",))
     return [
         Wish(
             "team.yaml",
@@ -54,7 +55,9 @@ def _wishes() -> list[Wish]:
             },
         ),
         Wish("team.yml", {"api": Rule((SOURCE, "team/api"), [(TARGET, "second/api")])}),
-        Wish("other.yaml", {"web": Rule((SOURCE, "team/web"), [(TARGET, "other/web")])}),
+        Wish("other.yaml", {"web": Rule((SOURCE, "team/web"), [(TARGET, "other/web")], most)}),
+        # Its rule joins what the one before joins, and neither asks for an image of the other.
+        Wish("late.yaml", {"web": Rule((SOURCE, "team/web"), [(TARGET, "other/web")], one)}),
     ]
 
 
