@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tests.integration.chaos.deeds import Deeds
     from tests.integration.chaos.oracle import Oracle
     from tests.integration.chaos.places import Place
+    from tests.integration.chaos.turns import Turns
     from tests.integration.chaos.wishes import Wish
     from tests.integration.chaos.world import World
 
@@ -21,23 +22,28 @@ ELSEWHERE = "state/elsewhere"
 class Between:
     """Each method makes a plan, lets something happen, and applies it; it says what."""
 
-    def __init__(self, world: World, oracle: Oracle, deeds: Deeds) -> None:
-        self.world, self.oracle, self.deeds = world, oracle, deeds
+    def __init__(self, world: World, oracle: Oracle, turns: Turns, deeds: Deeds) -> None:
+        self.world, self.oracle, self.turns, self.deeds = world, oracle, turns, deeds
         self.random = world.random
 
     def heir_taken(self) -> str:
         """What is to stand in an image's stead goes before the image would."""
+        told = ""
+        if self.random.random() < 0.7:
+            # Then images are at their new address, and the old ones are left to go.
+            told = f"{self.turns.move_destination(is_told=True)}, "
+            told += f"{self.deeds.migrate_all(self.deeds.main, ())}, "
         made, ran = self.deeds.make(self.deeds.main, ("--allow-delete",))
         if made is None:
-            return f"no plan: {ran.code}"
+            return f"{told}no plan: {ran.code}"
         found = {self.world.place(row.heir) for row in made.saved.rows if row.heir}
         heirs = sorted(each for each in found if each in self.world.tags)
-        if not heirs:
-            return ""
-        heir = self.random.choice(heirs)
-        self._untag(heir)
+        if heirs:
+            heir = self.random.choice(heirs)
+            told += f"{heir} taken, "
+            self._untag(heir)
         ran = self.deeds.carry_out(made)
-        return f"{heir} before {made.saved.file}: exit {ran.code}"
+        return f"{told}{made.saved.file}: exit {ran.code}"
 
     def first_plan_elsewhere(self) -> str:
         """A plan that was made without a state is applied to one that it was not made for."""

@@ -32,11 +32,11 @@ WEIGHTS = {
     "apply_twice": 2,
     "apply_and_kill": 2,
     "apply_with_another_config": 2,
-    "use_another_config": 3,
+    "use_another_config": 4,
     "roll_back": 2,
     "adopt": 2,
     "remove_records": 1,
-    "heir_taken": 3,
+    "heir_taken": 2,
     "first_plan_elsewhere": 2,
     "settle": 5,
     "source_push": 6,
@@ -62,19 +62,20 @@ WEIGHTS = {
     "layout_loses_a_blob": 3,
     "layout_truncates_a_blob": 2,
     "layout_rots": 1,
+    "layout_rots_unseen": 1,
     "layout_collected": 2,
     "layout_swapped": 3,
     "layout_copied": 2,
     "layout_foreign_push": 2,
     "layout_delete": 4,
-    "lie": 5,
+    "lie": 7,
     "no_lies": 5,
     "rule_comes_and_goes": 2,
     "rule_selects_others": 2,
     "source_renamed": 3,
     "target_renamed": 2,
     "layout_respelled": 2,
-    "destination_moved": 2,
+    "destination_moved": 1,
     "guards_changed": 2,
     "config_settled": 3,
     "state_copied": 1,
@@ -134,9 +135,9 @@ def tell(
         with World(root, seed) as world:
             oracle = Oracle(world, ignored)
             known = _known(world)
-            deeds = Deeds(world, oracle, known)
-            between = Between(world, oracle, deeds)
-            actions = _actions(Unkind(world, oracle), Turns(world), deeds, between)
+            turns, deeds = Turns(world), Deeds(world, oracle, known)
+            between = Between(world, oracle, turns, deeds)
+            actions = _actions(Unkind(world, oracle), turns, deeds, between)
             names = sorted(actions)
             weights = [WEIGHTS[name] for name in names]
             note(f"seed {seed}: the registry is {world.oddities}")

@@ -25,6 +25,7 @@ PLAN_OPTIONS = (
     ("--allow-delete",),
     ("--allow-delete",),
     ("--allow-delete-gone",),
+    ("--allow-delete-gone",),
     ("--allow-delete", "--allow-delete-gone"),
     ("--forget",),
     ("--no-refresh",),
@@ -55,7 +56,7 @@ class Deeds:
 
     def migrate(self) -> str:
         """A plan is made and applied at once."""
-        return self._migrate(self.main, self._options())
+        return self.migrate_all(self.main, self._options())
 
     def apply_an_older_plan(self) -> str:
         """Any kept plan is applied, whatever has happened since."""
@@ -105,7 +106,7 @@ class Deeds:
         """Another config is migrated, if it has a state of its own."""
         wish = self.random.choice(self.world.wishes[1:])
         if wish.state != self.main.state:
-            return self._migrate(wish, self._options())
+            return self.migrate_all(wish, self._options())
         if not self.oracle.records(self.main):
             return ""
         made, ran = self.make(wish, self._options())
@@ -191,7 +192,7 @@ class Deeds:
         """Tell whether a registry holds a blob of its image that nobody can repair."""
         digest = self._wanted(self.main).get(place)
         image = self.world.known.get(digest or "")
-        spoilt = {blob for _, _, blob in self.oracle.damaged}
+        spoilt = {blob for store, _, blob in self.oracle.damaged if store == place.store}
         return image is None or bool(spoilt & image.blobs.keys())
 
     def _codes(self, made: Made, planned: Ran, applied: Ran) -> None:
@@ -320,7 +321,8 @@ class Deeds:
             self.oracle.fault("other-config-recorded", text)
         return ran
 
-    def _migrate(self, wish: Wish, options: tuple[str, ...]) -> str:
+    def migrate_all(self, wish: Wish, options: tuple[str, ...]) -> str:
+        """Plan what a config asks for, and apply that at once."""
         made, ran = self.make(wish, options)
         if made is None:
             return f"{wish.file} {' '.join(options)}: no plan: {ran.code}"

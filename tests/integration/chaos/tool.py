@@ -79,6 +79,7 @@ class Row:
     action: str
     reason: str
     after: str | None
+    source: str | None
     # What is to stand in its image's stead, which goes.
     heir: str | None
 
@@ -104,8 +105,9 @@ def read_plan(path: Path) -> Saved:
 
 
 def _row(row: dict[str, Any]) -> Row:
+    source = row["source"] and row["source"]["reference"]
     heir = row.get("moved_to") or row.get("kept_as")
-    return Row(row["address"], row["action"], row["reason"], row["after"], heir)
+    return Row(row["address"], row["action"], row["reason"], row["after"], source, heir)
 
 
 def documents(text: str) -> list[dict[str, Any]]:

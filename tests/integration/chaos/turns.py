@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Turns"]
 
-# All the ways to write a Link are told about as often as any one lie is.
-_KINDS = (*((lie,) for lie in LIES), tuple(LINKS), ("head-404",), ("cut",))
+# What hides images is told more often than what only is in the way.
+_KINDS = {**dict.fromkeys((*LIES, *LINKS), 1), "cut": 3, "head-404": 3}
 # Beginnings of the names of repositories; "" is all of them.
 _ABOUT = {SOURCE: ("", "", "team/", "many/"), TARGET: ("", "", "mirror/", "many/")}
 
@@ -31,7 +31,7 @@ class Turns:
     def lie(self) -> str:
         """A front begins to lie, about all or about some."""
         store = self.random.choice((SOURCE, TARGET))
-        kind = self.random.choice(self.random.choice(_KINDS))
+        [kind] = self.random.choices(list(_KINDS), list(_KINDS.values()))
         about = self.random.choice(_ABOUT[store])
         self.world.fronts[store].lies[kind] = about
         return f"{store} {kind} {about}"
@@ -88,12 +88,16 @@ class Turns:
 
     def destination_moved(self) -> str:
         """A rule writes to another repository; the config may say `moved`."""
+        return self.move_destination(is_told=self.random.random() < 0.7)
+
+    def move_destination(self, *, is_told: bool) -> str:
+        """A rule writes to another repository; with `is_told` the config says `moved`."""
         wish = self.world.wishes[0]
         rule = wish.rules["api"]
         old = rule.to[0][1]
         new = "moved/api" if old == "mirror/api" else "mirror/api"
         rule.to = [(TARGET, new)]
-        wish.moved = [(old, new)] if self.random.random() < 0.7 else []
+        wish.moved = [(old, new)] if is_told else []
         return f"{old} -> {new} {wish.moved}"
 
     def guards_changed(self) -> str:

@@ -171,7 +171,8 @@ class World(Evidence):
         if not any((place.store, place.repo) == (store, repo) for place in self.tags):
             return True
         front = self.fronts.get(store)
-        lies = ("down", "flaky", "unlisted-404", "unlisted-403")
+        # One that is only flaky is read by who asks again.
+        lies = ("down", "unlisted-404", "unlisted-403")
         return front is not None and any(front.lies_about(lie, repo) for lie in lies)
 
     def shown(self, rule: Rule, repo: str, tags: list[str]) -> set[str]:
