@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.integration.chaos import tool
+from tests.integration.chaos.between import Between
 from tests.integration.chaos.deeds import Deeds
 from tests.integration.chaos.oracle import Fault, Oracle
 from tests.integration.chaos.turns import Turns
@@ -31,10 +32,12 @@ WEIGHTS = {
     "apply_twice": 2,
     "apply_and_kill": 2,
     "apply_with_another_config": 2,
-    "use_another_config": 3,
+    "use_another_config": 4,
     "roll_back": 2,
     "adopt": 2,
     "remove_records": 1,
+    "heir_taken": 2,
+    "first_plan_elsewhere": 2,
     "settle": 5,
     "source_push": 6,
     "source_push_again": 2,
@@ -59,12 +62,13 @@ WEIGHTS = {
     "layout_loses_a_blob": 3,
     "layout_truncates_a_blob": 2,
     "layout_rots": 1,
+    "layout_rots_unseen": 1,
     "layout_collected": 2,
     "layout_swapped": 3,
     "layout_copied": 2,
     "layout_foreign_push": 2,
     "layout_delete": 4,
-    "lie": 5,
+    "lie": 7,
     "no_lies": 5,
     "rule_comes_and_goes": 2,
     "rule_selects_others": 2,
@@ -131,7 +135,9 @@ def tell(
         with World(root, seed) as world:
             oracle = Oracle(world, ignored)
             known = _known(world)
-            actions = _actions(Unkind(world, oracle), Turns(world), Deeds(world, oracle, known))
+            turns, deeds = Turns(world), Deeds(world, oracle, known)
+            between = Between(world, oracle, turns, deeds)
+            actions = _actions(Unkind(world, oracle), turns, deeds, between)
             names = sorted(actions)
             weights = [WEIGHTS[name] for name in names]
             note(f"seed {seed}: the registry is {world.oddities}")

@@ -25,6 +25,7 @@ PLAN_OPTIONS = (
     ("--allow-delete",),
     ("--allow-delete",),
     ("--allow-delete-gone",),
+    ("--allow-delete-gone",),
     ("--allow-delete", "--allow-delete-gone"),
     ("--forget",),
     ("--no-refresh",),
@@ -50,36 +51,36 @@ class Deeds:
 
     def plan(self) -> str:
         """A plan is made, and kept for later."""
-        made, ran = self._plan(self._main, self._options())
+        made, ran = self.make(self.main, self._options())
         return f"{' '.join(ran.arguments)}: {self._told(made, ran)}"
 
     def migrate(self) -> str:
         """A plan is made and applied at once."""
-        return self._migrate(self._main, self._options())
+        return self.migrate_all(self.main, self._options())
 
     def apply_an_older_plan(self) -> str:
         """Any kept plan is applied, whatever has happened since."""
         if not self.plans:
             return ""
         made = self.random.choice(self.plans)
-        ran = self._apply(made)
+        ran = self.carry_out(made)
         return f"{made.saved.file}: exit {ran.code}"
 
     def apply_twice(self) -> str:
         """The same plan again does nothing more."""
-        made, ran = self._plan(self._main, self._options())
+        made, ran = self.make(self.main, self._options())
         if made is None:
             return f"no plan: {ran.code}"
-        first = self._apply(made)
+        first = self.carry_out(made)
         before = self.world.look()
-        again = self._apply(made)
+        again = self.carry_out(made)
         if before != self.world.look() and first.code in (0, 7):
             self.oracle.fault("twice", f"{made.saved.file} wrote again: {again.text[-800:]}")
         return f"{made.saved.file}: exit {first.code}, {again.code}"
 
     def apply_and_kill(self) -> str:
         """An apply is killed on the way, and the same plan applied again."""
-        made, ran = self._plan(self._main, self._options())
+        made, ran = self.make(self.main, self._options())
         if made is None:
             return f"no plan: {ran.code}"
         before, left = self.world.look(), self.random.randint(1, 12)
@@ -89,7 +90,7 @@ class Deeds:
         killed = run_and_kill(self.world.real, self.world.fronts[TARGET], left, *words)
         self.oracle.ended(killed, killed=True)
         self.oracle.changed(before, made)
-        again = self._apply(made)
+        again = self.carry_out(made)
         return f"{made.saved.file}: exit {killed.code} after {left}, {again.code}"
 
     def apply_with_another_config(self) -> str:
@@ -98,56 +99,56 @@ class Deeds:
             return ""
         made = self.random.choice(self.plans)
         wish = self.random.choice([each for each in self.world.wishes if each is not made.wish])
-        ran = self._apply(made, wish)
+        ran = self.carry_out(made, wish)
         return f"{made.saved.file} -c {wish.file}: exit {ran.code}"
 
     def use_another_config(self) -> str:
         """Another config is migrated, if it has a state of its own."""
         wish = self.random.choice(self.world.wishes[1:])
-        if wish.state != self._main.state:
-            return self._migrate(wish, self._options())
-        if not self.oracle.records(self._main):
+        if wish.state != self.main.state:
+            return self.migrate_all(wish, self._options())
+        if not self.oracle.records(self.main):
             return ""
-        made, ran = self._plan(wish, self._options())
+        made, ran = self.make(wish, self._options())
         if made is not None:
             self.oracle.fault("shared-state", f"{wish.file} plans with {wish.state}: {ran.code}")
-            self._apply(made)
+            self.carry_out(made)
         return f"{wish.file}: exit {ran.code}"
 
     def roll_back(self) -> str:
         """What a plan did is undone."""
-        plans = [each for each in self.plans if each.applied and each.wish is self._main]
+        plans = [each for each in self.plans if each.applied and each.wish is self.main]
         if not plans:
             return ""
         undone = self.random.choice(plans)
-        made, ran = self._plan(undone.wish, (), "rollback", undone.saved.file)
+        made, ran = self.make(undone.wish, (), "rollback", undone.saved.file)
         if made is None:
             return f"{undone.saved.file}: {ran.code}"
         made.overwrites = False
-        return f"{undone.saved.file}: exit {self._apply(made).code}"
+        return f"{undone.saved.file}: exit {self.carry_out(made).code}"
 
     def adopt(self) -> str:
         """What is there as the config says is recorded, and nothing is written."""
-        self._write(self._main)
-        before, had = self.world.look(), self.oracle.records(self._main)
+        self._write(self.main)
+        before, had = self.world.look(), self.oracle.records(self.main)
         self._wants_are_ours()
-        ran = self.world.run("adopt", "**", "--auto-approve", "-c", self._main.file)
+        ran = self.world.run("adopt", "**", "--auto-approve", "-c", self.main.file)
         self.oracle.ended(ran)
         self.oracle.changed(before, None)
-        lost = had.keys() - self.oracle.records(self._main).keys()
+        lost = had.keys() - self.oracle.records(self.main).keys()
         if lost:
             self.oracle.fault("forgotten", f"by adopt: {sorted(lost)}")
         return f"exit {ran.code}"
 
     def remove_records(self) -> str:
         """Some records are erased."""
-        self._write(self._main)
-        records = sorted(self.oracle.records(self._main))
+        self._write(self.main)
+        records = sorted(self.oracle.records(self.main))
         if not records:
             return ""
         name = self.random.choice(records)
         before = self.world.look()
-        ran = self.world.run("state", "rm", name, "--auto-approve", "-c", self._main.file)
+        ran = self.world.run("state", "rm", name, "--auto-approve", "-c", self.main.file)
         self.oracle.ended(ran)
         self.oracle.changed(before, None)
         return f"{name}: exit {ran.code}"
@@ -158,13 +159,13 @@ class Deeds:
         """With honest registries a plan and an apply leave nothing to do but what is said."""
         for front in self.world.fronts.values():
             front.lies.clear()
-        made, ran = self._plan(self._main, ())
+        made, ran = self.make(self.main, ())
         if made is None:
             if ran.code not in (6, 64):
                 self.oracle.fault("no-plan", f"exit {ran.code}: {ran.text[-800:]}")
             return f"no plan: {ran.code}"
-        applied = self._apply(made, fresh=True)
-        again, ran = self._plan(self._main, ("--detailed-exitcode",))
+        applied = self.carry_out(made, fresh=True)
+        again, ran = self.make(self.main, ("--detailed-exitcode",))
         if again is None:
             self.oracle.fault("no-plan", f"exit {ran.code}: {ran.text[-800:]}")
             return "no second plan"
@@ -173,7 +174,7 @@ class Deeds:
             self._codes(again, ran, applied)
         self._read(again)
         if "verify" in self.known:
-            self.oracle.verified(self._main)
+            self.oracle.verified(self.main)
         return f"exit {applied.code}, then {ran.code}, {self.pulled} read by skopeo"
 
     def _left(self, made: Made) -> None:
@@ -189,9 +190,9 @@ class Deeds:
 
     def _is_spoilt(self, place: Place) -> bool:
         """Tell whether a registry holds a blob of its image that nobody can repair."""
-        digest = self._wanted(self._main).get(place)
+        digest = self._wanted(self.main).get(place)
         image = self.world.known.get(digest or "")
-        spoilt = {blob for _, _, blob in self.oracle.damaged}
+        spoilt = {blob for store, _, blob in self.oracle.damaged if store == place.store}
         return image is None or bool(spoilt & image.blobs.keys())
 
     def _codes(self, made: Made, planned: Ran, applied: Ran) -> None:
@@ -236,7 +237,8 @@ class Deeds:
     # Steps.
 
     @property
-    def _main(self) -> Wish:
+    def main(self) -> Wish:
+        """The config that most is done with."""
         return self.world.wishes[0]
 
     def _options(self) -> tuple[str, ...]:
@@ -261,7 +263,7 @@ class Deeds:
                 self.oracle.ours[place].add(digest)
         return wanted
 
-    def _plan(self, wish: Wish, options: tuple[str, ...], *verb: str) -> tuple[Made | None, Ran]:
+    def make(self, wish: Wish, options: tuple[str, ...], *verb: str) -> tuple[Made | None, Ran]:
         """Plan and read the plan; None where there is none, and what was said."""
         self._write(wish)
         before = self.world.look()
@@ -297,7 +299,7 @@ class Deeds:
             self.oracle.named(made, ran)
         return made, ran
 
-    def _apply(self, made: Made, wish: Wish | None = None, *, fresh: bool = False) -> Ran:
+    def carry_out(self, made: Made, wish: Wish | None = None, *, fresh: bool = False) -> Ran:
         """Apply a plan; what holds after any apply is checked."""
         wish = wish or made.wish
         self._write(wish)
@@ -309,6 +311,7 @@ class Deeds:
         has = self.oracle.records(wish)
         if wish is made.wish:
             self.oracle.recorded(had, has, made)
+            self.oracle.stands(made, ran)
             if fresh:
                 self.oracle.written(before, has, made)
                 if ran.code in (1, 4, 5, 64):
@@ -318,11 +321,12 @@ class Deeds:
             self.oracle.fault("other-config-recorded", text)
         return ran
 
-    def _migrate(self, wish: Wish, options: tuple[str, ...]) -> str:
-        made, ran = self._plan(wish, options)
+    def migrate_all(self, wish: Wish, options: tuple[str, ...]) -> str:
+        """Plan what a config asks for, and apply that at once."""
+        made, ran = self.make(wish, options)
         if made is None:
             return f"{wish.file} {' '.join(options)}: no plan: {ran.code}"
-        applied = self._apply(made, fresh=True)
+        applied = self.carry_out(made, fresh=True)
         self.oracle.done(made, applied)
         told = self._told(made, ran)
         return f"{wish.file} {' '.join(options)} {made.saved.file}: {told}, exit {applied.code}"

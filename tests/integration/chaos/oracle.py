@@ -79,6 +79,8 @@ class Oracle:
     origins: dict[Place, Place] = field(default_factory=dict)
     # Blobs that a registry lost behind everybody's back: store, repository or *, digest.
     damaged: set[tuple[str, str, str]] = field(default_factory=set)
+    # Manifests that went from the registry that is written to, their tags left: repository, digest.
+    dangling: set[tuple[str, str]] = field(default_factory=set)
     # Records by config, as they were at a version of the state's files.
     _read: dict[str, tuple[list[tuple[str, int, int]], dict[str, str]]] = field(
         default_factory=dict
@@ -120,14 +122,22 @@ class Oracle:
                 self.fault("wrote-unasked", f"{place}: {old} -> {new}")
                 continue
             is_ours = old is None or (old in self.ours[place] and old not in self.world.foreign)
-            if not is_ours and not (made.overwrites or forced):
+            is_there = old is None or not self._is_dangling(place, old)
+            if is_there and not is_ours and not (made.overwrites or forced):
                 self.fault("foreign-changed", f"{place}: {old} -> {new}")
             if new is None:
                 self._deleted(place, made)
             elif made.keep and old in self.world.known and is_ours:
                 self._kept(place, old, after)
+            if is_ours and old in self.world.known:
+                self._inherited(place, old, after, made)
             if new is not None:
                 self.ours[place].add(new)
+
+    def _is_dangling(self, place: Place, digest: str) -> bool:
+        """Tell whether a tag named what nobody could read: it takes nothing from anybody."""
+        is_gone = (place.repo, digest) in self.dangling
+        return is_gone and not self.world.shelves[place.store].has_manifest(place.repo, digest)
 
     def _deleted(self, place: Place, made: Made) -> None:
         what = f"{place} by {made.saved.file} ({' '.join(made.options)})"
@@ -136,7 +146,9 @@ class Oracle:
             self.fault("deleted-unasked", what)
         if place in made.wanted:
             self.fault("deleted-wanted", what)
-        if made.wants.is_blind(place) and place not in made.wanted:
+        of_all = self._rows(made).get(place._replace(tag=""), ())
+        is_blind = made.wants.is_blind(place) or any(row.action == "error" for row in of_all)
+        if is_blind and place not in made.wanted:
             self.fault("deleted-blind", what)
         if made.protect and place.store != LAYOUTS and place.repo == made.protect[1]:
             self.fault("deleted-protected", what)
@@ -153,6 +165,15 @@ class Oracle:
         )
         if old not in others:
             self.fault("not-kept", f"{place}: {old} has no tag any more")
+
+    def _inherited(self, place: Place, old: str, after: dict[Place, str], made: Made) -> None:
+        """What the plan says is to hold an image has it, once that is gone."""
+        for row in self._rows(made).get(place, ()):
+            if row.heir is None or row.action not in ("update", "delete"):
+                continue
+            heir = self.world.place(row.heir)
+            if heir is not None and after.get(heir) != old:
+                self.fault("heir-gone", f"{place}: {heir}, which is to hold {old}, does not")
 
     # What the state says.
 
@@ -225,6 +246,17 @@ class Oracle:
                 touched.add(place)
         self.whole(touched, "just written")
 
+    def stands(self, made: Made, ran: Ran) -> None:
+        """Exit 0 says that a plan's images are in their layouts, whichever run brought them."""
+        if ran.code != 0:
+            return
+        for place, rows in self._rows(made).items():
+            if place is None or place.store != LAYOUTS or len(rows) > 1 or rows[0].after is None:
+                continue
+            if self.world.tags.get(place) != rows[0].after or self.is_seen_broken(place):
+                text = f"{place}: {rows[0]}, there {self._there(place)}"
+                self.fault("done-but", f"{made.saved.file}: {text}")
+
     def _is_whole_source(self, place: Place, made: Made) -> bool:
         """Tell whether a row about it could be done: now and when it was planned."""
         now = made.wish.wants(self.world)
@@ -234,6 +266,7 @@ class Oracle:
                 wants.images.get(place) == digest
                 and place not in wants.broken | wants.contested | wants.hidden
                 and not wants.blind
+                and not wants.unread
                 for wants in (made.wants, now)
             )
             and not made.lies
@@ -260,9 +293,20 @@ class Oracle:
             if not is_right and not actions:
                 kind = "incomplete-unnamed" if self.world.tags.get(place) == digest else "unnamed"
                 self.fault(kind, f"{place}: wanted {digest}, there {self._there(place)}")
+        self._gone(made)
         for name in sorted(made.wants.illegal):
             if name not in ran.text and not made.lies:
                 self.fault("name-dropped", f"{name} is in no warning")
+
+    def _gone(self, made: Made) -> None:
+        """What the plan says its source has lost is not there, or no list can be had of it."""
+        for row in made.saved.rows:
+            origin = self.world.place(row.source) if row.source else None
+            if row.reason != "source_gone" or origin not in self.world.tags or origin is None:
+                continue
+            is_hidden = "cut" in made.lies or self.world.is_unreadable(origin.store, origin.repo)
+            if not is_hidden and self.world.image(origin) is not None:
+                self.fault("said-gone", f"{row}, and {origin} is there")
 
     def _rows(self, made: Made) -> dict[Place | None, list[Row]]:
         rows: dict[Place | None, list[Row]] = {}
@@ -327,6 +371,8 @@ class Oracle:
             elif digest != self.world.tags.get(place):
                 there = self._there(place)
                 self.fault("exit-0-but", f"{place}: wanted {digest}, there {there}, {actions}")
+            elif digest and any(row.reason == "replace" for row in rows.get(place, ())):
+                self._replaced(place, digest)
             elif (
                 digest
                 and place not in made.wants.broken
@@ -336,6 +382,12 @@ class Oracle:
                 )
             ):
                 self.whole({place}, "after a run that was done")
+
+    def _replaced(self, place: Place, digest: str) -> None:
+        """What was written again on demand is right, whatever its files looked like."""
+        faults = self.world.reader.faults(place, digest) if place.store == LAYOUTS else {}
+        if faults:
+            self.fault("not-replaced", f"{place}: {faults}")
 
     def _code(self, made: Made, ran: Ran, left: dict[str, str]) -> None:
         """Exit 0: nothing is left; 3: what another run may mend; 7: what a person must decide."""

@@ -79,6 +79,9 @@ class Row:
     action: str
     reason: str
     after: str | None
+    source: str | None
+    # What is to stand in its image's stead, which goes.
+    heir: str | None
 
 
 @dataclass
@@ -98,11 +101,13 @@ class Saved:
 def read_plan(path: Path) -> Saved:
     """Read a plan's file."""
     header, *rows, _ = documents(path.read_text())
-    return Saved(
-        path.name,
-        header,
-        [Row(row["address"], row["action"], row["reason"], row["after"]) for row in rows],
-    )
+    return Saved(path.name, header, [_row(row) for row in rows])
+
+
+def _row(row: dict[str, Any]) -> Row:
+    source = row["source"] and row["source"]["reference"]
+    heir = row.get("moved_to") or row.get("kept_as")
+    return Row(row["address"], row["action"], row["reason"], row["after"], source, heir)
 
 
 def documents(text: str) -> list[dict[str, Any]]:

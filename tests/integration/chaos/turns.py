@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Turns"]
 
+# What hides images is told more often than what only is in the way.
+_KINDS = {**dict.fromkeys((*LIES, *LINKS), 1), "cut": 3, "head-404": 3}
+# Beginnings of the names of repositories; "" is all of them.
+_ABOUT = {SOURCE: ("", "", "team/", "many/"), TARGET: ("", "", "mirror/", "many/")}
+
 
 class Turns:
     """Each method is something that may turn; it says what, or "" where it cannot."""
@@ -25,10 +30,11 @@ class Turns:
 
     def lie(self) -> str:
         """A front begins to lie, about all or about some."""
-        front = self.world.fronts[self.random.choice((SOURCE, SOURCE, TARGET))]
-        kind = self.random.choice((*LIES, *LINKS, "head-404"))
-        front.lies[kind] = self.random.choice(("", "", "team/", "mirror/", "many/"))
-        return f"{front.shelf.store} {kind} {front.lies[kind]}"
+        store = self.random.choice((SOURCE, TARGET))
+        [kind] = self.random.choices(list(_KINDS), list(_KINDS.values()))
+        about = self.random.choice(_ABOUT[store])
+        self.world.fronts[store].lies[kind] = about
+        return f"{store} {kind} {about}"
 
     def no_lies(self) -> str:
         """All fronts are honest again."""
@@ -82,12 +88,16 @@ class Turns:
 
     def destination_moved(self) -> str:
         """A rule writes to another repository; the config may say `moved`."""
+        return self.move_destination(is_told=self.random.random() < 0.7)
+
+    def move_destination(self, *, is_told: bool) -> str:
+        """A rule writes to another repository; with `is_told` the config says `moved`."""
         wish = self.world.wishes[0]
         rule = wish.rules["api"]
         old = rule.to[0][1]
         new = "moved/api" if old == "mirror/api" else "mirror/api"
         rule.to = [(TARGET, new)]
-        wish.moved = [(old, new)] if self.random.random() < 0.7 else []
+        wish.moved = [(old, new)] if is_told else []
         return f"{old} -> {new} {wish.moved}"
 
     def guards_changed(self) -> str:

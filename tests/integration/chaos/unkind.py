@@ -143,6 +143,7 @@ class Unkind:
         place = self._place(TARGET)
         if place:
             self.world.shelves[TARGET].dangle(place.repo, self.world.tags[place])
+            self.oracle.dangling.add((place.repo, self.world.tags[place]))
         return str(place or "")
 
     def target_loses_a_blob(self) -> str:
@@ -201,6 +202,23 @@ class Unkind:
         path = self.random.choice(blobs)
         path.write_bytes(path.read_bytes()[:-1] + b"!")
         return path.name
+
+    def layout_rots_unseen(self) -> str:
+        """A byte of a blob is another, and its file looks as it did."""
+        place = self._place(LAYOUTS, self.random.choice(LAYOUT_TARGETS))
+        digests = self.world.reader.parts(place, self.world.tags[place]) if place else []
+        if place is None or not digests:
+            return ""
+        digest = self.random.choice(digests)
+        path = self.world.real / place.repo / "blobs" / digest.replace(":", "/")
+        if not path.exists():
+            return ""
+        before = path.stat()
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        # Of all layouts: their files may be links of one another.
+        self.oracle.damaged.add((LAYOUTS, "*", digest))
+        return f"{place} {digest}"
 
     def layout_collected(self) -> str:
         """`umoci gc` takes what no tag reaches."""
@@ -269,14 +287,14 @@ class Unkind:
             place for place in self.world.tags if place.store == store and repo in ("", place.repo)
         )
 
-    def _place(self, store: str) -> Place | None:
-        places = self._places(store)
+    def _place(self, store: str, repo: str = "") -> Place | None:
+        places = self._places(store, repo)
         return self.random.choice(places) if places else None
 
     def _blob(self) -> tuple[Place | None, str]:
         place = self._place(TARGET)
         digests = self.world.reader.parts(place, self.world.tags[place]) if place else []
-        lost = {digest for _, _, digest in self.oracle.damaged}
+        lost = {digest for store, _, digest in self.oracle.damaged if store == TARGET}
         whole = [digest for digest in digests if digest not in lost]
         return (place, self.random.choice(whole)) if place and whole else (None, "")
 

@@ -92,13 +92,15 @@ class Wants:
     """What a config asks for at one moment, read from disks, whatever a registry says.
 
     `images` has None where a listed tag's manifest is gone. `rules` still ask for tags that are
-    gone. `blind` are rules whose source cannot be read. `hidden` places are wanted, but no
+    gone. `blind` are rules whose source cannot be read, `unread` the destinations of those
+    repositories of a rule's source that cannot. `hidden` places are wanted, but no
     listing that can be had names them. `contested` are wanted from two different sources, `named`
     by the config itself, and images of `broken` are not whole at their source.
     """
 
     images: dict[Place, str | None] = field(default_factory=dict)
     blind: list[Rule] = field(default_factory=list)
+    unread: set[tuple[str, str]] = field(default_factory=set)
     hidden: set[Place] = field(default_factory=set)
     contested: set[Place] = field(default_factory=set)
     named: set[Place] = field(default_factory=set)
@@ -109,7 +111,8 @@ class Wants:
 
     def is_blind(self, place: Place) -> bool:
         """Tell whether a rule that may write to a place's repository could not be read."""
-        return any(rule.writes_to(place.store, place.repo) for rule in self.blind)
+        is_unread = (place.store, place.repo) in self.unread
+        return is_unread or any(rule.writes_to(place.store, place.repo) for rule in self.blind)
 
     def is_asked(self, place: Place, origin: Place | None = None) -> bool:
         """Tell whether some rule would select a place, if its source, or this one, showed it."""
@@ -184,9 +187,11 @@ class Wish:
             store = rule.source[0]
             existing = world.repositories(store)
             repos = [] if rule.broken else rule.repositories(existing)
-            if not repos or any(world.is_unreadable(store, repo) for repo in repos):
+            if not repos:
                 wants.blind.append(rule)
             for repo in repos:
+                if world.is_unreadable(store, repo):
+                    wants.unread.update(rule.destinations(repo))
                 self._want(wants, rule, repo, world)
         return wants
 

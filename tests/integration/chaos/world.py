@@ -38,6 +38,7 @@ MOST_REMEMBERED = 40
 
 def _wishes() -> list[Wish]:
     db = Tags("named", ("v1", "1.20"))
+    most, one = Tags("but", ("latest",)), Tags("named", ("latest",))
     return [
         Wish(
             "team.yaml",
@@ -54,7 +55,9 @@ def _wishes() -> list[Wish]:
             },
         ),
         Wish("team.yml", {"api": Rule((SOURCE, "team/api"), [(TARGET, "second/api")])}),
-        Wish("other.yaml", {"web": Rule((SOURCE, "team/web"), [(TARGET, "other/web")])}),
+        Wish("other.yaml", {"web": Rule((SOURCE, "team/web"), [(TARGET, "other/web")], most)}),
+        # Its rule joins what the one before joins, and neither asks for an image of the other.
+        Wish("late.yaml", {"web": Rule((SOURCE, "team/web"), [(TARGET, "other/web")], one)}),
     ]
 
 
@@ -168,7 +171,8 @@ class World(Evidence):
         if not any((place.store, place.repo) == (store, repo) for place in self.tags):
             return True
         front = self.fronts.get(store)
-        lies = ("down", "flaky", "unlisted-404", "unlisted-403")
+        # One that is only flaky is read by who asks again.
+        lies = ("down", "unlisted-404", "unlisted-403")
         return front is not None and any(front.lies_about(lie, repo) for lie in lies)
 
     def shown(self, rule: Rule, repo: str, tags: list[str]) -> set[str]:
