@@ -15,8 +15,8 @@ import pytest
 import imgmigrate
 from imgmigrate.cli import commands
 from imgmigrate.config.model import Defaults, RegistryConfig, Tls
-from imgmigrate.config.schema import FileModel, ImageModel
-from imgmigrate.config.tags import TagsModel
+from imgmigrate.config.reading.schema import FileModel, ImageModel
+from imgmigrate.config.values.tags import TagsModel
 from imgmigrate.foreign.load import load_config
 
 if TYPE_CHECKING:

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.clock import Clock
     from imgmigrate.config.model import Config
-    from imgmigrate.config.shares import Share
+    from imgmigrate.config.values.shares import Share
     from imgmigrate.events import RateLearnt, Refusal, Sink
     from imgmigrate.oci.reference import Reference, Repository
     from imgmigrate.plan import Change, Plan

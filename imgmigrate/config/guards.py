@@ -9,8 +9,8 @@ import os.path
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.quantities import read_duration
-from imgmigrate.config.shares import read_share
+from imgmigrate.config.values.quantities import read_duration
+from imgmigrate.config.values.shares import read_share
 from imgmigrate.matching import has_wildcard, parse_pattern
 from imgmigrate.oci.reference import (
     LAYOUTS,
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from imgmigrate.config.schema import FileModel
-    from imgmigrate.config.shares import Share
-    from imgmigrate.config.tree import KeyPath, Tree
+    from imgmigrate.config.reading.schema import FileModel
+    from imgmigrate.config.reading.tree import KeyPath, Tree
+    from imgmigrate.config.values.shares import Share
     from imgmigrate.matching import Pattern
     from imgmigrate.oci.reference import Reference
     from imgmigrate.rules.kept import KeptName

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.guards import read_pattern
-from imgmigrate.config.schema import KnownFileModel, raise_all, validate
-from imgmigrate.config.tree import Scalar, parse_only
+from imgmigrate.config.reading.schema import KnownFileModel, raise_all, validate
+from imgmigrate.config.reading.tree import Scalar, parse_only
 from imgmigrate.errors import ConfigError, ImgmigrateError
 from imgmigrate.files import write_atomically
 from imgmigrate.matching import parse_pattern
@@ -28,8 +28,8 @@ from imgmigrate.redaction import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from imgmigrate.config.schema import KnownModel
-    from imgmigrate.config.tree import KeyPath, Tree
+    from imgmigrate.config.reading.schema import KnownModel
+    from imgmigrate.config.reading.tree import KeyPath, Tree
     from imgmigrate.matching import Pattern
     from imgmigrate.oci.reference import Reference
 

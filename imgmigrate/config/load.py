@@ -13,22 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.guards import build_guards
-from imgmigrate.config.includes import read_includes
 from imgmigrate.config.known import build_known, known_path, read_known
 from imgmigrate.config.model import Config
-from imgmigrate.config.paths import default_place, place_of, resolve_path
+from imgmigrate.config.reading.includes import read_includes
+from imgmigrate.config.reading.schema import FileModel, IncludingModel, validate
+from imgmigrate.config.reading.tree import Scalar, Tree
+from imgmigrate.config.reading.variables import Environment, UnsetVariableError, expand
 from imgmigrate.config.registries import Registries
 from imgmigrate.config.rules import build_rules
-from imgmigrate.config.schema import FileModel, IncludingModel, validate
-from imgmigrate.config.tree import Scalar, Tree
-from imgmigrate.config.variables import Environment, UnsetVariableError, expand
+from imgmigrate.config.values.paths import default_place, place_of, resolve_path
 from imgmigrate.errors import ConfigError
 from imgmigrate.rules.layouts import LayoutNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from imgmigrate.config.tree import KeyPath
+    from imgmigrate.config.reading.tree import KeyPath
     from imgmigrate.config.untrusted import Bounds
 
 __all__ = ["build_config", "check_version", "decode", "decode_other", "read_file"]

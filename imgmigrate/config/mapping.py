@@ -24,8 +24,8 @@ from imgmigrate.rules.templates import (
 )
 
 if TYPE_CHECKING:
-    from imgmigrate.config.schema import ImageModel
-    from imgmigrate.config.tree import KeyPath, Tree
+    from imgmigrate.config.reading.schema import ImageModel
+    from imgmigrate.config.reading.tree import KeyPath, Tree
     from imgmigrate.errors import ConfigError
     from imgmigrate.matching import Pattern
     from imgmigrate.oci.reference import Digest, Repository

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from imgmigrate.config.guards import Guards
-from imgmigrate.config.platforms import read_platforms
-from imgmigrate.config.quantities import read_bandwidth, read_proxy, read_rate
-from imgmigrate.config.tags import DefaultTags, PatternTexts  # noqa: TC001
+from imgmigrate.config.values.platforms import read_platforms
+from imgmigrate.config.values.quantities import read_bandwidth, read_proxy, read_rate
+from imgmigrate.config.values.tags import DefaultTags, PatternTexts  # noqa: TC001
 
 # Pydantic needs these at run time.
 from imgmigrate.rules.layouts import Spelling

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from imgmigrate.config.model import RegistryConfig, Tls
-from imgmigrate.config.paths import resolve_path
-from imgmigrate.config.schema import validate
-from imgmigrate.config.variables import Environment, check, expand, has_variable
+from imgmigrate.config.reading.schema import validate
+from imgmigrate.config.reading.variables import Environment, check, expand, has_variable
+from imgmigrate.config.values.paths import resolve_path
 from imgmigrate.oci.reference import has_https_port, normalise_host, parse_endpoint
 from imgmigrate.redaction import hide
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from imgmigrate.config.tree import KeyPath, Tree
+    from imgmigrate.config.reading.tree import KeyPath, Tree
 
 __all__ = ["Registries"]
 

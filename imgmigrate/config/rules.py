@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.guards import read_kept_name
-from imgmigrate.config.includes import Part
 from imgmigrate.config.mapping import Mapper
-from imgmigrate.config.schema import raise_all
-from imgmigrate.config.tags import TagsModel, build_selection
+from imgmigrate.config.reading.includes import Part
+from imgmigrate.config.reading.schema import raise_all
+from imgmigrate.config.values.tags import TagsModel, build_selection
 from imgmigrate.errors import ConfigError
 from imgmigrate.matching import Pattern, has_wildcard, parse_tag_pattern, split_target
 from imgmigrate.oci.reference import (
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.config.model import Defaults
-    from imgmigrate.config.schema import FileModel, ImageModel
-    from imgmigrate.config.tree import KeyPath, Tree
+    from imgmigrate.config.reading.schema import FileModel, ImageModel
+    from imgmigrate.config.reading.tree import KeyPath, Tree
     from imgmigrate.rules.layouts import LayoutNames
 
 __all__ = ["build_rules"]

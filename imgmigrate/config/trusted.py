@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from imgmigrate.config.load import decode, read_file
-from imgmigrate.config.paths import resolve_path
+from imgmigrate.config.reading.schema import NOT_YET, StateModel, validate
+from imgmigrate.config.reading.tree import parse_tree
+from imgmigrate.config.reading.variables import Environment, expand
 from imgmigrate.config.registries import Registries
-from imgmigrate.config.schema import NOT_YET, StateModel, validate
-from imgmigrate.config.tree import parse_tree
-from imgmigrate.config.variables import Environment, expand
+from imgmigrate.config.values.paths import resolve_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from imgmigrate.config.tree import KeyPath, Tree
+    from imgmigrate.config.reading.tree import KeyPath, Tree
 
 __all__ = ["Trusted", "TrustedModel", "load_trusted"]
 

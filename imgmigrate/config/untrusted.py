@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.config.known import known_path
+from imgmigrate.config.reading.schema import raise_all
+from imgmigrate.config.reading.tree import Mapping, Scalar, Sequence
+from imgmigrate.config.reading.variables import expand, names
 from imgmigrate.config.registries import Registries
-from imgmigrate.config.schema import raise_all
-from imgmigrate.config.tree import Mapping, Scalar, Sequence
-from imgmigrate.config.variables import expand, names
 from imgmigrate.errors import ConfigError
 from imgmigrate.matching import has_wildcard, split_target
 from imgmigrate.oci.reference import DOCKER_HUB, LAYOUTS, normalise_host, parse_endpoint
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from imgmigrate.config.model import Config
-    from imgmigrate.config.tree import KeyPath, Node, Tree
+    from imgmigrate.config.reading.tree import KeyPath, Node, Tree
+    from imgmigrate.config.reading.variables import Environment
     from imgmigrate.config.trusted import Trusted
-    from imgmigrate.config.variables import Environment
     from imgmigrate.oci.reference import Repository
 
 __all__ = ["Bounds", "check_place", "refuse_link"]

@@ -9,15 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.config.tree import Mapping, Node, Scalar, Sequence, Tree, print_path
+from imgmigrate.config.load import decode, read_file
+from imgmigrate.config.reading.text import parse_config_text
+from imgmigrate.config.reading.tree import Mapping, Node, Scalar, Sequence, Tree, print_path
 from imgmigrate.errors import ConfigError
 
 if TYPE_CHECKING:
-    from imgmigrate.config.tree import KeyPath
+    from pathlib import Path
+
+    from imgmigrate.config.reading.tree import KeyPath
 
 Places = dict[tuple[str | int, ...], tuple[str | int, ...]]
 
-__all__ = ["Document", "Entry", "ForeignTree"]
+__all__ = ["Document", "Entry", "ForeignTree", "read_tree"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +134,8 @@ def _node(value: Any, line: int) -> Node:
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def read_tree(path: Path) -> Tree:
+    """Read a file of another tool, in JSON or YAML."""
+    return parse_config_text(decode(read_file(path), str(path)), str(path))

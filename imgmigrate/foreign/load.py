@@ -7,18 +7,17 @@ import os
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.load import build_config, check_version, decode, read_file
-from imgmigrate.config.text import is_image_syncer, parse_config_text
+from imgmigrate.config.reading.text import is_image_syncer, parse_config_text
+from imgmigrate.config.reading.variables import Environment
 from imgmigrate.config.untrusted import Bounds
-from imgmigrate.config.variables import Environment
 from imgmigrate.errors import ConfigError
-from imgmigrate.foreign.formats.image_syncer import Options, read_pair, read_whole
+from imgmigrate.foreign.formats.image_syncer import Options, pair_document, whole_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from imgmigrate.config.model import Config
-    from imgmigrate.config.tree import Tree
     from imgmigrate.config.trusted import Trusted
     from imgmigrate.foreign.document import Document
 
@@ -27,9 +26,6 @@ __all__ = [
     "load_config",
     "load_pair",
     "load_whole",
-    "pair_document",
-    "read_tree",
-    "whole_document",
 ]
 
 
@@ -77,24 +73,6 @@ def load_pair(
     return _config(images, document, environ, options)
 
 
-def whole_document(path: Path, options: Options | None, *, environ: Mapping[str, str]) -> Document:
-    """Read a file with `auth` and `images`, without checking its names."""
-    tree = read_tree(path)
-    if not is_image_syncer(tree):
-        hint = "rules and credentials in two files are --images FILE --auth FILE"
-        message = "this is not image-syncer's config, which has auth and images as mappings"
-        raise ConfigError(message, file=str(path), hint=hint)
-    return read_whole(tree, options or Options(), environ)
-
-
-def pair_document(
-    images: Path, auth: Path | None, options: Options | None, *, environ: Mapping[str, str]
-) -> Document:
-    """Read rules and credentials from a file each, without checking their names."""
-    trees = read_tree(images), None if auth is None else read_tree(auth)
-    return read_pair(*trees, options or Options(), environ)
-
-
 def check(path: Path, document: Document) -> None:
     """Check all that can be checked without the environment; ConfigError names the places."""
     trees = document.image_tree(), document.registry_tree()
@@ -107,11 +85,6 @@ class _Anything(dict[str, str]):
     def get(self, key: str, _: object = None) -> str:
         """Give what may stand in a repository's name and in a tag."""
         return "x" + "".join(each for each in key.lower() if each.isalnum())
-
-
-def read_tree(path: Path) -> Tree:
-    """Read a file of another tool, in JSON or YAML."""
-    return parse_config_text(decode(read_file(path), str(path)), str(path))
 
 
 def _config(

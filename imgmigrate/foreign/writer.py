@@ -12,15 +12,15 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.config.text import quote
-from imgmigrate.config.variables import names
+from imgmigrate.config.reading.text import quote
+from imgmigrate.config.reading.variables import names
 from imgmigrate.redaction import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from imgmigrate.config.tree import KeyPath
+    from imgmigrate.config.reading.tree import KeyPath
     from imgmigrate.foreign.document import Document, Entry
 
 __all__ = ["Written", "env_text", "reading", "write"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.config.model import Config
-    from imgmigrate.config.shares import Share
+    from imgmigrate.config.values.shares import Share
     from imgmigrate.plan import Change
     from imgmigrate.state.record import State
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from imgmigrate.config.model import Config
-    from imgmigrate.config.shares import Share
+    from imgmigrate.config.values.shares import Share
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest, Reference

@@ -13,7 +13,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.paths import default_place
+from imgmigrate.config.values.paths import default_place
 from imgmigrate.errors import UsageError
 from imgmigrate.state.record import Owner
 

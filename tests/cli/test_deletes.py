@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.shares import read_share
+from imgmigrate.config.values.shares import read_share
 from tests.render import samples
 
 if TYPE_CHECKING:

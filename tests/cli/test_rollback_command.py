@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgmigrate.config.shares import read_share
+from imgmigrate.config.values.shares import read_share
 from imgmigrate.plan import Plan, read_plan
 from tests.render import samples
 from tests.support.images import two_platforms

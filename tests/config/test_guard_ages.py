@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.quantities import read_duration
+from imgmigrate.config.values.quantities import read_duration
 from imgmigrate.errors import ConfigError
 from imgmigrate.foreign.load import load_config
 

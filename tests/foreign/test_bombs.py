@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.tree import MOST_COPIES
+from imgmigrate.config.reading.tree import MOST_COPIES
 from imgmigrate.errors import ConfigError
-from imgmigrate.foreign.load import load_config, read_tree
+from imgmigrate.foreign.document import read_tree
+from imgmigrate.foreign.load import load_config
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from imgmigrate.config.text import parse_config_text
+from imgmigrate.config.reading.text import parse_config_text
 from imgmigrate.foreign.formats.dregsy import read_dregsy
 from imgmigrate.foreign.formats.regsync import read_regsync
 from imgmigrate.foreign.formats.skopeo import read_skopeo
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from imgmigrate.config.model import Config
-    from imgmigrate.config.tree import Tree
+    from imgmigrate.config.reading.tree import Tree
     from imgmigrate.foreign.document import Document
 
 HOST, TARGET = "old.io", "new.io/m"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.text import parse_config_text
+from imgmigrate.config.reading.text import parse_config_text
 from imgmigrate.errors import ConfigError
 from imgmigrate.foreign.formats.dregsy import read_dregsy
 from imgmigrate.foreign.formats.regsync import read_regsync

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imgmigrate.errors import ConfigError
-from imgmigrate.foreign.formats.image_syncer import Options
-from imgmigrate.foreign.load import load_config, load_whole, pair_document, whole_document
+from imgmigrate.foreign.formats.image_syncer import Options, pair_document, whole_document
+from imgmigrate.foreign.load import load_config, load_whole
 from imgmigrate.foreign.writer import env_text, write
 
 if TYPE_CHECKING:

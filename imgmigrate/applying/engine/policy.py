@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.applying.engine.stopping import Stop
     from imgmigrate.clock import Clock
-    from imgmigrate.config.shares import Share
+    from imgmigrate.config.values.shares import Share
     from imgmigrate.events import Receipt
     from imgmigrate.oci.reference import Reference, Repository
     from imgmigrate.plan import Change

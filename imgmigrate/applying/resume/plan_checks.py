@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
-from imgmigrate.config.paths import default_place
+from imgmigrate.config.values.paths import default_place
 from imgmigrate.errors import ImgmigrateError, PlanRefused
 from imgmigrate.events import Outcome, Receipt
 

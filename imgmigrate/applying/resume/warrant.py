@@ -21,7 +21,7 @@ from collections import defaultdict
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.shares import read_share
+from imgmigrate.config.values.shares import read_share
 from imgmigrate.errors import GuardError, PlanRefused
 from imgmigrate.plan import Action, Reason
 from imgmigrate.rules.joins import Joins, rule_of_ends

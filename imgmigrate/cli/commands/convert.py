@@ -12,15 +12,13 @@ import click
 from imgmigrate.cli.given.options import Command, Settings, common_options, file_path, pass_settings
 from imgmigrate.cli.outfile import check_new, save_to
 from imgmigrate.errors import UsageError
+from imgmigrate.foreign.formats import FORMATS, Given, read
 
 if TYPE_CHECKING:
-    from imgmigrate.foreign.document import Document
-    from imgmigrate.foreign.formats.image_syncer import Options
     from imgmigrate.foreign.writer import Written
 
 __all__ = ["convert"]
 
-FORMATS = ("image-syncer", "regsync", "skopeo", "dregsy")
 # The config names secrets, and is meant to be shared; the file beside it holds them, private.
 SHARED_FILE = 0o644
 
@@ -38,7 +36,7 @@ Examples:
 Exit codes: 0 converted, 64 a file is not what it should be, or one to
 write is there already.""",
 )
-@click.argument("form", metavar="FORMAT", type=click.Choice(FORMATS))
+@click.argument("form", metavar="FORMAT", type=click.Choice(tuple(FORMATS)))
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=file_path())
 @click.option("--out", type=file_path(), metavar="FILE", help="Write there, not to stdout.")
 @click.option(
@@ -77,7 +75,6 @@ def convert(
     go to a private file.
     """
     from imgmigrate.files import is_stream
-    from imgmigrate.foreign.formats.image_syncer import Options
     from imgmigrate.foreign.load import check
     from imgmigrate.foreign.writer import write
 
@@ -85,9 +82,14 @@ def convert(
         if env_file is None and not is_stream(out):
             env_file = out.with_suffix(".env")
         check_new(out, settings, option="--out")
-    options = Options(registry=registry, namespace=namespace, os=os, arch=arch)
     _refuse_skopeos(form, to=to, scoped=scoped, append_suffix=append_suffix)
-    document = _read(form, files, to, scoped, append_suffix or "", options)
+    if form == "skopeo" and to is None:
+        message = "skopeo's file does not say where images go"
+        raise UsageError(message, hint="add what skopeo sync was given: --to registry.new/path")
+    given = Given(
+        form, files, environ, to, scoped, append_suffix or "", registry, namespace, os, arch
+    )
+    document = read(given)
     # First, for they tell why an error is one, and why nothing is left.
     for warning in document.warnings():
         settings.output.warn("not_converted", warning)
@@ -121,57 +123,6 @@ def _refuse_skopeos(form: str, **given: object) -> None:
         if value and form != "skopeo":
             option = f"--{name.replace('_', '-')}"
             raise UsageError(f"{option} is for skopeo, and this is {form}", hint="leave it out")
-
-
-def _read(
-    form: str,
-    files: tuple[Path, ...],
-    to: str | None,
-    scoped: bool,
-    suffix: str,
-    options: Options,
-) -> Document:
-    from imgmigrate.foreign.load import read_tree
-
-    if form == "image-syncer":
-        return _image_syncer(files, options)
-    if len(files) != 1:
-        raise UsageError(f"{form} has one file", hint=f"imgmigrate convert {form} FILE")
-    tree = read_tree(files[0])
-    if form == "regsync":
-        from imgmigrate.foreign.formats.regsync import read_regsync
-
-        return read_regsync(tree)
-    if form == "dregsy":
-        from imgmigrate.foreign.formats.dregsy import read_dregsy
-
-        return read_dregsy(tree)
-    from imgmigrate.foreign.formats.skopeo import read_skopeo
-
-    if to is None:
-        message = "skopeo's file does not say where images go"
-        raise UsageError(message, hint="add what skopeo sync was given: --to registry.new/path")
-    return read_skopeo(tree, to, scoped=scoped, suffix=suffix)
-
-
-def _image_syncer(files: tuple[Path, ...], options: Options) -> Document:
-    """Read one whole config, or rules and credentials, in whatever order they are named."""
-    from imgmigrate.config.text import is_image_syncer
-    from imgmigrate.config.tree import Mapping
-    from imgmigrate.foreign.load import pair_document, read_tree, whole_document
-
-    trees = {path: read_tree(path) for path in files}
-    if len(trees) == 1 and is_image_syncer(trees[files[0]]):
-        return whole_document(files[0], options, environ=environ)
-    auth: list[Path] = []
-    images: list[Path] = []
-    for path, tree in trees.items():
-        is_auth = all(isinstance(each, Mapping) for each in tree.root.entries.values())
-        (auth if is_auth else images).append(path)
-    if len(images) != 1 or len(auth) > 1:
-        message = "image-syncer has one config, or one file of rules and one of credentials"
-        raise UsageError(message, hint="imgmigrate convert image-syncer auth.yaml images.yaml")
-    return pair_document(images[0], auth[0] if auth else None, options, environ=environ)
 
 
 def _save(settings: Settings, written: Written, out: Path | None, env_file: Path | None) -> None:

@@ -21,7 +21,7 @@ from imgmigrate.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imgmigrate.config.shares import Share
+    from imgmigrate.config.values.shares import Share
     from imgmigrate.oci.reference import Reference
     from imgmigrate.plan import Change, Plan
     from imgmigrate.planning.planner import PlanOptions

@@ -72,7 +72,7 @@ def with_state(settings: Settings, config: Config) -> Config:
         return replace(config, state_file=settings.state_file.absolute(), has_state=True)
     if settings.state is None:
         return config
-    from imgmigrate.config.paths import place_of
+    from imgmigrate.config.values.paths import place_of
 
     state = settings.state.absolute()
     place = place_of(state, config.base, named=settings.state)

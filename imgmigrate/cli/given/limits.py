@@ -14,7 +14,7 @@ from imgmigrate.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imgmigrate.config.shares import Share
+    from imgmigrate.config.values.shares import Share
 
 __all__ = ["Limits", "arguments", "limit_options", "limits_of", "outage_option", "share"]
 
@@ -37,7 +37,7 @@ class _Span:
 
 def share(ctx: click.Context, param: click.Parameter, value: str | None) -> Share | None:
     """Read `10` or `2.5%`; a usage error says how to write one."""
-    from imgmigrate.config.shares import read_share
+    from imgmigrate.config.values.shares import read_share
 
     if value is None:
         return None

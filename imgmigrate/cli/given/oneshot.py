@@ -174,7 +174,7 @@ def _tags(given: tuple[str, ...]) -> list[str]:
 
 def _build(given: dict[str, Any], rules: list[dict[str, Any]]) -> Config:
     from imgmigrate.config.load import build_config
-    from imgmigrate.config.tree import parse_tree
+    from imgmigrate.config.reading.tree import parse_tree
 
     document: dict[str, Any] = {"version": 1, "images": rules}
     if "--plain-http" in given:

@@ -158,7 +158,7 @@ def file_path(*, exists: bool = False) -> click.Path:
 
 def seconds(value: str | float) -> float:
     """Read a span of time: `90`, `90s`, `5m`, `1h`; a usage error says how to write one."""
-    from imgmigrate.config.quantities import read_duration
+    from imgmigrate.config.values.quantities import read_duration
 
     try:
         return read_duration(value)

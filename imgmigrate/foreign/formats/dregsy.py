@@ -30,9 +30,10 @@ from imgmigrate.matching import compile_regex, has_wildcard
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imgmigrate.config.tree import KeyPath, Tree
+    from imgmigrate.config.reading.tree import KeyPath, Tree
+    from imgmigrate.foreign.formats import Given
 
-__all__ = ["read_dregsy"]
+__all__ = ["read", "read_dregsy"]
 
 _TOP = ("relay", "skopeo", "docker", "dockerhost", "api-version", "lister", "watch", "tasks")
 _TASK = ("name", "interval", "verbose", "source", "target", "mappings")
@@ -50,6 +51,11 @@ NO_LIMIT = (
 )
 SPELLED_OUT = "dregsy skips what is not listed; here a name that its regex spells out must exist"
 ONCE = "the regex of its to is applied to what stands before the first wildcard alone"
+
+
+def read(given: Given) -> Document:
+    """Read dregsy.yaml."""
+    return read_dregsy(given.tree())
 
 
 def read_dregsy(tree: Tree) -> Document:

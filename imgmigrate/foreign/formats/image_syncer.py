@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.schema import raise_all
-from imgmigrate.config.tree import Mapping, Scalar, Sequence
-from imgmigrate.errors import ConfigError
-from imgmigrate.foreign.document import Document, Entry
+from imgmigrate.config.reading.schema import raise_all
+from imgmigrate.config.reading.text import is_image_syncer
+from imgmigrate.config.reading.tree import Mapping, Scalar, Sequence
+from imgmigrate.errors import ConfigError, UsageError
+from imgmigrate.foreign.document import Document, Entry, read_tree
 from imgmigrate.foreign.reading.dollars import as_literal, as_template, is_bare_variable
 from imgmigrate.foreign.reading.platforms import platforms_of
 from imgmigrate.foreign.reading.values import BOOLEANS, refuse_unknown
@@ -22,10 +23,13 @@ from imgmigrate.oci.reference import normalise_host
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
+    from collections.abc import Mapping as Environ
+    from pathlib import Path
 
-    from imgmigrate.config.tree import KeyPath, Node, Tree
+    from imgmigrate.config.reading.tree import KeyPath, Node, Tree
+    from imgmigrate.foreign.formats import Given
 
-__all__ = ["OVERWRITE_NOTE", "Options", "read_pair", "read_whole"]
+__all__ = ["OVERWRITE_NOTE", "Options", "pair_document", "read", "whole_document"]
 
 OVERWRITE_NOTE = (
     "as image-syncer does, a destination tag that differs is replaced, whoever wrote it "
@@ -43,6 +47,43 @@ class Options:
     namespace: str | None = None
     os: tuple[str, ...] = ()
     arch: tuple[str, ...] = ()
+
+
+def read(given: Given) -> Document:
+    """Read one whole config, or rules and credentials, in whatever order they are named."""
+    options = Options(
+        registry=given.registry, namespace=given.namespace, os=given.os, arch=given.arch
+    )
+    trees = {path: read_tree(path) for path in given.files}
+    if len(trees) == 1 and is_image_syncer(trees[given.files[0]]):
+        return whole_document(given.files[0], options, environ=given.environ)
+    auth: list[Path] = []
+    images: list[Path] = []
+    for path, tree in trees.items():
+        is_auth = all(isinstance(each, Mapping) for each in tree.root.entries.values())
+        (auth if is_auth else images).append(path)
+    if len(images) != 1 or len(auth) > 1:
+        message = "image-syncer has one config, or one file of rules and one of credentials"
+        raise UsageError(message, hint="imgmigrate convert image-syncer auth.yaml images.yaml")
+    return pair_document(images[0], auth[0] if auth else None, options, environ=given.environ)
+
+
+def whole_document(path: Path, options: Options | None, *, environ: Environ[str, str]) -> Document:
+    """Read a file with `auth` and `images`, without checking its names."""
+    tree = read_tree(path)
+    if not is_image_syncer(tree):
+        hint = "rules and credentials in two files are --images FILE --auth FILE"
+        message = "this is not image-syncer's config, which has auth and images as mappings"
+        raise ConfigError(message, file=str(path), hint=hint)
+    return read_whole(tree, options or Options(), environ)
+
+
+def pair_document(
+    images: Path, auth: Path | None, options: Options | None, *, environ: Environ[str, str]
+) -> Document:
+    """Read rules and credentials from a file each, without checking their names."""
+    trees = read_tree(images), None if auth is None else read_tree(auth)
+    return read_pair(*trees, options or Options(), environ)
 
 
 def read_whole(tree: Tree, options: Options, known: Container[str]) -> Document:

@@ -31,9 +31,10 @@ from imgmigrate.oci.reference import normalise_host
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imgmigrate.config.tree import KeyPath, Tree
+    from imgmigrate.config.reading.tree import KeyPath, Tree
+    from imgmigrate.foreign.formats import Given
 
-__all__ = ["read_regsync"]
+__all__ = ["read", "read_regsync"]
 
 _TLS: dict[str, dict[str, Any]] = {
     "": {},
@@ -65,6 +66,11 @@ SPELLED_OUT = "regsync skips what is not listed; here a name that a regex spells
 
 class _Left(Exception):
     """An entry has to be left out, for this reason."""
+
+
+def read(given: Given) -> Document:
+    """Read regsync.yml."""
+    return read_regsync(given.tree())
 
 
 def read_regsync(tree: Tree) -> Document:

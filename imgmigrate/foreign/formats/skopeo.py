@@ -17,10 +17,11 @@ from imgmigrate.oci.reference import parse_endpoint
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imgmigrate.config.tree import KeyPath, Tree
+    from imgmigrate.config.reading.tree import KeyPath, Tree
+    from imgmigrate.foreign.formats import Given
     from imgmigrate.oci.reference import Repository
 
-__all__ = ["read_skopeo"]
+__all__ = ["read", "read_skopeo"]
 
 _IMAGES, _REGEX, _SEMVER = "images", "images-by-tag-regex", "images-by-semver"
 _KEYS = (_IMAGES, _REGEX, _SEMVER, "credentials", "tls-verify", "cert-dir")
@@ -45,6 +46,11 @@ class _Chosen(NamedTuple):
     source: str
     tags: Any = None
     remarks: tuple[str, ...] = ()
+
+
+def read(given: Given) -> Document:
+    """Read what `skopeo sync --src yaml` reads; `to` is where its images go."""
+    return read_skopeo(given.tree(), given.to or "", scoped=given.scoped, suffix=given.suffix)
 
 
 def read_skopeo(tree: Tree, to: str, *, scoped: bool = False, suffix: str = "") -> Document:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.config.schema import raise_all
+from imgmigrate.config.reading.schema import raise_all
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from imgmigrate.config.tree import KeyPath, Tree
+    from imgmigrate.config.reading.tree import KeyPath, Tree
 
 __all__ = [
     "BOOLEANS",

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.load import decode_other, read_file
-from imgmigrate.config.schema import raise_all
-from imgmigrate.config.tree import Mapping, Scalar, parse_only
+from imgmigrate.config.reading.schema import raise_all
+from imgmigrate.config.reading.tree import Mapping, Scalar, parse_only
 from imgmigrate.config.untrusted import refuse_link
 from imgmigrate.errors import ConfigError, ImgmigrateError
 from imgmigrate.files import write_output
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.config.model import Config
-    from imgmigrate.config.tree import Tree
+    from imgmigrate.config.reading.tree import Tree
     from imgmigrate.oci.reference import Repository
     from imgmigrate.rules.rule import GlobRule, Rule
 

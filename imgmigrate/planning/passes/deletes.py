@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.config.guards import Guards
-    from imgmigrate.config.shares import Share
+    from imgmigrate.config.values.shares import Share
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest, Reference, Repository

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from imgmigrate.config.model import Config
-    from imgmigrate.config.shares import Share
+    from imgmigrate.config.values.shares import Share
     from imgmigrate.events import Sink
     from imgmigrate.oci.reference import Reference
     from imgmigrate.plan import Change

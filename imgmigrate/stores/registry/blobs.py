@@ -20,7 +20,7 @@ from imgmigrate.errors import (
 )
 from imgmigrate.oci.manifest import ACCEPT
 from imgmigrate.stores.base import NoRanges
-from imgmigrate.stores.registry.auth.authenticator import Access
+from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.failures import is_web_page, web_page
 from imgmigrate.stores.registry.wire.calls import Call
 

@@ -28,7 +28,7 @@ from imgmigrate.oci.manifest import (
 )
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import NoDeletes, TagMoved
-from imgmigrate.stores.registry.auth.authenticator import Access
+from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.failures import is_immutable
 from imgmigrate.stores.registry.wire.calls import Call
 from imgmigrate.stores.registry.wire.refusals import explained

@@ -10,7 +10,7 @@ import pytest
 
 from imgmigrate.applying.apply import ApplyOptions, apply_plan
 from imgmigrate.cli.exit import Applied, exit_code
-from imgmigrate.config.shares import read_share
+from imgmigrate.config.values.shares import read_share
 from imgmigrate.errors import (
     AuthenticationError,
     OutOfReach,

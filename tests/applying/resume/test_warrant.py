@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgmigrate.config.shares import read_share
+from imgmigrate.config.values.shares import read_share
 from imgmigrate.errors import GuardError, PlanRefused
 from imgmigrate.events import Outcome
 from imgmigrate.oci.reference import Digest, Reference

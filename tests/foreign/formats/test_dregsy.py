@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgmigrate.config.text import parse_config_text
+from imgmigrate.config.reading.text import parse_config_text
 from imgmigrate.errors import ConfigError
 from imgmigrate.foreign.formats.dregsy import ONCE, SPELLED_OUT, read_dregsy
 from imgmigrate.foreign.formats.dregsy_tags import VERSIONS

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from imgmigrate.config.text import parse_config_text
+from imgmigrate.config.reading.text import parse_config_text
 from imgmigrate.errors import ConfigError
 from imgmigrate.foreign.formats.skopeo import SUFFIXES, read_skopeo
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.config.shares import read_share
+from imgmigrate.config.values.shares import read_share
 from imgmigrate.errors import AccessDenied, NotFound, TransientError
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.plan import Action, Change

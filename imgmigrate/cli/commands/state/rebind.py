@@ -86,7 +86,7 @@ def rebind_state(
 
 def _owner(settings: Settings, name: str | None) -> Owner:
     """What to bind to; a config is only needed where no name is given."""
-    from imgmigrate.config.names import read_name
+    from imgmigrate.config.values.names import read_name
     from imgmigrate.state.owner import owner_of
     from imgmigrate.state.record import Owner
 

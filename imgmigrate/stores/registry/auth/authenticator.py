@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.logins.credentials import Credential
     from imgmigrate.stores.registry.logins.keyring import Keyring
 
-__all__ = ["Access", "Authenticator", "Grant", "Pong", "says_expired"]
+__all__ = ["Authenticator", "Grant", "Pong", "says_expired"]
 
 # ECR answers 403 DENIED when its twelve hours are over: the right is not what is missing.
 _EXPIRED = "token has expired"

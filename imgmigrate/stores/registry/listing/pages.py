@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import NotFound, ProtocolError
 from imgmigrate.oci.bounds import refuse_bomb
 from imgmigrate.oci.reference import is_tag
-from imgmigrate.stores.registry.auth.authenticator import Access
+from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
 from imgmigrate.stores.registry.http.urls import next_link, next_page
 from imgmigrate.stores.registry.wire.calls import Call

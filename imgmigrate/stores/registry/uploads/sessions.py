@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from imgmigrate.errors import IntegrityError, ProtocolError, StoreError, TransientError
 from imgmigrate.oci.reference import Digest
-from imgmigrate.stores.registry.auth.authenticator import Access
+from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.blobs import blob_exists
 from imgmigrate.stores.registry.http.urls import append_query
 from imgmigrate.stores.registry.wire.calls import Call

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from imgmigrate.errors import StoreError, TransientError
-from imgmigrate.stores.registry.auth.authenticator import Access
+from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.blobs import blob_exists
 from imgmigrate.stores.registry.uploads.chunked import complete, counted
 from imgmigrate.stores.registry.uploads.sessions import OCTETS, check_stored, opened

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 from imgmigrate.errors import OutOfReach, ProtocolError, StoreError, TransientError
 from imgmigrate.stores.base import Mounted, OtherForm
-from imgmigrate.stores.registry.auth.authenticator import Access
+from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.uploads.chunked import ChunkedUpload, complete, counted, learning
 from imgmigrate.stores.registry.uploads.forms import Form
 from imgmigrate.stores.registry.uploads.kept import KEPT_FROM

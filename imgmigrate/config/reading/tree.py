@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from imgmigrate.config import traps
+from imgmigrate.config.reading import traps
 from imgmigrate.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgmigrate.config.variables import UnsetVariableError, check, expand, has_variable
+from imgmigrate.config.reading.variables import UnsetVariableError, check, expand, has_variable
 from imgmigrate.errors import ConfigError
 
 if TYPE_CHECKING:

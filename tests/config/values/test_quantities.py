@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imgmigrate.config.quantities import read_bandwidth, read_proxy, read_rate
+from imgmigrate.config.values.quantities import read_bandwidth, read_proxy, read_rate
 
 MIB = 1024 * 1024
 

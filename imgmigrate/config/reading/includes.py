@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.schema import IncludedModel, validate
-from imgmigrate.config.tree import parse_only
+from imgmigrate.config.reading.schema import IncludedModel, validate
+from imgmigrate.config.reading.tree import parse_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from imgmigrate.config.schema import ImageModel
-    from imgmigrate.config.tree import KeyPath, Tree
+    from imgmigrate.config.reading.schema import ImageModel
+    from imgmigrate.config.reading.tree import KeyPath, Tree
     from imgmigrate.config.untrusted import Bounds
 
 __all__ = ["Part", "read_includes"]

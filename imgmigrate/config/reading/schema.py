@@ -13,9 +13,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 # Pydantic needs these at run time.
 from imgmigrate.config.model import MOST_CONCURRENCY, Defaults, RegistryConfig, Tls
-from imgmigrate.config.names import read_name
-from imgmigrate.config.platforms import read_platforms
-from imgmigrate.config.tags import MAPPING_KEYS, Tags, TagsModel
+from imgmigrate.config.values.names import read_name
+from imgmigrate.config.values.platforms import read_platforms
+from imgmigrate.config.values.tags import MAPPING_KEYS, Tags, TagsModel
 from imgmigrate.errors import ConfigError
 
 # Pydantic needs it at run time.
@@ -24,7 +24,7 @@ from imgmigrate.rules.rule import Overwrite  # noqa: TC001
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-    from imgmigrate.config.tree import KeyPath, Tree
+    from imgmigrate.config.reading.tree import KeyPath, Tree
 
 __all__ = [
     "NOT_YET",

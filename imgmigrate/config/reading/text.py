@@ -10,11 +10,11 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.tree import Mapping, parse_tree
+from imgmigrate.config.reading.tree import Mapping, parse_tree
 from imgmigrate.errors import ConfigError
 
 if TYPE_CHECKING:
-    from imgmigrate.config.tree import Tree
+    from imgmigrate.config.reading.tree import Tree
 
 __all__ = ["is_image_syncer", "parse_config_text", "plain_json", "quote"]
 

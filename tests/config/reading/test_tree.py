@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgmigrate.config import tree as tree_module
-from imgmigrate.config.tree import MOST_COPIES, Mapping, Scalar, parse_tree, print_path
+from imgmigrate.config.reading import tree as tree_module
+from imgmigrate.config.reading.tree import MOST_COPIES, Mapping, Scalar, parse_tree, print_path
 from imgmigrate.errors import ConfigError
 
 

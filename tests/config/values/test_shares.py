@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imgmigrate.config.shares import read_share
+from imgmigrate.config.values.shares import read_share
 
 
 @pytest.mark.parametrize(

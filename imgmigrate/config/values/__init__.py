@@ -1,0 +1,1 @@
+"""Values that a config writes as text: quantities, shares, tags, places."""
