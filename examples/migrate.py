@@ -16,18 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgmigrate import (
+    Action,
+    ImageFinished,
     ImgmigrateError,
+    RunFinished,
     apply_plan,
     load_config,
     make_plan,
     make_rollback,
     read_plan,
 )
-from imgmigrate.events import ImageFinished, RunFinished
-from imgmigrate.plan import Action
 
 if TYPE_CHECKING:
-    from imgmigrate.events import Event
+    from imgmigrate import Event
     from imgmigrate.plan import Plan
 
 

@@ -10,16 +10,66 @@ in `__init__.pyi`; `examples/migrate.py` uses all of it.
     finished = await apply_plan(config, plan, sink=...)  exactly that; again: goes on
     back = await make_rollback(config, plan)             the way back, a plan like any other
 
-`make_plan`, `apply_plan` and `make_rollback` take what the command line adds as `PlanOptions`
-(of `imgmigrate.planning.planner`), `ApplyOptions` (of `imgmigrate.applying.apply`) and
-`RollbackOptions` (of `imgmigrate.planning.rollback.rollback`), and tell a `Sink` (of
-`imgmigrate.events`) what happens. Whatever goes wrong is an `ImgmigrateError`.
+`make_plan`, `apply_plan` and `make_rollback` take what the command line adds as `PlanOptions`,
+`ApplyOptions` and `RollbackOptions`, and tell a `Sink` what happens, an `Event` at a time. Whatever
+goes wrong is an `ImgmigrateError`. What is not named here is private, and may change.
 """
 
 from importlib import import_module
 
 __all__ = [
+    "AccessDenied",
+    "Action",
+    "ApplyOptions",
+    "Archived",
+    "AuthenticationError",
+    "BlobFinished",
+    "BlobMoved",
+    "BlobStarted",
+    "Change",
+    "Checked",
+    "Config",
+    "ConfigError",
+    "Dangling",
+    "Event",
+    "GuardError",
+    "Header",
+    "ImageFinished",
+    "ImageStarted",
     "ImgmigrateError",
+    "IntegrityError",
+    "Interrupted",
+    "Listed",
+    "NamesSkipped",
+    "NotFound",
+    "Observed",
+    "OutOfReach",
+    "Outcome",
+    "Plan",
+    "PlanOptions",
+    "PlanRefused",
+    "ProtocolError",
+    "QuotaExhausted",
+    "RateLearnt",
+    "RateLimited",
+    "Reason",
+    "Receipt",
+    "Refusal",
+    "Rejected",
+    "Retrying",
+    "RollbackOptions",
+    "RunFinished",
+    "RunStarted",
+    "Sink",
+    "StateError",
+    "StateLocked",
+    "StateUnsaved",
+    "StoreError",
+    "Summary",
+    "TransientError",
+    "UsageError",
+    "Waiting",
+    "Warned",
     "__version__",
     "apply_plan",
     "load_config",
@@ -30,14 +80,70 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "ImgmigrateError": "imgmigrate.errors",
-    "apply_plan": "imgmigrate.applying.apply",
-    "load_config": "imgmigrate.foreign.load",
-    "make_plan": "imgmigrate.planning.planner",
-    "make_rollback": "imgmigrate.planning.rollback.rollback",
-    "read_plan": "imgmigrate.plan",
+# Where each name lives.
+_MODULES = {
+    "imgmigrate.applying.apply": ("ApplyOptions", "apply_plan"),
+    "imgmigrate.config.model": ("Config",),
+    "imgmigrate.errors": (
+        "AccessDenied",
+        "Archived",
+        "AuthenticationError",
+        "ConfigError",
+        "Dangling",
+        "GuardError",
+        "ImgmigrateError",
+        "IntegrityError",
+        "Interrupted",
+        "NotFound",
+        "OutOfReach",
+        "PlanRefused",
+        "ProtocolError",
+        "QuotaExhausted",
+        "RateLimited",
+        "Rejected",
+        "StateError",
+        "StateLocked",
+        "StateUnsaved",
+        "StoreError",
+        "TransientError",
+        "UsageError",
+    ),
+    "imgmigrate.events": (
+        "BlobFinished",
+        "BlobMoved",
+        "BlobStarted",
+        "Checked",
+        "Event",
+        "ImageFinished",
+        "ImageStarted",
+        "Listed",
+        "NamesSkipped",
+        "Observed",
+        "Outcome",
+        "RateLearnt",
+        "Receipt",
+        "Refusal",
+        "Retrying",
+        "RunFinished",
+        "RunStarted",
+        "Sink",
+        "Waiting",
+        "Warned",
+    ),
+    "imgmigrate.foreign.load": ("load_config",),
+    "imgmigrate.plan": (
+        "Action",
+        "Change",
+        "Header",
+        "Plan",
+        "Reason",
+        "Summary",
+        "read_plan",
+    ),
+    "imgmigrate.planning.planner": ("PlanOptions", "make_plan"),
+    "imgmigrate.planning.rollback.rollback": ("RollbackOptions", "make_rollback"),
 }
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:

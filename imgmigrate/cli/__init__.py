@@ -28,7 +28,6 @@ from imgmigrate.cli.commands.status import status
 from imgmigrate.cli.commands.verify import verify
 from imgmigrate.cli.exit import exit_code
 from imgmigrate.cli.given.options import Group, Settings, common_options
-from imgmigrate.cli.later import later_commands
 from imgmigrate.cli.output import Output, logging_to_stderr, report
 from imgmigrate.cli.signals import interruptible
 from imgmigrate.cli.streams import guarded_streams
@@ -92,7 +91,6 @@ for _command in (
     status,
     rollback,
     verify,
-    *later_commands(),
 ):
     commands.add_command(_command)
 

@@ -1,7 +1,8 @@
 """What a foreign config says, in our words: what a reader of one makes, and what loads it.
 
-Pure. A document becomes the very tree that our own file would have, with the lines and keys of
-the foreign one, so that both are checked by the same code and mean the same.
+A document becomes the very tree that our own file would have, with the lines and keys of
+the foreign one, so that both are checked by the same code and mean the same. Only `read_tree`
+reads a file.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ from imgmigrate.cli.given.untrusted import (
     untrusted_options,
 )
 from imgmigrate.cli.outfile import check_place, save_to
-from imgmigrate.cli.refreshing import refresh_only_option, refuse_with_refresh_only
+from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -47,6 +47,13 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
 __all__ = ["plan", "plan_now", "present", "save", "while_planning"]
+
+
+_refresh_only_option = click.option(
+    "--refresh-only",
+    is_flag=True,
+    help="Show who moved since the record: the source, the destination, or both.",
+)
 
 
 @click.command(
@@ -76,7 +83,7 @@ config.""",
 @click.option("--out", type=file_path(), metavar="FILE", help="Save the plan, to apply exactly it.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 for changes and conflicts.")
 @planning_options
-@refresh_only_option
+@_refresh_only_option
 @click.option(
     "--sizes",
     type=click.Choice(("auto", "always", "never")),
@@ -128,7 +135,7 @@ def plan(
             forget=planning.forget,
         )
     if refresh_only:
-        refuse_with_refresh_only(
+        _refuse_with_refresh_only(
             explain=explain,
             replace=planning.replace,
             allow_overwrite=planning.allow_overwrite,
@@ -221,3 +228,12 @@ def _same_again(settings: Settings, first: str, *rest: str) -> str:
     """A command line; one that plans does so with the same options."""
     chosen = arguments(settings) if first == "plan" else ()
     return command_line(settings, first, *chosen, *rest)
+
+
+def _refuse_with_refresh_only(**options: object) -> None:
+    """Refuse what only a plan of the rules can mean."""
+    for name, value in options.items():
+        if value not in (None, False, ()):
+            option = f"--{name.replace('_', '-')}"
+            message = f"{option}: --refresh-only looks at what is recorded, not at the rules"
+            raise UsageError(message, hint=f"leave {option} out, or --refresh-only")

@@ -15,7 +15,6 @@ from imgmigrate.cli.given.options import (
     common_options,
     file_path,
     pass_settings,
-    refuse_later,
     verbose_option,
 )
 from imgmigrate.errors import UsageError
@@ -31,14 +30,9 @@ __all__ = ["show"]
 
 ACTIONS = tuple(action.value for action in Action)
 FORMATS = ("text", "json", "markdown", "md")
-LATER_FORMATS = ("html",)
 
 
 def _format(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    if value in LATER_FORMATS:
-        error = refuse_later(f"--format {value}")
-        error.ctx = ctx
-        raise error
     if value not in FORMATS:
         message = f"{value!r} is not one of {', '.join(FORMATS)}"
         raise click.BadParameter(message, ctx, param)

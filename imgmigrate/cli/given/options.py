@@ -35,7 +35,6 @@ __all__ = [
     "on_rate_limit_option",
     "parallelism_option",
     "pass_settings",
-    "refuse_later",
     "remember",
     "seconds",
     "verbose_option",
@@ -240,11 +239,6 @@ def locked_option(function: _Decorated) -> _Decorated:
         callback=remember("locked"),
         help="Plan what pin wrote down, whatever the sources show now.",
     )(function)
-
-
-def refuse_later(what: str) -> click.UsageError:
-    """Say that something belongs to a later version."""
-    return click.UsageError(f"{what} is not supported yet by this version")
 
 
 def kept_option(
