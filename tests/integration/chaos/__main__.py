@@ -11,6 +11,7 @@ from collections import Counter
 
 import stamina
 
+from imgmigrate.cli.given import limits
 from tests.conftest import ATTEMPTS, FOREIGN
 from tests.integration.chaos.chaos import tell
 
@@ -74,6 +75,8 @@ def _isolate(home: str) -> None:
         os.environ[f"IMGMIGRATE_{name}_DIR"] = f"{home}/{name.lower()}"
     os.environ |= {"HOME": home, "DOCKER_CONFIG": f"{home}/.docker", "XDG_RUNTIME_DIR": home}
     stamina.set_testing(True, attempts=ATTEMPTS, cap=True)
+    # What is down stays down.
+    limits.USUAL_OUTAGE = 0.0
     sys.setswitchinterval(0.001)
 
 

@@ -56,7 +56,7 @@ def run_and_kill(folder: Path, front: Front, left: int, *arguments: str) -> Ran:
     """Run it in a process that dies at its `left`-th write, if it comes so far."""
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
-        command(*arguments),
+        command(*arguments, "--wait-for-registries", "0s"),
         cwd=folder,
         env=environ,
         stdin=subprocess.DEVNULL,
