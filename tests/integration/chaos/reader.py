@@ -63,8 +63,9 @@ class Reader:
         """List the blobs of an image whose manifests can be read."""
         found, todo = set(), [digest]
         while todo:
-            data = self._read(place, todo.pop(), True)
-            if data is not None:
+            digest = todo.pop()
+            data = self._read(place, digest, True)
+            if data is not None and f"sha256:{hashlib.sha256(data).hexdigest()}" == digest:
                 children, blobs = links(json.loads(data)["mediaType"], data)
                 todo += children
                 found |= set(blobs)
