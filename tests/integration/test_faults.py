@@ -39,6 +39,8 @@ IMAGES, REPOSITORIES = 200, 8
 SHARED, OWN = 300_000, 20_000
 # What stands still is given up soon; a real server answers within milliseconds.
 IMPATIENT = Timeouts(read=2, stall=2, commit=2)
+# The same of a source, before a destination that a busy machine may make slow to store.
+IMPATIENT_READER = Timeouts(read=2)
 # On a clock that runs ahead nothing may be given up.
 PATIENT = Timeouts(connect=1e6, read=1e6, stall=1e6, commit=1e6)
 # Seconds that a registry asks for, after it has answered so many requests.
@@ -74,8 +76,13 @@ def old(
 @pytest.fixture
 def sink(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """What the runs of a test report; they give up early what stands still."""
+    return reporting(monkeypatch, IMPATIENT)
+
+
+def reporting(monkeypatch: pytest.MonkeyPatch, timeouts: Timeouts) -> Recorder:
+    """Let the runs of a test wait so long, and record what they report."""
     for module in (planner, apply):
-        monkeypatch.setattr(module, "open_stores", partial(open_stores, timeouts=IMPATIENT))
+        monkeypatch.setattr(module, "open_stores", partial(open_stores, timeouts=timeouts))
     return Recorder()
 
 
@@ -126,10 +133,10 @@ async def test_a_stormy_source_costs_no_upload(
     old: DockerRegistry,
     made: Mapping[tuple[str, str], Image],
     docker_registry: StartRegistry,
-    sink: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever the source does, each blob reaches the destination in one upload, unbroken."""
-    new = docker_registry("new")
+    new, sink = docker_registry("new"), reporting(monkeypatch, IMPATIENT_READER)
     async with FaultProxy(old.host, Storm(1)) as source:
         finished = await migrate(tmp_path, source.host, new.host, sink)
     assert finished.counts == {Outcome.APPLIED: IMAGES}
@@ -182,10 +189,8 @@ async def test_a_registry_that_asks_for_a_pause_is_left_alone(
         refused.append(loop.time())
         return Refusal(429, PAUSE)
 
-    sink = Recorder()
+    sink = reporting(monkeypatch, PATIENT)
     async with running_clock(monkeypatch), FaultProxy(old.host, refuse_one) as source:
-        for module in (planner, apply):
-            monkeypatch.setattr(module, "open_stores", partial(open_stores, timeouts=PATIENT))
         finished = await migrate(tmp_path, source.host, new.host, sink)
     assert finished.counts == {Outcome.APPLIED: 24}
     assert PAUSE in [event.delay for event in sink.events if isinstance(event, Waiting)]

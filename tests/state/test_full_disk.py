@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.support.cli import TIMEOUT
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -16,7 +18,9 @@ def on_small_disk(folder: Path, when: str, options: str = "size=256k") -> dict[s
     script = f'mount -t tmpfs -o {options} none "$0" && exec "$@"'
     shell = ["unshare", "-rm", "sh", "-c", script, str(folder)]
     module = [sys.executable, "-m", "tests.state.fill_disk", str(folder), when]
-    done = subprocess.run([*shell, *module], capture_output=True, text=True, cwd=ROOT, timeout=100)
+    done = subprocess.run(
+        [*shell, *module], capture_output=True, text=True, cwd=ROOT, timeout=TIMEOUT
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert isinstance(found, dict)
