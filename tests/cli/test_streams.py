@@ -12,6 +12,7 @@ import pytest
 from tests.support.cli import TIMEOUT
 from tests.support.images import image
 from tests.support.layouts import layout_tags, write_layout
+from tests.support.terminal import TERMINALS, open_terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,12 +66,13 @@ def test_an_apply_is_done_whatever_becomes_of_its_output(
     assert "Apply complete" not in journal
 
 
+@pytest.mark.parametrize("kind", TERMINALS)
 @pytest.mark.parametrize("form", ["", "--json"])
-def test_a_terminal_that_has_gone_does_not_stop_an_apply(home: Path, form: str) -> None:
+def test_a_terminal_that_has_gone_does_not_stop_an_apply(home: Path, form: str, kind: str) -> None:
     """Its answer is an input or output error, which is neither a full disk nor a closed pipe."""
-    master, slave = os.openpty()
+    master, slave, before = open_terminal("12", kind)
     os.close(master)
-    arguments = [sys.executable, "-m", "imgmigrate", *APPLY.split(), *form.split()]
+    arguments = [*before, sys.executable, "-m", "imgmigrate", *APPLY.split(), *form.split()]
     environment = {**os.environ, "HOME": str(home), "TERM": "xterm", "CI": ""}
     try:
         code = subprocess.run(
