@@ -17,7 +17,7 @@ from imgmigrate import redaction
 from imgmigrate.cli.given import limits
 from tests.fakes.registry import FakeRegistry
 from tests.support import docker_registry as real
-from tests.support import mocked_http
+from tests.support import mocked_http, mounts, terminal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -61,6 +61,13 @@ FOREIGN = (
     "TTY_INTERACTIVE",
     "XDG_RUNTIME_DIR",
 )
+
+
+def pytest_report_header() -> str:
+    """Say what this machine does not lend and tests imitate."""
+    disks = "mounted" if mounts.can_mount() else "imitated (no user namespaces here)"
+    terminals = "real" if terminal.has_terminals() else "imitated (no devpts here)"
+    return f"small disks: {disks}; terminals: {terminals}"
 
 
 @pytest.fixture(scope="session")

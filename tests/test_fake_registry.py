@@ -11,6 +11,7 @@ import pytest
 
 from tests.fakes.registry import FakeRegistry, User, in_thread
 from tests.support import images, registries
+from tests.support.cli import TIMEOUT
 from tests.support.docker_registry import serve
 from tests.support.fake_process import run_fake
 from tests.support.layouts import assert_layout_holds, write_layout
@@ -202,7 +203,7 @@ def test_the_client_is_killed_before_its_request_is_answered(tmp_path: Path) -> 
         "for number in range(9): registries.put_blob(sys.argv[1], 'app', b'%d' % number)\n"
     )
     with run_fake(tmp_path, "--kill-at", "3", "--kill-pid-file", str(pid_file)) as fake:
-        done = subprocess.run([sys.executable, "-c", client, fake.host, pid_file], timeout=60)
+        done = subprocess.run([sys.executable, "-c", client, fake.host, pid_file], timeout=TIMEOUT)
         registries.list_tags(fake.host, "app")
         seen = [(one["number"], one["method"], one["status"]) for one in fake.requests()]
     assert done.returncode == -9

@@ -21,6 +21,7 @@ from imgmigrate.redaction import hide, redact
 from tests.fakes.registry import FakeRegistry, in_thread
 from tests.support import images, registries
 from tests.support.certificates import make_certificates
+from tests.support.cli import TIMEOUT
 from tests.support.docker_registry import PASSWORD, USERNAME
 from tests.support.layouts import assert_layout_holds, layout_tags, write_layout
 from tests.support.real_images import push_schema2, real_images
@@ -179,7 +180,7 @@ def test_the_quick_start_images_are_small_and_open_everywhere(tmp_path: Path) ->
     """Two runs write the same bytes, a few KB, and skopeo opens every tag on this machine."""
     for name in ("a", "b"):
         command = [sys.executable, "-I", str(MAKE_IMAGES), str(tmp_path / name)]
-        subprocess.run(command, check=True, timeout=60)
+        subprocess.run(command, check=True, timeout=TIMEOUT)
     first, second = (_contents(tmp_path / name) for name in ("a", "b"))
     assert first == second
     assert sum(map(len, first.values())) < 20_000

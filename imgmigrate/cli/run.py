@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import threading
 from contextlib import contextmanager, suppress
@@ -72,7 +73,9 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 class _Interruption:
     """Turns the first signal into a cancellation and the second into the end of the process.
 
-    Plain signal handlers, not the loop's: those wait for a loop that may be busy or hanging.
+    Plain signal handlers, not the loop's: those wait for a loop that may be busy or hanging. They
+    run between two lines of Python, so a loop that is about to wait must be woken: a signal that
+    comes after the last line before that would be heard only when something else happens.
     """
 
     def __init__(self) -> None:
@@ -81,8 +84,14 @@ class _Interruption:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
         self._last_resort: threading.Timer | None = None
+        # Python's C handler writes to the one at once; the loop waits for the other.
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+        self._wakes = -1
 
     def __enter__(self) -> Self:
+        self._wakes = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for each in heeded():
             self._previous[each] = signal.signal(each, self._on_signal)
         return self
@@ -92,10 +101,15 @@ class _Interruption:
             self._last_resort.cancel()
         for each, handler in self._previous.items():
             signal.signal(each, handler)
+        signal.set_wakeup_fd(self._wakes)
+        self._woken.close()
+        self._waker.close()
 
     async def guard(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         """Run `work` as the task that a signal cancels."""
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        # uvloop has set a descriptor of its own by now, which wakes it as well.
+        self._loop.add_reader(self._woken, self._woken.recv, 4096)
         if self.number is not None:
             raise asyncio.CancelledError
         return await work()

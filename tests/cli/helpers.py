@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from imgmigrate.cli import main
 from imgmigrate.events import Outcome, RunFinished
 from imgmigrate.plan import Action
+from tests.support.cli import TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,7 @@ class Terminal(io.StringIO):
 def python(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a script in a fresh interpreter."""
     command: Sequence[str] = [sys.executable, "-c", script, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ import pytest
 from imgmigrate.cli.given.options import Settings
 from imgmigrate.cli.output import Output, logging_to_stderr
 from imgmigrate.redaction import hide
+from tests.support.cli import TIMEOUT
 
 
 class Tty(io.StringIO):
@@ -47,7 +48,7 @@ sys.exit(7)
     assert process.stdout is not None
     process.stdout.close()
     process.stdout = None
-    _, err = process.communicate("go\n", timeout=60)
+    _, err = process.communicate("go\n", timeout=TIMEOUT)
     assert (process.returncode, err) == (7, "still here\n")
 
 

@@ -7,6 +7,9 @@ import io
 import signal
 import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
@@ -17,10 +20,19 @@ from imgmigrate.render.lines import LineProgress
 from imgmigrate.render.progress import LiveProgress
 from tests.cli.helpers import Terminal
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    # Start a process; it is ready.
+    Start = Callable[[str], "Process"]
+
 PRELUDE = """
 import asyncio, sys
 from imgmigrate.cli import run as running
 from imgmigrate.errors import Interrupted
+
+# However long a busy machine takes to tidy up.
+running.LAST_RESORT_SECONDS = 3600
 
 async def wait_for_ever():
     print("ready", flush=True)
@@ -58,14 +70,14 @@ def go(work):
 class Process:
     """A Python process that is told apart by what it prints."""
 
-    def __init__(self, script: str) -> None:
+    def __init__(self, script: str, err: IO[str]) -> None:
+        self._err = err
         self._process = subprocess.Popen(
             [sys.executable, "-c", PRELUDE + script],
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=err,
             text=True,
         )
-        self.expect("ready")
 
     def expect(self, line: str) -> None:
         """Wait until the process has printed this line next."""
@@ -77,17 +89,46 @@ class Process:
         self._process.send_signal(number)
 
     def end(self) -> tuple[int, str, str]:
-        """Wait for the end: exit code, remaining stdout, stderr."""
-        out, err = self._process.communicate(timeout=60)
-        return self._process.returncode, out, err
+        """Wait for the end: exit code, remaining stdout, stderr.
+
+        Not by `communicate`, which does not see what `expect` has read of the next lines.
+        """
+        assert self._process.stdout is not None
+        out = self._process.stdout.read()
+        code = self._process.wait()
+        self._err.seek(0)
+        return code, out, self._err.read()
+
+    def close(self) -> None:
+        """Leave nothing behind, whatever became of it."""
+        self._process.kill()
+        with self._process:
+            pass
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start processes that are ready; all die with the test."""
+    with ExitStack() as stack:
+
+        def start(script: str) -> Process:
+            # A file, so that nothing has to read two streams at once.
+            process = Process(script, stack.enter_context(tempfile.TemporaryFile("w+")))
+            stack.callback(process.close)
+            process.expect("ready")
+            return process
+
+        yield start
 
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_the_first_signal_cancels_and_lets_tidy_up(number: signal.Signals, code: int) -> None:
+def test_the_first_signal_cancels_and_lets_tidy_up(
+    start: Start, number: signal.Signals, code: int
+) -> None:
     """The work ends by cancellation, so its cleaning up runs, and the signal is told."""
-    process = Process("go(tidy_up)")
+    process = start("go(tidy_up)")
     process.send(number)
     ended, out, err = process.end()
     assert ended == code
@@ -95,18 +136,18 @@ def test_the_first_signal_cancels_and_lets_tidy_up(number: signal.Signals, code:
     assert "a second signal leaves at once" in err
 
 
-def test_a_terminal_that_is_gone_does_not_keep_a_run_from_ending() -> None:
+def test_a_terminal_that_is_gone_does_not_keep_a_run_from_ending(start: Start) -> None:
     """A hang-up takes the terminal along, so nothing can be said on it."""
-    process = Process("import os; os.close(2); go(tidy_up)")
+    process = start("import os; os.close(2); go(tidy_up)")
     process.send(signal.SIGHUP)
     ended, out, _ = process.end()
     assert (ended, out.splitlines()) == (129, ["tidied", "interrupted by SIGHUP"])
 
 
-def test_a_hang_up_is_ignored_under_nohup() -> None:
+def test_a_hang_up_is_ignored_under_nohup(start: Start) -> None:
     """Who started us with SIGHUP ignored wants the run to outlive the terminal."""
     script = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); go(tidy_up)"
-    process = Process(script)
+    process = start(script)
     process.send(signal.SIGHUP)
     process.send(signal.SIGTERM)
     ended, out, _ = process.end()
@@ -129,30 +170,44 @@ sys.exit(main())
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
-def test_the_second_signal_leaves_at_once() -> None:
+def test_the_second_signal_leaves_at_once(start: Start) -> None:
     """Work that does not end can always be left, with the code of the first signal."""
-    process = Process("go(refuse_to_end)")
+    process = start("go(refuse_to_end)")
     process.send(signal.SIGTERM)
     process.expect("cancelled")
     process.send(signal.SIGINT)
     assert process.end()[0] == 143
 
 
-def test_work_that_hangs_is_ended() -> None:
+def test_work_that_hangs_is_ended(start: Start) -> None:
     """Five seconds after the first signal the process is gone, whatever hangs."""
-    process = Process("running.LAST_RESORT_SECONDS = 0.01; go(refuse_to_end)")
+    process = start("running.LAST_RESORT_SECONDS = 0.01; go(refuse_to_end)")
     process.send(signal.SIGINT)
     assert process.end()[0] == 130
 
 
-def test_work_that_finishes_anyway_keeps_its_result() -> None:
+def test_a_signal_wakes_a_loop_that_waits(start: Start) -> None:
+    """Also one that interrupts no system call: it came just before, or to another thread."""
+    script = """
+import signal, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+go(tidy_up)
+"""
+    process = start(script)
+    process.send(signal.SIGTERM)
+    ended, out, _ = process.end()
+    assert (ended, out.splitlines()) == (143, ["tidied", "interrupted by SIGTERM"])
+
+
+def test_work_that_finishes_anyway_keeps_its_result(start: Start) -> None:
     """A signal that comes too late changes nothing."""
-    process = Process("go(finish_anyway)")
+    process = start("go(finish_anyway)")
     process.send(signal.SIGINT)
     assert process.end()[0] == 7
 
 
-def test_a_signal_before_the_loop_runs_is_not_lost() -> None:
+def test_a_signal_before_the_loop_runs_is_not_lost(start: Start) -> None:
     """Also a signal that arrives while the loop is being made ends the work."""
     script = """
 import os, signal
@@ -164,7 +219,7 @@ def factory():
 running._loop_factory = factory
 go(wait_for_ever)
 """
-    ended, out, _ = Process(script).end()
+    ended, out, _ = start(script).end()
     assert (ended, out.strip()) == (143, "interrupted by SIGTERM")
 
 

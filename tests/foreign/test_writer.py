@@ -15,6 +15,7 @@ from imgmigrate.errors import ConfigError
 from imgmigrate.foreign.formats.image_syncer import Options, pair_document, whole_document
 from imgmigrate.foreign.load import load_config, load_whole
 from imgmigrate.foreign.writer import env_text, write
+from tests.support.cli import TIMEOUT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +103,11 @@ def test_passwords_are_in_the_private_file_alone(tmp_path: Path, password: str) 
     env.write_text(env_text(secrets, env))
     script = 'set -a; . "$1"; printf "%s|" "$X_IO_PASSWORD"'
     done = subprocess.run(
-        ["sh", "-c", script, "sh", str(env)], capture_output=True, text=True, check=True, timeout=60
+        ["sh", "-c", script, "sh", str(env)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=TIMEOUT,
     )
     assert done.stdout == f"{password}|"
 

@@ -9,9 +9,6 @@ import asyncio
 import hashlib
 import json
 import signal
-import subprocess
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +16,7 @@ import pytest
 from imgmigrate import read_plan
 from tests.support import images
 from tests.support.cli import TIMEOUT
+from tests.support.mounts import Disk, read_only, small_disk
 from tests.support.moves import (
     STATE,
     Move,
@@ -30,7 +28,7 @@ from tests.support.moves import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from tests.fakes.registry import FakeRegistry
@@ -304,49 +302,6 @@ async def test_a_locked_state_names_its_holder(move: Move) -> None:
     await move.assert_finished()
 
 
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """A small file system of its own on `folder`, seen by commands behind `prefix` only."""
-
-    folder: Path
-    prefix: tuple[str, ...]
-
-    def shell(self, script: str) -> None:
-        """Run a script in the folder."""
-        shell = [*self.prefix, "sh", "-c", f'cd "$0" && {script}', str(self.folder)]
-        subprocess.run(shell, check=True, stderr=subprocess.DEVNULL, timeout=TIMEOUT)
-
-    def fill(self, spare: int = 0) -> None:
-        """Take every byte that is left, but for `spare` bytes."""
-        self.shell("cat /dev/zero > ballast || true")
-        self.shell(f"truncate --size=-{spare} ballast")
-
-    def free(self) -> None:
-        """Give them back."""
-        self.shell("rm ballast")
-
-
-@contextmanager
-def small_disk(folder: Path, size: str = "256k") -> Iterator[Disk]:
-    """Mount a small tmpfs in a mount namespace that lives as long as the block."""
-    folder.mkdir(exist_ok=True)
-    script = f'mount -t tmpfs -o size={size} none "$0" && echo ready && exec cat'
-    with subprocess.Popen(
-        ["unshare", "-rm", "sh", "-c", script, str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as holder:
-        try:
-            assert holder.stdout is not None
-            assert holder.stdout.readline() == b"ready\n"
-            enter = ("nsenter", "--target", str(holder.pid), "--user", "--preserve-credentials")
-            # Entering keeps the old namespace's working directory, which does not see the disk.
-            shell = ("sh", "-c", 'cd "$0" && exec "$@"', str(folder.parent))
-            yield Disk(folder, (*enter, "--mount", *shell))
-        finally:
-            holder.kill()
-
-
 async def on_disk(move: Move, disk: Disk) -> None:
     """Bring the state onto the disk, and let every later command see it."""
     move.prefix = disk.prefix
@@ -438,9 +393,7 @@ async def test_a_disk_that_fills_up_during_the_run_costs_no_image(move: Move) ->
 async def test_a_state_that_cannot_be_written_stops_the_run(move: Move, exists: bool) -> None:
     """Read-only: planning works, apply exits 1, names the file and how to choose another."""
     plan = await move.plan()
-    script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
-    place = str(move.folder / "state")
-    move.prefix = ("unshare", "-rm", "sh", "-c", script, place)
+    move.prefix = read_only(move.folder / "state")
     state = STATE if exists else "state/new"
     await move.run("plan", "--state", state)
     if not exists:

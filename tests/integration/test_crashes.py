@@ -68,6 +68,8 @@ REPOSITORIES = 12
 KILLS = 10
 # Of them, those of an apply that has come to its deletes, which are done last.
 DELETE_KILLS = 4
+# The bytes at which a journal is cut are some 1,200, each an apply of its own.
+SHARES = 16
 
 
 @pytest.mark.integration
@@ -178,8 +180,9 @@ def _assert_sent_none(log: list[Access], done: dict[_Name, Image]) -> None:
     assert blobs.isdisjoint(target.partition("digest=")[2] for target in written)
 
 
+@pytest.mark.parametrize("share", range(SHARES))
 async def test_a_journal_cut_at_any_byte_of_its_last_group_is_resumed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: int
 ) -> None:
     """Whatever a power loss left of the last group, the same plan finishes and writes nothing."""
     world = World(tmp_path)
@@ -203,7 +206,7 @@ async def test_a_journal_cut_at_any_byte_of_its_last_group_is_resumed(
     begin, claims, *group = whole.splitlines(keepends=True)[-4:]
     assert [json.loads(line)["kind"] for line in (begin, claims)] == ["begin", "claims"]
     world.new.calls.clear()
-    for cut in range(len(whole) - sum(map(len, group)), len(whole)):
+    for cut in range(len(whole) - sum(map(len, group)) + share, len(whole), SHARES):
         shutil.rmtree(state, ignore_errors=True)
         shutil.copytree(saved, state)
         (state / "journal.jsonl").write_bytes(whole[:cut])

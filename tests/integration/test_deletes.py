@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import images, registries, token_server
-from tests.support.cli import command, imgmigrate, write_config
+from tests.support.cli import TIMEOUT, command, imgmigrate, write_config
 from tests.support.docker_registry import PASSWORD, USERNAME, put_on_disk
 from tests.support.fake_process import run_fake
 from tests.support.layouts import layout_tags, write_layout
@@ -222,7 +222,7 @@ def test_a_kill_between_placeholder_and_delete_is_resumed(tmp_path: Path, moment
                 stdout=subprocess.DEVNULL, stdin=subprocess.PIPE,
             ) as process:  # fmt: skip
                 pid_file.write_text(str(process.pid))
-                assert process.wait(timeout=60) == -9
+                assert process.wait(timeout=TIMEOUT) == -9
             imgmigrate(folder, "apply", "plan.out")
             assert registries.list_tags(new.host, "app") == ["kept"]
             registries.assert_holds(new.host, "app", "kept", IMAGE)

@@ -36,6 +36,8 @@ IMAGES, REPOSITORIES = 200, 8
 SHARED, OWN = 300_000, 20_000
 # What stands still is given up soon; a real server answers within milliseconds.
 IMPATIENT = Timeouts(read=2, stall=2, commit=2)
+# The same of a source, before a destination that a busy machine may make slow to store.
+IMPATIENT_READER = Timeouts(read=2)
 # On a clock that runs ahead nothing may be given up.
 PATIENT = Timeouts(connect=1e6, read=1e6, stall=1e6, commit=1e6)
 # Seconds that a registry asks for, after it has answered so many requests.
@@ -129,7 +131,7 @@ async def test_a_stormy_source_costs_no_upload(
     """Whatever the source does, each blob reaches the destination in one upload, unbroken."""
     new = docker_registry("new")
     async with FaultProxy(old.host, Storm(1)) as source:
-        finished = await migrate(tmp_path, source.host, new.host, sink)
+        finished = await migrate(tmp_path, source.host, new.host, sink, IMPATIENT_READER)
     assert finished.counts == {Outcome.APPLIED: IMAGES}
     assert_storm(source, "body")
     assert len(retries(sink)) >= sum(must_be_reported(request) for request in source.requests)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import images, registries
-from tests.support.cli import command, imgmigrate, write_config
+from tests.support.cli import TIMEOUT, command, imgmigrate, write_config
 from tests.support.fake_process import run_fake
 from tests.support.real_images import push_schema2, real_images
 from tests.support.tools import skopeo_copy
@@ -147,7 +147,7 @@ def test_apply_killed_at_any_request_is_finished_by_the_same_plan(tmp_path: Path
                 stdout=subprocess.DEVNULL, stdin=subprocess.PIPE,
             ) as process:  # fmt: skip
                 pid_file.write_text(str(process.pid))
-                code = process.wait(timeout=60)
+                code = process.wait(timeout=TIMEOUT)
             recorded = {
                 row["record"]["address"]
                 for line in imgmigrate(tmp_path, "state", "list", "--json").out.splitlines()

@@ -14,14 +14,12 @@ import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.support.cli import TIMEOUT
 from tests.support.images import MANIFEST_TYPES, Image, digest_of, links
 
 if TYPE_CHECKING:
     import ssl
     from email.message import Message
-
-# Generous, only so that a hung server fails by name; nothing is measured by it.
-TIMEOUT = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from tests.support.cli import TIMEOUT
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-# A hang guard.
-TIMEOUT = 60
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 NO_TLS = ("--src-tls-verify=false", "--dest-tls-verify=false")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,8 @@ from tests.support.clock import settle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+    from tests.fakes.registry import Stall
 
 PACE = Pace(trial=64, worth=128, chunk=32, widths=(2, 4, 6), most=8)
 DATA = random.Random("a large blob").randbytes(2000)
@@ -279,6 +282,10 @@ async def test_over_the_wire_ranges_are_sent_or_dropped(answers: str) -> None:
     pace = Pace(trial=20_000, worth=50_000, chunk=10_000, slow=0.0, still_slow=0.0, gain=0.0)
     async with FakeRegistry() as registry:
         registry.put_image("r", "t", images.image("one", layers=[data]))
+        # However much a connection brings at once: the blob's own stream stands still where it was
+        # judged, until a range is asked for.
+        stream = registry.stall("GET", "/blobs/", at=25_000)
+        first_range = registry.stall("GET", "/blobs/", skip=1)
         if answers == "everything":
             registry.rewrite("GET", "/blobs/", {"Content-Range": None})
         elif answers == "another range":
@@ -291,7 +298,9 @@ async def test_over_the_wire_ranges_are_sent_or_dropped(answers: str) -> None:
         )
         got = bytearray()
         async with asyncio.TaskGroup() as tasks:
-            lanes = Lanes(tasks, pace=pace)
+            tasks.create_task(_go_on(first_range, stream))
+            ticks = itertools.count()
+            lanes = Lanes(tasks, pace=pace, clock=lambda: next(ticks))
             source = Place(store, "r")
             async with aclosing(read_ahead(source, blob, NoSink(), lanes)) as pieces:
                 async for piece in pieces:
@@ -306,3 +315,10 @@ async def test_over_the_wire_ranges_are_sent_or_dropped(answers: str) -> None:
         else:
             assert len(asked) == 2
             assert lanes.without_ranges == {registry.host}
+
+
+async def _go_on(reached: Stall, *others: Stall) -> None:
+    """Let all go on once one of them is reached."""
+    await reached.reached.wait()
+    for each in (*others, reached):
+        each.release()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tests.fakes.registry import FakeRegistry
 
 # A hang guard, in seconds; each move takes a fraction of one.
-HANG = 60
+HANG = 500
 TOGETHER = (Quota(ALL),)
 APART = tuple(Quota(frozenset({kind})) for kind in Kind)
 
