@@ -186,7 +186,14 @@ class Deeds:
             wants = made.wants
             if place in wants.broken | wants.contested or self._is_spoilt(place):
                 continue
+            if row.heir is not None and self._is_broken(place):
+                continue  # what is to be kept cannot be, so nothing may replace it
             self.oracle.fault("left-to-do", f"{row}")
+
+    def _is_broken(self, place: Place) -> bool:
+        """Tell whether the image at a place lacks a part of its own."""
+        digest = self.world.look().get(place)
+        return digest is not None and bool(self.world.reader.faults(place, digest))
 
     def _is_spoilt(self, place: Place) -> bool:
         """Tell whether a registry holds a blob of its image that nobody can repair."""
