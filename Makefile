@@ -6,13 +6,19 @@ ROUNDS ?= 1
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := python3-venv docker-registry skopeo umoci time
 
-.PHONY: demo test check setup packages bench bench-memory bench-faults clean
+QUICK := not integration and not slow
+
+.PHONY: demo test quick check setup packages bench bench-memory bench-faults clean
 
 demo: setup
 	examples/quickstart/run.sh $(BIN)
 
 test: packages setup
 	$(BIN)/python -m pytest -n auto
+
+# The inner loop: no real registry, no other tool, nothing that takes long.
+quick: setup
+	$(BIN)/python -m pytest -n auto -m "$(QUICK)"
 
 check: setup
 	$(BIN)/ruff check

@@ -17,6 +17,9 @@ from tests.support.terminal import TERMINALS, open_terminal
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Some sixty processes.
+pytestmark = pytest.mark.slow
+
 CONFIG = """\
 version: 1
 images: [{source: "oci:source", destination: "oci:bundle"}]

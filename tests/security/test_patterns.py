@@ -201,6 +201,7 @@ def test_no_pattern_backtracks(used: Used) -> None:
     attack(used)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pattern", "searches"),
     [

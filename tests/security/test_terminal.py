@@ -46,6 +46,7 @@ async def hostile() -> AsyncIterator[Hostile]:
         yield registry
 
 
+@pytest.mark.slow
 async def test_terminal_gets_nothing_but_text_from_a_server(
     tmp_path: Path, hostile: Hostile
 ) -> None:

@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +31,7 @@ OPERATIONS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(OPERATIONS)
 def test_replay_and_view_and_compaction_agree(operations: list[tuple[object, ...]]) -> None:
     """After any operations the three say the same, and a compaction changes none of it."""

@@ -52,6 +52,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return asyncio.run(journal_of(tmp_path_factory.mktemp("long"), 40))
 
 
+@pytest.mark.slow
 def test_a_journal_cut_anywhere_gives_every_earlier_line(tmp_path: Path, short: bytes) -> None:
     """Wherever a crash cuts the last write, all whole lines before it count."""
     for cut in range(len(short) + 1):
@@ -168,6 +169,7 @@ async def snapshot_of(folder: Path, records: int = 5) -> Path:
     return folder / "snapshot.jsonl"
 
 
+@pytest.mark.slow
 async def test_a_snapshot_with_any_flipped_byte_is_refused(tmp_path: Path) -> None:
     """Header and body are both sealed; the error names the newest backup."""
     path = await snapshot_of(tmp_path, 2)
@@ -181,6 +183,7 @@ async def test_a_snapshot_with_any_flipped_byte_is_refused(tmp_path: Path) -> No
         assert str(backup) in caught.value.hint or "wrote it" in caught.value.hint
 
 
+@pytest.mark.slow
 async def test_a_truncated_snapshot_is_refused(tmp_path: Path) -> None:
     """No prefix of a snapshot passes for one."""
     path = await snapshot_of(tmp_path, 2)

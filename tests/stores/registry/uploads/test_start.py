@@ -334,7 +334,7 @@ async def test_commit_that_is_never_answered_is_transient(
 ) -> None:
     """There is an end to waiting for the last answer too."""
     fake_registry.stall("PUT", "/uploads/", when="answer")
-    upload = await begin(connect(fake_registry.host, timeouts=Timeouts(commit=0.1)))
+    upload = await begin(connect(fake_registry.host, timeouts=Timeouts(stall=2, commit=0.1)))
     with pytest.raises(TransientError, match=BLOB.digest):
         await finish(upload)
 
