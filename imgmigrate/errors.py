@@ -28,17 +28,22 @@ A class says what its reader does next; its `exit_code` is what the process says
 what programs tell it by: it outlives the class's name (`docs/codes.md`). Text that
 comes from a server is untrusted: every message is redacted and made printable when the
 error is constructed, so that no log, plan or terminal has to think of it again.
+
+What an error knows are fields: what it is about, where in a config, which option, which registry
+and repository, what the answer showed (`Symptom`). The message is made of them, for people; nothing
+reads it back (`tests/test_error_texts.py`).
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar, Literal
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from imgmigrate.redaction import cleaned, printable, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = [
     "AccessDenied",
@@ -63,12 +68,29 @@ __all__ = [
     "StateLocked",
     "StateUnsaved",
     "StoreError",
+    "Symptom",
     "TransientError",
     "UsageError",
+    "at_host",
+    "lines_of",
     "on_side",
 ]
 
 Side = Literal["source", "destination"]
+_Kind = TypeVar("_Kind", bound="StoreError")
+
+
+class Symptom(Enum):
+    """What an answer shows beyond its status and code, found where the answer is read."""
+
+    EXPIRED = auto()  # the credentials have ended
+    IMMUTABLE = auto()  # the tag may not be written a second time
+    MEDIA_TYPE = auto()  # it is about a media type
+    NO_TLS = auto()  # a TLS handshake was answered with something else
+    PARTS_MENTIONED = auto()  # in words that may mean that parts of an image are missing
+    PARTS_REQUIRED = auto()  # in words that mean it for sure
+    RATE_LIMIT = auto()  # too many requests, also where the status is another
+    TOO_LARGE = auto()
 
 
 class ImgmigrateError(Exception):
@@ -77,8 +99,10 @@ class ImgmigrateError(Exception):
     exit_code: ClassVar[int] = 1
     number: ClassVar[str] = "IM301"
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        self.message = "\n".join(printable(line, 2000) for line in redact(message).split("\n"))
+    def __init__(self, cause: str, *, subject: str | None = None, hint: str | None = None) -> None:
+        self.subject = None if subject is None else printable(redact(subject))
+        self.cause = _shown(cause)
+        self.message = _shown(cause if subject is None else f"{subject}: {cause}")
         self.hint = printable(redact(hint)) if hint else None
         super().__init__(self.message)
 
@@ -87,35 +111,60 @@ class ImgmigrateError(Exception):
 
 
 class UsageError(ImgmigrateError):
-    """The command line, or its combination with the config, cannot be carried out."""
+    """The command line, or its combination with the config, cannot be carried out.
+
+    `option` is the one that is wrong, `value` what it was given.
+    """
 
     exit_code = 64
     number = "IM310"
 
+    def __init__(
+        self,
+        cause: str,
+        *,
+        option: str | None = None,
+        value: str | None = None,
+        subject: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.option, self.value = option, value
+        said = " ".join(part for part in (option, value) if part)
+        super().__init__(cause, subject=said or subject, hint=hint)
+
 
 class ConfigError(UsageError):
-    """The config is wrong at a place: file, line, key, and how to mend it."""
+    """The config is wrong at a place: file, line, key, and how to mend it.
+
+    `path` is what `key` prints: the steps from the top of the file. One that stands for several
+    has them as `errors`, and the place of the first; `left` more are not shown.
+    """
 
     number = "IM311"
 
     def __init__(
         self,
-        message: str,
+        cause: str,
         *,
         file: str | None = None,
         line: int | None = None,
         key: str | None = None,
+        path: tuple[str | int, ...] = (),
         hint: str | None = None,
     ) -> None:
-        self.file, self.line, self.key = file, line, key
+        self.file, self.line, self.key, self.path = file, line, key, path
         place = ":".join(str(part) for part in (file, line) if part is not None)
-        super().__init__(": ".join(part for part in (place, key, message) if part), hint=hint)
+        subject = ": ".join(part for part in (place, key) if part)
+        super().__init__(cause, subject=subject or None, hint=hint)
+        self.errors: tuple[ConfigError, ...] = ()
+        self.left = 0
 
-    def altered(self, change: Callable[[str], str]) -> ConfigError:
-        """Make the same error with other words."""
-        hint = change(self.hint) if self.hint else None
-        made = ConfigError(change(self.message), hint=hint)
-        made.file, made.line, made.key = self.file, self.line, self.key
+    @classmethod
+    def several(cls, errors: Sequence[ConfigError], left: int = 0) -> ConfigError:
+        """Make one error of many, one a line."""
+        made = cls(lines_of(errors, left))
+        made.errors, made.left, first = tuple(errors), left, errors[0]
+        made.file, made.line, made.key, made.path = first.file, first.line, first.key, first.path
         return made
 
 
@@ -164,9 +213,13 @@ class Interrupted(ImgmigrateError):
 
 
 class StoreError(ImgmigrateError):
-    """An endpoint refused, failed or lied; names the side once it is known, and the object."""
+    """An endpoint refused, failed or lied; names the side once it is known, and the object.
+
+    `host` is the registry, and `repo` the repository there, or None if it is about all of it.
+    """
 
     number = "IM360"
+    subject: str
 
     def __init__(
         self,
@@ -177,18 +230,46 @@ class StoreError(ImgmigrateError):
         status: int | None = None,
         code: str | None = None,
         retry_after: float | None = None,
+        host: str | None = None,
+        repo: str | None = None,
+        symptoms: frozenset[Symptom] = frozenset(),
     ) -> None:
         self.side: Side | None = None
         subject, cause = cleaned(subject), cleaned(cause)
-        self.subject, self.cause = printable(subject), printable(cause)
         self.status, self.code, self.retry_after = status, code, retry_after
+        self.host, self.repo, self.symptoms = host, repo, symptoms
         # One line, whatever a server says: only our own messages may have several.
         lines = (printable(part, 2000) for part in (subject, cause))
         super().__init__(": ".join(lines), hint=hint)
+        self.subject, self.cause = printable(subject), printable(cause)
 
     def __str__(self) -> str:
         text = super().__str__()
         return f"{self.side} {text}" if self.side else text
+
+    def remade(
+        self,
+        kind: type[_Kind],
+        *,
+        subject: str | None = None,
+        cause: str | None = None,
+        hint: str | None = None,
+    ) -> _Kind:
+        """Make an error of another kind or cause of it, with `hint`; what it knows goes along.
+
+        All but the side, which whoever raises it is on, and what attempts have come to.
+        """
+        return kind(
+            self.subject if subject is None else subject,
+            self.cause if cause is None else cause,
+            hint=hint,
+            status=self.status,
+            code=self.code,
+            retry_after=self.retry_after,
+            host=self.host,
+            repo=self.repo,
+            symptoms=self.symptoms,
+        )
 
 
 class AuthenticationError(StoreError):
@@ -266,18 +347,10 @@ class OutOfReach(TransientError):
 
     number = "IM372"
     is_spent = True
+    host: str
 
-    def __init__(
-        self,
-        subject: str,
-        cause: str,
-        *,
-        host: str,
-        hint: str | None = None,
-        status: int | None = None,
-    ) -> None:
-        super().__init__(subject, cause, hint=hint, status=status)
-        self.host = host
+    def __init__(self, subject: str, cause: str, *, host: str, **facts: Any) -> None:
+        super().__init__(subject, cause, host=host, **facts)
 
     def of_all(self) -> OutOfReach:
         """Make the same error about the registry itself, for all that needs it."""
@@ -323,3 +396,23 @@ def on_side(side: Side) -> Iterator[None]:
     except StoreError as error:
         error.side = error.side or side
         raise
+
+
+@contextmanager
+def at_host(host: str, repo: str | None = None) -> Iterator[None]:
+    """Name the registry, and the repository there, in every `StoreError` that knows neither yet."""
+    try:
+        yield
+    except StoreError as error:
+        if error.host is None:
+            error.host, error.repo = host, repo
+        raise
+
+
+def lines_of(errors: Sequence[UsageError], left: int) -> str:
+    """Say several errors, one a line, and that there are `left` more."""
+    return "\n".join([*map(str, errors), *([f"and {left} more errors"] if left else [])])
+
+
+def _shown(text: str) -> str:
+    return "\n".join(printable(line, 2000) for line in redact(text).split("\n"))

@@ -220,8 +220,8 @@ class NamesSkipped:
     total: int
 
     @property
-    def warning(self) -> Warned:
-        """Say it, with the first few names."""
+    def what(self) -> str:
+        """Say it of the source, with the first few names."""
         shown = [printable(name, LONGEST_NAMED) or "''" for name in self.names[:MOST_NAMED]]
         more = self.total - len(shown)
         names = ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
@@ -229,7 +229,12 @@ class NamesSkipped:
         listed = f"1 listed name is no valid {kind}"
         if self.total != 1:
             listed = f"{self.total:,} listed names are no valid {kind}s"
-        return Warned("names_skipped", f"{self.repository}: {listed}, and left out: {names}")
+        return f"{listed}, and left out: {names}"
+
+    @property
+    def warning(self) -> Warned:
+        """Say it of all that is read."""
+        return Warned("names_skipped", f"{self.repository}: {self.what}")
 
 
 @dataclass(frozen=True, slots=True)

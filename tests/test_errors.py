@@ -9,13 +9,17 @@ import pytest
 
 from imgmigrate import errors
 from imgmigrate.errors import (
+    AccessDenied,
     ConfigError,
     ImgmigrateError,
     IntegrityError,
     Interrupted,
     NotFound,
     RateLimited,
+    Symptom,
     TransientError,
+    UsageError,
+    at_host,
     on_side,
 )
 
@@ -108,6 +112,47 @@ def test_a_store_error_names_the_side_once_it_is_known() -> None:
     assert str(error) == "source quay.io/a:v1: no such tag"
     assert (error.status, error.code) == (404, "MANIFEST_UNKNOWN")
     assert (error.subject, error.cause) == ("quay.io/a:v1", "no such tag")
+
+
+def test_an_error_knows_where_it_happened() -> None:
+    """Whoever knew the registry first is not contradicted: of all of it, no repository is named."""
+    of_all = NotFound("quay.io", "no such thing", host="quay.io")
+    for error, repo in ((NotFound("quay.io/a:v1", "no such tag"), "a"), (of_all, None)):
+        with pytest.raises(NotFound), at_host("quay.io", "a"):
+            raise error
+        assert (error.host, error.repo) == ("quay.io", repo)
+
+
+def test_an_error_of_another_kind_knows_what_the_first_knew() -> None:
+    """All but the side, which is named where it is raised."""
+    symptoms = frozenset({Symptom.EXPIRED})
+    first = AccessDenied("q.io/a", "no", status=403, code="D", host="q.io", symptoms=symptoms)
+    first.side = "source"
+    made = first.remade(NotFound, cause="not there", hint="look")
+    assert str(made) == "q.io/a: not there; look"
+    assert (made.status, made.code, made.host, made.symptoms) == (403, "D", "q.io", symptoms)
+
+
+def test_every_error_may_name_what_it_is_about() -> None:
+    """The object and the cause are fields, and the message is made of them."""
+    error = ImgmigrateError("it is gone", subject="registry.new/a:1", hint="plan again")
+    assert str(error) == "registry.new/a:1: it is gone; plan again"
+    assert (error.subject, error.cause) == ("registry.new/a:1", "it is gone")
+
+
+def test_a_wrong_option_is_named_with_its_value() -> None:
+    """A command that has another name for it says it by the fields."""
+    error = UsageError("matches nothing", option="--target", value="a/**")
+    assert str(error) == "--target a/**: matches nothing"
+    assert (error.option, error.value, error.cause) == ("--target", "a/**", "matches nothing")
+
+
+def test_several_config_errors_are_one_and_stay_apart() -> None:
+    """An editor jumps to the first; each keeps its own place."""
+    each = [ConfigError("is wrong", file="a.yaml", line=number, key="k") for number in (3, 5)]
+    error = ConfigError.several(each, left=2)
+    assert str(error) == "a.yaml:3: k: is wrong\na.yaml:5: k: is wrong\nand 2 more errors"
+    assert (error.errors, error.line) == (tuple(each), 3)
 
 
 def test_naming_a_side_leaves_other_errors_alone() -> None:

@@ -85,8 +85,8 @@ def save_to(
     try:
         write_output(out, data, mode=mode)
     except OSError as error:
-        message = f"{what} {out}: cannot be written: {error.strerror or error}"
-        raise ImgmigrateError(message.lstrip(), hint="name another place") from None
+        cause, subject = f"cannot be written: {error.strerror or error}", f"{what} {out}".lstrip()
+        raise ImgmigrateError(cause, subject=subject, hint="name another place") from None
     settings.output.left_something = True
 
 

@@ -113,6 +113,7 @@ class ForeignTree(Tree):
             file=self.file,
             line=line or self.line(path),
             key=print_path(key) or None,
+            path=key,
             hint=hint,
         )
 

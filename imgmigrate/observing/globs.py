@@ -28,8 +28,7 @@ class Globs:
             try:
                 self._patterns.append((text, parse_pattern(text)))
             except ValueError as error:
-                message = f"--{option} {text}: {error}"
-                raise UsageError(message) from None
+                raise UsageError(str(error), option=f"--{option}", value=text) from None
 
     def __bool__(self) -> bool:
         return bool(self._patterns)
@@ -64,6 +63,6 @@ class Globs:
     def check(self) -> None:
         """Refuse a glob that matched nothing: it is a typing error."""
         for text in sorted(self._unmatched):
-            message = f"--{self._option} {text}: matches no address of {self._of}"
+            cause = f"matches no address of {self._of}"
             hint = "globs match destinations, such as registry.new/team/**:v1.*"
-            raise UsageError(message, hint=hint)
+            raise UsageError(cause, option=f"--{self._option}", value=text, hint=hint)

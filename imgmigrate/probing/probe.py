@@ -123,13 +123,13 @@ async def probe_all(config: Config | Workspace, *, sink: Sink) -> tuple[Report, 
 async def probe(store: RegistryStore, needs: Needs) -> Report:
     """Probe one registry; what cannot work after a failure is not tried."""
     probing = _Probing(store, needs)
-    checks = [await _guarded("reach", probing.reach)]
+    checks = [await probing.guarded("reach", probing.reach)]
     if checks[0].verdict is Verdict.OK:
-        checks.append(await _guarded("log in", probing.log_in))
+        checks.append(await probing.guarded("log in", probing.log_in))
     can_go_on = all(check.verdict is not Verdict.FAILED for check in checks)
     for name, check in probing.rest():
         if can_go_on:
-            checks.append(await _guarded(name, check))
+            checks.append(await probing.guarded(name, check))
         elif name in ("list", "pull", "push"):
             checks.append(Check(name, Verdict.UNTRIED))
     if (known := kept(needs.host)) is not None:
@@ -140,20 +140,23 @@ async def probe(store: RegistryStore, needs: Needs) -> Report:
     return Report(needs.host, needs.roles, tuple(checks))
 
 
-async def _guarded(name: str, check: Callable[[], Awaitable[Check]]) -> Check:
-    try:
-        return await check()
-    except ImgmigrateError as error:
-        return _failed(name, error)
-
-
 class _Probing:
     """The checks of one registry, each by itself; they share what is learnt on the way."""
 
     def __init__(self, store: RegistryStore, needs: Needs) -> None:
         self._store, self._remote, self._needs = store, store.remote, needs
         self._asks = False
+        # What is asked for at the registry, beside what fails of it.
+        self._asked = ""
         self._subject: Digest | None = None
+
+    async def guarded(self, name: str, check: Callable[[], Awaitable[Check]]) -> Check:
+        """Make one check; what fails in it becomes its verdict."""
+        self._asked = ""
+        try:
+            return await check()
+        except ImgmigrateError as error:
+            return _failed(name, error, self._asked)
 
     def rest(self) -> Iterator[tuple[str, Callable[[], Awaitable[Check]]]]:
         """What is tried once we are logged in."""
@@ -225,7 +228,7 @@ class _Probing:
             detail = "the repositories are known once the sources are listed"
             return Check("push", Verdict.UNTRIED, detail, is_needed=False)
         repo, access = self._needs.writes or "", Access(self._needs.writes, push=True)
-        subject = f"{self._remote.host}/{repo}"
+        self._asked, subject = repo, f"{self._remote.host}/{repo}"
         target = f"/v2/{repo}/blobs/uploads/"
         answer = await self._remote.call(
             Call("POST", target, subject, access, frozenset({202})), attempts=ATTEMPTS
@@ -285,7 +288,7 @@ class _Probing:
 
     async def _tags(self, repo: str) -> list[str]:
         """The first tags of a repository."""
-        subject = f"{self._remote.host}/{repo}"
+        self._asked, subject = repo, f"{self._remote.host}/{repo}"
         target = f"/v2/{repo}/tags/list?n=1"
         call = Call("GET", target, subject, Access(repo), limit=TAGS_BODY)
         answer = await self._remote.call(call, attempts=ATTEMPTS)
@@ -294,6 +297,7 @@ class _Probing:
         return [tag for tag in names if isinstance(tag, str) and is_tag(tag)]
 
     async def _describe(self, repo: str, ref: str) -> Digest | None:
+        self._asked = manifests.name_of(repo, ref)
         try:
             found = await manifests.look(self._remote, repo, ref)
         except NotFound:
@@ -302,11 +306,11 @@ class _Probing:
         return self._subject
 
 
-def _failed(name: str, error: ImgmigrateError) -> Check:
+def _failed(name: str, error: ImgmigrateError, asked: str = "") -> Check:
     if not isinstance(error, StoreError):
         return Check(name, Verdict.FAILED, error.message, error.hint)
-    _, _, repo = error.subject.partition("/")
-    detail = f"{repo}: {error.cause}" if repo else error.cause
+    is_of_all = error.repo is None or not asked
+    detail = error.cause if is_of_all else f"{asked}: {error.cause}"
     return Check(name, Verdict.FAILED, detail, error.hint)
 
 

@@ -8,7 +8,16 @@ from __future__ import annotations
 from imgmigrate.errors import ImgmigrateError, StoreError
 from imgmigrate.redaction import printable, redact
 
-__all__ = ["UNEXPECTED", "cause_at", "causes", "facts_of", "failure_of", "hint_of", "message_of"]
+__all__ = [
+    "UNEXPECTED",
+    "cause_at",
+    "causes",
+    "facts_of",
+    "failure_of",
+    "hint_of",
+    "message_of",
+    "with_address",
+]
 
 # What was never meant to reach anybody: a fault of imgmigrate itself.
 UNEXPECTED = "IM399"
@@ -25,11 +34,22 @@ def message_of(error: BaseException) -> str:
 
 
 def cause_at(address: str, error: BaseException) -> str:
-    """The error beside its address: errors begin with their object, which is said already."""
+    """The error beside its address: errors begin with their object, which is said already.
+
+    What a plan says of a row is only a text, so it may begin with it as well.
+    """
+    if isinstance(error, ImgmigrateError) and error.subject in (address, f"destination {address}"):
+        is_elsewhere = isinstance(error, StoreError) and error.side == "source"
+        return message_of(error) if is_elsewhere else error.cause
     message = message_of(error)
     for start in (f"{address}: ", f"destination {address}: "):
         message = message.removeprefix(start)
     return message
+
+
+def with_address(address: str, cause: str) -> str:
+    """What a journal keeps of an error, a text, with the address that it mostly names already."""
+    return cause if address in cause else f"{address}: {cause}"
 
 
 def hint_of(error: BaseException) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import OutOfReach
+from imgmigrate.errors import OutOfReach, StoreError
 from imgmigrate.events import Outcome
 from imgmigrate.redaction import printable
 from imgmigrate.render.changes.hints import shown_command
@@ -170,9 +170,11 @@ def _refusal(refusal: Refusal, style: Style) -> Iterator[str]:
     what = "out of reach" if isinstance(refusal.error, OutOfReach) else "no access"
     title = f"! {printable(refusal.name)}: {what}, {count(len(refusal.rows), 'row')} not done"
     yield from (style.paint(line, "bold", "red") for line in style.wrap(title, hanging="  "))
-    cause = message_of(refusal.error).removeprefix(f"{refusal.name}: ")
+    error = refusal.error
+    is_said = error.subject == refusal.name and not (isinstance(error, StoreError) and error.side)
+    cause = error.cause if is_said else message_of(error)
     yield from style.wrap(printable(cause, 500), indent="  ")
-    hint = hint_of(refusal.error)
+    hint = hint_of(error)
     if hint:
         yield from style.wrap(hint, indent="  hint: ", hanging="    ")
     yield from _some([str(address) for address in refusal.rows], style)

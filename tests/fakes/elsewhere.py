@@ -86,7 +86,7 @@ class StateElsewhere:
         while self.kept.holder is not None:
             if asyncio.get_running_loop().time() >= deadline:
                 who = self.kept.holder.describe(now())
-                raise StateLocked(f"state {self.place}: locked by {who}")
+                raise StateLocked(f"locked by {who}", subject=f"state {self.place}")
             await asyncio.sleep(0)
         self.kept.holder = Holder.me(command, now())
         try:

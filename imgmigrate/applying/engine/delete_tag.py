@@ -87,8 +87,8 @@ class Deleter:
         """
         tag = change.address.tag
         if tag is None or change.before is None:
-            message = f"{change.address}: the plan does not say what to delete"
-            raise ImgmigrateError(message, hint="plan again")
+            cause = "the plan does not say what to delete"
+            raise ImgmigrateError(cause, subject=str(change.address), hint="plan again")
         stand_in = placeholder(self._plan_id, change.address)
         with on_side("destination"):
             found = await self._look(destination, tag)
@@ -249,12 +249,13 @@ async def _shows(place: Place, target: str) -> Digest | None:
 
 def _wanted(change: Change, other: Reference, verb: str) -> Receipt:
     """Say that the tag is wanted under another name, or may be."""
-    message = f"{change.address}: not deleted: {other}, which is wanted, {verb} the same tag"
+    cause = f"not deleted: {other}, which is wanted, {verb} the same tag"
     hint = f"if only its record shall go: imgmigrate state rm {change.address}"
     if verb != "is":
         hosts = f"{change.address.repository.store}, {other.repository.store}"
         hint = f"if these are two registries, say so in the config: distinct: [{hosts}]"
-    return Receipt(change.address, Outcome.CONFLICT, error=ImgmigrateError(message, hint=hint))
+    error = ImgmigrateError(cause, subject=str(change.address), hint=hint)
+    return Receipt(change.address, Outcome.CONFLICT, error=error)
 
 
 async def _try(destination: Place, digest: Digest, address: Reference) -> StoreError | None:
@@ -265,14 +266,8 @@ async def _try(destination: Place, digest: Digest, address: Reference) -> StoreE
     try:
         await _delete(destination, digest)
     except StoreError as error:
-        return type(error)(
-            str(address),
-            f"not deleted: {error.cause}",
-            hint=error.hint,
-            status=error.status,
-            code=error.code,
-            retry_after=error.retry_after,
-        )
+        cause = f"not deleted: {error.cause}"
+        return error.remade(type(error), subject=str(address), cause=cause, hint=error.hint)
     return None
 
 
@@ -306,6 +301,7 @@ def _moved_on(change: Change, found: Digest | None) -> Receipt:
     if found is None:
         return Receipt(change.address, Outcome.ALREADY)
     planned = change.before.short if change.before else "nothing"
-    message = f"destination {change.address}: shows {found.short}, planned to delete {planned}"
-    error = ImgmigrateError(message, hint="somebody changed it since the plan; plan again")
+    cause = f"shows {found.short}, planned to delete {planned}"
+    hint = "somebody changed it since the plan; plan again"
+    error = ImgmigrateError(cause, subject=f"destination {change.address}", hint=hint)
     return Receipt(change.address, Outcome.CONFLICT, error=error)

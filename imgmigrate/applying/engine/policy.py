@@ -107,8 +107,8 @@ class Watch:
     def _bar(self, change: Change, error: AuthenticationError) -> Barrier:
         end = _end(change, error)
         # Where we have no login at all, another source repository may well be public.
-        alone = error.side != "destination" and "/" in error.subject
-        name = str(end) if end is not None and alone else error.subject.partition("/")[0]
+        alone = error.side != "destination" and error.repo is not None
+        name = str(end) if end is not None and alone else error.host or error.subject
         barrier = Barrier(name, error)
         if end is not None:
             self.stop.bar(end, barrier, alone=alone)
@@ -117,8 +117,7 @@ class Watch:
 
 def _end(change: Change, error: AuthenticationError) -> Repository | None:
     """The end of a row that an error is about."""
-    host = error.subject.partition("/")[0]
-    by_host = [end for end in ends(change) if end.store == host]
+    by_host = [end for end in ends(change) if end.store == error.host]
     if error.side == "source":
         by_host.reverse()
     return by_host[0] if by_host else None

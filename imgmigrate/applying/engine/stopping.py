@@ -77,7 +77,8 @@ class Stop:
 
     def receipt(self, address: Reference) -> Receipt:
         """The receipt of an image that was not reached or not finished."""
-        error = ImgmigrateError(f"{address}: not reached: {self.reason}", hint=self._hint)
+        cause = f"not reached: {self.reason}"
+        error = ImgmigrateError(cause, subject=str(address), hint=self._hint)
         return Receipt(address, Outcome.CANCELLED, error=error)
 
     async def guard(self, change: Change, work: Coroutine[object, object, Receipt]) -> Receipt:
@@ -108,5 +109,7 @@ def ends(change: Change) -> tuple[Repository, ...]:
 
 def _barred(address: Reference, refusal: AuthenticationError) -> Receipt:
     cause = f"not begun: {refusal.subject}: {refusal.cause}"
-    error = AuthenticationError(str(address), cause, hint=refusal.hint, status=refusal.status)
+    error = refusal.remade(
+        AuthenticationError, subject=str(address), cause=cause, hint=refusal.hint
+    )
     return Receipt(address, Outcome.CANCELLED, error=error)

@@ -159,8 +159,9 @@ def stale(change: Change, record: ImageRecord | None) -> Receipt:
         found = f"run {record.run} recorded {record.digest.short} at {record.at}"
         if record.plan_id:
             found += f" (plan {record.plan_id})"
-    message = f"{change.address}: the state moved since the plan ({planned}): {found}"
-    error = ImgmigrateError(message, hint="plan again for this image")
+    cause = f"the state moved since the plan ({planned}): {found}"
+    hint = "plan again for this image"
+    error = ImgmigrateError(cause, subject=str(change.address), hint=hint)
     return Receipt(change.address, Outcome.CONFLICT, error=error)
 
 

@@ -68,8 +68,8 @@ class Recording:
                 action=change.action.value,
             )
         if change.source is None or change.after is None:
-            message = f"{change.address}: the plan does not say what was to be written"
-            raise ImgmigrateError(message, hint="plan again")
+            cause = "the plan does not say what was to be written"
+            raise ImgmigrateError(cause, subject=str(change.address), hint="plan again")
         origin = self._origin(change)
         if change.reason == Reason.ROLLBACK:
             origin = before_it(record, change.address, change.after)
@@ -118,6 +118,6 @@ class Recording:
             return None
         record = self._state.record(change.source.reference)
         if record is None:
-            message = f"{change.address}: the record of {change.source.reference} is gone"
-            raise ImgmigrateError(message, hint="plan again")
+            cause = f"the record of {change.source.reference} is gone"
+            raise ImgmigrateError(cause, subject=str(change.address), hint="plan again")
         return record

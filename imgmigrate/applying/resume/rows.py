@@ -62,22 +62,23 @@ class _Settler:
             what = f"the reason {change.reason} of a {change.action}"
             if not change.action.is_understood:
                 what = f"the action {change.action}"
-            message = f"{change.address}: this version does not know {what}"
-            error = ImgmigrateError(message, hint="apply it with the imgmigrate that planned it")
+            hint = "apply it with the imgmigrate that planned it"
+            cause = f"this version does not know {what}"
+            error = ImgmigrateError(cause, subject=str(change.address), hint=hint)
             return Receipt(change.address, Outcome.FAILED, error=error)
         if change.action is Action.ERROR:
-            error = ImgmigrateError(change.detail or f"{change.address}: {change.reason}")
+            subject = None if change.detail else str(change.address)
+            error = ImgmigrateError(change.detail or str(change.reason), subject=subject)
             return Receipt(change.address, Outcome.FAILED, error=error)
         if change.is_known:
             return Receipt(change.address, Outcome.KNOWN)
         if change.action in (Action.CONFLICT, Action.UNKNOWN):
             # A later version may have further reasons: then the reason is all there is to say.
             cause = change.reason.traits.cause or f"is a conflict ({change.reason})"
-            message = f"destination {change.address}: {cause}"
             hint = "plan again with --allow-overwrite to replace it, or exclude it"
             if self.plan.header.undoes:
                 hint = "roll back what wrote it last, or exclude it"
-            error = ImgmigrateError(message, hint=hint)
+            error = ImgmigrateError(cause, subject=f"destination {change.address}", hint=hint)
             return Receipt(change.address, Outcome.CONFLICT, error=error)
         record = self.state.record(change.address)
         if record is not None and self._is_done(change, record):
@@ -85,9 +86,10 @@ class _Settler:
         if self._is_stale(change, record):
             return stale(change, record)
         if change.action is Action.DELETE and is_protected(self.guards, change.address, record):
-            message = f"{change.address}: not deleted: it has been protected since the plan"
+            cause = "not deleted: it has been protected since the plan"
             hint = "take it out of protect, then imgmigrate state unprotect lets it go"
-            return Receipt(change.address, Outcome.FAILED, error=GuardError(message, hint=hint))
+            refused = GuardError(cause, subject=str(change.address), hint=hint)
+            return Receipt(change.address, Outcome.FAILED, error=refused)
         return self._settle_move(change)
 
     def _settle_move(self, change: Change) -> Receipt | None:
@@ -97,8 +99,9 @@ class _Settler:
         origin = self.state.record(change.source.reference)
         if origin is not None and origin.digest == change.source.digest:
             return None
-        message = f"{change.address}: the record of {change.source.reference} moved since the plan"
-        error = ImgmigrateError(message, hint="plan again for this image")
+        cause = f"the record of {change.source.reference} moved since the plan"
+        hint = "plan again for this image"
+        error = ImgmigrateError(cause, subject=str(change.address), hint=hint)
         return Receipt(change.address, Outcome.CONFLICT, error=error)
 
     def _is_done(self, change: Change, record: ImageRecord) -> bool:

@@ -22,8 +22,8 @@ def before_it(record: ImageRecord | None, address: Reference, digest: Digest) ->
     that the next plan sees that the source shows something else.
     """
     if record is None:
-        message = f"{address}: its record is gone, so it is not known where the image came from"
-        raise ImgmigrateError(message, hint="plan the rollback again")
+        cause = "its record is gone, so it is not known where the image came from"
+        raise ImgmigrateError(cause, subject=str(address), hint="plan the rollback again")
     if record.digest == digest:
         return record
     if record.previous == digest and record.former is not None:

@@ -30,9 +30,7 @@ async def open_writer(
         except StateLocked as error:
             if not patience:
                 raise
-            subject = f"state {store.place}"
-            cause = error.message.removeprefix(f"{subject}: ")
-            sink.emit(Waiting(subject, cause, patience))
+            sink.emit(Waiting(f"state {store.place}", error.cause, patience))
             opened = store.writer(command=command, lock_timeout=patience)
             writer = await stack.enter_async_context(opened)
         yield writer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imgmigrate.cli.commands.plan import plan_now
-from imgmigrate.cli.given.config import command_line, open_config, pick, shown
+from imgmigrate.cli.given.config import Unmatched, command_line, open_config, pick, shown
 from imgmigrate.cli.given.foreign import foreign_options
 from imgmigrate.cli.given.options import (
     Command,
@@ -175,11 +175,11 @@ def _chosen(made: Plan, globs: tuple[str, ...]) -> list[Change]:
     conflicts = [change for change in made.changes if change.action is Action.CONFLICT]
     try:
         return pick(conflicts, globs, lambda change: change.address)
-    except UsageError as error:
+    except Unmatched as error:
         if made.summary.error:
             raise _Unread(_unread(made), hint="mend the cause and try again") from None
-        message = f"{error.message.rpartition(':')[0]}: matches no conflict"
-        raise UsageError(message, hint="imgmigrate plan lists them") from None
+        hint = "imgmigrate plan lists them"
+        raise UsageError("matches no conflict", value=error.value, hint=hint) from None
 
 
 def _unread(made: Plan) -> str:

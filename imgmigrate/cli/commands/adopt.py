@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["adopt"]
 
 # How the planner names its own option, which nobody gave here.
-_TARGET = "--target "
+_TARGET = "--target"
 
 
 @click.command(
@@ -121,10 +121,9 @@ class _Task:
         try:
             return plan_now(self.settings, config, options)
         except UsageError as error:
-            if not error.message.startswith(_TARGET):
+            if error.option != _TARGET:
                 raise
-            message = error.message.removeprefix(_TARGET)
-            raise UsageError(message, hint=error.hint) from None
+            raise UsageError(error.cause, value=error.value, hint=error.hint) from None
 
     def show(self, adoption: Adoption) -> None:
         """Show what was found."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.record import State
 
 __all__ = [
+    "Unmatched",
     "answer_of",
     "check_edited",
     "command_line",
@@ -161,14 +162,18 @@ def shown(path: Path) -> str:
     return str(path) if relative.startswith("..") else relative
 
 
+class Unmatched(UsageError):
+    """A glob, `value`, matches nothing."""
+
+
 def pick(
     rows: Iterable[_Row],
     globs: Sequence[str],
     address: Callable[[_Row], Reference],
     *,
-    option: str = "",
+    option: str | None = None,
 ) -> list[_Row]:
-    """Keep the rows whose address some glob matches; UsageError for a glob that matches none."""
+    """Keep the rows whose address some glob matches; Unmatched for a glob that matches none."""
     from imgmigrate.matching import parse_pattern
 
     rows = list(rows)
@@ -176,18 +181,15 @@ def pick(
         return rows
     kept: set[int] = set()
     for text in globs:
-        name = f"{option} {text}".lstrip()
         try:
             pattern = parse_pattern(text)
         except ValueError as error:
-            message = f"{name}: {error}"
-            raise UsageError(message) from None
+            raise UsageError(str(error), option=option, value=text) from None
         hits = {
             number for number, row in enumerate(rows) if pattern.matches_reference(address(row))
         }
         if not hits:
-            message = f"{name}: matches no address"
             hint = "globs match destinations, such as registry.new/team/**:v1.*"
-            raise UsageError(message, hint=hint)
+            raise Unmatched("matches no address", option=option, value=text, hint=hint)
         kept |= hits
     return [row for number, row in enumerate(rows) if number in kept]

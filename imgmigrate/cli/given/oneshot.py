@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 from dataclasses import replace
 from functools import partial
@@ -16,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imgmigrate.cli.given.options import DEFAULT_CONFIG, Settings, kept_option, with_options
-from imgmigrate.errors import ConfigError, PlanRefused, UsageError
+from imgmigrate.errors import ConfigError, PlanRefused, UsageError, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from imgmigrate.config.model import Config
+    from imgmigrate.config.reading.tree import KeyPath
     from imgmigrate.plan import Plan
 
 __all__ = [
@@ -39,13 +39,6 @@ STATE = Path("state") / "oneshot"
 NAME = "command line"
 # The ends that nobody named again: what a command that plans shows in their stead.
 _UNNAMED = {"--from": "SRC", "--to": ("DST",)}
-# Which option says what stands at a key.
-_PLACES = (
-    (r"images\[0\]\.destination(?:\[\d+\])?", "--to"),
-    (r"images\[0\]\.tags(?:\[\d+\])?", "--tags"),
-    (r"images\[0\](?:\.source)?", "--from"),
-)
-_HOST = re.compile(rf'{NAME}:\d+: registries\.(?:"([^"]*)"|([\w-]+))(?:\.\w+)*: ')
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
 _option = partial(kept_option, group="oneshot")
@@ -188,10 +181,26 @@ def _build(given: dict[str, Any], rules: list[dict[str, Any]]) -> Config:
 
 def _translated(error: ConfigError, given: dict[str, Any]) -> UsageError:
     """Name the option instead of a place in a file that is not there."""
-    message = _HOST.sub(r"--plain-http \1\2: ", error.message)
-    for key, option in _PLACES:
-        value = given.get(option, "")
-        shown = ",".join(value) if isinstance(value, tuple) else value
-        said = f"{option} {shown}: ".replace("\\", r"\\")  # re.sub reads escapes
-        message = re.sub(rf"{NAME}:\d+: {key}: ", said, message)
-    return UsageError(re.sub(rf"{NAME}:\d+: ", "", message), hint=error.hint)
+    if error.errors:
+        return UsageError(lines_of([_translated(each, given) for each in error.errors], error.left))
+    if error.file != NAME:
+        return error
+    option, value = _option_at(error.path, given)
+    return UsageError(error.cause, option=option, value=value, subject=error.key, hint=error.hint)
+
+
+def _option_at(path: KeyPath, given: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Which option says what stands at a key, and what it was given."""
+    match path:
+        case ("registries", str(host), *_):
+            return "--plain-http", host
+        case ("images", 0, "destination", *_):
+            option = "--to"
+        case ("images", 0, "tags", *_):
+            option = "--tags"
+        case ("images", 0) | ("images", 0, "source"):
+            option = "--from"
+        case _:
+            return None, None
+    value = given.get(option, "")
+    return option, ",".join(value) if isinstance(value, tuple) else value

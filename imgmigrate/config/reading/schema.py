@@ -183,16 +183,10 @@ def validate(model: type[_Model], value: Any, tree: Tree, path: KeyPath = ()) ->
 def raise_all(errors: list[ConfigError], *, most: int = MOST_SHOWN) -> None:
     """Raise one ConfigError for all of them, one a line, `most` by words; nothing if none is."""
     errors = sorted(errors, key=lambda error: error.line or 0)
-    if len(errors) < 2:
-        if errors:
-            raise errors[0]
-        return
-    lines = [str(error) for error in errors[:most]]
-    if len(errors) > most:
-        lines.append(f"and {len(errors) - most} more errors")
-    joined = ConfigError("\n".join(lines))
-    joined.file, joined.line, joined.key = errors[0].file, errors[0].line, errors[0].key
-    raise joined
+    if len(errors) > 1:
+        raise ConfigError.several(errors[:most], left=max(0, len(errors) - most))
+    if errors:
+        raise errors[0]
 
 
 def _explained(tree: Tree, path: KeyPath, detail: ErrorDetails) -> ConfigError:

@@ -121,6 +121,7 @@ class Tree:
             file=self.file,
             line=line or self.line(path),
             key=print_path(path) or None,
+            path=path,
             hint=hint,
         )
 
@@ -346,5 +347,6 @@ class _Builder:
         if self.what:
             hint = f"expected {self.what}"
             return ConfigError(message, file=self.file, line=line, hint=hint)
-        key = print_path(self._path()) if path else ""
-        return ConfigError(message, file=self.file, line=line, key=key or None, hint=hint)
+        where = self._path() if path else ()
+        key = print_path(where) or None
+        return ConfigError(message, file=self.file, line=line, key=key, path=where, hint=hint)

@@ -24,8 +24,6 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # Characters of a value that may be shown together: a shorter piece tells nothing.
 SHORTEST_PIECE = 4
-# The file and the line that an error begins with; a config's name is no secret.
-_PLACE = re.compile(r"[^\n]*?:[0-9]+: ")
 
 
 class Environment(Mapping[str, str]):
@@ -63,23 +61,38 @@ class Environment(Mapping[str, str]):
         except ConfigError as error:
             if not self._given:
                 raise
-            raise error.altered(self._without_values) from None
-
-    def _without_values(self, text: str) -> str:
-        # The longest first: one value may be a part of another.
-        held = sorted(self._given.items(), key=lambda each: len(each[0]), reverse=True)
-        return "\n".join(_masked(line, held) for line in text.split("\n"))
+            # The longest first: one value may be a part of another.
+            held = sorted(self._given.items(), key=lambda each: len(each[0]), reverse=True)
+            raise _without_values(error, held) from None
 
 
-def _masked(line: str, held: Sequence[tuple[str, str]]) -> str:
+def _without_values(error: ConfigError, held: Sequence[tuple[str, str]]) -> ConfigError:
+    """Make the error without any value; a file of which a line was read is no secret."""
+    if error.errors:
+        inner = [_without_values(each, held) for each in error.errors]
+        return ConfigError.several(inner, error.left)
+    return ConfigError(
+        _masked(error.cause, held),
+        file=error.file if error.line or not error.file else _masked(error.file, held),
+        line=error.line,
+        key=_masked(error.key, held) if error.key else None,
+        path=error.path,
+        hint=_masked(error.hint, held) if error.hint else None,
+    )
+
+
+def _masked(text: str, held: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(_masked_line(line, held) for line in text.split("\n"))
+
+
+def _masked_line(line: str, held: Sequence[tuple[str, str]]) -> str:
     """Write `${NAME}` for each whole value, and nothing readable for a piece of one.
 
     Names become lower case and are taken apart before an error shows them, so pieces are looked
     for whatever their case.
     """
-    place = _PLACE.match(line)
-    position = place.end() if place else 0
-    shown, folded = [line[:position]], line.lower()
+    position, folded = 0, line.lower()
+    shown: list[str] = []
     within = [value.lower() for value, _ in held]
     while position < len(line):
         found = next((each for each in held if line.startswith(each[0], position)), None)

@@ -81,8 +81,7 @@ def _stages(each: Explained, choice: Choice, style: Style, *, most: int | None) 
     if choice.rule.has_patterns:
         yield f"  {count(len(choice.listing), 'tag')} listed"
     if each.skipped is not None and choice.rule.has_patterns:
-        text = each.skipped.warning.message.partition(": ")[2]
-        yield from style.wrap(printable(text, 500), indent="  ", hanging="    ")
+        yield from style.wrap(printable(each.skipped.what, 500), indent="  ", hanging="    ")
     for number, stages in enumerate(choice.filters):
         indent = "  "
         if len(choice.filters) > 1:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgmigrate.events import Outcome
 from imgmigrate.redaction import printable
+from imgmigrate.render.errors import with_address
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count, duration, moment
 
@@ -225,8 +226,7 @@ def _failures(view: RunView, style: Style) -> Iterator[str]:
     yield f"  failed ({run.failed:,}){more}:"
     for each in run.failures:
         head = f"    {style.paint('!', 'red')} "
-        address, cause = printable(each.address, 500), printable(each.cause, 500)
-        said = cause if cause.find(address) >= 0 else f"{address}: {cause}"
+        said = with_address(printable(each.address, 500), printable(each.cause, 500))
         lines = list(style.wrap(said, indent="      "))
         yield head + lines[0].lstrip()
         yield from lines[1:]

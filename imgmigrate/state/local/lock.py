@@ -103,6 +103,7 @@ class StateLock:
         holder = self.holder()
         who = holder.describe(self._clock()) if holder else "another process"
         return StateLocked(
-            f"state {self._folder}: locked by {who}",
+            f"locked by {who}",
+            subject=f"state {self._folder}",
             hint="wait until it ends; the lock ends with its process, so never delete the file",
         )

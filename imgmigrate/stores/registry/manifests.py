@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.http.session import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
-__all__ = ["delete", "head", "look", "put_manifest", "read_manifest"]
+__all__ = ["delete", "head", "look", "name_of", "put_manifest", "read_manifest"]
 
 # Where HEAD is not offered, or says nothing of why it failed, GET may know more (protocol 2.1).
 # 412 is a policy, which the body of an answer to GET names (goharbor/harbor#15560).
@@ -222,9 +222,7 @@ async def delete(remote: Remote, repo: str, ref: str) -> None:
     except Rejected as error:
         if error.status not in _NO_DELETES and error.code != "UNSUPPORTED":
             raise
-        raise NoDeletes(
-            subject, error.cause, hint=_ENABLE, status=error.status, code=error.code
-        ) from None
+        raise error.remade(NoDeletes, hint=_ENABLE) from None
 
 
 async def _arrived(
@@ -300,7 +298,12 @@ def _read(
 
 
 def _subject(remote: Remote, repo: str, ref: str) -> str:
-    return f"{remote.host}/{repo}{':' if _digest(ref) is None else '@'}{ref}"
+    return f"{remote.host}/{name_of(repo, ref)}"
+
+
+def name_of(repo: str, ref: str) -> str:
+    """Write a tag or a digest of a repository, without the registry."""
+    return f"{repo}{':' if _digest(ref) is None else '@'}{ref}"
 
 
 def _digest(ref: str) -> Digest | None:

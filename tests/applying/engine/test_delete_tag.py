@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.applying.engine.delete_tag import placeholder
-from imgmigrate.errors import AccessDenied, Rejected, TransientError
+from imgmigrate.errors import AccessDenied, OutOfReach, Rejected, TransientError
 from imgmigrate.events import Outcome
 from imgmigrate.oci.reference import Reference
 from imgmigrate.plan import Action
@@ -138,8 +138,9 @@ async def test_a_store_that_deletes_nothing_is_not_touched(world: World) -> None
         lambda: Rejected(f"{API}:1", "refused (400)", status=400),
         lambda: AccessDenied(f"{API}:1", "denied (403)", status=403),
         lambda: TransientError(f"{API}:1", "unavailable (503)", status=503),
+        lambda: OutOfReach(f"{API}:1", "out of reach for 5 min", host=NEW),
     ],
-    ids=["never", "rejected", "denied", "unavailable"],
+    ids=["never", "rejected", "denied", "unavailable", "out of reach"],
 )
 async def test_a_refused_delete_puts_the_old_image_back(
     world: World, error: Callable[[], StoreError]

@@ -182,12 +182,17 @@ async def test_conflicts_are_no_failures(world: World) -> None:
     assert result.counts == {Outcome.CONFLICT: 1, Outcome.APPLIED: 2}
 
 
-def refused(host: str, subject: str | None = None) -> Callable[[str, str], None]:
+def refused(
+    host: str, subject: str | None = None, *, repo: str | None = None
+) -> Callable[[str, str], None]:
     """Make a hook that refuses the login, as the registry's client says it."""
 
     def hook(*_: str) -> None:
         cause = "not authenticated (401): the credentials of the config were refused"
-        raise AuthenticationError(subject or host, cause, hint=f"docker login {host}", status=401)
+        hint = f"docker login {host}"
+        raise AuthenticationError(
+            subject or host, cause, hint=hint, status=401, host=host, repo=repo
+        )
 
     return hook
 
@@ -272,7 +277,7 @@ async def test_private_source_without_login_stops_no_other_repository(world: Wor
 
     def refuse(repo: str, what: str) -> None:
         if repo == "team/private":
-            refused(OLD, f"{OLD}/{repo}@{what}")(repo, what)
+            refused(OLD, f"{OLD}/{repo}@{what}", repo=repo)(repo, what)
 
     world.old.hooks["open_blob"] = refuse
     result = await world.apply(plan, parallelism=1)

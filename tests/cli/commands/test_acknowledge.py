@@ -67,6 +67,14 @@ def test_a_saved_plan_is_acknowledged_for_what_it_saw(contested: Cli) -> None:
     assert "another image is known there" in contested.out
 
 
+def test_a_glob_that_cannot_be_read_is_no_glob_without_conflicts(contested: Cli) -> None:
+    """What is wrong with it is said, whatever the plan shows."""
+    assert contested("plan", "--out", "plan.out") == 0
+    assert contested("acknowledge", "/(/", "--plan", "plan.out", *WHY) == 64
+    assert "/(/: the regex /(/ does not compile" in contested.err
+    assert "conflict" not in contested.err
+
+
 def test_the_config_is_never_touched(contested: Cli) -> None:
     """Its comments and its layout are its owner's."""
     config = contested.folder / "imgmigrate.yaml"

@@ -19,12 +19,14 @@ from imgmigrate.errors import (
     ProtocolError,
     Rejected,
     StoreError,
+    Symptom,
 )
 from imgmigrate.stores.registry.auth.access import Access, Grant
 from imgmigrate.stores.registry.auth.bearer import BearerTokens, Locks
 from imgmigrate.stores.registry.auth.challenges import Challenge, parse_challenges
 from imgmigrate.stores.registry.auth.lockout import Standing
 from imgmigrate.stores.registry.auth.tokens import Realm
+from imgmigrate.stores.registry.http.failures import says_expired
 from imgmigrate.stores.registry.http.urls import origin_of, resolve
 
 if TYPE_CHECKING:
@@ -35,10 +37,8 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.logins.credentials import Credential
     from imgmigrate.stores.registry.logins.keyring import Keyring
 
-__all__ = ["Authenticator", "Grant", "Pong", "says_expired"]
+__all__ = ["Authenticator", "Grant", "Pong"]
 
-# ECR answers 403 DENIED when its twelve hours are over: the right is not what is missing.
-_EXPIRED = "token has expired"
 # ECR Public asks for one scope that nobody could guess; a challenge of hundreds is an attack.
 MOST_EXTRA_SCOPES = 8
 
@@ -60,11 +60,6 @@ class Pong(Protocol):
 
     def headers(self, name: str) -> list[str]:
         """Every header of that name."""
-
-
-def says_expired(body: bytes) -> bool:
-    """Tell whether an error's body says that the credentials have ended, whatever its status."""
-    return _EXPIRED.encode() in body
 
 
 class Authenticator:
@@ -176,23 +171,21 @@ class Authenticator:
         credential = await self._keyring.of(access.repo)
         if credential is None:
             reason = f"it is private or absent, and there are no credentials for {self._host}"
-            return self._standing.unauthenticated(error, reason)
+            return self._standing.unauthenticated(error, reason, access.repo)
         refused = self._standing.refusal(credential)
         if refused is not None:
             return refused
-        if _EXPIRED in error.cause:
+        if Symptom.EXPIRED in error.symptoms:
             reason = f"those of {credential.found} have expired"
-            return self._standing.unauthenticated(error, reason)
+            return self._standing.unauthenticated(error, reason, access.repo)
         if self._standing.is_accepted(credential) or await self._proves(credential):
             is_pull = is_read or not access.push
             right = "pull" if is_pull else "delete" if access.delete else "push"
             hint = f"the credentials of {credential.found} lack {right} there, or it does not exist"
-            return AccessDenied(
-                error.subject, error.cause, hint=hint, status=error.status, code=error.code
-            )
+            return error.remade(AccessDenied, hint=hint)
         verb = "were refused" if self.is_known else "were not asked for"
         reason = f"the credentials of {credential.found} {verb}"
-        return self._standing.unauthenticated(error, reason)
+        return self._standing.unauthenticated(error, reason, access.repo)
 
     def _learn(
         self, challenges: tuple[Challenge, ...], url: str, access: Access, sent: Grant | None

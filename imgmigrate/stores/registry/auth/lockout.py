@@ -105,15 +105,23 @@ class Standing:
             self._last_chances.add(better)
         return better
 
-    def unauthenticated(self, error: StoreError, reason: str) -> AuthenticationError:
-        """Make the error of a request that lacks credentials, or good ones."""
+    def unauthenticated(
+        self, error: StoreError, reason: str, repo: str | None = None
+    ) -> AuthenticationError:
+        """Make the error of a request, in `repo` if in one, that lacks credentials or good ones."""
         refusal = _Refusal(f"{error.cause}: {reason}", error.status, inf)
-        return self._error(error.subject, refusal, code=error.code)
+        return self._error(error.subject, refusal, repo, code=error.code)
 
     def _error(
-        self, subject: str, refusal: _Refusal, code: str | None = None
+        self, subject: str, refusal: _Refusal, repo: str | None = None, code: str | None = None
     ) -> AuthenticationError:
         hint = f'docker login {self._host}, or set registries."{self._host}" in the config'
         return AuthenticationError(
-            subject, refusal.cause, hint=hint, status=refusal.status, code=code
+            subject,
+            refusal.cause,
+            hint=hint,
+            status=refusal.status,
+            code=code,
+            host=self._host,
+            repo=repo,
         )

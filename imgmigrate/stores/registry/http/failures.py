@@ -28,6 +28,7 @@ from imgmigrate.errors import (
     RateLimited,
     Rejected,
     StoreError,
+    Symptom,
     TransientError,
 )
 
@@ -46,6 +47,8 @@ __all__ = [
     "is_web_page",
     "proxy_refusal",
     "retry_after",
+    "says_expired",
+    "speaks_no_tls",
     "web_page",
 ]
 
@@ -68,12 +71,30 @@ _HINTS: Mapping[str, str] = {
 }
 
 
-_NO_TLS = "does not speak TLS"
 FIRST_SERVER_ERROR = 500
 _CREATE = "create the repository there, or check its name"
 _POLICY = (
     "a policy of the registry keeps it from being pulled, such as a scan's findings: see there"
 )
+# ECR answers 403 DENIED when its twelve hours are over: the right is not what is missing.
+_EXPIRED = "token has expired"
+# What tells no more than its words, each of every vendor. ECR says "Images with digests '[...]'
+# required for pushing image into repository ... do not exist"; others call a manifest invalid and
+# say why; GitHub refuses with 403 whom it counts too many requests of.
+_IN_WORDS = {
+    Symptom.EXPIRED: re.compile(re.escape(_EXPIRED)),
+    Symptom.MEDIA_TYPE: re.compile(r"(?i)media"),
+    Symptom.PARTS_MENTIONED: re.compile(
+        r"(?i)required for pushing"
+        r"|\b(?:blob|layer|manifest|image|config)s?\b.{0,200}"
+        r"\b(?:unknown|missing|not found|(?:does|do) not exist)"
+    ),
+    Symptom.PARTS_REQUIRED: re.compile(r"required for pushing"),
+    Symptom.RATE_LIMIT: re.compile(r"(?i)rate limit"),
+    Symptom.TOO_LARGE: re.compile(r"(?i)too large|exceeds the (?:maximum|limit)"),
+}
+# Characters of an error's text that are looked through: more than a message shows of it.
+LONGEST_SAID = 1000
 _QUOTA = "free some space there, or have the quota raised"
 # Alibaba Cloud, to what aiohttp sends again where a connection broke: it needs a new signature.
 _NONCE_USED = "SignatureNonceUsed"
@@ -136,14 +157,27 @@ def failure(
     found = diagnose(body)
     text = ": ".join(part for part in (found.code, found.message) if part)
     cause = f"{_summary(status)} ({status})" + (f": {text}" if text else "")
-    kind, hint = _kind(status, found), None
+    kind, hint, symptoms = _kind(status, found), None, _symptoms(text)
     if kind is not RateLimited and writes:
         if status < FIRST_SERVER_ERROR and "quota" in text.lower():
             kind, hint = Rejected, _QUOTA
         elif _is_immutable(status, text):
-            kind, hint = Rejected, _IS_IMMUTABLE
+            kind, hint, symptoms = Rejected, _IS_IMMUTABLE, symptoms | {Symptom.IMMUTABLE}
     hint = hint or _hint(status, found, body, writes=writes)
-    return kind(subject, cause, hint=hint, status=status, code=found.code, retry_after=after)
+    return kind(
+        subject,
+        cause,
+        hint=hint,
+        status=status,
+        code=found.code,
+        retry_after=after,
+        symptoms=symptoms,
+    )
+
+
+def _symptoms(text: str) -> frozenset[Symptom]:
+    said = text[:LONGEST_SAID]
+    return frozenset(each for each, words in _IN_WORDS.items() if words.search(said))
 
 
 def _hint(status: int, found: Diagnosis, body: bytes, *, writes: bool) -> str | None:
@@ -174,14 +208,19 @@ def is_throttling(body: bytes) -> bool:
     return diagnose(body).code in _THROTTLED
 
 
+def says_expired(body: bytes) -> bool:
+    """Tell whether an error's body says that the credentials have ended, whatever its status."""
+    return _EXPIRED.encode() in body
+
+
 def is_immutable(error: StoreError) -> bool:
     """Tell whether a tag was refused because it may not be written a second time."""
-    return error.hint == _IS_IMMUTABLE
+    return Symptom.IMMUTABLE in error.symptoms
 
 
 def speaks_no_tls(error: StoreError) -> bool:
     """Tell whether a server answered a TLS handshake with something else."""
-    return isinstance(error, Rejected) and error.cause.endswith(_NO_TLS)
+    return Symptom.NO_TLS in error.symptoms
 
 
 def is_web_page(content_type: str | None) -> bool:
@@ -234,7 +273,8 @@ def connection_failure(subject: str, url: str, error: Exception) -> StoreError:
             word in str(inner) for word in ("WRONG_VERSION_NUMBER", "RECORD_LAYER", "HTTP_REQUEST")
         ):
             hint = f'if it speaks plain HTTP, set registries."{host}".plain_http: true'
-            return Rejected(subject, f"{host} {_NO_TLS}", hint=hint)
+            no_tls = frozenset({Symptom.NO_TLS})
+            return Rejected(subject, f"{host} does not speak TLS", hint=hint, symptoms=no_tls)
         return TransientError(subject, f"TLS with {host} failed: {reason}")
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return proxy_refusal(subject, host, error.status)

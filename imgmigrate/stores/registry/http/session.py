@@ -329,7 +329,8 @@ class Http:
             if code is not None and proxy is None and request.trust.is_own(request.url):
                 seen = await describe(request.url, request.trust, code)
                 if seen is not None:
-                    failed = Rejected(failed.subject, f"{failed.cause}: {seen}", hint=failed.hint)
+                    cause = f"{failed.cause}: {seen}"
+                    failed = failed.remade(Rejected, cause=cause, hint=failed.hint)
             raise failed from error
         is_relayed = proxy is not None and not is_tls
         answer = Answer(raw, request, self.timeouts, is_relayed=is_relayed)

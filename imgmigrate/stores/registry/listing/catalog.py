@@ -133,4 +133,4 @@ async def _list_all(remote: Remote, path: str) -> list[str]:
 
 def _with_hint(error: StoreError) -> StoreError:
     hint = f"{error.hint}; {_HINT}" if error.hint else _HINT
-    return type(error)(error.subject, error.cause, hint=hint, status=error.status, code=error.code)
+    return error.remade(type(error), hint=hint)

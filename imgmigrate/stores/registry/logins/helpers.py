@@ -59,7 +59,8 @@ async def ask_command(host: str, command: Sequence[str], patience: float) -> Ans
             raise _FailedError(f"exit code {code}")
         return parse_answer(output, f"the {name}", time.time())
     except ValueError as error:
-        raise AuthenticationError(host, f"{name} failed: {error}", hint=hint) from None
+        cause = f"{name} failed: {error}"
+        raise AuthenticationError(host, cause, hint=hint, host=host) from None
 
 
 async def ask_helper(host: str, login_key: str, helper: str, patience: float) -> Answer:
@@ -78,7 +79,8 @@ async def ask_helper(host: str, login_key: str, helper: str, patience: float) ->
             raise _FailedError("its answer is not what helpers answer")
         return parse_answer(output, program, time.time(), is_optional=True)
     except ValueError as error:
-        raise AuthenticationError(host, f"{program} failed: {error}", hint=hint) from None
+        cause = f"{program} failed: {error}"
+        raise AuthenticationError(host, cause, hint=hint, host=host) from None
 
 
 def parse_answer(output: bytes, found: str, now: float, *, is_optional: bool = False) -> Answer:

@@ -44,7 +44,7 @@ class Program:
                 await self._renew(now)
             elif self._failure is not None:
                 failed = self._failure
-                raise AuthenticationError(failed.subject, failed.cause, hint=failed.hint)
+                raise failed.remade(AuthenticationError, hint=failed.hint)
             return self._answer.credential if self._answer is not None else None
 
     def forget(self) -> None:

@@ -214,4 +214,4 @@ def _refused(error: StoreError) -> StoreError:
         kind, hint = AccessDenied, "the AccessKey's user needs the right to read ACR (cr:List*)"
     else:
         return error
-    return kind(error.subject, error.cause, hint=hint, status=error.status, code=error.code)
+    return error.remade(kind, hint=hint)

@@ -126,4 +126,4 @@ def _explained(error: StoreError) -> StoreError:
         kind, hint = AuthenticationError, _LOG_IN
     else:
         return error
-    return kind(error.subject, error.cause, hint=hint, status=error.status, code=error.code)
+    return error.remade(kind, hint=hint)

@@ -9,7 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from imgmigrate.errors import AccessDenied, AuthenticationError, NotFound, Rejected, StoreError
+from imgmigrate.errors import (
+    AccessDenied,
+    AuthenticationError,
+    NotFound,
+    Rejected,
+    StoreError,
+    Symptom,
+)
 from imgmigrate.stores.registry.vendors.api import PAGE, Api, after_link, api_root, entries
 
 if TYPE_CHECKING:
@@ -56,6 +63,6 @@ async def list_below(remote: Remote, segments: tuple[str, ...]) -> list[str]:
 
 def _explained(error: StoreError) -> StoreError:
     """GitHub refuses with 403 also whom it counts too many requests of."""
-    is_counted = "rate limit" in error.cause.lower()
+    is_counted = Symptom.RATE_LIMIT in error.symptoms
     hint = "wait until GitHub's rate limit renews" if is_counted else _SCOPE
-    return type(error)(error.subject, error.cause, hint=hint, status=error.status, code=error.code)
+    return error.remade(type(error), hint=hint)

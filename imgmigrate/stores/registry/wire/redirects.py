@@ -63,11 +63,11 @@ def of_storage(error: StoreError) -> StoreError:
     return TransientError(error.subject, cause, status=error.status, code=error.code)
 
 
-def strangers_login(subject: str, host: str, other: str) -> StoreError:
+def strangers_login(subject: str, host: str, other: str, repo: str | None) -> StoreError:
     """The error of a read that is redirected to a registry which not everybody may read."""
     cause = f"{host} redirects to {other}, which wants a login of its own (401)"
     hint = f"name {other} in the source of the rule, with a login for it"
-    return AuthenticationError(subject, cause, hint=hint, status=401)
+    return AuthenticationError(subject, cause, hint=hint, status=401, host=host, repo=repo)
 
 
 def pointed_at(host: str, url: str) -> str:

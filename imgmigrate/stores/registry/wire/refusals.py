@@ -6,10 +6,9 @@ standard's, so that whoever heals it need not know them (protocol 3.5, 3.7).
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import Rejected, StoreError
+from imgmigrate.errors import Rejected, StoreError, Symptom
 from imgmigrate.stores.registry.http.failures import PARTS_MISSING
 
 if TYPE_CHECKING:
@@ -17,14 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["explained"]
 
-# ECR says "Images with digests '[...]' required for pushing image into repository ... do not
-# exist"; others call the manifest invalid and say why in words.
-_IN_WORDS = re.compile(
-    r"(?i)required for pushing"
-    r"|\b(?:blob|layer|manifest|image|config)s?\b.{0,200}"
-    r"\b(?:unknown|missing|not found|(?:does|do) not exist)"
-)
-_TOO_LARGE = re.compile(r"(?i)too large|exceeds the (?:maximum|limit)")
 _FOREIGN = (
     "the registry does not take layers that are kept elsewhere (foreign layers): "
     "allow their URLs there (distribution: validation.manifests.urls.allow)"
@@ -39,19 +30,20 @@ def explained(error: StoreError, manifest: Manifest) -> StoreError:
         return _refusal(error, None, _FOREIGN)
     if error.code in _MISSING:
         return _refusal(error, error.code, error.hint)
-    said = error.cause.partition(f"({error.status})")[2]
     is_vague = error.status == 400 and error.code in (None, "MANIFEST_INVALID", "UNKNOWN")
-    if "required for pushing" in said or (is_vague and _IN_WORDS.search(said)):
+    if Symptom.PARTS_REQUIRED in error.symptoms or (
+        is_vague and Symptom.PARTS_MENTIONED in error.symptoms
+    ):
         return _refusal(error, "MANIFEST_BLOB_UNKNOWN", error.hint)
-    hint = _hint(error, said, manifest)
+    hint = _hint(error, manifest)
     return error if hint is None else _refusal(error, error.code, hint)
 
 
-def _hint(error: StoreError, said: str, manifest: Manifest) -> str | None:
-    size = len(manifest.raw)
-    if error.status == 413 or (error.status == 400 and _TOO_LARGE.search(said)):
+def _hint(error: StoreError, manifest: Manifest) -> str | None:
+    size, symptoms = len(manifest.raw), error.symptoms
+    if error.status == 413 or (error.status == 400 and Symptom.TOO_LARGE in symptoms):
         return f"its manifest has {size} bytes; most registries take 4194304 at most"
-    if error.status == 415 or (error.code == "UNSUPPORTED" and "media" in said.lower()):
+    if error.status == 415 or (error.code == "UNSUPPORTED" and Symptom.MEDIA_TYPE in symptoms):
         if manifest.media_type.startswith("application/vnd.docker."):
             return (
                 "the registry takes OCI media types only: allow Docker's there "
@@ -64,4 +56,6 @@ def _hint(error: StoreError, said: str, manifest: Manifest) -> str | None:
 
 
 def _refusal(error: StoreError, code: str | None, hint: str | None) -> Rejected:
-    return Rejected(error.subject, error.cause, hint=hint, status=error.status, code=code)
+    refused = error.remade(Rejected, hint=hint)
+    refused.code = code
+    return refused

@@ -19,8 +19,9 @@ from imgmigrate.errors import (
     Rejected,
     StoreError,
     TransientError,
+    at_host,
 )
-from imgmigrate.stores.registry.auth.authenticator import Authenticator, says_expired
+from imgmigrate.stores.registry.auth.authenticator import Authenticator
 from imgmigrate.stores.registry.auth.guests import Guests
 from imgmigrate.stores.registry.auth.tokens import TokenServer
 from imgmigrate.stores.registry.http.failures import (
@@ -28,6 +29,7 @@ from imgmigrate.stores.registry.http.failures import (
     is_web_page,
     proxy_refusal,
     retry_after,
+    says_expired,
     web_page,
 )
 from imgmigrate.stores.registry.http.limits import ATTEMPTS
@@ -60,6 +62,7 @@ from imgmigrate.stores.slots import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from imgmigrate.clock import Clock
     from imgmigrate.config.model import RegistryConfig
@@ -178,7 +181,8 @@ class Remote:
                 return answer
             raise await self.failure(call, answer, grant)
 
-        return await self._steadily(once, call.subject, attempts)
+        with self._at(call):
+            return await self._steadily(once, call.subject, attempts)
 
     async def ask(
         self, call: Call, authorization: str | None, *, sign: Signing | None = None
@@ -218,7 +222,8 @@ class Remote:
                 raise web_page(call.subject, answer.status)
             return answer
 
-        return await self._steadily(once, call.subject)
+        with self._at(call):
+            return await self._steadily(once, call.subject)
 
     async def again(self, once: Callable[[], Awaitable[T]]) -> T:
         """Call `once` until it succeeds, fails for good or has failed too often.
@@ -245,14 +250,16 @@ class Remote:
             answer.close()
             raise await self.failure(call, answer, grant)
 
-        return await self._breaker.through(once, call.subject)
+        with self._at(call):
+            return await self._breaker.through(once, call.subject)
 
     async def admit(self, call: Call) -> Admission:
         """Wait until a body may be sent, as limits and token servers have it."""
-        await self._find_origin()
-        await self._breaker.ready(call.subject)
-        passage = await self.limits.admit(kind_of(call.method, call.target))
-        return Admission(passage, await self._grant(call))
+        with self._at(call):
+            await self._find_origin()
+            await self._breaker.ready(call.subject)
+            passage = await self.limits.admit(kind_of(call.method, call.target))
+            return Admission(passage, await self._grant(call))
 
     async def stream(
         self, call: Call, body: Body, admission: Admission, patience: float | None = None
@@ -264,6 +271,12 @@ class Remote:
         The session was opened with the same credentials a moment ago, so a 401 here mostly means
         that a token ended in between: TransientError if there is a new one, for a new session.
         """
+        with self._at(call):
+            return await self._stream(call, body, admission, patience)
+
+    async def _stream(
+        self, call: Call, body: Body, admission: Admission, patience: float | None
+    ) -> Answer:
         grant, passage, refused = admission.grant, admission.passage, Refused()
         while True:
             request = self.wire.request(call, self.wire.url(call), grant, body)
@@ -289,6 +302,10 @@ class Remote:
             raise TransientError(call.subject, cause, status=answer.status)
         raise await self.failure(call, answer, grant)
 
+    def _at(self, call: Call) -> AbstractContextManager[None]:
+        """Let errors know where they happened."""
+        return at_host(self.host, call.access.repo)
+
     async def failure(self, call: Call, answer: Answer, grant: Grant | None = None) -> StoreError:
         """The error that an answer means."""
         after = retry_after(answer.header("Retry-After"), self.timeouts.longest_pause)
@@ -303,11 +320,11 @@ class Remote:
         error = failure(call.subject, answer.status, body, after=after, writes=writes)
         is_login = answer.status == 401 and bool(answer.headers("WWW-Authenticate"))
         if answer.status in call.hopeless and isinstance(error, TransientError):
-            error = Rejected(
-                error.subject, error.cause, hint=error.hint, status=error.status, code=error.code
-            )
+            error = error.remade(Rejected, hint=error.hint)
         if not self.wire.is_own(answer.url):
-            return strangers_login(call.subject, self.host, host) if is_login else of_storage(error)
+            if is_login:
+                return strangers_login(call.subject, self.host, host, call.access.repo)
+            return of_storage(error)
         if isinstance(error, (AccessDenied, AuthenticationError)):
             return await self.auth.judge(error, call.access, is_read=call.method in READS)
         return error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imgmigrate.config.model import RegistryConfig
-from imgmigrate.errors import ConfigError, Rejected, StoreError, TransientError
+from imgmigrate.errors import ConfigError, Rejected, StoreError, Symptom, TransientError
 from imgmigrate.events import Warned
 from imgmigrate.foreign.load import load_config
 from imgmigrate.stores.registry.wire.scheme import Scheme
@@ -94,7 +94,11 @@ def _caused(error: StoreError, cause: Exception) -> StoreError:
 @pytest.mark.parametrize(
     ("failure", "falls_back"),
     [
-        (Rejected("x", "x does not speak TLS"), True),
+        (
+            Rejected("x", "x does not speak TLS", symptoms=frozenset({Symptom.NO_TLS})),
+            True,
+        ),
+        (Rejected("x", "x says: does not speak TLS"), False),
         (_caused(TransientError("x", "x cannot be reached"), _Refused()), True),
         (TransientError("x", "TLS with x failed: handshake failure"), False),
         (TransientError("x", "x did not answer in time"), False),
