@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["adopt"]
 
 # How the planner names its own option, which nobody gave here.
-_TARGET = "--target "
+_TARGET = "`target` "
 
 
 @click.command(

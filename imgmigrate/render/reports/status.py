@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgmigrate.events import Outcome
 from imgmigrate.redaction import printable
+from imgmigrate.render.options import spoken
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count, duration, moment
 
@@ -136,7 +137,7 @@ def run_document(view: RunView) -> dict[str, Any]:
         "done": run.done,
         "conflicts": run.conflicts,
         "failed": run.failed,
-        "failures": [each.model_dump() for each in run.failures],
+        "failures": [{**each.model_dump(), "cause": spoken(each.cause)} for each in run.failures],
         "left": run.left,
         "counts": dict(run.counts),
         "per_minute": None if rate is None else round(rate, 1),
@@ -225,7 +226,7 @@ def _failures(view: RunView, style: Style) -> Iterator[str]:
     yield f"  failed ({run.failed:,}){more}:"
     for each in run.failures:
         head = f"    {style.paint('!', 'red')} "
-        address, cause = printable(each.address, 500), printable(each.cause, 500)
+        address, cause = printable(each.address, 500), printable(spoken(each.cause), 500)
         said = cause if cause.find(address) >= 0 else f"{address}: {cause}"
         lines = list(style.wrap(said, indent="      "))
         yield head + lines[0].lstrip()
