@@ -113,7 +113,8 @@ class ImgmigrateError(Exception):
 class UsageError(ImgmigrateError):
     """The command line, or its combination with the config, cannot be carried out.
 
-    `option` is the one that is wrong, `value` what it was given.
+    `parameter` is the one that is wrong, `value` what it was given. The library names its own,
+    which a message has in backticks, the command line an option.
     """
 
     exit_code = 64
@@ -123,13 +124,14 @@ class UsageError(ImgmigrateError):
         self,
         cause: str,
         *,
-        option: str | None = None,
+        parameter: str | None = None,
         value: str | None = None,
         subject: str | None = None,
         hint: str | None = None,
     ) -> None:
-        self.option, self.value = option, value
-        said = " ".join(part for part in (option, value) if part)
+        self.parameter, self.value = parameter, value
+        name = f"`{parameter}`" if parameter and parameter.isidentifier() else parameter
+        said = " ".join(part for part in (name, value) if part)
         super().__init__(cause, subject=said or subject, hint=hint)
 
 

@@ -142,9 +142,10 @@ def test_every_error_may_name_what_it_is_about() -> None:
 
 def test_a_wrong_option_is_named_with_its_value() -> None:
     """A command that has another name for it says it by the fields."""
-    error = UsageError("matches nothing", option="--target", value="a/**")
-    assert str(error) == "--target a/**: matches nothing"
-    assert (error.option, error.value, error.cause) == ("--target", "a/**", "matches nothing")
+    error = UsageError("matches nothing", parameter="target", value="a/**")
+    assert str(error) == "`target` a/**: matches nothing"
+    assert (error.parameter, error.value, error.cause) == ("target", "a/**", "matches nothing")
+    assert str(UsageError("is no file", parameter="--out")) == "--out: is no file"
 
 
 def test_several_config_errors_are_one_and_stay_apart() -> None:

@@ -315,7 +315,7 @@ def test_a_missing_plan_says_how_to_write_one(tmp_path: Path) -> None:
     """The fix is a command."""
     with pytest.raises(PlanRefused, match="cannot be read") as caught:
         read_plan(tmp_path / "plan.out")
-    assert "imgmigrate plan --out" in str(caught.value)
+    assert "imgmigrate plan `out`" in str(caught.value)
     with pytest.raises(PlanRefused, match="cannot be read"):
         read_plan(tmp_path)
 

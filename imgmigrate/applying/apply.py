@@ -149,8 +149,8 @@ def _unended(error: StateError) -> StateUnsaved:
 
 
 def _check_age(config: Config, plan: Plan, state: State, options: ApplyOptions) -> None:
-    """Refuse a plan that is too old to begin; the command line overrules the config."""
-    most, limit = options.max_plan_age, "--max-plan-age"
+    """Refuse a plan that is too old to begin; what is asked of this run overrules the config."""
+    most, limit = options.max_plan_age, "`max_plan_age`"
     if most is None:
         most, limit = config.guards.max_plan_age, f"max_plan_age in {config.path.name}"
     check_age(plan, state, most, datetime.now(UTC), limit=limit, replan=options.replan)

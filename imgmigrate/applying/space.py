@@ -55,7 +55,7 @@ async def check_space(
                 f"{disk.room.path}: {_printed(need)} are to be written to layouts there, and "
                 f"{_printed(disk.room.free)} are free; nothing was written"
             )
-            hint = "free some space, or apply a part of the plan with --target"
+            hint = "free some space, or apply a part of the plan with `target`"
             raise ImgmigrateError(message, hint=hint)
 
 

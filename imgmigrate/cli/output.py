@@ -69,7 +69,9 @@ class Output:
         if self.stream:
             self.stream.warning(code, message)
         else:
-            self.note(f"Warning: {message}")
+            from imgmigrate.render.options import spoken
+
+            self.note(f"Warning: {spoken(message)}")
 
     def open_stream(self) -> JsonStream:
         """Turn stdout into the JSON Lines stream, once."""

@@ -24,6 +24,7 @@ from imgmigrate.files import write_atomically
 from imgmigrate.matching import parse_pattern
 from imgmigrate.oci.reference import Digest
 from imgmigrate.redaction import printable
+from imgmigrate.remedies import remedy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -182,7 +183,8 @@ def _entry(tree: Tree, entry: KnownModel, path: KeyPath) -> KnownConflict:
     try:
         digest = Digest.parse(entry.digest)
     except ValueError as error:
-        hint = "it is the one that the destination shows: imgmigrate plan --json tells it"
+        told = remedy("plan", json=True)
+        hint = f"it is the one that the destination shows: {told} tells it"
         raise tree.error(str(error), (*path, "digest"), hint=hint) from None
     try:
         until = read_day(entry.until)

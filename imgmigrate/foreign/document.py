@@ -7,7 +7,7 @@ reads a file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.config.load import decode, read_file
@@ -16,6 +16,7 @@ from imgmigrate.config.reading.tree import Mapping, Node, Scalar, Sequence, Tree
 from imgmigrate.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from imgmigrate.config.reading.tree import KeyPath
@@ -68,6 +69,20 @@ class Document:
         ]
         # An entry that became several rules says the same of each.
         return [*(f"{self.file}: {remark}" for remark in self.remarks), *dict.fromkeys(found)]
+
+    def reworded(self, change: Callable[[str], str]) -> Document:
+        """Make the same document with other words in all that it tells people."""
+
+        def told(entries: list[Entry]) -> list[Entry]:
+            return [replace(each, remarks=tuple(map(change, each.remarks))) for each in entries]
+
+        return replace(
+            self,
+            images=told(self.images),
+            registries=told(self.registries),
+            remarks=[change(each) for each in self.remarks],
+            notes=[change(each) for each in self.notes],
+        )
 
     def image_tree(self) -> Tree:
         """The tree of everything but registries."""

@@ -1,4 +1,4 @@
-"""Globs of the command line over addresses; one that matches nothing is a typing error.
+"""Globs that a user gives over addresses; one that matches nothing is a typing error.
 
 Pure.
 """
@@ -20,15 +20,15 @@ __all__ = ["Globs"]
 class Globs:
     """Globs over addresses that remember which of them ever matched."""
 
-    def __init__(self, option: str, texts: tuple[str, ...], *, of: str = "this plan") -> None:
-        self._option, self._of = option, of
+    def __init__(self, parameter: str, texts: tuple[str, ...], *, of: str = "this plan") -> None:
+        self._parameter, self._of = parameter, of
         self._unmatched = set(texts)
         self._patterns: list[tuple[str, Pattern]] = []
         for text in texts:
             try:
                 self._patterns.append((text, parse_pattern(text)))
             except ValueError as error:
-                raise UsageError(str(error), option=f"--{option}", value=text) from None
+                raise UsageError(str(error), parameter=parameter, value=text) from None
 
     def __bool__(self) -> bool:
         return bool(self._patterns)
@@ -65,4 +65,4 @@ class Globs:
         for text in sorted(self._unmatched):
             cause = f"matches no address of {self._of}"
             hint = "globs match destinations, such as registry.new/team/**:v1.*"
-            raise UsageError(cause, option=f"--{self._option}", value=text, hint=hint)
+            raise UsageError(cause, parameter=self._parameter, value=text, hint=hint)

@@ -22,7 +22,7 @@ __all__ = ["Scope", "choose_recorded"]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The globs of `--target`, `--exclude`, `--replace` and `--allow-overwrite`."""
+    """The globs of `target`, `exclude`, `replace` and `allow_overwrite`."""
 
     target: Globs
     exclude: Globs
@@ -38,25 +38,25 @@ class Scope:
         replace: tuple[str, ...],
         allow_overwrite: tuple[str, ...],
     ) -> Scope:
-        """Read the globs; UsageError names the option and the glob that is none."""
+        """Read the globs; UsageError names the parameter and the glob that is none."""
         return cls(
             Globs("target", target),
             Globs("exclude", exclude),
             Globs("replace", replace),
-            Globs("allow-overwrite", allow_overwrite),
+            Globs("allow_overwrite", allow_overwrite),
         )
 
     def takes(self, address: Reference) -> bool:
-        """Apply --target and --exclude; both are asked, so that each notes what it matched."""
+        """Apply `target` and `exclude`; both are asked, so that each notes what it matched."""
         targeted = self.target.match(address) or not self.target
         return not self.exclude.match(address) and targeted
 
     def recorded(self, state: State) -> Iterator[ImageRecord]:
-        """The live records that --target and --exclude leave, by address."""
+        """The live records that `target` and `exclude` leave, by address."""
         return choose_recorded(state, self.target, self.exclude)
 
     def may_take(self, repository: Repository) -> bool:
-        """Tell whether --target and --exclude leave something of a repository."""
+        """Tell whether `target` and `exclude` leave something of a repository."""
         if self.exclude.match(Reference(repository)):
             return False
         return not self.target or self.target.may_match(repository)

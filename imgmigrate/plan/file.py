@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from imgmigrate.errors import PlanRefused
 from imgmigrate.plan.model import FORMAT_VERSION, KIND, Change, Header, Plan
 from imgmigrate.plan.sealing import sealed
+from imgmigrate.remedies import remedy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ def read_plan(path: Path, *, expect_sha256: str | None = None) -> Plan:
         data = path.read_bytes()
     except OSError as error:
         msg = f"plan {path}: cannot be read: {error.strerror}"
-        raise PlanRefused(msg, hint="write one with: imgmigrate plan --out plan.out") from None
+        raise PlanRefused(msg, hint=f"write one with: {remedy('plan', out='plan.out')}") from None
     found = hashlib.sha256(data).hexdigest()
     if expect_sha256 and expect_sha256.lower() != found:
         msg = f"plan {path}: its sha256 is {found}, not the expected {expect_sha256}"

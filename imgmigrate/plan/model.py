@@ -170,7 +170,7 @@ class Ends(_Frozen):
 
 
 class Filters(_Frozen):
-    """What `--target` and `--exclude` left of the whole."""
+    """What `target` and `exclude` left of the whole."""
 
     target: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -201,7 +201,7 @@ class Header(_Frozen):
     undoes: str | None = None
     # What whoever reviews must know of how the config was read.
     notes: tuple[str, ...] = ()
-    # What `--max-delete` allowed instead of what the config does.
+    # What `max_delete` allowed instead of what the config does.
     max_delete: str | None = None
     complete: bool = True
     summary: Summary

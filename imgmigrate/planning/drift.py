@@ -46,8 +46,8 @@ async def find_drift(
     That the source of `deltas` does not carry an image says nothing of it.
     """
     targets, excludes = (
-        Globs(option, texts, of="the state")
-        for option, texts in (("target", target), ("exclude", exclude))
+        Globs(parameter, texts, of="the state")
+        for parameter, texts in (("target", target), ("exclude", exclude))
     )
     records = list(choose_recorded(state, targets, excludes))
     targets.check()

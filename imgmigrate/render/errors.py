@@ -1,12 +1,14 @@
 """Say an error to people: what failed, and below it what to do.
 
-Pure. The texts are already redacted and printable (see `imgmigrate.errors`).
+Pure. The texts are already redacted and printable (see `imgmigrate.errors`); what they say of
+parameters is said of options here.
 """
 
 from __future__ import annotations
 
 from imgmigrate.errors import ImgmigrateError, StoreError
 from imgmigrate.redaction import printable, redact
+from imgmigrate.render.options import spoken
 
 __all__ = [
     "UNEXPECTED",
@@ -26,9 +28,9 @@ UNEXPECTED = "IM399"
 def message_of(error: BaseException) -> str:
     """The error without its hint; a foreign exception with its class, redacted."""
     if isinstance(error, StoreError) and error.side:
-        return f"{error.side} {error.message}"
+        return f"{error.side} {spoken(error.message)}"
     if isinstance(error, ImgmigrateError):
-        return error.message
+        return spoken(error.message)
     text = printable(redact(str(error)), 2000)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
@@ -54,7 +56,7 @@ def with_address(address: str, cause: str) -> str:
 
 def hint_of(error: BaseException) -> str | None:
     """What to do about it, if the error knows."""
-    return error.hint if isinstance(error, ImgmigrateError) else None
+    return spoken(error.hint) if isinstance(error, ImgmigrateError) and error.hint else None
 
 
 def facts_of(error: BaseException) -> dict[str, str]:

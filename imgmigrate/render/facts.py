@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.plan import Action, Reason
 from imgmigrate.render.units import count
-from imgmigrate.render.words import reason, words_of
+from imgmigrate.render.words import detail_of, reason, words_of
 from imgmigrate.vocabulary.actions import SECTIONS
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _below(change: Change) -> Iterator[Fact]:
     if change.known:
         yield Fact("known", "known until {}: {}", (change.known.until, change.known.because))
     if change.detail:
-        yield Fact("detail", "{}", (change.detail,))
+        yield Fact("detail", "{}", (detail_of(change),))
     if change.filter:
         kept = ", ".join(change.filter.platforms)
         yield Fact("filter", "only the platforms {}", (kept,))

@@ -34,6 +34,7 @@ from imgmigrate.redaction import printable
 from imgmigrate.render.changes.tally import Tally
 from imgmigrate.render.errors import causes, facts_of, failure_of, hint_of, message_of
 from imgmigrate.render.facts import meaning_of
+from imgmigrate.render.options import spoken
 from imgmigrate.render.units import count
 from imgmigrate.render.words import OUTCOMES, headline_of, rate_text, reason
 from imgmigrate.state.record import RECORDS
@@ -174,6 +175,7 @@ class JsonStream:
 
     def warning(self, code: str, message: str) -> None:
         """Write a warning as a diagnostic; `code` is stable."""
+        message = spoken(message)
         self.line(
             "diagnostic",
             f"Warning: {message}",
@@ -252,7 +254,7 @@ class JsonStream:
             counts=counts,
             moved=event.moved,
             seconds=round(event.seconds, 3),
-            stopped=event.stopped and printable(event.stopped),
+            stopped=event.stopped and printable(spoken(event.stopped)),
             refusals=[
                 {"name": printable(each.name), "rows": len(each.rows), **failure_of(each.error)}
                 for each in event.refusals

@@ -20,6 +20,7 @@ from imgmigrate.events import (
 )
 from imgmigrate.redaction import printable
 from imgmigrate.render.errors import cause_at, hint_of
+from imgmigrate.render.options import spoken
 from imgmigrate.render.units import UNKNOWN, count, duration, size
 from imgmigrate.render.words import OUTCOMES, rate_text
 
@@ -65,7 +66,7 @@ class LineProgress:
             if self.tally.settled == settled and begun:
                 self._say(finished_line(event.receipt, self.tally))
         elif isinstance(event, Warned):
-            self._say(f"Warning: {printable(event.message)}")
+            self._say(f"Warning: {printable(spoken(event.message))}")
         elif isinstance(event, RateLearnt):
             self._say(rate_text(event))
         elif isinstance(event, Waiting):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.redaction import printable
 from imgmigrate.render.units import count
+from imgmigrate.render.words import detail_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +46,7 @@ def outage_lines(rows: Sequence[Change], style: Style, *, how: str = "") -> Iter
     title = f"! {host}: out of reach, {count(len(rows), 'row')}"
     lines = style.wrap(title, indent="  ", hanging="    ")
     yield from (style.paint(line, "bold", "red") for line in lines)
-    yield from style.wrap(printable(rows[0].detail or "", 500), indent="      ")
+    yield from style.wrap(printable(detail_of(rows[0]), 500), indent="      ")
     for row in rows[:MOST_ADDRESSES]:
         yield from style.wrap(printable(str(row.address), 500), indent="    ", hanging="      ")
     if len(rows) > MOST_ADDRESSES:

@@ -25,6 +25,7 @@ from imgmigrate.render.lines import (
     wait_line,
     was_begun,
 )
+from imgmigrate.render.options import spoken
 from imgmigrate.render.units import count, size
 from imgmigrate.render.words import rate_text
 
@@ -75,7 +76,7 @@ class LiveProgress:
         settled, begun = self.tally.settled, was_begun(event, self.tally)
         self.tally.emit(event)
         if isinstance(event, Warned):
-            self._say(f"Warning: {printable(event.message)}")
+            self._say(f"Warning: {printable(spoken(event.message))}")
         elif isinstance(event, RateLearnt):
             self._say(rate_text(event))
         elif isinstance(event, Waiting):

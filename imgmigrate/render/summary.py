@@ -12,10 +12,11 @@ from imgmigrate.events import Outcome
 from imgmigrate.redaction import printable
 from imgmigrate.render.changes.hints import shown_command
 from imgmigrate.render.errors import cause_at, hint_of, message_of
+from imgmigrate.render.options import spoken
 from imgmigrate.render.outages import outage_lines, split
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count, duration, rate, size
-from imgmigrate.render.words import rate_text, reason
+from imgmigrate.render.words import detail_of, rate_text, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +102,7 @@ def result_lines(
         title = f"! left out by the plan ({len(left):,})"
         yield style.paint(title, "bold")
         for change in left:
-            yield from _row(str(change.address), change.detail or reason(change), None, style)
+            yield from _row(str(change.address), detail_of(change) or reason(change), None, style)
         yield ""
     for refusal in refusals:
         yield from _refusal(refusal, style)
@@ -187,7 +188,7 @@ def _unreached(receipts: list[Receipt], stopped: str | None, style: Style) -> It
         return
     yield style.paint(f"! not reached ({len(left):,})", "bold")
     if stopped:
-        yield from style.wrap(printable(stopped, 500), indent="  ")
+        yield from style.wrap(printable(spoken(stopped), 500), indent="  ")
     hint = next((hint for each in left if each.error and (hint := hint_of(each.error))), None)
     if hint:
         yield from style.wrap(hint, indent="  hint: ", hanging="    ")

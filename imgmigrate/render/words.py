@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.events import Outcome
 from imgmigrate.plan import Action
 from imgmigrate.redaction import printable
+from imgmigrate.render.options import spoken
 from imgmigrate.render.units import UNKNOWN, count, size
 from imgmigrate.vocabulary.actions import LATER_ACTION
 
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OUTCOMES",
+    "detail_of",
     "has_work",
     "headline",
     "headline_of",
-    "option",
     "rate_text",
     "reason",
     "unwanted",
@@ -65,17 +66,12 @@ def words_of(reason: Reason) -> str:
     words = reason.traits.words
     if words is None:
         return printable(reason.value.replace("_", " "))
-    return words.format_map(_Options())
+    return spoken(words)
 
 
-def option(parameter: str) -> str:
-    """Name a parameter of the library as whoever reads us knows it."""
-    return f"--{parameter.replace('_', '-')}"
-
-
-class _Options(dict[str, str]):
-    def __missing__(self, parameter: str) -> str:
-        return option(parameter)
+def detail_of(change: Change) -> str:
+    """Say what a row tells beside its reason, with options as they are typed."""
+    return spoken(change.detail or "")
 
 
 def has_work(summary: Summary) -> bool:

@@ -3,10 +3,10 @@
 | name | what one line of it is |
 | --- | --- |
 | plan | a plan file: its header, one change a line, its closing line |
-| show | `show --format json`: a plan the same way, or what the state holds |
-| stream | `--json` of every command |
+| show | `show` as JSON: a plan the same way, or what the state holds |
+| stream | every command as JSON |
 | lock | not a line but all of `imgmigrate.lock.yaml` |
-| trusted | not a line but all of the file of `--trusted` |
+| trusted | not a line but all of the file of what a stranger may use |
 
 They describe version 1 of each format: a field may join, none goes, so no schema forbids further
 properties, and a stream may hold types that a reader must skip. The files are written by

@@ -3,18 +3,18 @@
 Pure. What one config no longer asks for is there to be deleted, so a state that two of them
 write would have each delete the images of the other. A state's identity is its lineage: its
 place may change, and only tells people where it was. What has no config behind it (a plan by
-`--from` and `--to`) may use any state, as it lets nothing go.
+its two ends) may use any state, as it lets nothing go.
 """
 
 from __future__ import annotations
 
 import os.path
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.values.paths import default_place
 from imgmigrate.errors import UsageError
+from imgmigrate.remedies import remedy
 from imgmigrate.state.record import Owner
 
 if TYPE_CHECKING:
@@ -48,15 +48,13 @@ def check_owner(state: State, config: Config) -> None:
     message = f"state {config.place}: it belongs to {state.name}, and this is {config.name}"
     hint = (
         f"if {state.name} was renamed: {_rebind(config)}; "
-        "else give this config a state of its own, by state: {path: DIR} or --state DIR"
+        "else give this config a state of its own, by state: {path: DIR} or `state` DIR"
     )
     raise UsageError(message, hint=hint)
 
 
 def _rebind(config: Config) -> str:
-    words = ["imgmigrate", "state", "rebind"]
-    if config.path != _DEFAULT_CONFIG:
-        words += ["-c", str(config.path)]
-    if config.place != default_place(config.path):
-        words += ["--state", os.path.relpath(config.state)]
-    return shlex.join(words)
+    path = None if config.path == _DEFAULT_CONFIG else str(config.path)
+    is_default = config.place == default_place(config.path)
+    state = None if is_default else os.path.relpath(config.state)
+    return remedy("state", "rebind", config=path, state=state)

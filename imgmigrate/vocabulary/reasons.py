@@ -16,7 +16,7 @@ __all__ = ["LATER_REASON", "Reason", "ReasonTraits"]
 
 @dataclass(frozen=True, slots=True)
 class ReasonTraits:
-    """What a reason means; `words` say it to people, with parameters of the library in braces.
+    """What a reason means; `words` say it to people, with parameters of the library in backticks.
 
     `is_obvious` says that a section's heading tells it already, `is_loss` that an image of ours
     is no longer, or not whole, where we put it, `is_over_limit` that deletes are too many.
@@ -85,7 +85,7 @@ class Reason(Term):
     # The destination has what is wanted.
     ALREADY_THERE = "already_there", ReasonTraits("IM205", "already there", is_obvious=True)
     # What looks right is written again, and each blob checked.
-    REPLACE = "replace", ReasonTraits("IM206", "asked for with {replace}")
+    REPLACE = "replace", ReasonTraits("IM206", "asked for with `replace`")
     TAKE_OWNERSHIP = "take_ownership", ReasonTraits("IM207", "taken over although it differs")
 
     # The destination has what we wrote, and something else is wanted.
@@ -142,7 +142,7 @@ class Reason(Term):
     )
     OVERWRITE_ALLOWED = (
         "overwrite_allowed",
-        ReasonTraits("IM217", "asked for with {allow_overwrite}"),
+        ReasonTraits("IM217", "asked for with `allow_overwrite`"),
     )
 
     # No rule asks for it any more, or its source has it no more.
@@ -217,7 +217,7 @@ class Reason(Term):
 
     # The way back.
     ROLLBACK = "rollback", ReasonTraits("IM238", "as it was before")
-    STAYS = "stays", ReasonTraits("IM239", "stays; deleted with {allow_delete}")
+    STAYS = "stays", ReasonTraits("IM239", "stays; deleted with `allow_delete`")
     WRITTEN_SINCE = (
         "written_since",
         ReasonTraits("IM240", "written again since", cause="another run recorded it since"),

@@ -162,7 +162,7 @@ async def test_a_run_that_is_to_end_does_not_wait_for_a_registry(three: Three, h
     await three.clock.advance(20)
     result = await applying
     assert three.clock.now == 20
-    assert result.stopped == "--max-duration: the time is over"
+    assert result.stopped == "`max_duration`: the time is over"
     assert result.counts == {Outcome.APPLIED: COUNT, Outcome.CANCELLED: COUNT}
     three.down.clear()
     again = await apply_plan(three.workspace, plan, clock=ManualClock(hurried=True))
@@ -195,7 +195,7 @@ async def test_fail_fast_ends_what_only_waits(three: Three, parallelism: int) ->
     options = ApplyOptions(parallelism=parallelism, outage=300, fail_fast=True)
     three.up.fail("PUT", "/manifests/t5", status=400, times=None)
     result = await apply_plan(three.workspace, plan, options, sink=three.sink)
-    assert result.stopped == "--fail-fast: a row failed"
+    assert result.stopped == "`fail_fast`: a row failed"
     assert result.counts[Outcome.FAILED] == 1
     assert result.counts[Outcome.CANCELLED] >= COUNT
     assert three.clock.now == 0

@@ -128,7 +128,7 @@ async def test_a_first_plan_is_applied_by_its_own_config_alone(world: World) -> 
     for once in range(2):
         with pytest.raises(PlanRefused, match=r"made for team\.yaml.*this is") as caught:
             await apply_plan(world.over(other), plan, ApplyOptions(file="ci/plan.out"))
-        assert "imgmigrate apply -c team.yaml ci/plan.out" in str(caught.value)
+        assert "imgmigrate apply `config` team.yaml ci/plan.out" in str(caught.value)
         if not once:  # nor where the other has a state already
             await migrate(other, world)
             world.new.tags.clear()
@@ -152,13 +152,13 @@ async def test_a_first_plan_knows_its_place(world: World) -> None:
     elsewhere = replace(team, state=world.folder / "x", place="../x")
     with pytest.raises(PlanRefused, match=r"the state state/team of team\.yaml") as caught:
         await apply_plan(world.over(elsewhere), plan)
-    assert "imgmigrate apply -c team.yaml plan.out" in str(caught.value)
+    assert "imgmigrate apply `config` team.yaml plan.out" in str(caught.value)
     checkout = config(world, "b/deeper/team.yaml")
     assert (await apply_plan(world.over(checkout), plan)).counts == {Outcome.APPLIED: 1}
     back = await plan_of(elsewhere, world)
     with pytest.raises(PlanRefused) as caught:
         await apply_plan(world.over(team), back)
-    assert "imgmigrate apply -c team.yaml --state ../x plan.out" in str(caught.value)
+    assert "imgmigrate apply `config` team.yaml `state` ../x plan.out" in str(caught.value)
 
 
 async def test_one_place_by_two_names_is_one_place(world: World, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ async def test_a_disk_that_is_too_small_is_refused_before_anything(
     leave(monkeypatch, 30_000)
     with pytest.raises(ImgmigrateError, match="are to be written to layouts there") as caught:
         await disks.apply(plan)
-    assert (caught.value.exit_code, "--target" in (caught.value.hint or "")) == (1, True)
+    assert (caught.value.exit_code, "`target`" in (caught.value.hint or "")) == (1, True)
     assert str(disks.folder) in caught.value.message
     assert not disks.app.exists()
     assert not any(isinstance(event, RunStarted) for event in disks.sink.events)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imgmigrate.cli.starter import STARTER
 from imgmigrate.config.model import Defaults
-from imgmigrate.config.starter import STARTER
 from imgmigrate.errors import ConfigError
 from imgmigrate.foreign.load import load_config
 from imgmigrate.rules.rule import Overwrite

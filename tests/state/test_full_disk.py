@@ -82,4 +82,4 @@ def test_a_read_only_disk_is_named(tmp_path: Path, kind: str) -> None:
     """A state that cannot be written says so, and how to choose another place."""
     (error,) = run_on(mounts.read_only(tmp_path, kind), tmp_path, "never")["errors"]
     assert f"state {tmp_path}/state: cannot be written: Read-only file system" in error
-    assert "choose another folder (state.path, --state)" in error
+    assert "choose another folder (state.path, `state`)" in error

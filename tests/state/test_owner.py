@@ -125,7 +125,7 @@ def test_the_refusal_names_both_ways_out(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         check_owner(StateInMemory(lineage="l", name="team.yaml"), config)
     assert "state s: it belongs to team.yaml, and this is team 2.yml" in caught.value.message
-    assert f"imgmigrate state rebind -c '{path}' --state " in str(caught.value.hint)
+    assert f"imgmigrate state rebind `config` '{path}' `state` " in str(caught.value.hint)
     check_owner(StateInMemory(), config)
     check_owner(StateInMemory(lineage="l"), config)
     check_owner(StateInMemory(lineage="l", name="team 2.yml"), config)

@@ -83,9 +83,9 @@ class Watch:
         if most is None or self._failed <= most:
             return
         if self.policy.fail_fast:
-            reason = "--fail-fast: a row failed"
+            reason = "`fail_fast`: a row failed"
         else:
-            reason = f"--max-failures {self.policy.most}: {self._failed} of {self.rows} rows failed"
+            reason = f"`max_failures` {self.policy.most}: {self._failed} of {self.rows} rows failed"
         self.stop.order(reason, hint=_GO_ON, now=False)
 
     def _out_of_reach(self, receipt: Receipt, error: OutOfReach) -> None:
@@ -156,4 +156,4 @@ async def _count_down(run: Stoppable, seconds: float, clock: Clock) -> None:
 
 def _time_is_over(run: Stoppable) -> None:
     hint = "the same plan goes on where this ended"
-    run.stop("--max-duration: the time is over", hint=hint, now=True)
+    run.stop("`max_duration`: the time is over", hint=hint, now=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from imgmigrate.config.values.paths import default_place
 from imgmigrate.errors import ImgmigrateError, PlanRefused
 from imgmigrate.events import Outcome, Receipt
+from imgmigrate.remedies import remedy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["REPLAN", "check_age", "check_binding", "check_first", "check_unmoved", "stale"]
 
 # Who does not know how we were called is told the plain command.
-REPLAN = "imgmigrate plan --out plan.out"
+REPLAN = remedy("plan", out="plan.out")
 # Clocks differ: a plan may seem to be made so many seconds after now.
 MOST_SKEW = 300
 # Addresses that a refusal names; all of them would bury why.
@@ -74,10 +75,8 @@ def _right_command(plan: Plan, file: str) -> str:
     header = plan.header
     path = PurePosixPath(header.config or header.state.name or "CONFIG")
     place = header.state.place or default_place(path)
-    words = ["imgmigrate", "apply", "-c", str(path)]
-    if place != default_place(path):
-        words += ["--state", str(path.parent / place)]
-    return shlex.join([*words, file])
+    state = None if place == default_place(path) else str(path.parent / place)
+    return f"{remedy('apply', config=str(path), state=state)} {shlex.quote(file)}"
 
 
 async def check_binding(plan: Plan, state: State, history: History, replan: str = REPLAN) -> None:
@@ -90,7 +89,7 @@ async def check_binding(plan: Plan, state: State, history: History, replan: str 
         found = f"its lineage is {state.lineage}" if state.lineage else "there is no state yet"
         message = f"{name}: made from a state of lineage {bound.lineage}; here {found}"
         message += _last_run(state)
-        raise PlanRefused(message, hint=f"check --state and state.path, or plan again: {replan}")
+        raise PlanRefused(message, hint=f"check `state` and state.path, or plan again: {replan}")
     if bound.sequence > state.sequence:
         message = (
             f"{name}: made from a newer state (sequence {bound.sequence}) than the one here "
@@ -111,7 +110,7 @@ def check_age(
     most: float | None,
     now: datetime,
     *,
-    limit: str = "--max-plan-age",
+    limit: str = "`max_plan_age`",
     replan: str = REPLAN,
 ) -> None:
     """Refuse a plan older than `most` seconds, unless a run of it has begun: that one goes on.
@@ -143,7 +142,7 @@ def check_unmoved(plan: Plan, stale: Sequence[Receipt], replan: str = REPLAN) ->
     if not stale:
         return
     rows = "1 row is" if len(stale) == 1 else f"{len(stale)} rows are"
-    lines = [f"plan {plan.plan_id}: --strict: {rows} no longer true"]
+    lines = [f"plan {plan.plan_id}: `strict`: {rows} no longer true"]
     lines += [_line(receipt) for receipt in stale[:MOST_NAMED]]
     if len(stale) > MOST_NAMED:
         lines.append(f"and {len(stale) - MOST_NAMED} more")

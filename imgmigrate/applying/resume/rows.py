@@ -75,7 +75,7 @@ class _Settler:
         if change.action in (Action.CONFLICT, Action.UNKNOWN):
             # A later version may have further reasons: then the reason is all there is to say.
             cause = change.reason.traits.cause or f"is a conflict ({change.reason})"
-            hint = "plan again with --allow-overwrite to replace it, or exclude it"
+            hint = "plan again with `allow_overwrite` to replace it, or exclude it"
             if self.plan.header.undoes:
                 hint = "roll back what wrote it last, or exclude it"
             error = ImgmigrateError(cause, subject=f"destination {change.address}", hint=hint)

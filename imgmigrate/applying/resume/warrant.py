@@ -97,7 +97,7 @@ def check_deletes(plan: Plan, todo: Sequence[Change], config: Config, state: Sta
     deletes = sum(change.action is Action.DELETE for change in todo)
     most, limit = config.guards.max_delete, f"max_delete in {config.path.name}"
     if (said := plan.header.max_delete) is not None:
-        limit = "the plan's --max-delete"
+        limit = "the plan's `max_delete`"
         try:
             most = read_share(said)
         except ValueError as error:
@@ -107,10 +107,9 @@ def check_deletes(plan: Plan, todo: Sequence[Change], config: Config, state: Sta
         message = f"plan {plan.plan_id}: it deletes {deletes:,} of {images:,} images; "
         message += f"{limit} allows {most}, so nothing was done"
         reasons = {change.reason for change in todo if change.action is Action.DELETE}
-        flags = ["--allow-delete"] if reasons - {Reason.SOURCE_GONE} else []
-        flags += ["--allow-delete-gone"] if Reason.SOURCE_GONE in reasons else []
-        asked = " ".join((*flags, "--max-delete", str(deletes)))
-        hint = f"when they are all meant, plan again with {asked}"
+        asked = ["`allow_delete`"] if reasons - {Reason.SOURCE_GONE} else []
+        asked += ["`allow_delete_gone`"] if Reason.SOURCE_GONE in reasons else []
+        hint = f"when they are all meant, plan again with {' '.join(asked)} `max_delete` {deletes}"
         raise GuardError(message, hint=hint)
 
 
@@ -204,7 +203,7 @@ class _Judge:
         if change.reason == Reason.ROLLBACK:
             return "the plan undoes nothing"
         if change.reason == Reason.TAKE_OWNERSHIP and not self._takes_ownership:
-            return "only imgmigrate adopt --take-ownership takes over what is not ours"
+            return "only imgmigrate adopt `take_ownership` takes over what is not ours"
         origin = change.source.reference
         if origin.digest not in (None, change.source.digest):
             return f"its source names {origin.digest.short}, and {change.source.digest.short}"

@@ -184,9 +184,10 @@ def _chosen(made: Plan, globs: tuple[str, ...]) -> list[Change]:
 
 def _unread(made: Plan) -> str:
     from imgmigrate.plan import Action
+    from imgmigrate.render.words import detail_of
 
     rows = [change for change in made.changes if change.action is Action.ERROR]
-    first = printable(rows[0].detail or rows[0].reason, 500)
+    first = printable(detail_of(rows[0]) or rows[0].reason, 500)
     more = f" (and {len(rows) - 1:,} more)" if len(rows) > 1 else ""
     return f"could not be read: {rows[0].address}: {first}{more}"
 

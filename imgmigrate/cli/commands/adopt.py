@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["adopt"]
 
 # How the planner names its own option, which nobody gave here.
-_TARGET = "--target"
+_TARGET = "target"
 
 
 @click.command(
@@ -121,7 +121,7 @@ class _Task:
         try:
             return plan_now(self.settings, config, options)
         except UsageError as error:
-            if error.option != _TARGET:
+            if error.parameter != _TARGET:
                 raise
             raise UsageError(error.cause, value=error.value, hint=error.hint) from None
 

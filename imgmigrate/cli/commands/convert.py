@@ -77,6 +77,7 @@ def convert(
     from imgmigrate.files import is_stream
     from imgmigrate.foreign.load import check
     from imgmigrate.foreign.writer import write
+    from imgmigrate.render.options import spoken
 
     if out is not None:
         if env_file is None and not is_stream(out):
@@ -89,7 +90,7 @@ def convert(
     given = Given(
         form, files, environ, to, scoped, append_suffix or "", registry, namespace, os, arch
     )
-    document = read(given)
+    document = read(given).reworded(spoken)
     # First, for they tell why an error is one, and why nothing is left.
     for warning in document.warnings():
         settings.output.warn("not_converted", warning)

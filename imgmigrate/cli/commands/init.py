@@ -57,7 +57,7 @@ def init(settings: Settings, file: Path | None) -> None:
 
     FILE is imgmigrate.yaml if not given. A file that exists is never overwritten.
     """
-    from imgmigrate.config.starter import STARTER
+    from imgmigrate.cli.starter import STARTER
 
     path = file or settings.config or DEFAULT_CONFIG
     hint = "name another file: imgmigrate init FILE"

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 
 __all__ = ["pin"]
 
+# What stands at the head of the file.
+_ABOUT = """\
+# Which image each address gets. `imgmigrate pin` writes this file, `imgmigrate plan --locked`
+# plans from it alone. Commit it; to move pins: imgmigrate pin --upgrade GLOB
+"""
+
 
 @click.command(
     cls=Command,
@@ -88,7 +94,7 @@ def pin(
     pinning = _pin(settings, config, old, options, upgrade)
     # A file without a single pin would only hide that the sources could not be read.
     is_in_vain = bool(pinning.problems) and not pinning.pins and not path.exists()
-    wrote = not (check or is_in_vain) and write_pins(path, pinning.pins)
+    wrote = not (check or is_in_vain) and write_pins(path, pinning.pins, _ABOUT)
     settings.output.left_something = wrote
     _present(settings, pinning, path, wrote=wrote, check=check)
     return Pinned(bool(pinning.problems), bool(check and pinning.differences))
@@ -121,6 +127,7 @@ def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, c
         pins_headline,
         pins_lines,
     )
+    from imgmigrate.render.words import detail_of
 
     output = settings.output
     stream = output.stream
@@ -128,7 +135,7 @@ def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, c
         for each in pinning.differences:
             stream.line("pin", difference_text(each), **difference_document(each))
         for row in pinning.problems:
-            detail = printable(row.detail or row.reason, 2000)
+            detail = printable(detail_of(row) or row.reason, 2000)
             message = f"{row.address}: {detail}"
             stream.line(
                 "pin_error",
@@ -145,7 +152,7 @@ def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, c
         stream.line("pin_summary", pins_headline(pinning), saved=saved, counts=counts)
         return
     for row in pinning.problems:
-        output.note(f"Error: {row.address}: {printable(row.detail or row.reason, 2000)}")
+        output.note(f"Error: {row.address}: {printable(detail_of(row) or row.reason, 2000)}")
     for line in pins_lines(pinning, output.style()):
         output.line(line)
     if wrote:

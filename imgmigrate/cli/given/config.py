@@ -184,12 +184,12 @@ def pick(
         try:
             pattern = parse_pattern(text)
         except ValueError as error:
-            raise UsageError(str(error), option=option, value=text) from None
+            raise UsageError(str(error), parameter=option, value=text) from None
         hits = {
             number for number, row in enumerate(rows) if pattern.matches_reference(address(row))
         }
         if not hits:
             hint = "globs match destinations, such as registry.new/team/**:v1.*"
-            raise Unmatched("matches no address", option=option, value=text, hint=hint)
+            raise Unmatched("matches no address", parameter=option, value=text, hint=hint)
         kept |= hits
     return [row for number, row in enumerate(rows) if number in kept]

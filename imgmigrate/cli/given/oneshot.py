@@ -186,7 +186,9 @@ def _translated(error: ConfigError, given: dict[str, Any]) -> UsageError:
     if error.file != NAME:
         return error
     option, value = _option_at(error.path, given)
-    return UsageError(error.cause, option=option, value=value, subject=error.key, hint=error.hint)
+    return UsageError(
+        error.cause, parameter=option, value=value, subject=error.key, hint=error.hint
+    )
 
 
 def _option_at(path: KeyPath, given: dict[str, Any]) -> tuple[str | None, str | None]:

@@ -72,7 +72,7 @@ def whole_document(path: Path, options: Options | None, *, environ: Environ[str,
     """Read a file with `auth` and `images`, without checking its names."""
     tree = read_tree(path)
     if not is_image_syncer(tree):
-        hint = "rules and credentials in two files are --images FILE --auth FILE"
+        hint = "rules and credentials in two files are `images` FILE `auth` FILE"
         message = "this is not image-syncer's config, which has auth and images as mappings"
         raise ConfigError(message, file=str(path), hint=hint)
     return read_whole(tree, options or Options(), environ)
@@ -100,7 +100,7 @@ def read_pair(images: Tree, auth: Tree | None, options: Options, known: Containe
     """Read rules and credentials from a file each."""
     for tree in (images, auth):
         if tree is not None and isinstance(tree.root.entries.get("images"), Mapping):
-            hint = f"give it alone: --config {tree.file}"
+            hint = f"give it alone: `path` {tree.file}"
             raise tree.error("holds auth and images together", (), hint=hint)
     return _Reader(options, known, whole=False).read(images, (), auth, ())
 
@@ -179,7 +179,7 @@ class _Reader:
             given: str | None = getattr(self.options, name)
             if given is None and variable not in self.known:
                 message = f"its destination is empty, and there is no default {name}"
-                hint = f"give --{name}, set {variable}, or write the destination"
+                hint = f"give `{name}`, set {variable}, or write the destination"
                 raise tree.error(message, path, hint=hint)
             parts.append(as_literal(given.strip("/")) if given else f"${{{variable}}}")
         name = split_target(source)[0].rpartition("/")[2]
@@ -244,7 +244,7 @@ class _Reader:
         if self.whole:
             name = value.strip("${}")
             is_set = name in self.known
-            return "a file with auth and images together has none (use --auth)" if is_set else ""
+            return "a file with auth and images together has none (use `auth`)" if is_set else ""
         if value.startswith("${") or value[1:] in self.known:
             return ""
         return "is not set: it is sent as it stands"

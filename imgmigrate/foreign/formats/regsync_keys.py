@@ -34,12 +34,12 @@ SHARED = {
     "referrerSlow": _NO_REFERRERS,
     "fastCheck": "what is there already is skipped anyhow",
     "fastCopy": "what is there already is skipped anyhow",
-    "forceRecursive": "plan --replace copies anew what is there already",
+    "forceRecursive": "plan `replace` copies anew what is there already",
     "includeExternal": "it is left out",
     "hooks": "run commands before and after imgmigrate",
 }
 GENERAL = {
-    "parallel": "use plan and apply --parallelism",
+    "parallel": "use plan and apply `parallelism`",
     "skipDockerConfig": "docker's config is used where a registry has no credentials here",
     "blobLimit": "it is left out",
     "cacheCount": "manifests are cached in the state's folder",

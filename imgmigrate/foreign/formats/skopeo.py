@@ -104,7 +104,7 @@ class _Reader:
         if first != source.repository:
             clash.append(
                 f"it goes where {first} goes too (line {first_line}), and skopeo lets the last "
-                "one win; here a tag of both is an error: convert with --scoped, or change one"
+                "one win; here a tag of both is an error: convert with `scoped`, or change one"
             )
         for each in _chosen(self.tree, path, kind, name, wanted):
             is_digest = each.tags is None and "@" in each.source
@@ -119,7 +119,7 @@ class _Reader:
             return source.path.rpartition("/")[2]
         if ":" in source.store:
             message = f"{source.store} cannot be a part of a repository's name, for its colon"
-            raise self.tree.error(message, path, hint="convert without --scoped")
+            raise self.tree.error(message, path, hint="convert without `scoped`")
         return str(source)
 
     def _registries(self, host: str, settings: dict[str, Any]) -> Iterator[Entry]:

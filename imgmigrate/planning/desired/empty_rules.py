@@ -14,6 +14,7 @@ from imgmigrate.events import Warned
 from imgmigrate.observing.problems import failed
 from imgmigrate.oci.reference import Reference
 from imgmigrate.plan import Reason
+from imgmigrate.remedies import remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -115,7 +116,7 @@ def _rows(rule: Rule, reason: Reason, cause: str, more: str = "") -> Iterable[Ch
 def _advice(rule: Rule) -> str:
     return (
         "correct its tags, or, where none is fine, say so: tags: {..., min: 0}; "
-        f"what drops out and why: imgmigrate plan --explain {rule.number}"
+        f"what drops out and why: {remedy('plan', explain=str(rule.number))}"
     )
 
 

@@ -98,7 +98,7 @@ def _address(what: str, config: Config) -> Reference:
     try:
         found = parse_endpoint(what)
     except ValueError as error:
-        message = f"--explain {what}: {error}"
+        message = f"`explain` {what}: {error}"
         hint = "name a rule by its number, or an address such as registry.new/team/api:1.2"
         raise UsageError(message, hint=hint) from None
     repository = found.repository
@@ -115,7 +115,7 @@ def _numbered(config: Config, number: int) -> Config:
     globs = tuple(each for each in config.globs if each.rule.number == number)
     numbers = [rule.number for rule in (*config.rules, *(each.rule for each in config.globs))]
     if number not in numbers:
-        message = f"--explain {number}: there is no such rule; they count from 1 to {max(numbers)}"
+        message = f"`explain` {number}: there is no such rule; they count from 1 to {max(numbers)}"
         raise UsageError(message, hint="a rule is an entry of images")
     return replace(config, globs=globs)
 
@@ -138,7 +138,7 @@ def _concerned(expansion: Expansion, what: str, address: Reference | None, base:
         message = "\n".join(dict.fromkeys(each.detail or "" for each in expansion.problems))
         raise ImgmigrateError(message)
     repository = address.repository if address else ""
-    message = f"--explain {what}: no rule writes to {repository}"
+    message = f"`explain` {what}: no rule writes to {repository}"
     raise UsageError(message, hint="an address is a destination, such as registry.new/team/api")
 
 
@@ -152,7 +152,7 @@ def _refuse_excluded(expansion: Expansion, what: str, address: Reference, base: 
         if any(each.repository == address.repository for each in made.destinations):
             hits = (str(each) for each in rule.exclude if each.matches_reference(Reference(source)))
             message = (
-                f"--explain {what}: {made.file}:{made.line}: rule {made.number} leaves out "
+                f"`explain` {what}: {made.file}:{made.line}: rule {made.number} leaves out "
                 f"{source}, by exclude_repositories: {next(hits)}"
             )
             hint = "to take it, narrow that pattern, or name the repository in a rule of its own"

@@ -19,6 +19,7 @@ from imgmigrate.config.untrusted import refuse_link
 from imgmigrate.errors import ConfigError, ImgmigrateError
 from imgmigrate.files import write_output
 from imgmigrate.oci.reference import Digest, Reference
+from imgmigrate.remedies import remedy
 from imgmigrate.rules.rule import Destination
 from imgmigrate.rules.templates import concrete_rule
 
@@ -48,11 +49,8 @@ VERSION = "1"
 # Meant to be committed and read by others; it holds no secrets.
 SHARED_FILE = 0o644
 
-_HEAD = f"""\
-# Which image each address gets. `imgmigrate pin` writes this file, `imgmigrate plan --locked`
-# plans from it alone. Commit it; to move pins: imgmigrate pin --upgrade GLOB
-version: {VERSION}
-"""
+# What stands above them, for people.
+_ABOUT = "# Which image each address gets. Commit it.\n"
 # What git writes around the two sides of a conflict.
 _CONFLICTS = ("<<<<<<<", "=======", ">>>>>>>")
 _ANEW = "write it anew: imgmigrate pin"
@@ -81,18 +79,22 @@ def pins_path(config: Config) -> Path:
     return config.base / f"{config.path.stem}.lock.yaml"
 
 
-def encode_pins(pins: Iterable[Pin]) -> bytes:
-    """Lay out the file: one line an address, sorted, nothing else that would change with them."""
+def encode_pins(pins: Iterable[Pin], about: str = _ABOUT) -> bytes:
+    """Lay out the file: one line an address, sorted, nothing else that would change with them.
+
+    `about` are the comments at its head.
+    """
     # A JSON text is a YAML text; quoted, no name can be mistaken for anything else.
     quote = json.JSONEncoder(ensure_ascii=False).encode
     ordered = sorted(pins, key=lambda pin: str(pin.address))
     lines = [f"  {quote(str(pin.address))}: {quote(pin.origin)}\n" for pin in ordered]
-    return (_HEAD + ("pins:\n" + "".join(lines) if lines else "pins: {}\n")).encode()
+    head = f"{about}version: {VERSION}\n"
+    return (head + ("pins:\n" + "".join(lines) if lines else "pins: {}\n")).encode()
 
 
-def write_pins(path: Path, pins: Pins) -> bool:
+def write_pins(path: Path, pins: Pins, about: str = _ABOUT) -> bool:
     """Write the file, atomically; False if it says so already and is left alone."""
-    data = encode_pins(pins.values())
+    data = encode_pins(pins.values(), about)
     try:
         if path.exists() and path.read_bytes() == data:
             return False
@@ -231,7 +233,8 @@ def _unpinned(
             message = f"{lacking[0]} has no pin in {file.name}"
             if len(lacking) > 1:
                 message += f", nor have {len(lacking) - 1} more addresses of this rule"
-            hint = f"imgmigrate pin, or this alone: imgmigrate pin --upgrade '{lacking[0]}'"
+            alone = remedy("pin", upgrade=str(lacking[0]))
+            hint = f"imgmigrate pin, or this alone: {alone}"
         elif _place(rule) not in pinned and not rule.allows_none:
             message = f"the rule has no pin in {file.name}"
             hint = "imgmigrate pin; a rule that may select nothing says so: tags: {..., min: 0}"

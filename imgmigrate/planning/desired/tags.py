@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import GuardError, StoreError
 from imgmigrate.planning.desired.created import CreatedDates
 from imgmigrate.planning.desired.select import Choice, choose, dates_needed, would_select
+from imgmigrate.remedies import remedy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,8 +95,8 @@ class Chooser:
             f"{each.rule.file}:{each.rule.line}: {each.rule.source}: {'; '.join(each.shortages)}"
             for each in short
         )
-        hint = f"see which tags drop out and why: imgmigrate plan --explain {short[0].rule.number}"
-        raise GuardError(message, hint=hint)
+        why = remedy("plan", explain=str(short[0].rule.number))
+        raise GuardError(message, hint=f"see which tags drop out and why: {why}")
 
     def lists(self, rule: Rule, tag: str) -> bool:
         """Tell whether a rule's source was listed, and lists a tag."""

@@ -1,7 +1,7 @@
 """Decide which images go that the rules no longer ask for, and which of them a guard keeps.
 
-What no rule asks for goes only with `--allow-delete`, what its source has lost only with
-`--allow-delete-gone`. A tag goes if the destination shows what is ours there, if every rule that
+What no rule asks for goes only with `allow_delete`, what its source has lost only with
+`allow_delete_gone`. A tag goes if the destination shows what is ours there, if every rule that
 writes there was read, and if its source is known to be well: one that answers with an empty or
 broken listing proves nothing, and a tag that is not listed is gone only if it does not answer.
 """
@@ -133,7 +133,7 @@ class _Doubts:
             found = self.lost.get(source, _THERE)
             if isinstance(found, StoreError):
                 return str(found)
-            return None if found else f"its source {source} is gone: that takes --allow-delete-gone"
+            return None if found else f"its source {source} is gone: that takes `allow_delete_gone`"
         listing = self.listings[source.repository]
         if isinstance(listing, StoreError):
             return str(listing)
@@ -207,16 +207,21 @@ class CutOff:
 
     async def settle(self, changes: Sequence[Change], _: Mapping[Reference, Asked]) -> list[Change]:
         """Tell it in the rows that say nothing else."""
-        detail = (
-            "a delete of it was cut off, so the tag may show its placeholder; "
-            "apply that plan again, or plan with --allow-delete{}"
-        )
         return [
-            change.model_copy(update={"detail": detail.format("-gone" if _is_gone(change) else "")})
+            _cut_off(change)
             if (_is_unwanted(change) or _is_gone(change)) and _was_cut_off(change, self.state)
             else change
             for change in changes
         ]
+
+
+def _cut_off(change: Change) -> Change:
+    allowed_by = "allow_delete_gone" if _is_gone(change) else "allow_delete"
+    detail = (
+        "a delete of it was cut off, so the tag may show its placeholder; "
+        f"apply that plan again, or plan with `{allowed_by}`"
+    )
+    return change.model_copy(update={"detail": detail})
 
 
 @dataclass(slots=True)

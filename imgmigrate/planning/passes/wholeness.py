@@ -1,7 +1,7 @@
 """Find the images that a layout shows and has lost parts of: what its index names is not enough.
 
 A look at files' sizes is free, so it is taken where a registry would be believed: with
-`--no-refresh`, for tags that never move, and for what is already there. Whatever can be brought
+`refresh=False`, for tags that never move, and for what is already there. Whatever can be brought
 again is; where the source has it no more, the row says so.
 """
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from imgmigrate.plan import Action, Reason
 from imgmigrate.redaction import printable
+from imgmigrate.render.options import OPTIONS
 from imgmigrate.render.units import count
-from imgmigrate.render.words import has_work, option
+from imgmigrate.render.words import has_work
 from imgmigrate.vocabulary.actions import LATER_ACTION
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def allowing(plan: Plan) -> tuple[str, ...]:
     if not over:
         return ()
     parameters = dict.fromkeys(change.reason.traits.allowed_by for change in over)
-    allowed = (option(each) for each in sorted(filter(None, parameters)))
+    allowed = (OPTIONS[each] for each in sorted(filter(None, parameters)))
     return (*allowed, "--max-delete", str(len(over)))
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.oci.reference import Digest
 from imgmigrate.redaction import printable
 from imgmigrate.render.facts import Bytes, facts_of, in_sections
+from imgmigrate.render.options import spoken
 from imgmigrate.render.units import UNKNOWN, count, moment, size
 from imgmigrate.render.words import headline_of, unwanted
 
@@ -196,7 +197,7 @@ def _identity(plan: Plan) -> Iterator[str]:
     if header.max_delete is not None:
         yield f"**{_code(f'--max-delete {header.max_delete}')} was given.**"
     for note in header.notes[:MOST_NOTES]:
-        yield f"**Note:** {_code(note)}"
+        yield f"**Note:** {_code(spoken(note))}"
     if len(header.notes) > MOST_NOTES:
         yield f"And {count(len(header.notes) - MOST_NOTES, 'more note')}."
     filters = header.filters.model_dump().items()

@@ -15,6 +15,7 @@ from imgmigrate.oci.reference import Digest
 from imgmigrate.redaction import printable
 from imgmigrate.render.changes.hints import shown_command
 from imgmigrate.render.facts import Bytes, facts_of, in_sections, is_cut
+from imgmigrate.render.options import spoken
 from imgmigrate.render.outages import outage_lines, split
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import UNKNOWN, count, moment, size
@@ -104,7 +105,7 @@ def _identity(plan: Plan, style: Style) -> Iterator[str]:
         text = f"--max-delete {printable(header.max_delete)} was given"
         yield from (style.paint(line, "yellow") for line in style.wrap(text, indent="  "))
     for note in header.notes[:MOST_NOTES]:
-        text = f"note: {printable(note, LONGEST_NAME)}"
+        text = f"note: {printable(spoken(note), LONGEST_NAME)}"
         yield from (style.paint(line, "yellow") for line in style.wrap(text, indent="  "))
     if len(header.notes) > MOST_NOTES:
         yield f"  and {count(len(header.notes) - MOST_NOTES, 'more note')}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.redaction import printable
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count
+from imgmigrate.render.words import detail_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ MOST_LISTED = 20
 def adoption_lines(adoption: Adoption, style: Style = PLAIN) -> Iterator[str]:
     """Show the rows that need a look first, then what is only recorded."""
     for row in adoption.errors:
-        detail = printable(row.detail or row.reason, 2000)
+        detail = printable(detail_of(row) or row.reason, 2000)
         yield from style.wrap(f"! {row.address}: {detail}", hanging="    ")
     if adoption.differing:
         said = "taken over as they are" if adoption.taken else "not ours, left alone"

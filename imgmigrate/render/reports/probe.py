@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.redaction import printable
+from imgmigrate.render.options import spoken
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count
 
@@ -60,8 +61,8 @@ def probe_document(report: Report) -> dict[str, Any]:
                 "name": check.name,
                 "verdict": check.verdict.value,
                 "needed": check.is_needed,
-                "detail": printable(check.detail),
-                "fix": printable(check.fix) if check.fix else None,
+                "detail": printable(spoken(check.detail)),
+                "fix": printable(spoken(check.fix)) if check.fix else None,
             }
             for check in report.checks
         ],
@@ -78,7 +79,7 @@ def _check(check: Check, style: Style) -> Iterator[str]:
     margin = len(_INDENT) + _NAME + _VERDICT
     texts = [text for text in (check.detail, check.fix and f"fix: {check.fix}") if text]
     lines = [
-        line for text in texts for line in style.wrap(printable(text), indent=" " * margin)
+        line for text in texts for line in style.wrap(printable(spoken(text)), indent=" " * margin)
     ] or [""]
     padding = " " * (_VERDICT - len(verdict))
     painted = style.paint(verdict, _COLOURS.get(verdict, "dim"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgmigrate.errors import StoreError
 from imgmigrate.redaction import printable
+from imgmigrate.render.options import spoken
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count
 
@@ -58,7 +59,7 @@ def write_selection(explained: Sequence[Explained], stream: JsonStream) -> None:
         }
         if isinstance(choice, StoreError):
             message = f"{rule.source}: could not be read"
-            stream.line("selection", message, "error", **fields, error=choice.message)
+            stream.line("selection", message, "error", **fields, error=spoken(choice.message))
             continue
         if each.address is not None:
             fields["address"] = str(each.address)

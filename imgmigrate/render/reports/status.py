@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from imgmigrate.events import Outcome
 from imgmigrate.redaction import printable
 from imgmigrate.render.errors import with_address
+from imgmigrate.render.options import spoken
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count, duration, moment
 
@@ -137,7 +138,7 @@ def run_document(view: RunView) -> dict[str, Any]:
         "done": run.done,
         "conflicts": run.conflicts,
         "failed": run.failed,
-        "failures": [each.model_dump() for each in run.failures],
+        "failures": [{**each.model_dump(), "cause": spoken(each.cause)} for each in run.failures],
         "left": run.left,
         "counts": dict(run.counts),
         "per_minute": None if rate is None else round(rate, 1),
@@ -226,7 +227,8 @@ def _failures(view: RunView, style: Style) -> Iterator[str]:
     yield f"  failed ({run.failed:,}){more}:"
     for each in run.failures:
         head = f"    {style.paint('!', 'red')} "
-        said = with_address(printable(each.address, 500), printable(each.cause, 500))
+        cause = printable(spoken(each.cause), 500)
+        said = with_address(printable(each.address, 500), cause)
         lines = list(style.wrap(said, indent="      "))
         yield head + lines[0].lstrip()
         yield from lines[1:]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from imgmigrate.remedies import remedy
 from imgmigrate.state.entries import decode
 from imgmigrate.state.local.journal import Scan
 from imgmigrate.state.local.snapshot import NewerFormat, read_header, read_snapshot
@@ -158,7 +159,7 @@ def _restore(places: Places) -> str:
         newest = f"what it was made of is {journals[-1]}"
     else:
         return "there is no backup of it; restore the folder from your own"
-    return f"{newest}; imgmigrate state repair --dry-run shows what it gives back"
+    return f"{newest}; {remedy('state', 'repair', dry_run=True)} shows what it gives back"
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from imgmigrate.errors import StateError
+from imgmigrate.remedies import remedy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,9 +37,9 @@ def unwritable(path: Path, error: OSError) -> StateError:
     if error.errno in _FULL:
         hint = "free some space there and run the same command again; what is recorded is intact"
     elif error.errno in _FORBIDDEN:
-        hint = "make it writable for this user, or choose another folder (state.path, --state)"
+        hint = "make it writable for this user, or choose another folder (state.path, `state`)"
     else:
-        hint = "check the folder, or choose another one (state.path, --state)"
+        hint = "check the folder, or choose another one (state.path, `state`)"
     return StateError(f"state {path}: cannot be written: {_cause(error)}", hint=hint)
 
 
@@ -46,7 +47,7 @@ def unlockable(path: Path, error: OSError) -> StateError:
     """Explain why a state is not written where nothing keeps a second writer out."""
     return StateError(
         f"state {path}: its file system cannot lock it: {_cause(error)}",
-        hint="put the state where files can be locked (state.path, --state); an NFS mount needs"
+        hint="put the state where files can be locked (state.path, `state`); an NFS mount needs"
         " its lock service",
     )
 
@@ -56,7 +57,7 @@ def intruded(path: Path) -> StateError:
     return StateError(
         f"state {path}: another process writes it, although it is locked",
         hint="its file system grants a lock to several at once (NFS mounted with nolock?): let"
-        " one process write it, or choose another folder (state.path, --state)",
+        " one process write it, or choose another folder (state.path, `state`)",
     )
 
 
@@ -64,7 +65,7 @@ def unreadable(path: Path, error: OSError) -> StateError:
     """Explain why a file of the state cannot be read."""
     return StateError(
         f"state {path}: cannot be read: {_cause(error)}",
-        hint="check the folder and its rights, or choose another one (state.path, --state)",
+        hint="check the folder and its rights, or choose another one (state.path, `state`)",
     )
 
 
@@ -78,8 +79,8 @@ def damaged_journal(path: Path, damage: Damage) -> StateError:
     return damaged(
         path,
         f"damaged at line {damage.line}, byte {damage.offset}: {damage.cause}",
-        "restore the file from your own backup; or imgmigrate state repair --dry-run shows what"
-        " a cut at this byte would lose",
+        f"restore the file from your own backup; or {remedy('state', 'repair', dry_run=True)}"
+        " shows what a cut at this byte would lose",
     )
 
 

@@ -19,6 +19,7 @@ from imgmigrate.errors import (
     TransientError,
 )
 from imgmigrate.oci.manifest import ACCEPT
+from imgmigrate.remedies import remedy
 from imgmigrate.stores.base import NoRanges
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.failures import is_web_page, web_page
@@ -82,7 +83,7 @@ async def blob_size(remote: Remote, repo: str, descriptor: Descriptor) -> int | 
         if size is not None:
             return size
     cause = "the registry does not say how large it is"
-    raise ProtocolError(subject, cause, hint="read it whole: imgmigrate verify --deep")
+    raise ProtocolError(subject, cause, hint=f"read it whole: {remedy('verify', deep=True)}")
 
 
 def _told_size(answer: Answer) -> int | None:

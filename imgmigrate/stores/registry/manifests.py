@@ -50,7 +50,7 @@ _SAYS_ABSENT = frozenset({404, 410})
 _NO_DELETES = frozenset({405, 501})
 _ENABLE = (
     "the registry deletes nothing as it is configured: allow it there (docker-registry: "
-    "REGISTRY_STORAGE_DELETE_ENABLED=true), or plan without --allow-delete"
+    "REGISTRY_STORAGE_DELETE_ENABLED=true), or plan without `allow_delete`"
 )
 
 

@@ -12,6 +12,7 @@ from imgmigrate.events import Outcome
 from imgmigrate.oci.reference import Reference
 from imgmigrate.plan import Action
 from imgmigrate.render.changes.text import plan_text
+from imgmigrate.render.options import spoken
 from imgmigrate.state.record import Status
 from imgmigrate.stores.base import NoDeletes
 from tests.fakes.memory import image
@@ -266,8 +267,8 @@ async def test_a_plan_tells_of_a_left_placeholder(world: World, forget: bool) ->
     assert plan.summary.unwanted == 0
     detail = plan.changes[0].detail
     assert detail is not None
-    assert detail in " ".join(plan_text(plan).split())
-    assert "--allow-delete" in detail
+    assert spoken(detail) in " ".join(plan_text(plan).split())
+    assert "`allow_delete`" in detail
     assert (await world.plan(allow_delete=True)).changes[0].detail is None
 
 

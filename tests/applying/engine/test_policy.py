@@ -140,10 +140,10 @@ async def test_failures_end_nothing_by_default(world: World) -> None:
 @pytest.mark.parametrize(
     ("options", "failed", "reason"),
     [
-        ({"fail_fast": True}, 1, "--fail-fast: a row failed"),
-        ({"max_failures": "0"}, 1, "--max-failures 0: 1 of 10 rows failed"),
-        ({"max_failures": "2"}, 3, "--max-failures 2: 3 of 10 rows failed"),
-        ({"max_failures": "25%"}, 3, "--max-failures 25%: 3 of 10 rows failed"),
+        ({"fail_fast": True}, 1, "`fail_fast`: a row failed"),
+        ({"max_failures": "0"}, 1, "`max_failures` 0: 1 of 10 rows failed"),
+        ({"max_failures": "2"}, 3, "`max_failures` 2: 3 of 10 rows failed"),
+        ({"max_failures": "25%"}, 3, "`max_failures` 25%: 3 of 10 rows failed"),
         ({"max_failures": "5"}, 5, None),
         ({"max_failures": "50%"}, 5, None),
     ],
@@ -260,7 +260,7 @@ async def test_refused_login_ends_a_run_that_fails_fast(world: World) -> None:
     plan = await world.plan()
     world.new.hooks = dict.fromkeys(("head", "blob_exists", "start_upload"), refused(NEW))
     result = await world.apply(plan, parallelism=1, fail_fast=True)
-    assert result.stopped == "--fail-fast: a row failed"
+    assert result.stopped == "`fail_fast`: a row failed"
     assert len(world.stores.stores[OTHER].tags) <= 1
 
 
@@ -322,7 +322,7 @@ async def test_time_that_is_over_cuts_the_run_short(world: World) -> None:
     assert not running.done()
     await clock.advance(1)
     result = await running
-    assert result.stopped == "--max-duration: the time is over"
+    assert result.stopped == "`max_duration`: the time is over"
     assert result.counts == {Outcome.CANCELLED: 5}
     assert world.new.aborted
     assert not world.new.tags
@@ -380,8 +380,8 @@ async def test_old_plan_is_not_begun(world: World) -> None:
     with pytest.raises(PlanRefused) as caught:
         await world.apply(plan, max_plan_age=24 * 3600)
     assert f"plan {plan.plan_id}: made at {plan.header.created_at}" in caught.value.message
-    assert "--max-plan-age allows 1 day, 0:00:00" in caught.value.message
-    assert caught.value.hint == "plan again: imgmigrate plan --out plan.out"
+    assert "`max_plan_age` allows 1 day, 0:00:00" in caught.value.message
+    assert caught.value.hint == "plan again: imgmigrate plan `out` plan.out"
     assert not world.new.calls
     assert world.state.runs == ()
 
@@ -426,7 +426,7 @@ async def test_strict_refusal_names_rows_runs_and_the_next_command(world: World)
     with pytest.raises(PlanRefused) as caught:
         await world.apply(first, strict=True, replan="imgmigrate plan -c x.yaml --out plan.out")
     head, *lines = caught.value.message.split("\n")
-    assert head == f"plan {first.plan_id}: --strict: 12 rows are no longer true"
+    assert head == f"plan {first.plan_id}: `strict`: 12 rows are no longer true"
     assert len(lines) == 11
     assert lines[-1] == "and 2 more"
     for number, line in enumerate(lines[:-1]):

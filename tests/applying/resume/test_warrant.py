@@ -47,7 +47,7 @@ async def refused(world: World, plan: Plan, *words: str, **options: Any) -> None
     with pytest.raises(PlanRefused) as caught:
         await world.apply(plan, **options)
     assert all(word in caught.value.message for word in words), caught.value.message
-    assert "plan again: imgmigrate plan --out plan.out" in str(caught.value)
+    assert "plan again: imgmigrate plan `out` plan.out" in str(caught.value)
     assert (world.new.tags, world.state.sequence) == (tags, sequence)
 
 
@@ -257,7 +257,7 @@ async def test_ownership_is_taken_by_the_command_alone(world: World) -> None:
     digest, there = world.seed("1"), alien(world, "team/api", "1", b"theirs")
     world.old.tags["team/api", "1"] = digest
     taken = sort_for_adoption(await world.plan(), take_ownership=True).plan
-    await refused(world, taken, "only imgmigrate adopt --take-ownership")
+    await refused(world, taken, "only imgmigrate adopt `take_ownership`")
     assert (await world.apply(taken, takes_ownership=True)).counts == {Outcome.APPLIED: 1}
     assert world.state.records[f"{API}:1"].digest == there
 

@@ -359,7 +359,7 @@ docker.io:
         ('{"q.io/a/*": "new.io/a"}', r"neither wildcards nor placeholders.*imgmigrate.yaml"),
         ('{"q.io/a": "new.io/{name}"}', r"neither wildcards nor placeholders"),
         ('{"q.io/a": "new.io/$NOT_SET/a"}', r"NOT_SET is not set"),
-        ('{"q.io/a": ""}', r"there is no default registry.*--registry.*DEFAULT_REGISTRY"),
+        ('{"q.io/a": ""}', r"there is no default registry.*`registry`.*DEFAULT_REGISTRY"),
         ('{"q.io/a": []}', r"must be a text or a list of texts"),
         ('{"q.io/a": {"b": "c"}}', r"must be a text or a list of texts"),
         ('{"q.io/a": null}', r"null is no value"),
@@ -410,7 +410,7 @@ def test_wrong_credentials_are_refused_with_their_place(
 
 def test_a_whole_config_is_no_auth_file(pair: Pair) -> None:
     """Who gives one file for both is told how to give it."""
-    with pytest.raises(Exception, match=r"--config .*auth.yaml"):
+    with pytest.raises(Exception, match=r"`path` .*auth.yaml"):
         pair("a: x.io/b\n", "auth: {}\nimages: {a: x.io/b}\n")
 
 

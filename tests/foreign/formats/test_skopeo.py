@@ -50,7 +50,7 @@ def test_names_that_fall_together_are_told() -> None:
     first, second = read(text).images
     assert not first.remarks
     assert "q.io/a/redis goes too (line 3)" in second.remarks[0]
-    assert "--scoped" in second.remarks[0]
+    assert "`scoped`" in second.remarks[0]
     assert not read(text, scoped=True).warnings()[1:]
 
 
@@ -113,4 +113,4 @@ def test_a_port_cannot_be_in_a_scoped_name() -> None:
     """There skopeo itself fails, but only when it copies."""
     with pytest.raises(ConfigError) as caught:
         read("'localhost:5000': {images: {a: []}}\n", scoped=True)
-    assert "convert without --scoped" in str(caught.value)
+    assert "convert without `scoped`" in str(caught.value)

@@ -93,7 +93,7 @@ async def test_a_layout_is_found_however_it_is_written(world: World) -> None:
         ("0", "no such rule; they count from 1 to 4"),
         ("5", "no such rule"),
         (f"{NEW}/d:1", f"no rule writes to {NEW}/d"),
-        ("no where", "--explain no where: "),
+        ("no where", "`explain` no where: "),
     ],
 )
 async def test_what_does_not_exist_is_a_usage_error(world: World, what: str, message: str) -> None:

@@ -150,7 +150,7 @@ async def test_a_named_repository_beats_a_glob_in_an_upgrade_too(world: World) -
 async def test_a_glob_that_matches_nothing_is_refused(world: World) -> None:
     """A typing error in --upgrade is never "nothing to do"."""
     world.seed("1")
-    with pytest.raises(UsageError, match=r"--upgrade new.example/x: matches no address"):
+    with pytest.raises(UsageError, match=r"`upgrade` new.example/x: matches no address"):
         await pinned(world, {}, f"{NEW}/x")
 
 

@@ -98,7 +98,7 @@ async def test_too_few_tags_are_refused(world: World) -> None:
     first, second = caught.value.message.split("\n")
     assert first.endswith(f"imgmigrate.yaml:3: {OLD}/team/api: 1 selected, and min is 2")
     assert second.endswith(f"imgmigrate.yaml:4: {OLD}/empty: 0 selected, and min is 1")
-    assert "--explain 1" in (caught.value.hint or "")
+    assert "`explain` 1" in (caught.value.hint or "")
 
 
 async def test_what_cannot_be_listed_is_an_error_row_and_no_shortage(world: World) -> None:

@@ -102,7 +102,7 @@ async def test_a_damaged_snapshot_is_rebuilt_without_loss(
     await a_state(tmp_path, runs=runs, tail=tail)
     whole = local(tmp_path).read()
     damage(tmp_path / "snapshot.jsonl")
-    with pytest.raises(StateError, match="state repair --dry-run"):
+    with pytest.raises(StateError, match="state repair `dry_run`"):
         local(tmp_path).read()
     found = local(tmp_path).survey()
     assert (found.lost, found.cut) == ((), None)

@@ -188,7 +188,7 @@ class Breaker:
         longest = self._longest
         span = f"{longest / 60:g} min" if longest % 60 == 0 else f"{longest:g} s"
         cause = f"out of reach for {span}: {error.cause}"
-        hint = "see whether it is up; --wait-for-registries says how long to wait for one"
+        hint = "see whether it is up; `outage` says how long to wait for one"
         return OutOfReach(subject, cause, host=self._host, hint=hint, status=error.status)
 
 
