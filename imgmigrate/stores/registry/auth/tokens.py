@@ -35,12 +35,12 @@ from imgmigrate.redaction import hide
 from imgmigrate.stores.registry.auth.realms import may_receive_credentials
 from imgmigrate.stores.registry.http.failures import failure, is_web_page, retry_after
 from imgmigrate.stores.registry.http.limits import TOKEN_BODY
-from imgmigrate.stores.registry.http.retries import retrying
 from imgmigrate.stores.registry.http.session import Body, Request
 from imgmigrate.stores.registry.http.urls import append_query, resolve, same_origin
 from imgmigrate.stores.registry.pace.breaker import Breaker, look
 from imgmigrate.stores.registry.pace.limits import LONGEST_REFUSAL
 from imgmigrate.stores.registry.pace.rates import Rate
+from imgmigrate.stores.retries import retrying
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -277,7 +277,7 @@ class TokenServer:
                 raise found
             return found
 
-        return await retrying(through, self._sink, self._http.timeouts)
+        return await retrying(through, self._sink, self._http.timeouts.retries)
 
     def _breaker(self, server: str) -> Breaker:
         breaker = self._breakers.get(server)

@@ -1,7 +1,7 @@
 """One HTTP client for a whole run: single requests in, answers or `StoreError`s out.
 
 No retries, no authentication and no redirects: those are decisions, and are made by
-`remote.py` and `retries.py`. Whatever a server sends is bounded here, in bytes and in time,
+`remote.py` and `stores/retries.py`. Whatever a server sends is bounded here, in bytes and in time,
 and no connection goes deeper into a network than `addresses.py` allows. The settings below
 are each a trap of aiohttp's that a migration falls into (requoted URLs, silent decompression,
 a total timeout of 300 s, cookies).

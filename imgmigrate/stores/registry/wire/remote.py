@@ -30,8 +30,6 @@ from imgmigrate.stores.registry.http.failures import (
     retry_after,
     web_page,
 )
-from imgmigrate.stores.registry.http.limits import ATTEMPTS
-from imgmigrate.stores.registry.http.retries import retrying
 from imgmigrate.stores.registry.http.session import FIRST_ERROR, Answer, Body, Http, Request
 from imgmigrate.stores.registry.http.trust import Trust
 from imgmigrate.stores.registry.known.kept import improved_here
@@ -56,6 +54,7 @@ from imgmigrate.stores.registry.wire.redirects import (
 )
 from imgmigrate.stores.registry.wire.scheme import Scheme
 from imgmigrate.stores.registry.wire.wire import READS, Wire
+from imgmigrate.stores.retries import ATTEMPTS, retrying
 from imgmigrate.stores.slots import Budget
 
 if TYPE_CHECKING:
@@ -225,7 +224,7 @@ class Remote:
 
         For what has to be prepared before it is tried again; `call` suffices for the rest.
         """
-        return await retrying(once, self._sink, self.timeouts)
+        return await retrying(once, self._sink, self.timeouts.retries)
 
     def warn(self, code: str, message: str) -> None:
         """Tell the user something that stops nothing, once."""
@@ -395,4 +394,5 @@ class Remote:
     ) -> T:
         """Call `once` until it succeeds or has failed too often while the registry was up."""
         through = partial(self._breaker.through, once, subject)
-        return await retrying(through, self._sink, self.timeouts, attempts=attempts)
+        policy = replace(self.timeouts.retries, attempts=attempts)
+        return await retrying(through, self._sink, policy)
