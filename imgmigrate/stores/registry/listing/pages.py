@@ -18,7 +18,7 @@ from imgmigrate.oci.bounds import refuse_bomb
 from imgmigrate.oci.reference import is_tag
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
-from imgmigrate.stores.registry.http.urls import next_link, next_page
+from imgmigrate.stores.registry.http.urls import LINK_HINT, next_link, next_page
 from imgmigrate.stores.registry.wire.calls import Call
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.http.session import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
-__all__ = ["LINK_HINT", "Listing", "list_names", "list_tags"]
+__all__ = ["Listing", "list_names", "list_tags"]
 
 # A million tags at Quay's hundred a page; a server that links on and on is an attack.
 MOST_PAGES = 10_000
@@ -39,8 +39,6 @@ MOST_IDLE_PAGES = 100
 MOST_WALKS = 3
 # What old versions of distribution leave among the tags.
 _LEFTOVERS = ("_uploads",)
-# What a registry behind a proxy needs to know its own address.
-LINK_HINT = "let the proxy before it pass on Host (with the port) and X-Forwarded-Proto"
 _NEXUS = re.compile(r"^/repository/[^/]+(?=/v2/)")
 
 

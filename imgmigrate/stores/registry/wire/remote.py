@@ -39,8 +39,6 @@ from imgmigrate.stores.registry.pace.limits import Limits, Refused, streams_of
 from imgmigrate.stores.registry.pace.shares import Shares
 from imgmigrate.stores.registry.quirks import quirks_of
 from imgmigrate.stores.registry.quotas import Kind, kind_of
-from imgmigrate.stores.registry.uploads.forms import Forms
-from imgmigrate.stores.registry.uploads.kept import KeptSessions
 from imgmigrate.stores.registry.wire.calls import Admission
 from imgmigrate.stores.registry.wire.notices import Notices
 from imgmigrate.stores.registry.wire.paced import Paced
@@ -111,9 +109,7 @@ class Remote:
             changed=news.tell,
             known=known,
         )
-        self.forms = Forms(self.quirks)
         self.budget = Budget(host, streams_of(own))
-        self.kept = KeptSessions(lambda: self.origin, is_on=self.quirks.keeps_uploads)
         self.shares = Shares(self.budget.gate, streams_of(own))
         self._notices = Notices(host, sink)
         tls = own.tls.model_copy(update={"verify": False}) if own.insecure else own.tls
