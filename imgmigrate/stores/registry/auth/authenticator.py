@@ -26,6 +26,7 @@ from imgmigrate.stores.registry.auth.challenges import Challenge, parse_challeng
 from imgmigrate.stores.registry.auth.lockout import Standing
 from imgmigrate.stores.registry.auth.tokens import Realm
 from imgmigrate.stores.registry.http.urls import origin_of, resolve
+from imgmigrate.stores.registry.quirks import EXPIRED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Authenticator", "Grant", "Pong", "says_expired"]
 
-# ECR answers 403 DENIED when its twelve hours are over: the right is not what is missing.
-_EXPIRED = "token has expired"
 # ECR Public asks for one scope that nobody could guess; a challenge of hundreds is an attack.
 MOST_EXTRA_SCOPES = 8
 
@@ -64,7 +63,7 @@ class Pong(Protocol):
 
 def says_expired(body: bytes) -> bool:
     """Tell whether an error's body says that the credentials have ended, whatever its status."""
-    return _EXPIRED.encode() in body
+    return EXPIRED.encode() in body
 
 
 class Authenticator:
@@ -180,7 +179,7 @@ class Authenticator:
         refused = self._standing.refusal(credential)
         if refused is not None:
             return refused
-        if _EXPIRED in error.cause:
+        if EXPIRED in error.cause:
             reason = f"those of {credential.found} have expired"
             return self._standing.unauthenticated(error, reason)
         if self._standing.is_accepted(credential) or await self._proves(credential):

@@ -30,6 +30,7 @@ from imgmigrate.errors import (
     StoreError,
     TransientError,
 )
+from imgmigrate.stores.registry.quirks import NO_PULLS, NO_PULLS_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,8 +163,8 @@ def _hint(status: int, found: Diagnosis, body: bytes, *, writes: bool) -> str | 
         return "the registry or a proxy before it limits how much may be sent at once"
     if status == 507:
         return "the registry has no space left"
-    if "increase-rate-limit" in (found.message or ""):
-        return "log in to Docker Hub or wait until its pull limit renews"
+    if NO_PULLS in (found.message or ""):
+        return NO_PULLS_HINT
     if found.code == "NAME_UNKNOWN" and writes:
         return _CREATE
     return _HINTS.get(found.code or "")

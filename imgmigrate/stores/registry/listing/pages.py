@@ -8,7 +8,6 @@ an answer without any ends a list.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from imgmigrate.oci.reference import is_tag
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
 from imgmigrate.stores.registry.http.urls import LINK_HINT, next_link, next_page
+from imgmigrate.stores.registry.quirks import INNER_PATH
 from imgmigrate.stores.registry.wire.calls import Call
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ MOST_IDLE_PAGES = 100
 MOST_WALKS = 3
 # What old versions of distribution leave among the tags.
 _LEFTOVERS = ("_uploads",)
-_NEXUS = re.compile(r"^/repository/[^/]+(?=/v2/)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +138,7 @@ def _followed(remote: Remote, listing: Listing, url: str, link: str) -> str:
     except ValueError as error:
         raise ProtocolError(listing.subject, f"{listing.noun}: {error}", hint=LINK_HINT) from None
     path, mark, query = target.partition("?")
-    # Nexus links to the path behind its connector's port (nexus-public#1011).
-    return f"{_NEXUS.sub('', path)}{mark}{query}"
+    return f"{INNER_PATH.sub('', path)}{mark}{query}"
 
 
 def _warn(remote: Remote, repo: str, count: int) -> None:

@@ -31,6 +31,7 @@ from imgmigrate.stores.registry.http.failures import failure, is_throttling, ret
 from imgmigrate.stores.registry.pace.metering import PullMeter
 from imgmigrate.stores.registry.pace.pacing import Bucket, Window
 from imgmigrate.stores.registry.pace.rates import Rate
+from imgmigrate.stores.registry.quirks import NO_PULLS
 from imgmigrate.stores.registry.quotas import USUAL, Kind
 from imgmigrate.stores.slots import lent
 
@@ -260,7 +261,7 @@ class Limits:
         if self.meter and passage.kind in (Kind.MANIFEST_READ, Kind.MANIFEST_HEAD):
             self.meter.note(answer.header, is_success=answer.status < FIRST_ERROR)
             # The limit itself, not the guard against abuse (protocol 3.7).
-            if answer.status == 429 and b"increase-rate-limit" in answer.body:
+            if answer.status == 429 and NO_PULLS.encode() in answer.body:
                 self.meter.exhaust()
 
     async def paces(
@@ -303,7 +304,7 @@ class Limits:
 
     def _is_pace(self, answer: Answered, refused: Refused) -> bool:
         if answer.status == 429:
-            return b"increase-rate-limit" not in answer.body or self.meter is None
+            return NO_PULLS.encode() not in answer.body or self.meter is None
         if answer.status < FIRST_ERROR:
             return False
         if is_throttling(answer.body):
