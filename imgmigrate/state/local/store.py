@@ -128,6 +128,7 @@ class LocalState:
         except OSError as error:
             raise unwritable(self.folder, error) from None
         async with self._lock().held(command, timeout=lock_timeout):
+            # Read only under the lock: before it another writer may still add lines.
             view, journal = await in_thread(self._open, discard=lambda opened: opened[1].drop())
             writer = Writer(view, journal, command=command, clock=self._clock)
             try:
@@ -137,6 +138,7 @@ class LocalState:
                 with suppress(StateError):
                     await writer.close()
                 raise
+            # Before the lock is free: no line of ours may come after the next writer's first.
             await writer.close()
 
     def survey(self) -> Survey:
@@ -186,6 +188,7 @@ class LocalState:
         """Mend what a crash left, as the holder of the lock, and open the journal's end."""
         loaded, path = load(self._places), self._places.journal
         try:
+            # The tail first: the journal may be moved away next, and is a backup then.
             if loaded.damage:
                 self._cut(loaded)
             if loaded.is_covered:
@@ -225,6 +228,8 @@ class HeldJournal(Appender):
         """Compact if there is anything to compact; a failure costs nothing but tidiness."""
         if self.size == 0:
             return
+        # What moves away with the journal has to be durable; and however that ended, its name may
+        # stand for another file now.
         await self.flush()
         try:
             await self.run(lambda: list(compact(self._places, view)))

@@ -48,6 +48,7 @@ class Guests:
             url = resolve(answer.url, found.get("realm") or "")
             origin_of(url)
             key = (Realm(url, found.get("service")), found.scopes)
+            # Without a lock: two that come at once ask twice, and either token is good.
             token = self._kept.get(key)
             if token is None or self._clock.time() >= token.expires:
                 token = await self._tokens.token(*key, None)

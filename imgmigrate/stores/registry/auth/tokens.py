@@ -113,6 +113,8 @@ class TokenServer:
         self._host, self.origin, self._pinned = host, origin, pinned
         self._http, self._trust, self._sink = http, trust, sink
         self._clock = clock or LoopClock()
+        # Held from before a request until its answer, also while its server is down. A registry
+        # has one as a rule, so those behind would wait there instead of here.
         self._slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
         # Token servers count their requests apart from the registry.
         self._rate = Rate(self._clock, lambda _: None)

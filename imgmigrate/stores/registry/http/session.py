@@ -271,6 +271,7 @@ class Http:
         self.timeouts = timeouts = timeouts or Timeouts()
         self.silence = Silence(sink or NoSink())
         self._map = Map(named)
+        # A pool of connections for each depth, made without an await: never two of one depth.
         self._sessions: dict[Depth, aiohttp.ClientSession] = {}
         self._ways: dict[tuple[Trust, str], _Way] = {}
         self._proxies = Proxies()
@@ -332,6 +333,8 @@ class Http:
                     failed = Rejected(failed.subject, f"{failed.cause}: {seen}", hint=failed.hint)
             raise failed from error
         is_relayed = proxy is not None and not is_tls
+        # The answer owns a connection from here on. Nothing is awaited before it has an owner: an
+        # error's is closed here, however reading it ends, any other by whoever gets the answer.
         answer = Answer(raw, request, self.timeouts, is_relayed=is_relayed)
         if answer.status >= FIRST_ERROR:
             await _settle(answer)

@@ -111,6 +111,8 @@ class _Gate:
     learnt: Rate
     refused: float = -inf
     waiting: int = 0
+    # Held by the one who is next, and by nobody who has a slot: those inside never wait for it, so
+    # it comes to an end. First come, first served, as asyncio's locks are.
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -139,6 +141,7 @@ class _Slot:
         self._gate: _Gate | None = None
 
     async def __aenter__(self) -> Passage:
+        # No await from the room that was found to the slot that is taken: it would be another's.
         self._gate = gate = await self._enter(self._kind)
         gate.window.enter()
         return Passage(self._kind, gate.window.epoch, self._clock.time())
@@ -150,6 +153,8 @@ class _Slot:
 
 @asynccontextmanager
 async def _metered(pull: AbstractAsyncContextManager[None], slot: _Slot) -> AsyncIterator[Passage]:
+    # The slot last: who waits for pulls, for hours perhaps, looks by a request of its own, which
+    # could not pass if those who wait held all slots.
     async with pull, slot as passage:
         yield passage
 
@@ -275,9 +280,11 @@ class Limits:
         if not self._is_pace(answer, refused):
             return False
         now, gate = self._clock.time(), self._gates[passage.kind]
+        # First: the refusal teaches the estimate that is shared from now on, not the one before.
         self._join(gate, now)
         gate.refused = now
         gate.learnt.refused(passage.sent)
+        # `_refused` is the first refusal since something got through, be it of another request.
         if self._through >= self._refused:
             self._refused = self._said = now
         if not refused.times:
@@ -381,6 +388,7 @@ class Limits:
         is_open = not (gate.turn.locked() or is_paced)
         if is_open and gate.window.has_room and self._clock.time() >= self._until:
             return gate  # nobody waits, and nothing is to be waited for
+        # Counted before the first await: whoever is told that all wait has to see this one too.
         gate.waiting += 1
         self._look()
         try:
@@ -392,6 +400,10 @@ class Limits:
         return gate
 
     async def _take_turn(self, gate: _Gate) -> None:
+        # Only who holds the turn may enter (`_pass` lets nobody by meanwhile), so the room found
+        # at the end is there when it is taken. Before each token there has to be room as well: a
+        # token that waits for a slot is a request too few in its second. The window may have
+        # shrunk, and a pause begun, while tokens were waited for: hence the last look at both.
         async with gate.turn:
             for bucket in (gate.rate, self._rate):
                 if bucket:

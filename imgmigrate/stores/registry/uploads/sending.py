@@ -42,6 +42,8 @@ class _Pipe:
     """
 
     def __init__(self, length: int) -> None:
+        # One writer and one reader. The piece is the writer's until it is given, and the request's
+        # until `wanted` is set again: so at most one piece is in memory here.
         self.wanted, self._given = asyncio.Event(), asyncio.Event()
         self._piece, self._left = b"", length
 
@@ -92,6 +94,8 @@ class Sending:
         start = 0
         while start < len(piece):
             part = piece[start : start + await self._part_size()]
+            # Bandwidth first, for the first part even before there is a request that could stall by
+            # it; and a part is given only when the one before has left.
             await self._remote.limits.write(len(part))
             await self._start()
             await self._ready()
@@ -161,6 +165,7 @@ class Sending:
         if self._task is None:
             return
         self._task.cancel()
+        # Waited for and not awaited: its cancellation is not ours. No task outlives who began it.
         await asyncio.wait({self._task})
 
     async def _start(self) -> asyncio.Task[Answer | StoreError]:

@@ -51,6 +51,7 @@ class Paced:
         refused = Refused()
         while True:
             try:
+                # The time begins when there is a slot: limits are no fault of the server's.
                 async with (
                     self._slot(call) as passage,
                     asyncio.timeout(limit),
@@ -62,6 +63,7 @@ class Paced:
             except TimeoutError:
                 cause = f"{self._host} did not answer whole in {limit:g} s"
                 raise TransientError(call.subject, cause) from None
+            # The slot is given back by now: this may wait, and a slot waits for nothing.
             if not await self.is_paced(passage, answer, call, refused):
                 return answer
 

@@ -244,6 +244,7 @@ class Remote:
 
     async def admit(self, call: Call) -> Admission:
         """Wait until a body may be sent, as limits and token servers have it."""
+        # The token last: it would grow old while the registry or its limits are waited for.
         await self._find_origin()
         await self._breaker.ready(call.subject)
         passage = await self.limits.admit(kind_of(call.method, call.target))
