@@ -24,7 +24,7 @@ from imgmigrate.stores.registry.uploads.start import Uploads
 from imgmigrate.stores.registry.wire.calls import Call
 
 if TYPE_CHECKING:
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["ATTEMPTS", "Blob", "Ground", "image", "index"]

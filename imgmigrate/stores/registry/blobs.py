@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["blob_exists", "blob_size", "open_blob"]

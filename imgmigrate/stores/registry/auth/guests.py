@@ -17,7 +17,7 @@ from imgmigrate.stores.registry.http.urls import origin_of, resolve
 if TYPE_CHECKING:
     from imgmigrate.clock import Clock
     from imgmigrate.stores.registry.auth.tokens import Token, TokenServer
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
 
 __all__ = ["Guests"]
 

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 
     from imgmigrate.clock import Clock
     from imgmigrate.events import Sink
-    from imgmigrate.stores.registry.http.session import Answer, Http
+    from imgmigrate.stores.registry.http.answer import Answer
+    from imgmigrate.stores.registry.http.session import Http
     from imgmigrate.stores.registry.http.trust import Trust
     from imgmigrate.stores.registry.logins.credentials import Credential
 

@@ -24,7 +24,7 @@ from imgmigrate.stores.registry.wire.calls import Call
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["Listing", "list_names", "list_tags"]

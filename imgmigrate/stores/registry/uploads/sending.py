@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError, TransientError
 from imgmigrate.stores.registry.http.line import Line
-from imgmigrate.stores.registry.http.session import Answer, Body
+from imgmigrate.stores.registry.http.session import Body
 from imgmigrate.stores.registry.uploads.forms import SMALL_BODY
 
 if TYPE_CHECKING:
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.pace.shares import Share
     from imgmigrate.stores.registry.wire.calls import Admission, Call
     from imgmigrate.stores.registry.wire.remote import Remote

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest
     from imgmigrate.stores.base import Upload
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["ResumedUpload", "Uploads", "WholeUpload"]

@@ -22,7 +22,7 @@ from imgmigrate.stores.registry.wire.calls import Call
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["PAGE", "Api", "after_link", "api_root", "challenge_of", "entries"]

@@ -30,7 +30,7 @@ from imgmigrate.stores.registry.http.failures import (
     retry_after,
     web_page,
 )
-from imgmigrate.stores.registry.http.session import FIRST_ERROR, Answer, Body, Http, Request
+from imgmigrate.stores.registry.http.session import FIRST_ERROR, Body, Http, Request
 from imgmigrate.stores.registry.http.trust import Trust
 from imgmigrate.stores.registry.known.kept import improved_here
 from imgmigrate.stores.registry.logins.keyring import Keyring
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import RegistryConfig
     from imgmigrate.events import Event, Sink
     from imgmigrate.stores.registry.auth.access import Grant
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
     from imgmigrate.stores.registry.wire.calls import Call, Signing
     from imgmigrate.stores.slots import News
