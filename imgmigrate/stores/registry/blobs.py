@@ -120,7 +120,7 @@ async def open_blob(
                 raise IntegrityError(subject, cause, hint=_DAMAGED)
             if piece:
                 left -= len(piece)
-                await remote.limits.read(len(piece))
+                await remote.limits.bandwidth.read(len(piece))
                 yield piece
     if left:
         cause = f"the stream ended {left} bytes before the end"

@@ -87,9 +87,9 @@ class Sending:
 
         A piece goes in parts, of which each waits for its turn.
         """
-        self._remote.limits.announce(len(piece))
+        self._remote.limits.bandwidth.announce(len(piece))
         if self._task is None and len(piece) == self._length <= SMALL_BODY:
-            await self._remote.limits.write(len(piece))
+            await self._remote.limits.bandwidth.write(len(piece))
             self._whole = piece
             return
         start = 0
@@ -97,7 +97,7 @@ class Sending:
             part = piece[start : start + await self._part_size()]
             # Bandwidth first, for the first part even before there is a request that could stall by
             # it; and a part is given only when the one before has left.
-            await self._remote.limits.write(len(part))
+            await self._remote.limits.bandwidth.write(len(part))
             await self._start()
             await self._ready()
             self._pipe.give(part)
@@ -112,11 +112,12 @@ class Sending:
         What a transport was given cannot be held back: little, until the line is known.
         """
         if self._share is None:
-            return min(FIRST_PART, self._remote.limits.turn)
+            return min(FIRST_PART, self._remote.limits.bandwidth.turn)
         if not await self._share.turn():
             return SIGN_OF_LIFE
         is_free = self._remote.shares.is_free and self._length - self._share.left >= BEGINNING
-        return self._remote.limits.turn if is_free else min(SMALL_PART, self._remote.limits.turn)
+        turn = self._remote.limits.bandwidth.turn
+        return turn if is_free else min(SMALL_PART, turn)
 
     async def finish(self) -> Answer:
         """Wait for the answer; all bytes have been written."""

@@ -51,8 +51,8 @@ class SingleUpload:
     async def write(self, piece: bytes) -> None:
         """Keep the next piece."""
         counted(self, len(self._data), piece)
-        self._remote.limits.announce(len(piece))
-        await self._remote.limits.write(len(piece))
+        self._remote.limits.bandwidth.announce(len(piece))
+        await self._remote.limits.bandwidth.write(len(piece))
         self._data += piece
 
     async def commit(self) -> None:

@@ -34,8 +34,9 @@ from imgmigrate.stores.registry.http.session import FIRST_ERROR, Body, Http, Req
 from imgmigrate.stores.registry.http.trust import Trust
 from imgmigrate.stores.registry.known.kept import improved_here
 from imgmigrate.stores.registry.logins.keyring import Keyring
+from imgmigrate.stores.registry.pace.bandwidth import streams_of
 from imgmigrate.stores.registry.pace.breaker import Breaker, look
-from imgmigrate.stores.registry.pace.limits import Limits, Refused, streams_of
+from imgmigrate.stores.registry.pace.limits import Limits, Refused
 from imgmigrate.stores.registry.pace.shares import Shares
 from imgmigrate.stores.registry.quirks import quirks_of
 from imgmigrate.stores.registry.quotas import Kind, kind_of
