@@ -19,7 +19,8 @@ from imgmigrate.applying.engine.engine import Engine
 from imgmigrate.applying.engine.policy import FailurePolicy, time_limit
 from imgmigrate.applying.engine.stopping import ends
 from imgmigrate.applying.lookback import look_again
-from imgmigrate.applying.protecting import protect
+from imgmigrate.applying.protection import protect
+from imgmigrate.applying.resume.opened_state import open_writer, save_elsewhere
 from imgmigrate.applying.resume.plan_checks import (
     REPLAN,
     check_age,
@@ -28,9 +29,7 @@ from imgmigrate.applying.resume.plan_checks import (
     check_unmoved,
 )
 from imgmigrate.applying.resume.records import Recording
-from imgmigrate.applying.resume.recovery import save_elsewhere
 from imgmigrate.applying.resume.rows import overtaken, sort_rows
-from imgmigrate.applying.resume.waiting import open_writer
 from imgmigrate.applying.resume.warrant import check_deletes, check_summary, check_warrants
 from imgmigrate.applying.space import check_space
 from imgmigrate.errors import StateError, StateUnsaved, StoreError

@@ -17,8 +17,7 @@ from imgmigrate.observing.skipped import Skips
 from imgmigrate.plan import Action, Change, Filters, Plan, Reason
 from imgmigrate.planning.desired.delta import Deltas
 from imgmigrate.planning.desired.desired import Asking
-from imgmigrate.planning.desired.expand import expand_rules
-from imgmigrate.planning.desired.narrowing import narrow
+from imgmigrate.planning.desired.expand import expand_rules, narrow
 from imgmigrate.planning.desired.tags import Chooser
 from imgmigrate.planning.diff import Exceptions, Wish, decide
 from imgmigrate.planning.drift import OnlyTold, find_drift

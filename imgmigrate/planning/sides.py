@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import Archived, Dangling, StoreError
 from imgmigrate.observing.problems import Problems
-from imgmigrate.oci.manifest import SCHEMA1
-from imgmigrate.planning.desired.holding import held
+from imgmigrate.oci.manifest import SCHEMA1, Descriptor
 from imgmigrate.planning.diff import Wish
 from imgmigrate.planning.passes.platforms import filter_of
 
 if TYPE_CHECKING:
     from imgmigrate.observing.observe import Observer
     from imgmigrate.observing.scope import Scope
-    from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Reference, Repository
     from imgmigrate.plan import Change
     from imgmigrate.planning.desired.desired import Asked, Asking
     from imgmigrate.planning.passes.wholeness import Wholeness
-    from imgmigrate.state.record import State
+    from imgmigrate.state.record import ImageRecord, State
 
 __all__ = ["Sides"]
 
@@ -106,7 +104,7 @@ class Sides:
             there = destinations[address]
             if isinstance(there, StoreError) or self.scope.replace.match(address):
                 continue
-            image = held(each, there, self.state.record(address))
+            image = _told_by(each, there, self.state.record(address))
             if image is not None:
                 found[address] = image
         return found
@@ -133,3 +131,24 @@ class Sides:
         }
         listings = await self.observer.relist_sources(doubtful)
         return {repo: found for repo, found in listings.items() if isinstance(found, StoreError)}
+
+
+def _told_by(
+    asked: Asked, there: Descriptor | None, record: ImageRecord | None
+) -> Descriptor | None:
+    """Describe the source's image by what its destination holds; None if that does not tell.
+
+    Bytes of one digest are the same everywhere, so a source that is away, or that has dropped
+    what it once had, says nothing about what is there. Of an index that was cut to some
+    platforms only the record knows what it was cut from.
+    """
+    pinned, choice = asked.source.digest, filter_of(asked.rule)
+    if pinned is None or there is None:
+        return None
+    if choice is None:
+        return there if there.digest == pinned else None
+    if record is None or not record.is_live or record.digest != there.digest:
+        return None
+    if record.source.digest != pinned or record.filter != choice:
+        return None
+    return Descriptor(record.media_type, pinned, there.size)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.errors import IntegrityError, TransientError
+from imgmigrate.events import NoSink
 from imgmigrate.oci.bounds import refuse_bomb
+from imgmigrate.stores.retries import Policy, retrying
 from imgmigrate.stores.slots import hold
 
 if TYPE_CHECKING:
@@ -29,8 +32,8 @@ CONFIGS = frozenset(
 # Real ones have some KB, a history of hundreds of steps included.
 LARGEST_CONFIG = 4 * 1024 * 1024
 MOST_ELEMENTS = 200_000
-# A blob this small that breaks midway is read anew, once: its store retries what it can itself.
-ATTEMPTS = 2
+# A blob this small that breaks midway is read anew, once and at once.
+ONCE_MORE = Policy(attempts=2, first_wait=0.0, longest_wait=0.0)
 
 
 async def read_config(place: Place, manifest: Manifest) -> dict[str, Any] | None:
@@ -44,13 +47,7 @@ async def read_config(place: Place, manifest: Manifest) -> dict[str, Any] | None
     blob = manifest.blobs[0]  # the config is the first of them
     if blob.size > LARGEST_CONFIG:
         return None
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            raw = await _read(place, blob)
-            break
-        except TransientError:
-            if attempt == ATTEMPTS:
-                raise
+    raw = await retrying(partial(_read, place, blob), NoSink(), ONCE_MORE)
     try:
         refuse_bomb(raw, MOST_ELEMENTS)
         document = json.loads(raw)

@@ -53,6 +53,7 @@ class Gate:
         try:
             await turn
         except asyncio.CancelledError:
+            # Let in, in the same moment that this was cancelled, it leaves for the next.
             if turn.cancelled():
                 self._waiting.remove((rank, turn))
             else:
@@ -103,6 +104,7 @@ class Gate:
         self._waiting.sort(key=lambda each: each[0])
         while self._waiting and self._may(self._waiting[0][0]):
             rank, turn = self._waiting.pop(0)
+            # Counted here, not when the waiter runs: nobody can slip in before it.
             if not turn.done():
                 self._inside.append(rank)
                 turn.set_result(None)

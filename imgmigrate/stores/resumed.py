@@ -9,8 +9,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import NotFound, TransientError, on_side
-from imgmigrate.events import Retrying
-from imgmigrate.stores.attempts import ATTEMPTS, attempts
+from imgmigrate.stores.retries import Policy, attempts, heals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -37,8 +36,11 @@ async def read_resumed(
 ) -> AsyncGenerator[bytes, None]:
     """Yield a blob's bytes from `start` on; with `end`, only those before it, asked for as such.
 
-    NoRanges if an `end` is given and the source does not give parts.
+    NoRanges if an `end` is given and the source does not give parts. A loop of its own, as what
+    was read counts: only breaks without progress between them are attempts at one thing. To open
+    again is what waits.
     """
+    policy = Policy(side=side)
     offset, breaks, last_break = start, 0, start
     while offset < (blob.size if end is None else end):
         async with aclosing(await _open(source, blob, sink, offset, end, side)) as pieces:
@@ -50,9 +52,8 @@ async def read_resumed(
             except TransientError as error:
                 breaks = breaks + 1 if offset - last_break < PROGRESS_THAT_COUNTS else 1
                 last_break = offset
-                if breaks >= ATTEMPTS:
+                if not heals(error, policy, sink, tried=breaks, usual=0.0):
                     raise
-                sink.emit(Retrying(error.subject, error.cause, 0.0))
 
 
 async def _open(

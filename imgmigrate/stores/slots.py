@@ -48,6 +48,7 @@ class Slots:
         try:
             await turn
         except asyncio.CancelledError:
+            # Given in the same moment that this was cancelled, it goes on to the next.
             if turn.cancelled():
                 with suppress(ValueError):
                     self._waiting.remove(turn)
@@ -82,6 +83,7 @@ class Slots:
     def _wake(self) -> None:
         while self._waiting and self.open < self.limit:
             turn = self._waiting.popleft()
+            # Counted here, not when the waiter runs: nobody can slip in before it.
             if not turn.done():
                 self.open += 1
                 turn.set_result(None)

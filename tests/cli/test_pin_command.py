@@ -11,7 +11,7 @@ from imgmigrate.errors import Interrupted, TransientError
 from imgmigrate.observing.problems import failed
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.plan import Reason
-from imgmigrate.planning.desired import pin_sources as pinning
+from imgmigrate.planning import pin_sources as pinning
 from imgmigrate.planning.planner import PlanOptions, Resolved
 from tests.render import samples
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.events import Outcome
-from imgmigrate.planning.desired.pin_sources import pin_sources
+from imgmigrate.planning.pin_sources import pin_sources
 from imgmigrate.planning.planner import PlanOptions
 from imgmigrate.state.record import Status
 from tests.fakes.memory import image

@@ -12,7 +12,7 @@ import pytest
 
 from imgmigrate.errors import StateError, StateLocked
 from imgmigrate.state import writer as writing
-from imgmigrate.state.local import held
+from imgmigrate.state.local import store as local_store
 from imgmigrate.state.memory import StateInMemory
 from imgmigrate.state.record import Status
 from tests.state.samples import (
@@ -190,7 +190,7 @@ async def test_a_long_journal_is_compacted_before_the_next_run(
     state = local(tmp_path)
     async with a_run(state) as writer:
         await writer.record(draft("a"))
-    monkeypatch.setattr(held, "LONGEST_JOURNAL", 10)
+    monkeypatch.setattr(local_store, "LONGEST_JOURNAL", 10)
     async with a_run(state, run="run-2"):
         assert len((tmp_path / "journal.jsonl").read_bytes().splitlines()) == 1
     assert state.read().record(address("a"))

@@ -29,8 +29,8 @@ from imgmigrate.applying.blobs.fanout import Meetings
 from imgmigrate.applying.blobs.parallel_read import Lanes
 from imgmigrate.errors import ImgmigrateError, StoreError, on_side
 from imgmigrate.events import BlobFinished
-from imgmigrate.stores.attempts import attempts
 from imgmigrate.stores.base import Mounted, OtherForm
+from imgmigrate.stores.retries import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence

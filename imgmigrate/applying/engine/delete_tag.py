@@ -26,9 +26,9 @@ from imgmigrate.errors import (
 from imgmigrate.events import Outcome, Receipt
 from imgmigrate.oci.manifest import OCI_MANIFEST, Descriptor, Manifest
 from imgmigrate.oci.reference import Digest
-from imgmigrate.stores.attempts import attempts
 from imgmigrate.stores.base import Mounted, NoDeletes, OtherForm, TagMoved
 from imgmigrate.stores.place import Place, shown
+from imgmigrate.stores.retries import attempts
 from imgmigrate.stores.slots import hold
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.protecting import protect, unprotected
+from imgmigrate.applying.protection import protect, unprotected
 from imgmigrate.state.owner import check_owner, owner_of, waits_for_owner
 from imgmigrate.state.spelling import find_renames, rename
 from imgmigrate.workspace import open_workspace

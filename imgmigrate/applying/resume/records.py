@@ -10,18 +10,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.applying.engine.delete_tag import placeholder
-from imgmigrate.applying.protecting import is_protected
-from imgmigrate.applying.resume.undone import before_it, former_of
+from imgmigrate.applying.protection import is_protected
 from imgmigrate.clock import now, timestamp
 from imgmigrate.errors import ImgmigrateError
 from imgmigrate.plan import Action, Reason
-from imgmigrate.state.record import Claim, ImageRecord, Status
+from imgmigrate.state.record import Claim, Former, ImageRecord, Source, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from imgmigrate.config.guards import Guards
-    from imgmigrate.oci.reference import Digest
+    from imgmigrate.oci.reference import Digest, Reference
     from imgmigrate.plan import Change
     from imgmigrate.state.record import State
     from imgmigrate.state.writer import Writer
@@ -72,7 +71,7 @@ class Recording:
             raise ImgmigrateError(cause, subject=str(change.address), hint="plan again")
         origin = self._origin(change)
         if change.reason == Reason.ROLLBACK:
-            origin = before_it(record, change.address, change.after)
+            origin = _before_it(record, change.address, change.after)
         before = self._before(change)
         previous = before if before != change.after else None
         source = origin.source if origin else change.source
@@ -82,7 +81,7 @@ class Recording:
             filter=origin.filter if origin else change.filter,
             digest=change.after,
             previous=previous,
-            former=former_of(record, previous, source.reference),
+            former=_former_of(record, previous, source.reference),
             media_type=change.media_type or "",
             size=change.size,
             at=at,
@@ -101,7 +100,7 @@ class Recording:
         before = self._before(change)
         if change.action is not Action.DELETE or before in (None, record.digest):
             return record
-        told = before_it(record, change.address, before)
+        told = _before_it(record, change.address, before)
         return replace(told, digest=before, previous=None, former=None, media_type="", size=None)
 
     @property
@@ -121,3 +120,33 @@ class Recording:
             cause = f"the record of {change.source.reference} is gone"
             raise ImgmigrateError(cause, subject=str(change.address), hint="plan again")
         return record
+
+
+def _before_it(record: ImageRecord | None, address: Reference, digest: Digest) -> ImageRecord:
+    """Say where the image that is put back came from: from where the address always did.
+
+    Which digest it had there, and which platforms of it were kept, is known where the record
+    tells of this very image, or of what it replaced. Elsewhere its own digest stands for it, so
+    that the next plan sees that the source shows something else.
+    """
+    if record is None:
+        cause = "its record is gone, so it is not known where the image came from"
+        raise ImgmigrateError(cause, subject=str(address), hint="plan the rollback again")
+    if record.digest == digest:
+        return record
+    if record.previous == digest and record.former is not None:
+        return replace(record, source=record.former.source, filter=record.former.filter)
+    source = Source(reference=record.source.reference, digest=digest)
+    return replace(record, source=source, filter=None)
+
+
+def _former_of(
+    record: ImageRecord | None, previous: Digest | None, source: Reference
+) -> Former | None:
+    """Say where the image that is replaced came from, unless its digest and `source` tell it."""
+    if record is None or previous is None or record.digest != previous:
+        return None
+    told = Source(reference=source, digest=previous)
+    if record.filter is None and record.source == told:
+        return None
+    return Former(source=record.source, filter=record.filter)

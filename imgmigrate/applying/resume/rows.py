@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.protecting import is_protected
+from imgmigrate.applying.protection import is_protected
 from imgmigrate.applying.resume.plan_checks import stale
 from imgmigrate.errors import GuardError, ImgmigrateError
 from imgmigrate.events import Outcome, Receipt

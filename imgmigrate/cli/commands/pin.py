@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.config.model import Config
-    from imgmigrate.planning.desired.pin_sources import Pinning
     from imgmigrate.planning.desired.pins import Pins
+    from imgmigrate.planning.pin_sources import Pinning
     from imgmigrate.planning.planner import PlanOptions
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
@@ -108,7 +108,7 @@ def _pin(
     upgrade: tuple[str, ...],
 ) -> Pinning:
     from imgmigrate.cli.run import look
-    from imgmigrate.planning.desired.pin_sources import pin_sources
+    from imgmigrate.planning.pin_sources import pin_sources
 
     say_notes(settings, config)
     return look(
@@ -119,7 +119,7 @@ def _pin(
 
 
 def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, check: bool) -> None:
-    from imgmigrate.planning.desired.pin_sources import Kind
+    from imgmigrate.planning.pin_sources import Kind
     from imgmigrate.redaction import printable
     from imgmigrate.render.reports.pins import (
         difference_document,

@@ -7,6 +7,7 @@ may hold a password.
 from __future__ import annotations
 
 import re
+from math import inf
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -53,13 +54,14 @@ def read_bandwidth(value: Any) -> float | None:
     return rate
 
 
-def read_duration(value: object) -> float:
-    """Seconds: `90`, `90s`, `5m`, `1h`, `7d` or `2w`."""
+def read_duration(value: object, *, needs_unit: bool = False, most: float = inf) -> float:
+    """Seconds, at most `most`: `90s`, `5m`, `1h`, `7d`, `2w` or, where no unit is needed, `90`."""
     found = _DURATION.fullmatch(str(value))
-    if found is None:
+    span = float(found[1]) * _SECONDS[found[2]] if found else inf
+    if found is None or span > most or (needs_unit and not found[2]):
         msg = "is not a duration such as 90s, 5m, 1h or 7d"
         raise ValueError(msg)
-    return float(found[1]) * _SECONDS[found[2]]
+    return span
 
 
 def read_proxy(value: Any) -> str | None:

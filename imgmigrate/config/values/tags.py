@@ -6,6 +6,7 @@ No I/O. Values are read here, so that pydantic names the key of each that is wro
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 # Pydantic needs these at run time.
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from imgmigrate.config.values.quantities import read_duration
 from imgmigrate.matching import parse_tag_pattern
 from imgmigrate.rules.selection import By, Selection, TagFilter
 from imgmigrate.versions import parse_range
@@ -39,8 +41,8 @@ __all__ = [
 ]
 
 _COUNT = re.compile(r"\s*([0-9]{1,9})\s*")
-_DURATION = re.compile(r"\s*([0-9]{1,6})\s*([mhdw])\s*")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+# Seconds: a thousand years ago there still was a date, and no image.
+LONGEST_AGE = 365_000 * 86_400.0
 
 
 def _one_or_many(value: Any) -> Any:
@@ -76,12 +78,12 @@ def _least(value: Any) -> int:
 
 def _moment(value: Any) -> datetime | timedelta:
     """Read a duration before now, or a date, which begins at midnight UTC."""
-    text = value if isinstance(value, str) else ""
-    found = _DURATION.fullmatch(text)
-    if found is not None:
-        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    text = value.strip() if isinstance(value, str) else ""
+    # A number alone may be a date: 20260131.
+    with suppress(ValueError):
+        return timedelta(seconds=read_duration(text, needs_unit=True, most=LONGEST_AGE))
     try:
-        moment = datetime.fromisoformat(text.strip())
+        moment = datetime.fromisoformat(text)
     except ValueError:
         msg = "must be a date such as 2026-01-31, or a duration before now such as 90d, 12h or 6w"
         raise ValueError(msg) from None

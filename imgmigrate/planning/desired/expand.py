@@ -1,5 +1,6 @@
 """Turn rules of many repositories into rules of one each, before anything else is planned.
 
+Rules that can ask for nothing that is wanted are left out first, so that nobody asks for them.
 What cannot be listed is an error row, never nothing to do; and a repository that images came
 from does not become nothing by being missing from a list (DESIGN section 5).
 """
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from imgmigrate.config.model import Config
+    from imgmigrate.observing.globs import Globs
     from imgmigrate.observing.observe import Observer
     from imgmigrate.plan import Change
     from imgmigrate.rules.rule import GlobRule, Rule
     from imgmigrate.state.record import ImageRecord, State
 
-__all__ = ["Expansion", "expand_rules"]
+__all__ = ["Expansion", "expand_rules", "narrow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,29 @@ class Expansion:
     unread: tuple[GlobRule, ...] = ()
     # What a glob matches and its rule leaves out.
     excluded: tuple[tuple[GlobRule, Repository], ...] = ()
+
+
+def narrow(config: Config, globs: Globs) -> Config:
+    """Keep the rules that may ask for an address that some glob matches; all without globs.
+
+    Rules are kept by their destinations' repositories, whatever tags they name: a rule that
+    names its repository still stands before one of many (DESIGN section 3).
+    """
+    if not globs:
+        return config
+    rules = tuple(rule for rule in config.rules if _may_ask(rule, globs))
+    many = tuple(rule for rule in config.globs if _may_ask_some(rule, globs, str(config.base)))
+    return replace(config, rules=rules, globs=many)
+
+
+def _may_ask(rule: Rule, globs: Globs) -> bool:
+    return any(globs.may_match(each.repository) for each in rule.destinations)
+
+
+def _may_ask_some(rule: GlobRule, globs: Globs, base: str) -> bool:
+    """Only the stores are the same for all that a rule of many repositories makes."""
+    sample = concrete_rule(rule, stand_in(rule.rule.source), base)
+    return any(globs.may_match_in(each.repository.store) for each in sample.destinations)
 
 
 async def expand_rules(config: Config, observer: Observer, state: State) -> Expansion:

@@ -20,11 +20,11 @@ from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import Mounted, OtherForm
 from imgmigrate.stores.registry import manifests
 from imgmigrate.stores.registry.auth.access import Access
-from imgmigrate.stores.registry.uploads.start import start_upload
+from imgmigrate.stores.registry.uploads.start import Uploads
 from imgmigrate.stores.registry.wire.calls import Call
 
 if TYPE_CHECKING:
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["ATTEMPTS", "Blob", "Ground", "image", "index"]
@@ -67,6 +67,7 @@ class Ground:
 
     def __init__(self, remote: Remote, repo: str) -> None:
         self.remote, self.repo = remote, repo
+        self._uploads = Uploads(remote)
         self.sibling: str | None = None
         self.tags: dict[str, None] = {}
         self.digests: dict[Digest, None] = {}
@@ -112,7 +113,7 @@ class Ground:
                 continue
 
     async def _push_once(self, blob: Blob) -> None:
-        upload = await start_upload(self.remote, self.repo, blob.descriptor)
+        upload = await self._uploads.start(self.repo, blob.descriptor)
         if isinstance(upload, Mounted):
             return
         try:

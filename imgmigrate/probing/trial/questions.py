@@ -22,7 +22,7 @@ from imgmigrate.stores.registry.known.facts import PAGES, Topic
 if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.probing.trial.ground import Ground
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.calls import Call
 
 __all__ = [

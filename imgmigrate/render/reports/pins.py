@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.planning.desired.pin_sources import Kind
+from imgmigrate.planning.pin_sources import Kind
 from imgmigrate.redaction import printable
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count
@@ -15,8 +15,8 @@ from imgmigrate.render.units import count
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imgmigrate.planning.desired.pin_sources import Difference, Pinning
     from imgmigrate.planning.desired.pins import Pin
+    from imgmigrate.planning.pin_sources import Difference, Pinning
     from imgmigrate.render.style import Colour
 
 __all__ = ["difference_document", "difference_text", "pins_headline", "pins_lines"]

@@ -82,6 +82,7 @@ class Appender:
 
         StateError, before it begins, if another process has written the journal.
         """
+        # Queued behind a sync that is under way, so no file moves while it is synced.
         self._refuse_intruders()
         return await in_thread(work, self._thread)
 
@@ -92,6 +93,7 @@ class Appender:
 
     def write(self, sequence: int, previous: str, entry: dict[str, Any]) -> str:
         """Append one line at once and return its hash; StateError leaves the journal as it was."""
+        # No coroutine: whoever took the number has written its line before anybody else looks.
         line, digest = print_line(sequence, previous, entry)
         try:
             if self._failure:
@@ -114,6 +116,7 @@ class Appender:
 
     async def flush(self) -> None:
         """Return when every line written before is durable; StateError if it cannot be."""
+        # Only these: lines that come meanwhile are others', and would be waited for without end.
         target = self._written
         while self._synced < target or self._failure:
             await self._wait()
@@ -125,6 +128,7 @@ class Appender:
         finally:
             if self._timer:
                 self._timer.cancel()
+            # First the thread, which may be in a sync: then the descriptor is nobody else's.
             self._thread.shutdown(wait=True)
             if self._synced < self._written and not self._failure:
                 with contextlib.suppress(OSError):
@@ -189,6 +193,7 @@ class Appender:
             self._timer.cancel()
             self._timer = None
         if self._syncing is None:
+            # Now, not when it is done: of lines that come meanwhile this sync says nothing.
             self._covered = self._written
             loop = asyncio.get_running_loop()
             future = loop.run_in_executor(self._thread, self._sync, self._descriptor)

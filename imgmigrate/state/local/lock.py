@@ -38,6 +38,8 @@ class StateLock:
 
     def __init__(self, folder: Path, *, clock: Callable[[], datetime] = now) -> None:
         self._folder, self._clock = folder, clock
+        # `lock` is never removed: who locked a file that is gone, and who makes it anew, would both
+        # hold the lock. `lock.json` is there while it is held, and proves nothing.
         self._file, self._info = folder / "lock", folder / "lock.json"
 
     @asynccontextmanager
@@ -84,6 +86,7 @@ class StateLock:
     async def _acquire(self, timeout: float) -> int:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + max(timeout, SECOND_LOOK)
+        # Asked again and again: a lock that blocks would hold a thread that nobody can cancel.
         while (descriptor := self._try()) is None:
             left = deadline - loop.time()
             if left <= 0:

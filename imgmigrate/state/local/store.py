@@ -16,12 +16,12 @@ from imgmigrate.clock import now
 from imgmigrate.errors import StateError
 from imgmigrate.files import in_thread, make_folder, sync_data
 from imgmigrate.state.holder import Lock
-from imgmigrate.state.local.compaction import Places, retire_journal, save_torn
-from imgmigrate.state.local.held import HeldJournal
+from imgmigrate.state.local.appender import Appender
+from imgmigrate.state.local.compaction import Places, compact, retire_journal, save_torn
 from imgmigrate.state.local.loading import fingerprint, history, load
 from imgmigrate.state.local.lock import StateLock
 from imgmigrate.state.local.repair import mend, survey
-from imgmigrate.state.local.trouble import unwritable
+from imgmigrate.state.local.trouble import explain, unwritable
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 # A reader that met a writer at work looks again; it cannot be unlucky this often.
 READ_ATTEMPTS = 5
+# A journal beyond this, in bytes, is compacted before the next run; replay stays a second or two.
+LONGEST_JOURNAL = 64 * 1024 * 1024
 
 
 class LocalState:
@@ -126,6 +128,7 @@ class LocalState:
         except OSError as error:
             raise unwritable(self.folder, error) from None
         async with self._lock().held(command, timeout=lock_timeout):
+            # Read only under the lock: before it another writer may still add lines.
             view, journal = await in_thread(self._open, discard=lambda opened: opened[1].drop())
             writer = Writer(view, journal, command=command, clock=self._clock)
             try:
@@ -135,6 +138,7 @@ class LocalState:
                 with suppress(StateError):
                     await writer.close()
                 raise
+            # Before the lock is free: no line of ours may come after the next writer's first.
             await writer.close()
 
     def survey(self) -> Survey:
@@ -184,6 +188,7 @@ class LocalState:
         """Mend what a crash left, as the holder of the lock, and open the journal's end."""
         loaded, path = load(self._places), self._places.journal
         try:
+            # The tail first: the journal may be moved away next, and is a backup then.
             if loaded.damage:
                 self._cut(loaded)
             if loaded.is_covered:
@@ -202,3 +207,37 @@ class LocalState:
             file.truncate(loaded.end)
             sync_data(file.fileno())
         logger.warning("state %s: a torn tail was cut and kept in %s", self._places.journal, kept)
+
+
+class HeldJournal(Appender):
+    """The journal in the hands of the one process that holds its lock (`writer.Journal`).
+
+    An appender that can also turn the journal into a snapshot.
+    """
+
+    def __init__(self, places: Places) -> None:
+        super().__init__(places.journal)
+        self._places = places
+
+    @property
+    def is_long(self) -> bool:
+        """Whether reading it takes seconds."""
+        return self.size > LONGEST_JOURNAL
+
+    async def compact(self, view: View) -> None:
+        """Compact if there is anything to compact; a failure costs nothing but tidiness."""
+        if self.size == 0:
+            return
+        # What moves away with the journal has to be durable; and however that ended, its name may
+        # stand for another file now.
+        await self.flush()
+        try:
+            await self.run(lambda: list(compact(self._places, view)))
+        except OSError as error:
+            logger.warning(
+                "state %s: not compacted, the journal stays: %s", self._places.folder, error
+            )
+        except ValueError as error:
+            logger.warning("state %s: not compacted: %s", self._places.snapshot, explain(error))
+        finally:
+            await self.reopen()

@@ -9,15 +9,12 @@ written before that: one folder sync serves all blobs of an image.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import os
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from imgmigrate.errors import IntegrityError, NotFound, ProtocolError, Rejected, TransientError
-from imgmigrate.files import in_thread, sync_data, write_all
+from imgmigrate.errors import IntegrityError, NotFound, ProtocolError, Rejected
 from imgmigrate.matching import literal_segments, parse_pattern
 from imgmigrate.oci.manifest import Descriptor, Manifest
 from imgmigrate.oci.reference import LAYOUTS, Digest
@@ -25,8 +22,10 @@ from imgmigrate.stores.base import Damaged, Mounted, NoDeletes, Room
 from imgmigrate.stores.layout.disk import can_link, look_at_disk
 from imgmigrate.stores.layout.folder import PIECE, LayoutFolder
 from imgmigrate.stores.layout.parts import Prover, missing_by_size, parts
-from imgmigrate.stores.layout.proofs import Proofs, Stamp
+from imgmigrate.stores.layout.proofs import Proofs
+from imgmigrate.stores.layout.upload import LayoutUpload
 from imgmigrate.stores.layout.walk import Walk
+from imgmigrate.stores.layout.work import run, worded, write
 from imgmigrate.stores.slots import Budget
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
         Callable,
         Collection,
         Iterable,
-        Iterator,
         Sequence,
     )
     from pathlib import Path
@@ -85,7 +83,7 @@ class LayoutStore:
                 raise NotFound(f"{LAYOUTS}{glob}", f"there is no folder {root}")
             walk.below(root, deepest)
 
-        await _run(f"{LAYOUTS}{glob}", root, look)
+        await run(f"{LAYOUTS}{glob}", root, look)
         self._tell_skipped(glob, walk.skipped)
         return sorted(walk.found)
 
@@ -100,7 +98,7 @@ class LayoutStore:
                 raise NotFound(folder.name, f"there is no layout at {folder.path}")
             return self._names(folder.index())
 
-        names = await _run(folder.name, folder.path, read)
+        names = await run(folder.name, folder.path, read)
         if skip is not None:
             for name in names.skipped:
                 skip(name)
@@ -123,7 +121,7 @@ class LayoutStore:
             except ProtocolError as error:
                 return [(None, error)]
 
-        return await _run(folder.name, folder.path, read)
+        return await run(folder.name, folder.path, read)
 
     async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
         """Describe a manifest from its own verified bytes; None if it is not there."""
@@ -154,23 +152,23 @@ class LayoutStore:
     ) -> bool:
         """Tell whether the layout holds the blob, byte for byte; see `Store`."""
         folder, subject = self._folder(repo), _subject(repo, digest)
-        with _worded(subject, folder.path):
+        with worded(subject, folder.path):
             return await self._prover.has(folder, digest, size, anew=anew)
 
     async def room(self, repo: str) -> Room | None:
         """Look at the disk of the layout, or of the folder that it is to be made in."""
         folder = self._folder(repo)
-        return await _run(folder.name, folder.path, lambda: look_at_disk(folder.path))
+        return await run(folder.name, folder.path, lambda: look_at_disk(folder.path))
 
     async def has_links(self, repo: str) -> bool:
         """Try to make a link where the layout is, or is to be made."""
         folder = self._folder(repo)
-        return await _run(folder.name, folder.path, lambda: can_link(folder.path))
+        return await run(folder.name, folder.path, lambda: can_link(folder.path))
 
     async def sizes(self, repo: str, digests: Iterable[Digest]) -> dict[Digest, int]:
         """Look at the sizes of blobs' files."""
         folder = self._folder(repo)
-        return await _run(folder.name, folder.path, lambda: folder.sizes(digests))
+        return await run(folder.name, folder.path, lambda: folder.sizes(digests))
 
     async def missing_parts(self, repo: str, ref: str) -> tuple[Digest, ...]:
         """List what is not there of an image, by the sizes of its files; see `Store`."""
@@ -185,7 +183,7 @@ class LayoutStore:
                 raise NotFound(subject, "there is no such manifest in this layout")
             return missing_by_size(folder, manifest)
 
-        return await _run(subject, folder.path, look)
+        return await run(subject, folder.path, look)
 
     async def blob_size(self, repo: str, descriptor: Descriptor) -> int | None:
         """How large the blob's file is; None if there is none."""
@@ -200,7 +198,7 @@ class LayoutStore:
             finally:
                 os.close(file)
 
-        return await _run(_subject(repo, descriptor.digest), folder.path, look)
+        return await run(_subject(repo, descriptor.digest), folder.path, look)
 
     async def open_blob(
         self, repo: str, descriptor: Descriptor, offset: int = 0, length: int | None = None
@@ -208,12 +206,12 @@ class LayoutStore:
         """Stream a blob from `offset`; IntegrityError if its file has another size."""
         end = descriptor.size if length is None else offset + length
         folder, subject = self._folder(repo), _subject(repo, descriptor.digest)
-        run = partial(_run, subject, folder.path)
-        file = await run(lambda: _open(folder, subject, descriptor), discard=os.close)
+        here = partial(run, subject, folder.path)
+        file = await here(lambda: _open(folder, subject, descriptor), discard=os.close)
         try:
             while offset < end:
                 count = min(PIECE, end - offset)
-                piece = await run(partial(os.pread, file, count, offset))
+                piece = await here(partial(os.pread, file, count, offset))
                 if not piece:
                     raise IntegrityError(subject, f"the file ended at byte {offset}")
                 offset += len(piece)
@@ -235,19 +233,19 @@ class LayoutStore:
                 return Mounted()
             if await self.blob_exists(mount_from, digest, size):
                 subject = _subject(repo, digest)
-                if await _write(subject, folder, lambda: folder.link_blob(other, digest)):
+                if await write(subject, folder, lambda: folder.link_blob(other, digest)):
                     return Mounted()
                 if await self._copy(repo, descriptor, mount_from):
                     return Mounted()
         return await self._begin(repo, descriptor)
 
-    async def _begin(self, repo: str, descriptor: Descriptor) -> _Upload:
+    async def _begin(self, repo: str, descriptor: Descriptor) -> LayoutUpload:
         folder, subject = self._folder(repo), _subject(repo, descriptor.digest)
 
-        def begin() -> _Upload:
-            return _Upload(folder, subject, descriptor, *folder.temporary())
+        def begin() -> LayoutUpload:
+            return LayoutUpload(folder, subject, descriptor, *folder.temporary())
 
-        return await _write(subject, folder, begin, discard=_Upload.discard)
+        return await write(subject, folder, begin, discard=LayoutUpload.discard)
 
     async def _copy(self, repo: str, descriptor: Descriptor, mount_from: str) -> bool:
         """Copy a blob from another layout; False if it changed while it was read."""
@@ -287,17 +285,17 @@ class LayoutStore:
         await self._check_parts(folder, subject, manifest)
         is_there = await self.blob_exists(repo, digest, len(manifest.raw))
 
-        def write() -> None:
+        def put() -> None:
             if not is_there:
                 folder.write_blob(digest, manifest.raw)
             folder.sync_names()
             folder.proofs.save()
 
         # The tag last: a crash leaves blobs that nothing names, never a name without its blobs.
-        await _write(subject, folder, write)
+        await write(subject, folder, put)
         if not _is_digest(ref):
             async with self._tagging.setdefault(folder.name, asyncio.Lock()):
-                await _write(subject, folder, lambda: folder.tag(ref, manifest.descriptor))
+                await write(subject, folder, lambda: folder.tag(ref, manifest.descriptor))
 
     async def _check_parts(self, folder: LayoutFolder, subject: str, manifest: Manifest) -> None:
         """Refuse a manifest of which the layout lacks a part, or holds other bytes."""
@@ -306,8 +304,8 @@ class LayoutStore:
             folder.exists()  # or it is something else, and the error says so
             return parts(folder, manifest)
 
-        blobs, lacking = await _run(subject, folder.path, look)
-        with _worded(subject, folder.path):
+        blobs, lacking = await run(subject, folder.path, look)
+        with worded(subject, folder.path):
             lacking = (*lacking, *await self._prover.missing(folder, blobs))
         if lacking:
             more = f" and {len(lacking) - 1:,} more" if len(lacking) > 1 else ""
@@ -328,7 +326,7 @@ class LayoutStore:
             return folder.exists() and folder.untag(ref)
 
         async with self._tagging.setdefault(folder.name, asyncio.Lock()):
-            if not await _write(subject, folder, remove):
+            if not await write(subject, folder, remove):
                 raise NotFound(subject, "there is no such name in this layout")
 
     async def aclose(self) -> None:
@@ -337,7 +335,7 @@ class LayoutStore:
         A StoreError names the first layout where that cannot be done.
         """
         for folder in self._folders.values():
-            await _run(folder.name, folder.path, folder.restore_tags)
+            await run(folder.name, folder.path, folder.restore_tags)
 
     def _names(self, index: Index) -> Index:
         """Choose how names are read."""
@@ -356,55 +354,7 @@ class LayoutStore:
         folder, subject = self._folder(repo), _subject(repo, ref)
         names = self._names
         read = partial(_read_manifest, folder, subject, ref, names)
-        return await _run(subject, folder.path, read)
-
-
-class _Upload:
-    """A file that becomes a blob; see `Upload`."""
-
-    held = 0
-
-    def __init__(
-        self, folder: LayoutFolder, subject: str, descriptor: Descriptor, file: int, path: str
-    ) -> None:
-        self._folder, self._subject, self._descriptor = folder, subject, descriptor
-        self._file, self._path, self._written = file, path, 0
-
-    async def write(self, piece: bytes) -> None:
-        """Append a piece."""
-        await _write(self._subject, self._folder, lambda: write_all(self._file, piece))
-        self._written += len(piece)
-
-    async def commit(self) -> None:
-        """Make the bytes durable, then give them the blob's name."""
-        if self._written != self._descriptor.size:
-            raise IntegrityError(
-                self._subject, f"{self._written} bytes came, not {self._descriptor.size}"
-            )
-
-        def finish() -> None:
-            sync_data(self._file)
-            stamp = Stamp.of(self._file)
-            self._close()
-            self._folder.place(self._path, self._descriptor.digest, stamp)
-
-        await _write(self._subject, self._folder, finish)
-
-    async def abort(self) -> None:
-        """Close and remove the file."""
-        await in_thread(self.discard)
-
-    def discard(self) -> None:
-        """Close and remove the file. Blocking."""
-        with contextlib.suppress(OSError):
-            self._close()
-        with contextlib.suppress(OSError):
-            os.unlink(self._path)
-
-    def _close(self) -> None:
-        file, self._file = self._file, -1
-        if file >= 0:
-            os.close(file)
+        return await run(subject, folder.path, read)
 
 
 def _read_manifest(
@@ -449,47 +399,6 @@ def _open(folder: LayoutFolder, subject: str, descriptor: Descriptor) -> int:
         os.close(file)
         raise IntegrityError(subject, f"its file has {size} bytes, not {descriptor.size}")
     return file
-
-
-async def _write(
-    subject: str,
-    folder: LayoutFolder,
-    work: Callable[[], T],
-    *,
-    discard: Callable[[T], object] | None = None,
-) -> T:
-    try:
-        return await _run(subject, folder.path, work, discard=discard)
-    except TransientError:
-        folder.forget()
-        raise
-
-
-async def _run(
-    subject: str,
-    path: Path,
-    work: Callable[[], T],
-    *,
-    discard: Callable[[T], object] | None = None,
-) -> T:
-    """Work in a thread, and word the system's refusals."""
-    with _worded(subject, path):
-        return await in_thread(work, discard=discard)
-
-
-@contextlib.contextmanager
-def _worded(subject: str, path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        cause = f"{error.filename or path}: {error.strerror or error}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            hint = "free some space there and run the same command again"
-        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            hint = "give this user the right to it, or choose another folder"
-        else:
-            raise TransientError(subject, cause) from None
-        raise Rejected(subject, cause, hint=hint) from None
 
 
 def _is_digest(ref: str) -> bool:

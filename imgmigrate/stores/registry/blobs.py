@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["blob_exists", "blob_size", "open_blob"]
@@ -121,7 +121,7 @@ async def open_blob(
                 raise IntegrityError(subject, cause, hint=_DAMAGED)
             if piece:
                 left -= len(piece)
-                await remote.limits.read(len(piece))
+                await remote.limits.bandwidth.read(len(piece))
                 yield piece
     if left:
         cause = f"the stream ended {left} bytes before the end"

@@ -36,7 +36,7 @@ from imgmigrate.stores.registry.wire.refusals import explained
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["delete", "head", "look", "name_of", "put_manifest", "read_manifest"]

@@ -15,7 +15,16 @@ from imgmigrate.stores.registry.quotas import ALL, READS, USUAL, WRITES, Kind, Q
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SERVICES", "Quirks", "quirks_of"]
+__all__ = [
+    "EXPIRED",
+    "INNER_PATH",
+    "NO_PULLS",
+    "NO_PULLS_HINT",
+    "SERVICES",
+    "SHARED_DOMAINS",
+    "Quirks",
+    "quirks_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +44,8 @@ class Quirks:
     A repository's name has at most `most_segments` there. `deletes_tags`: a tag is deleted by
     its name and nothing goes with it; elsewhere a placeholder is deleted by its digest, which
     is right wherever deleting is offered at all. `archives`: images that are archived are listed,
-    and who asks for one is answered that it is not there. `gives_ranges`: a part of a blob can be
+    and who asks for one is answered that it is not there; `restoring` is how to have one back.
+    `gives_ranges`: a part of a blob can be
     read; `takes_posts`: a small blob can be sent in one POST, None: found out by asking;
     `tags_page`: how many names a page of a list may be asked for.
     """
@@ -57,6 +67,7 @@ class Quirks:
     keeps_uploads: bool = False
     deletes_tags: bool = False
     archives: bool = False
+    restoring: str = "restore it there"
     gives_ranges: bool = True
     takes_posts: bool | None = None
     # ECR answers 405 above 1000; every other registry clamps by itself.
@@ -104,6 +115,7 @@ _ECR_ROW = Quirks(
     cuts_absent=True,
     # docs.aws.amazon.com/AmazonECR/latest/userguide/archive-image.html
     archives=True,
+    restoring="restore it there (aws ecr update-image-storage-class)",
     quotas=_ECR,
     # docs.aws.amazon.com/general/latest/gr/ecr.html
     listing="ecr",
@@ -201,6 +213,43 @@ _ROWS: tuple[tuple[re.Pattern[str], Quirks], ...] = (
     ),
 )
 _NONE = Quirks()
+# Domains below which anybody can rent a name: a neighbour there is a stranger.
+SHARED_DOMAINS = frozenset(
+    {
+        "amazonaws.com",
+        "amazonaws.com.cn",
+        "appspot.com",
+        "azure.com",
+        "azurecr.io",
+        "azurewebsites.net",
+        "cloudfront.net",
+        "duckdns.org",
+        "fly.dev",
+        "github.io",
+        "gitlab.io",
+        "herokuapp.com",
+        "jfrog.io",
+        "netlify.app",
+        "ngrok-free.app",
+        "ngrok.io",
+        "nip.io",
+        "onrender.com",
+        "pages.dev",
+        "run.app",
+        "sslip.io",
+        "trycloudflare.com",
+        "vercel.app",
+        "windows.net",
+        "workers.dev",
+    }
+)
+# What ECR answers (403 DENIED) when its twelve hours are over: the right is not what is missing.
+EXPIRED = "token has expired"
+# What Docker Hub's 429 names when no pulls are left, apart from its guard against abuse.
+NO_PULLS = "increase-rate-limit"
+NO_PULLS_HINT = "log in to Docker Hub or wait until its pull limit renews"
+# Nexus links to the path behind its connector's port (nexus-public#1011).
+INNER_PATH = re.compile(r"^/repository/[^/]+(?=/v2/)")
 # Registries that people run under names of their own, by the service that they ask tokens for:
 # Harbor's core/service/token, and GitLab's own default (docs.gitlab.com: registry.issuer).
 SERVICES = {"harbor-registry": "harbor", "container_registry": "gitlab"}

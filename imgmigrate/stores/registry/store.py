@@ -13,7 +13,7 @@ from imgmigrate.stores.registry.listing import pages as listing
 from imgmigrate.stores.registry.listing.archive import Archive
 from imgmigrate.stores.registry.listing.catalog import Catalog
 from imgmigrate.stores.registry.quotas import ALL, Kind
-from imgmigrate.stores.registry.uploads import start as uploads
+from imgmigrate.stores.registry.uploads.start import Uploads
 from imgmigrate.stores.registry.wire.remote import Remote
 from imgmigrate.stores.slots import News
 
@@ -63,6 +63,7 @@ class RegistryStore:
             news=news or News(),
             known=known,
         )
+        self._uploads = Uploads(self._remote)
         self._catalog = Catalog(self._remote)
         self._archive = Archive(self._remote) if self._remote.quirks.archives else None
 
@@ -191,7 +192,7 @@ class RegistryStore:
         self, repo: str, descriptor: Descriptor, mount_from: str | None = None
     ) -> Mounted | Upload:
         """Mount a blob or begin its upload."""
-        return await uploads.start_upload(self._remote, repo, descriptor, mount_from)
+        return await self._uploads.start(repo, descriptor, mount_from)
 
     async def put_manifest(
         self,

@@ -8,7 +8,7 @@ import pytest
 
 from imgmigrate.errors import ConfigError
 from imgmigrate.foreign.load import load_config
-from imgmigrate.planning.desired.pin_sources import pin_sources
+from imgmigrate.planning.pin_sources import pin_sources
 from imgmigrate.planning.planner import PlanOptions, resolve
 from tests.support.world import NEW, OLD, World, rows
 

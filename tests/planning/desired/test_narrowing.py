@@ -8,7 +8,7 @@ import pytest
 
 from imgmigrate.foreign.load import load_config
 from imgmigrate.observing.globs import Globs
-from imgmigrate.planning.desired.narrowing import narrow
+from imgmigrate.planning.desired.expand import narrow
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from imgmigrate.stores.base import Mounted
 from imgmigrate.stores.registry.http.limits import Timeouts
 from imgmigrate.stores.registry.http.session import Http
 from imgmigrate.stores.registry.pace import limits
-from imgmigrate.stores.registry.pace.limits import streams_of
+from imgmigrate.stores.registry.pace.bandwidth import streams_of
 from imgmigrate.stores.registry.quirks import Quirks
 from imgmigrate.stores.registry.quotas import ALL, USUAL, Kind, Quota
 from imgmigrate.stores.registry.store import RegistryStore

@@ -10,9 +10,8 @@ import pytest
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.errors import ProtocolError, RateLimited, Rejected, TransientError
 from imgmigrate.events import NoSink, Retrying
-from imgmigrate.stores.registry.http import retries
 from imgmigrate.stores.registry.http.limits import Timeouts
-from imgmigrate.stores.registry.http.retries import retrying
+from imgmigrate.stores.retries import Policy, retrying
 from tests.support.images import image
 
 if TYPE_CHECKING:
@@ -115,9 +114,9 @@ async def test_retry_after_is_waited_for(sink: Recorder) -> None:
             raise error
         return "done"
 
-    assert await retrying(once, sink, Timeouts()) == "done"
+    assert await retrying(once, sink, Timeouts().retries) == "done"
     assert sink.events == [Retrying("x", "busy", 7.0)]
-    delay = retries._wait(RateLimited("x", "busy", retry_after=7.0))
+    delay = Policy().spread(RateLimited("x", "busy", retry_after=7.0))
     assert 7 <= delay <= 8
 
 
@@ -146,9 +145,9 @@ async def test_what_was_tried_often_enough_is_tried_no_more_further_out() -> Non
         raise TransientError("it", "connection reset")
 
     async def inner() -> None:
-        await retrying(fails, NoSink(), Timeouts())
+        await retrying(fails, NoSink(), Timeouts().retries)
 
     with pytest.raises(TransientError) as caught:
-        await retrying(inner, NoSink(), Timeouts())
+        await retrying(inner, NoSink(), Timeouts().retries)
     assert calls == 5
     assert caught.value.is_spent

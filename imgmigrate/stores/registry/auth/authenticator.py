@@ -140,6 +140,7 @@ class Authenticator:
         if self._has_no_login or await self._keyring.of(access.repo) is None:
             return None
         async with self._knocking:
+            # Again: who waited may know by now.
             if not self.is_known and not self._has_no_login:
                 pong = await self._ping(None)
                 self._learn(_challenges(pong), pong.url, access, None)
@@ -271,6 +272,7 @@ class Authenticator:
         """Basic credentials, tried once before all requests that wait may send them."""
         if self._standing.is_untried(credential):
             async with self._locks.of(credential):
+                # Both again: the one who held the lock before has tried it, well or in vain.
                 self._standing.check(credential)
                 if self._standing.is_untried(credential):
                     if (reason := await self._refusal(credential.basic)) is not None:

@@ -33,6 +33,8 @@ class Locks:
     """A lock for each key, which is forgotten when nobody holds or wants it."""
 
     def __init__(self) -> None:
+        # Who holds or awaits a lock refers to it, so it lives as long as it matters: nobody can be
+        # given a second lock for a key of which the first is still held.
         self._locks: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
 
     def of(self, key: object) -> asyncio.Lock:
@@ -74,7 +76,9 @@ class BearerTokens:
             return found
         if credential is None or self._standing.is_accepted(credential):
             return await self._fetch(credential, realm, scopes, stale, is_decisive)
-        # By one request until it is proved (lockout.py).
+        # By one request until it is proved (lockout.py). The locks are always taken in this order,
+        # the credential's, the scopes', a slot of the token server: so no two requests can wait
+        # for each other.
         async with self._locks.of(credential):
             self._standing.check(credential)
             return await self._fetch(credential, realm, scopes, stale, is_decisive)
@@ -104,6 +108,7 @@ class BearerTokens:
         is_decisive: bool,
     ) -> Grant:
         async with self._locks.of((credential, realm, scopes)):
+            # Again: who waited finds what who held the lock has fetched.
             found = self._kept(credential, realm, scopes, stale)
             if found is not None:
                 return found

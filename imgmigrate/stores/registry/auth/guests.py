@@ -17,7 +17,7 @@ from imgmigrate.stores.registry.http.urls import origin_of, resolve
 if TYPE_CHECKING:
     from imgmigrate.clock import Clock
     from imgmigrate.stores.registry.auth.tokens import Token, TokenServer
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
 
 __all__ = ["Guests"]
 
@@ -48,6 +48,7 @@ class Guests:
             url = resolve(answer.url, found.get("realm") or "")
             origin_of(url)
             key = (Realm(url, found.get("service")), found.scopes)
+            # Without a lock: two that come at once ask twice, and either token is good.
             token = self._kept.get(key)
             if token is None or self._clock.time() >= token.expires:
                 token = await self._tokens.token(*key, None)

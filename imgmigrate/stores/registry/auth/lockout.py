@@ -40,6 +40,8 @@ class Standing:
 
     def __init__(self, host: str, keyring: Keyring, clock: Clock) -> None:
         self._host, self._keyring, self._clock = host, keyring, clock
+        # No credential is both accepted and refused. Only `renewed` awaits, and the keyring lets
+        # one at a time look for another login.
         self._accepted: set[Credential] = set()
         self._tried: set[Credential] = set()
         self._refused: dict[Credential, _Refusal] = {}

@@ -9,41 +9,13 @@ from __future__ import annotations
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from imgmigrate.stores.registry.quirks import SHARED_DOMAINS
+
 __all__ = ["may_receive_credentials", "registrable_domain"]
 
 # Second-level labels under which countries register names, as in `example.co.uk`.
 _GENERIC_LABELS = frozenset({"ac", "co", "com", "edu", "gob", "gov", "mil", "net", "org"})
 _COUNTRY_CODE_LENGTH = 2
-# Domains below which anybody can rent a name: a neighbour there is a stranger.
-_SHARED_DOMAINS = frozenset(
-    {
-        "amazonaws.com",
-        "amazonaws.com.cn",
-        "appspot.com",
-        "azure.com",
-        "azurecr.io",
-        "azurewebsites.net",
-        "cloudfront.net",
-        "duckdns.org",
-        "fly.dev",
-        "github.io",
-        "gitlab.io",
-        "herokuapp.com",
-        "jfrog.io",
-        "netlify.app",
-        "ngrok-free.app",
-        "ngrok.io",
-        "nip.io",
-        "onrender.com",
-        "pages.dev",
-        "run.app",
-        "sslip.io",
-        "trycloudflare.com",
-        "vercel.app",
-        "windows.net",
-        "workers.dev",
-    }
-)
 
 
 def may_receive_credentials(realm: str, registry: str, pinned: frozenset[str]) -> bool:
@@ -78,7 +50,7 @@ def registrable_domain(host: str) -> str | None:
     if is_country and (second in _GENERIC_LABELS or len(second) <= _COUNTRY_CODE_LENGTH):
         length = 3
     domain = ".".join(labels[-length:])
-    return None if len(labels) < length or domain in _SHARED_DOMAINS else domain
+    return None if len(labels) < length or domain in SHARED_DOMAINS else domain
 
 
 def _is_address(host: str) -> bool:

@@ -35,19 +35,20 @@ from imgmigrate.redaction import hide
 from imgmigrate.stores.registry.auth.realms import may_receive_credentials
 from imgmigrate.stores.registry.http.failures import failure, is_web_page, retry_after
 from imgmigrate.stores.registry.http.limits import TOKEN_BODY
-from imgmigrate.stores.registry.http.retries import retrying
 from imgmigrate.stores.registry.http.session import Body, Request
 from imgmigrate.stores.registry.http.urls import append_query, resolve, same_origin
 from imgmigrate.stores.registry.pace.breaker import Breaker, look
 from imgmigrate.stores.registry.pace.limits import LONGEST_REFUSAL
 from imgmigrate.stores.registry.pace.rates import Rate
+from imgmigrate.stores.retries import retrying
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from imgmigrate.clock import Clock
     from imgmigrate.events import Sink
-    from imgmigrate.stores.registry.http.session import Answer, Http
+    from imgmigrate.stores.registry.http.answer import Answer
+    from imgmigrate.stores.registry.http.session import Http
     from imgmigrate.stores.registry.http.trust import Trust
     from imgmigrate.stores.registry.logins.credentials import Credential
 
@@ -113,6 +114,8 @@ class TokenServer:
         self._host, self.origin, self._pinned = host, origin, pinned
         self._http, self._trust, self._sink = http, trust, sink
         self._clock = clock or LoopClock()
+        # Held from before a request until its answer, also while its server is down. A registry
+        # has one as a rule, so those behind would wait there instead of here.
         self._slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
         # Token servers count their requests apart from the registry.
         self._rate = Rate(self._clock, lambda _: None)
@@ -277,7 +280,7 @@ class TokenServer:
                 raise found
             return found
 
-        return await retrying(through, self._sink, self._http.timeouts)
+        return await retrying(through, self._sink, self._http.timeouts.retries)
 
     def _breaker(self, server: str) -> Breaker:
         breaker = self._breakers.get(server)

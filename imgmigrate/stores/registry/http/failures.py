@@ -31,6 +31,7 @@ from imgmigrate.errors import (
     Symptom,
     TransientError,
 )
+from imgmigrate.stores.registry.quirks import EXPIRED, NO_PULLS, NO_PULLS_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,13 +77,11 @@ _CREATE = "create the repository there, or check its name"
 _POLICY = (
     "a policy of the registry keeps it from being pulled, such as a scan's findings: see there"
 )
-# ECR answers 403 DENIED when its twelve hours are over: the right is not what is missing.
-_EXPIRED = "token has expired"
 # What tells no more than its words, each of every vendor. ECR says "Images with digests '[...]'
 # required for pushing image into repository ... do not exist"; others call a manifest invalid and
 # say why; GitHub refuses with 403 whom it counts too many requests of.
 _IN_WORDS = {
-    Symptom.EXPIRED: re.compile(re.escape(_EXPIRED)),
+    Symptom.EXPIRED: re.compile(re.escape(EXPIRED)),
     Symptom.MEDIA_TYPE: re.compile(r"(?i)media"),
     Symptom.PARTS_MENTIONED: re.compile(
         r"(?i)required for pushing"
@@ -196,8 +195,8 @@ def _hint(status: int, found: Diagnosis, body: bytes, *, writes: bool) -> str | 
         return "the registry or a proxy before it limits how much may be sent at once"
     if status == 507:
         return "the registry has no space left"
-    if "increase-rate-limit" in (found.message or ""):
-        return "log in to Docker Hub or wait until its pull limit renews"
+    if NO_PULLS in (found.message or ""):
+        return NO_PULLS_HINT
     if found.code == "NAME_UNKNOWN" and writes:
         return _CREATE
     return _HINTS.get(found.code or "")
@@ -210,7 +209,7 @@ def is_throttling(body: bytes) -> bool:
 
 def says_expired(body: bytes) -> bool:
     """Tell whether an error's body says that the credentials have ended, whatever its status."""
-    return _EXPIRED.encode() in body
+    return EXPIRED.encode() in body
 
 
 def is_immutable(error: StoreError) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from imgmigrate.stores.retries import Policy
+
 __all__ = ["Timeouts"]
 
 # An error body is for one line of a message (protocol 3.7).
@@ -25,8 +27,6 @@ LEAST_PROGRESS = 1024
 HEADER_LINE = 64 * 1024
 # Registry, load balancer, storage, CDN; more is a loop.
 MOST_REDIRECTS = 5
-# regclient's and oras' default.
-ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,15 @@ class Timeouts:
     helper: float = 60
     farewell: float = 5
     outage: float = 0
+
+    @property
+    def retries(self) -> Policy:
+        """How a request that can be sent twice is tried again."""
+        return Policy(
+            first_wait=self.first_retry,
+            longest_wait=self.longest_retry,
+            longest_pause=self.longest_pause,
+        )
 
     def patience(self, size: int) -> float:
         """Seconds to wait for the answer to a body of `size` bytes, at most `commit`."""

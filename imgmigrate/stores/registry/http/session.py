@@ -1,18 +1,18 @@
 """One HTTP client for a whole run: single requests in, answers or `StoreError`s out.
 
 No retries, no authentication and no redirects: those are decisions, and are made by
-`remote.py` and `retries.py`. Whatever a server sends is bounded here, in bytes and in time,
-and no connection goes deeper into a network than `addresses.py` allows. The settings below
-are each a trap of aiohttp's that a migration falls into (requoted URLs, silent decompression,
-a total timeout of 300 s, cookies).
+`remote.py` and `stores/retries.py`. The way to an answer's headers is bounded in time here, its
+body in `answer.py`, and no connection goes deeper into a network than `addresses.py` allows. The
+settings below are each a trap of aiohttp's that a migration falls into (requoted URLs, silent
+decompression, a total timeout of 300 s, cookies).
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, nullcontext, suppress
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -22,14 +22,11 @@ from imgmigrate import __version__
 from imgmigrate.errors import ProtocolError, Rejected, TransientError
 from imgmigrate.events import NoSink
 from imgmigrate.stores.registry.http.addresses import Depth, Map, Refused, Resolver, sockets
+from imgmigrate.stores.registry.http.answer import Answer
 from imgmigrate.stores.registry.http.certificates import describe
-from imgmigrate.stores.registry.http.coding import decoded
 from imgmigrate.stores.registry.http.failures import connection_failure
 from imgmigrate.stores.registry.http.limits import (
-    ERROR_BODY,
     HEADER_LINE,
-    LEAST_PROGRESS,
-    LONGEST_NUMBER,
     Timeouts,
 )
 from imgmigrate.stores.registry.http.line import Line, Poured
@@ -39,12 +36,11 @@ from imgmigrate.stores.registry.http.trust import Proxies
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
     from contextlib import AbstractContextManager
-    from types import TracebackType
 
     from imgmigrate.events import Sink
     from imgmigrate.stores.registry.http.trust import Proxy, Trust
 
-__all__ = ["Answer", "Body", "Http", "Request"]
+__all__ = ["Body", "Http", "Request"]
 
 FIRST_ERROR = 400
 # aiohttp's cheapest piece; a manifest of megabytes would block the loop.
@@ -108,139 +104,6 @@ class Request:
     patience: float | None = None
 
 
-class Answer:
-    """An answer: status, headers, the URL that gave it; then its body, whole or in pieces.
-
-    `body` is filled by `load`, and for an error before anyone sees it. Leaving `async with`
-    returns the connection if the body was read to its end, and closes it otherwise. `is_relayed`:
-    a proxy that reads along handed it over, or made it.
-    """
-
-    def __init__(
-        self,
-        raw: aiohttp.ClientResponse,
-        request: Request,
-        timeouts: Timeouts,
-        *,
-        is_relayed: bool = False,
-    ) -> None:
-        self._raw, self._request, self._timeouts = raw, request, timeouts
-        self.is_relayed = is_relayed
-        self.status = raw.status
-        self.url = request.url
-        self.body = b""
-        self._is_closed = False
-
-    def header(self, name: str) -> str | None:
-        """The first header of that name, whatever its case."""
-        return self._raw.headers.get(name)
-
-    def headers(self, name: str) -> list[str]:
-        """Every header of that name."""
-        found = self._raw.headers
-        return list(found.getall(name)) if name in found else []
-
-    @property
-    def length(self) -> int | None:
-        """What `Content-Length` says; None if it is absent or not a number."""
-        return self.number("Content-Length")
-
-    def number(self, name: str) -> int | None:
-        """A header that is a count; None if it is absent or no sane number."""
-        text = self.header(name) or ""
-        is_number = text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
-        return int(text) if is_number else None
-
-    async def load(self, limit: int) -> None:
-        """Read the whole body; ProtocolError above `limit` bytes."""
-        body = await self._read(limit, self._timeouts.commit)
-        if body is None:
-            cause = f"the answer is longer than {limit} bytes"
-            raise ProtocolError(self._request.subject, cause, status=self.status)
-        try:
-            self.body = decoded(body, self.header("Content-Encoding"), limit)
-        except ValueError as error:
-            raise ProtocolError(self._request.subject, str(error), status=self.status) from None
-
-    async def settle(self) -> None:
-        """Read an error's body if it is short, so that the connection can serve again."""
-        body = await self._read(ERROR_BODY, self._timeouts.read) or b""
-        with suppress(ValueError):
-            body = decoded(body, self.header("Content-Encoding"), ERROR_BODY)
-        self.body = body
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives; TransientError if it breaks, stalls or only trickles.
-
-        Time that the caller takes for a piece is not held against the server.
-        """
-        loop, waited, arrived = asyncio.get_running_loop(), 0.0, 0
-        while True:
-            began = loop.time()
-            try:
-                # aiohttp's own limit starts again with every byte, also with those of an
-                # endless chunk extension that no piece ever comes from.
-                async with asyncio.timeout(self._timeouts.read):
-                    piece = await self._raw.content.readany()
-            except (aiohttp.ClientError, OSError) as error:
-                raise connection_failure(self._request.subject, self.url, error) from error
-            if not piece:
-                return
-            waited, arrived = waited + loop.time() - began, arrived + len(piece)
-            if waited >= self._timeouts.read:
-                if arrived < LEAST_PROGRESS:
-                    cause = f"it sent only {arrived} bytes in {waited:.0f} s"
-                    raise TransientError(self._request.subject, cause)
-                waited, arrived = 0.0, 0
-            yield piece
-
-    async def _read(self, limit: int, seconds: float) -> bytes | None:
-        """The whole body; None, and the connection is closed, if it is longer than `limit`."""
-        if self._is_closed:
-            return self.body
-        if self._raw.content.is_eof():
-            return self._arrived(limit)
-        parts, size = [], 0
-        try:
-            async with asyncio.timeout(seconds):
-                async for piece in self.pieces():
-                    parts.append(piece)
-                    size += len(piece)
-                    if size > limit:
-                        self._raw.close()
-                        return None
-        except TimeoutError:
-            cause = f"the answer did not arrive whole in {seconds:g} s"
-            raise TransientError(self._request.subject, cause) from None
-        return b"".join(parts)
-
-    def _arrived(self, limit: int) -> bytes | None:
-        """A body that came with its headers, as small ones do: there is nothing to wait for."""
-        try:
-            body = self._raw.content.read_nowait()
-        except (aiohttp.ClientError, OSError) as error:
-            raise connection_failure(self._request.subject, self.url, error) from error
-        return body if len(body) <= limit else None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the connection up, unless it is free or about to be."""
-        self._is_closed = True
-        # A whole answer's connection may still wait for the task that has sent the body to end;
-        # `close` would cut it (aiohttp `ClientResponse._release_connection`).
-        if self._raw.content.is_eof():
-            self._raw.release()
-        else:
-            self._raw.close()
-
-
 @dataclass(frozen=True, slots=True)
 class _Way:
     """Through which proxy, and how deep into a network, a server may be reached."""
@@ -271,6 +134,7 @@ class Http:
         self.timeouts = timeouts = timeouts or Timeouts()
         self.silence = Silence(sink or NoSink())
         self._map = Map(named)
+        # A pool of connections for each depth, made without an await: never two of one depth.
         self._sessions: dict[Depth, aiohttp.ClientSession] = {}
         self._ways: dict[tuple[Trust, str], _Way] = {}
         self._proxies = Proxies()
@@ -333,6 +197,8 @@ class Http:
                     failed = failed.remade(Rejected, cause=cause, hint=failed.hint)
             raise failed from error
         is_relayed = proxy is not None and not is_tls
+        # The answer owns a connection from here on. Nothing is awaited before it has an owner: an
+        # error's is closed here, however reading it ends, any other by whoever gets the answer.
         answer = Answer(raw, request, self.timeouts, is_relayed=is_relayed)
         if answer.status >= FIRST_ERROR:
             await _settle(answer)

@@ -13,7 +13,18 @@ from urllib.parse import unquote, urljoin, urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["append_query", "next_link", "next_page", "origin_of", "resolve", "same_origin"]
+__all__ = [
+    "LINK_HINT",
+    "append_query",
+    "next_link",
+    "next_page",
+    "origin_of",
+    "resolve",
+    "same_origin",
+]
+
+# What a registry behind a proxy needs to know its own address.
+LINK_HINT = "let the proxy before it pass on Host (with the port) and X-Forwarded-Proto"
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # No part can match in two ways: a header of 64 KiB must not cost seconds to read.

@@ -42,7 +42,7 @@ class Archive:
                 self._tags[repo] = await self._list(repo)
             if ref not in self._tags[repo]:
                 return
-        hint = "restore it there (aws ecr update-image-storage-class), or leave it out"
+        hint = f"{self._remote.quirks.restoring}, or leave it out"
         cause = "its repository lists the tag and does not give it: it is archived"
         raise Archived(f"{self._remote.host}/{repo}:{ref}", cause, hint=hint, status=404)
 

@@ -8,7 +8,6 @@ an answer without any ends a list.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -18,16 +17,17 @@ from imgmigrate.oci.bounds import refuse_bomb
 from imgmigrate.oci.reference import is_tag
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
-from imgmigrate.stores.registry.http.urls import next_link, next_page
+from imgmigrate.stores.registry.http.urls import LINK_HINT, next_link, next_page
+from imgmigrate.stores.registry.quirks import INNER_PATH
 from imgmigrate.stores.registry.wire.calls import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
-__all__ = ["LINK_HINT", "Listing", "list_names", "list_tags"]
+__all__ = ["Listing", "list_names", "list_tags"]
 
 # A million tags at Quay's hundred a page; a server that links on and on is an attack.
 MOST_PAGES = 10_000
@@ -39,9 +39,6 @@ MOST_IDLE_PAGES = 100
 MOST_WALKS = 3
 # What old versions of distribution leave among the tags.
 _LEFTOVERS = ("_uploads",)
-# What a registry behind a proxy needs to know its own address.
-LINK_HINT = "let the proxy before it pass on Host (with the port) and X-Forwarded-Proto"
-_NEXUS = re.compile(r"^/repository/[^/]+(?=/v2/)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +138,7 @@ def _followed(remote: Remote, listing: Listing, url: str, link: str) -> str:
     except ValueError as error:
         raise ProtocolError(listing.subject, f"{listing.noun}: {error}", hint=LINK_HINT) from None
     path, mark, query = target.partition("?")
-    # Nexus links to the path behind its connector's port (nexus-public#1011).
-    return f"{_NEXUS.sub('', path)}{mark}{query}"
+    return f"{INNER_PATH.sub('', path)}{mark}{query}"
 
 
 def _warn(remote: Remote, repo: str, count: int) -> None:

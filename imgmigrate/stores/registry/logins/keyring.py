@@ -63,6 +63,7 @@ class Keyring:
 
         However many ask because of one refusal, one of them looks.
         """
+        # Who comes second finds another login than the refused one, and makes nobody forget it.
         async with self._renewing:
             found, source = await self._ask(repo)
             if found == refused and source is not None:

@@ -38,6 +38,7 @@ class Program:
 
     async def credential(self) -> Credential | None:
         """The credential that holds now; AuthenticationError if the program fails."""
+        # Held while the program runs: it may ask a person, and all others want the same answer.
         async with self._lock:
             now = self._clock.time()
             if now >= self._next:

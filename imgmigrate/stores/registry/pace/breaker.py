@@ -82,7 +82,9 @@ class Breaker:
         self._is_open = False
         self._in_vain = -inf  # when a probe failed last
         self._said = -inf
+        # Held by the one who probes, the others queue for it: there is never a second probe.
         self._turn = asyncio.Lock()
+        # Why it was given up. Final: once set it stays for the run, and nobody waits any more.
         self._end: TransientError | None = None
 
     @property
@@ -100,8 +102,10 @@ class Breaker:
             return
         if self._end is None and is_in_company():
             raise LeftBehind(subject, "it is down: the others go on without it")
+        # Lent before the queue, not in it: those behind hold as much of other stores.
         with lent(self._host):
             async with self._turn:
+                # Who was woken after the first found it up goes through without a look.
                 while self.is_waiting:
                     await self._look()
         if self._end is not None:
@@ -113,6 +117,7 @@ class Breaker:
 
     def failed(self, error: TransientError) -> None:
         """Note a failure."""
+        # While it is open only the probe decides: late failures are of requests sent before.
         if not self._longest or error.is_spent or isinstance(error, RateLimited) or self._is_open:
             return
         now = self._clock.time()
@@ -139,6 +144,7 @@ class Breaker:
         """Call `once` while the registry is up; what fails then is raised."""
         while True:
             await self.ready(subject)
+            # Before it is sent: a probe that failed after this moment excuses its failure.
             sent = self._clock.time()
             try:
                 result = await once()

@@ -1,9 +1,9 @@
 """How fast one registry may be asked, and what its answers say about that.
 
 One `Limits` for each registry: windows and rates for the kinds of request that it counts
-apart (`quirks.py`), the user's `rate_limit` and `bandwidth`, the pause that `Retry-After`
-asks for, and the pull count of a metered registry. How many blob streams are open at once is
-`Store.budget`'s.
+apart (`quirks.py`), the user's `rate_limit` and `bandwidth` (`bandwidth.py`), the pause that
+`Retry-After` asks for, and the pull count of a metered registry. How many blob streams are open
+at once is `Store.budget`'s.
 
 What is refused for its rate (429, and a 503 of the same kind) is no failure: it teaches the
 rate of its quota (`rates.py`) and is asked again when that allows it, which costs no attempt
@@ -28,9 +28,17 @@ from imgmigrate.clock import LoopClock
 from imgmigrate.errors import RateLimited
 from imgmigrate.events import Waiting
 from imgmigrate.stores.registry.http.failures import failure, is_throttling, retry_after
+from imgmigrate.stores.registry.pace.bandwidth import (
+    SAY_AGAIN,
+    WORTH_SAYING,
+    Bandwidth,
+    configured,
+    told_bucket,
+)
 from imgmigrate.stores.registry.pace.metering import PullMeter
 from imgmigrate.stores.registry.pace.pacing import Bucket, Window
 from imgmigrate.stores.registry.pace.rates import Rate
+from imgmigrate.stores.registry.quirks import NO_PULLS
 from imgmigrate.stores.registry.quotas import USUAL, Kind
 from imgmigrate.stores.slots import lent
 
@@ -44,28 +52,11 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
     from imgmigrate.stores.registry.quirks import Quirks
 
-__all__ = ["Limits", "Passage", "Refused", "streams_of"]
+__all__ = ["Limits", "Passage", "Refused"]
 
 # Requests at once in each window, for each blob stream that the config allows: 64 by default,
 # which many registries' front ends bear from one client without answering 429.
 REQUESTS_PER_STREAM = 4
-# A fraction of a second's worth may go at once: smooth enough for any registry, and large
-# enough that the loop's timers, which are exact to a millisecond, cost no throughput.
-BURST_SECONDS = 0.1
-# Seconds in which every open stream gets its turn where `bandwidth` is the limit: front ends cut
-# a body that is silent for a minute (nginx: client_body_timeout).
-ROUND = 1.0
-# Bytes of a stream that go in one turn, at least and at most: below that a turn costs more than
-# what it sends, and more would be a burst of its own.
-LEAST_TURN, LARGEST_TURN = 1024, 1024 * 1024
-# Bytes a second that a stream gets where `bandwidth` is shared; with less, fewer are open, so
-# that some blob is done soon. Two, so that one which waits for its answer leaves no gap.
-STREAM_WORTH = 64 * 1024
-FEWEST_STREAMS = 2
-# A shorter wait needs no explanation, in seconds.
-WORTH_SAYING = 5.0
-# Seconds before a wait that goes on is told again.
-SAY_AGAIN = 60.0
 # Seconds that those who wait already take to pass: whoever comes then would only wait too.
 BACKLOG = 2.0
 # The registry asks for less.
@@ -110,6 +101,8 @@ class _Gate:
     learnt: Rate
     refused: float = -inf
     waiting: int = 0
+    # Held by the one who is next, and by nobody who has a slot: those inside never wait for it, so
+    # it comes to an end. First come, first served, as asyncio's locks are.
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -138,6 +131,7 @@ class _Slot:
         self._gate: _Gate | None = None
 
     async def __aenter__(self) -> Passage:
+        # No await from the room that was found to the slot that is taken: it would be another's.
         self._gate = gate = await self._enter(self._kind)
         gate.window.enter()
         return Passage(self._kind, gate.window.epoch, self._clock.time())
@@ -149,6 +143,8 @@ class _Slot:
 
 @asynccontextmanager
 async def _metered(pull: AbstractAsyncContextManager[None], slot: _Slot) -> AsyncIterator[Passage]:
+    # The slot last: who waits for pulls, for hours perhaps, looks by a request of its own, which
+    # could not pass if those who wait held all slots.
     async with pull, slot as passage:
         yield passage
 
@@ -183,19 +179,16 @@ class Limits:
         for quota in quirks.quotas:
             names = _named(quota.kinds)
             learnt = next((each for kinds, each in before.items() if quota.kinds <= kinds), None)
-            rate = quota.rate and self._bucket(
-                quota.rate, quota.burst, f"its own limit for {names}"
+            rate = quota.rate and told_bucket(
+                quota.rate, quota.burst, f"its own limit for {names}", host, clock, sink
             )
             gate = _Gate(Window(most), rate or None, learnt or self._estimate(quota.kinds))
             self._gates |= dict.fromkeys(quota.kinds, gate)
         # Where nothing is known of separate quotas, refusals tell whether there are any.
         self._may_be_one = quirks.quotas == USUAL
         self._through = self._refused = self._said = -inf
-        self._rate = self._configured("rate_limit", config.rate_limit, least=1.0)
-        self._reads = self._configured("bandwidth", config.bandwidth, least=1.0)
-        self._writes = self._configured("bandwidth", config.bandwidth, least=1.0)
-        share = (config.bandwidth or inf) * ROUND / streams_of(config)
-        self.turn = int(min(max(share, LEAST_TURN), LARGEST_TURN))
+        self._rate = configured("rate_limit", config.rate_limit, host, clock, sink)
+        self.bandwidth = Bandwidth(host, config, clock, sink)
         self.meter = (
             PullMeter(host, on_rate_limit, clock, sink, self._look) if quirks.is_metered else None
         )
@@ -260,7 +253,7 @@ class Limits:
         if self.meter and passage.kind in (Kind.MANIFEST_READ, Kind.MANIFEST_HEAD):
             self.meter.note(answer.header, is_success=answer.status < FIRST_ERROR)
             # The limit itself, not the guard against abuse (protocol 3.7).
-            if answer.status == 429 and b"increase-rate-limit" in answer.body:
+            if answer.status == 429 and NO_PULLS.encode() in answer.body:
                 self.meter.exhaust()
 
     async def paces(
@@ -274,9 +267,11 @@ class Limits:
         if not self._is_pace(answer, refused):
             return False
         now, gate = self._clock.time(), self._gates[passage.kind]
+        # First: the refusal teaches the estimate that is shared from now on, not the one before.
         self._join(gate, now)
         gate.refused = now
         gate.learnt.refused(passage.sent)
+        # `_refused` is the first refusal since something got through, be it of another request.
         if self._through >= self._refused:
             self._refused = self._said = now
         if not refused.times:
@@ -303,7 +298,7 @@ class Limits:
 
     def _is_pace(self, answer: Answered, refused: Refused) -> bool:
         if answer.status == 429:
-            return b"increase-rate-limit" not in answer.body or self.meter is None
+            return NO_PULLS.encode() not in answer.body or self.meter is None
         if answer.status < FIRST_ERROR:
             return False
         if is_throttling(answer.body):
@@ -348,38 +343,13 @@ class Limits:
         self._until = max(self._until, until)
         self._look()
 
-    async def read(self, size: int) -> None:
-        """Wait until so many bytes of a blob may be passed on, in turns with other streams."""
-        if self._reads:
-            self.announce(size)
-            await self._take(self._reads, size)
-
-    async def write(self, size: int) -> None:
-        """Wait until so many bytes of a blob may be sent.
-
-        Who has sent a part of a body asks for one `turn` at a time.
-        """
-        if self._writes:
-            await self._take(self._writes, size)
-
-    def announce(self, size: int) -> None:
-        """Say so, now and then, if so many bytes take long because of the configured bandwidth."""
-        now = self._clock.time()
-        if self._writes and size / self._writes.rate >= WORTH_SAYING and now >= self._said:
-            self._said = now + SAY_AGAIN
-            cause = "kept slow by bandwidth in the config"
-            self._sink.emit(Waiting(self._host, cause, size / self._writes.rate))
-
-    async def _take(self, bucket: Bucket, size: int) -> None:
-        for start in range(0, size, self.turn):
-            await bucket.take(min(self.turn, size - start))
-
     async def _pass(self, kind: Kind) -> _Gate:
         gate = self._gates[kind]
         is_paced = gate.rate or self._rate or gate.learnt.is_known
         is_open = not (gate.turn.locked() or is_paced)
         if is_open and gate.window.has_room and self._clock.time() >= self._until:
             return gate  # nobody waits, and nothing is to be waited for
+        # Counted before the first await: whoever is told that all wait has to see this one too.
         gate.waiting += 1
         self._look()
         try:
@@ -391,6 +361,10 @@ class Limits:
         return gate
 
     async def _take_turn(self, gate: _Gate) -> None:
+        # Only who holds the turn may enter (`_pass` lets nobody by meanwhile), so the room found
+        # at the end is there when it is taken. Before each token there has to be room as well: a
+        # token that waits for a slot is a request too few in its second. The window may have
+        # shrunk, and a pause begun, while tokens were waited for: hence the last look at both.
         async with gate.turn:
             for bucket in (gate.rate, self._rate):
                 if bucket:
@@ -403,25 +377,6 @@ class Limits:
                 # It may grow meanwhile.
                 await self._clock.sleep(max(0.0, self._until - self._clock.time()))
 
-    def _configured(self, key: str, rate: float | None, *, least: float) -> Bucket | None:
-        if rate is None:
-            return None
-        return self._bucket(rate, max(least, rate * BURST_SECONDS), f"{key} in the config")
-
-    def _bucket(self, rate: float, burst: float, name: str) -> Bucket:
-        def waits(seconds: float) -> None:
-            if seconds >= WORTH_SAYING:
-                self._sink.emit(Waiting(self._host, f"kept slow by {name}", seconds))
-
-        return Bucket(rate, burst, self._clock, waits)
-
 
 def _named(kinds: frozenset[Kind]) -> str:
     return " and ".join(kind.value for kind in Kind if kind in kinds)
-
-
-def streams_of(config: RegistryConfig) -> int:
-    """How many blob streams may be open at once in each direction; fewer over a narrow line."""
-    if config.bandwidth is None:
-        return config.concurrency
-    return min(config.concurrency, max(FEWEST_STREAMS, int(config.bandwidth / STREAM_WORTH)))

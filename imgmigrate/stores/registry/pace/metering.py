@@ -88,6 +88,9 @@ class PullMeter:
     @asynccontextmanager
     async def pull(self, look: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
         """Hold one pull; `look` asks the registry, for nothing, how many are left."""
+        # Counted while the turn is held, so two never take the one pull that is left. The pull
+        # itself is not: many are open at once. Who waits keeps the turn, as all behind it would
+        # find the same, and only one has to look.
         async with self._turn:
             while not self._may_pull:
                 if self._open:

@@ -36,6 +36,8 @@ class Bucket:
 
     async def take(self, units: float = 1.0) -> None:
         """Wait until `units` may go, and take them."""
+        # Asleep with the lock: the queue is the lock's. Who is cancelled has taken nothing, and the
+        # rate may change meanwhile, so what is missing is counted anew after each sleep.
         async with self._turn:
             while (left := self._missing(units)) > 0:
                 self._waits(left / self.rate)
@@ -79,6 +81,7 @@ class Window:
 
     async def room(self) -> None:
         """Wait for room; one at a time, whoever comes first."""
+        # Cleared after the look and before the wait, with no await between: no change is lost.
         while not self.has_room:
             self._changed.clear()
             await self._changed.wait()

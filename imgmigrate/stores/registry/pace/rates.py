@@ -139,6 +139,7 @@ class Rate:
             is_measured = now - self._answers[0][0] >= LATELY
             self._growth = 0.0 if is_measured else GUESS
             self._set(max(through, START))
+        # What was sent before the last cut says nothing of the rate since.
         elif sent > self._began:
             self._judge(now, self._bucket.rate)
 
@@ -216,6 +217,7 @@ class Rate:
         if self._bucket is None:
             self._bucket = Bucket(rate, burst, self._clock, self._waited)
         else:
+            # Somebody may be asleep in it: what came together until now came at the old rate.
             self._bucket.settle()
             self._bucket.rate, self._bucket.burst = rate, burst
 

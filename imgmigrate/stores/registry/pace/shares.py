@@ -59,6 +59,7 @@ class Share:
         self.line, self.left = line, left
         self._rank = image_rank.get()
         self.seen, self.moved = line.taken(), 0
+        # Set by `Shares` alone. It counts only while it is waited for: `may` is asked first.
         self.go = asyncio.Event()
         self.is_waiting = False
         self._shares = shares
@@ -97,6 +98,8 @@ class Shares:
 
     def __init__(self, gate: Gate, streams: int) -> None:
         self._gate, self._streams = gate, streams
+        # No method here awaits, so each finds and leaves them in accord: a body is open from its
+        # first part until it is closed, and all that are favoured are open.
         self._open: list[Share] = []
         self._favoured: list[Share] | None = []  # None: all may send
         self._rates: deque[float] = deque(maxlen=MANY_LOOKS)
@@ -142,6 +145,7 @@ class Shares:
         """Forget a body, and let the next one go at once."""
         if share in self._open:
             self._open.remove(share)
+            # At once and not at the next look: half a second of an empty line is lost for good.
             if self._favoured is not None:
                 self._favour()
 

@@ -68,6 +68,7 @@ class Posts:
             return True
         if self._is_asking or self._small <= ASKS_AFTER:
             return False
+        # Before the question goes out: those that come meanwhile take the usual way.
         self._is_asking = True
         return True
 

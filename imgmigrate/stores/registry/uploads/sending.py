@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError, TransientError
 from imgmigrate.stores.registry.http.line import Line
-from imgmigrate.stores.registry.http.session import Answer, Body
+from imgmigrate.stores.registry.http.session import Body
 from imgmigrate.stores.registry.uploads.forms import SMALL_BODY
 
 if TYPE_CHECKING:
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.pace.shares import Share
     from imgmigrate.stores.registry.wire.calls import Admission, Call
     from imgmigrate.stores.registry.wire.remote import Remote
@@ -42,6 +43,8 @@ class _Pipe:
     """
 
     def __init__(self, length: int) -> None:
+        # One writer and one reader. The piece is the writer's until it is given, and the request's
+        # until `wanted` is set again: so at most one piece is in memory here.
         self.wanted, self._given = asyncio.Event(), asyncio.Event()
         self._piece, self._left = b"", length
 
@@ -84,15 +87,17 @@ class Sending:
 
         A piece goes in parts, of which each waits for its turn.
         """
-        self._remote.limits.announce(len(piece))
+        self._remote.limits.bandwidth.announce(len(piece))
         if self._task is None and len(piece) == self._length <= SMALL_BODY:
-            await self._remote.limits.write(len(piece))
+            await self._remote.limits.bandwidth.write(len(piece))
             self._whole = piece
             return
         start = 0
         while start < len(piece):
             part = piece[start : start + await self._part_size()]
-            await self._remote.limits.write(len(part))
+            # Bandwidth first, for the first part even before there is a request that could stall by
+            # it; and a part is given only when the one before has left.
+            await self._remote.limits.bandwidth.write(len(part))
             await self._start()
             await self._ready()
             self._pipe.give(part)
@@ -107,11 +112,12 @@ class Sending:
         What a transport was given cannot be held back: little, until the line is known.
         """
         if self._share is None:
-            return min(FIRST_PART, self._remote.limits.turn)
+            return min(FIRST_PART, self._remote.limits.bandwidth.turn)
         if not await self._share.turn():
             return SIGN_OF_LIFE
         is_free = self._remote.shares.is_free and self._length - self._share.left >= BEGINNING
-        return self._remote.limits.turn if is_free else min(SMALL_PART, self._remote.limits.turn)
+        turn = self._remote.limits.bandwidth.turn
+        return turn if is_free else min(SMALL_PART, turn)
 
     async def finish(self) -> Answer:
         """Wait for the answer; all bytes have been written."""
@@ -161,6 +167,7 @@ class Sending:
         if self._task is None:
             return
         self._task.cancel()
+        # Waited for and not awaited: its cancellation is not ours. No task outlives who began it.
         await asyncio.wait({self._task})
 
     async def _start(self) -> asyncio.Task[Answer | StoreError]:

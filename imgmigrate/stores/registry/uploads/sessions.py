@@ -21,7 +21,7 @@ from imgmigrate.stores.registry.wire.calls import Call
 
 if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["Session", "check_stored", "opened"]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.stores.base import Upload
+    from imgmigrate.stores.registry.uploads.forms import Posts
     from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["SingleUpload"]
@@ -37,11 +38,12 @@ class SingleUpload:
         remote: Remote,
         repo: str,
         descriptor: Descriptor,
+        posts: Posts,
         otherwise: Callable[[], Awaitable[Upload]],
     ) -> None:
         self.descriptor, self.subject = descriptor, f"{remote.host}/{repo}@{descriptor.digest}"
         self._remote, self._repo, self._otherwise = remote, repo, otherwise
-        self._posts = remote.forms.posts
+        self._posts = posts
         self._is_question = not self._posts.are_taken
         self._data = b""
         self._upload: Upload | None = None
@@ -49,8 +51,8 @@ class SingleUpload:
     async def write(self, piece: bytes) -> None:
         """Keep the next piece."""
         counted(self, len(self._data), piece)
-        self._remote.limits.announce(len(piece))
-        await self._remote.limits.write(len(piece))
+        self._remote.limits.bandwidth.announce(len(piece))
+        await self._remote.limits.bandwidth.write(len(piece))
         self._data += piece
 
     async def commit(self) -> None:

@@ -17,8 +17,8 @@ from imgmigrate.errors import OutOfReach, ProtocolError, StoreError, TransientEr
 from imgmigrate.stores.base import Mounted, OtherForm
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.uploads.chunked import ChunkedUpload, complete, counted, learning
-from imgmigrate.stores.registry.uploads.forms import Form
-from imgmigrate.stores.registry.uploads.kept import KEPT_FROM
+from imgmigrate.stores.registry.uploads.forms import Form, Forms
+from imgmigrate.stores.registry.uploads.kept import KEPT_FROM, KeptSessions
 from imgmigrate.stores.registry.uploads.sending import Sending
 from imgmigrate.stores.registry.uploads.sessions import Session, opened
 from imgmigrate.stores.registry.uploads.single import SingleUpload
@@ -30,75 +30,79 @@ if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest
     from imgmigrate.stores.base import Upload
-    from imgmigrate.stores.registry.http.session import Answer
-    from imgmigrate.stores.registry.uploads.forms import Forms
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
-__all__ = ["ResumedUpload", "WholeUpload", "start_upload"]
+__all__ = ["ResumedUpload", "Uploads", "WholeUpload"]
 
 # dotnet/sdk-container-builds#279: no answer at all.
 _ABSENT = "if it stays so: this registry cuts the connection where the repository does not exist"
 
 
-async def start_upload(
-    remote: Remote, repo: str, descriptor: Descriptor, mount_from: str | None = None
-) -> Mounted | Upload:
-    """Mount the blob from another repository of the registry, or open an upload session."""
-    session = None
-    if mount_from is not None and mount_from != repo:
-        answer = await _try_mount(remote, repo, descriptor.digest, mount_from)
-        if answer is not None and answer.status == 201:
-            return Mounted()
-        session = opened(remote, repo, descriptor, answer) if answer is not None else None
-    resumed = await _resumed(remote, repo, descriptor)
-    if resumed is not None:
+class Uploads:
+    """Begins the uploads to one registry; what one blob has taught counts for all later ones."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+        self._forms = Forms(remote.quirks)
+        self._kept = KeptSessions(lambda: remote.origin, is_on=remote.quirks.keeps_uploads)
+
+    async def start(
+        self, repo: str, descriptor: Descriptor, mount_from: str | None = None
+    ) -> Mounted | Upload:
+        """Mount the blob from another repository of the registry, or open an upload session."""
+        remote, session = self._remote, None
+        if mount_from is not None and mount_from != repo:
+            answer = await _try_mount(remote, repo, descriptor.digest, mount_from)
+            if answer is not None and answer.status == 201:
+                return Mounted()
+            session = opened(remote, repo, descriptor, answer) if answer is not None else None
+        resumed = await self._resumed(repo, descriptor)
+        if resumed is not None:
+            if session is not None:
+                await session.cancel()
+            return resumed
         if session is not None:
-            await session.cancel()
-        return resumed
-    if session is not None:
-        return _upload(session)
-    if remote.forms.posts.may(descriptor.size):
-        usual = partial(_begin, remote, repo, descriptor)
-        return SingleUpload(remote, repo, descriptor, otherwise=usual)
-    return await _begin(remote, repo, descriptor)
+            return self._upload(session)
+        if self._forms.posts.may(descriptor.size):
+            usual = partial(self._begin, repo, descriptor)
+            return SingleUpload(remote, repo, descriptor, self._forms.posts, otherwise=usual)
+        return await self._begin(repo, descriptor)
 
+    async def _begin(self, repo: str, descriptor: Descriptor) -> Upload:
+        answer = await _open(self._remote, repo, descriptor)
+        session = opened(self._remote, repo, descriptor, answer)
+        if session is None:
+            cause = "it opened an upload without saying where"
+            raise ProtocolError(f"{self._remote.host}/{repo}", cause)
+        return self._upload(session)
 
-async def _begin(remote: Remote, repo: str, descriptor: Descriptor) -> Upload:
-    answer = await _open(remote, repo, descriptor)
-    session = opened(remote, repo, descriptor, answer)
-    if session is None:
-        cause = "it opened an upload without saying where"
-        raise ProtocolError(f"{remote.host}/{repo}", cause)
-    return _upload(session)
+    def _upload(self, session: Session, start: int = 0) -> Upload:
+        size = session.descriptor.size
+        form = self._forms.of(size)
+        if form is Form.CHUNKS:
+            return ChunkedUpload(session, self._forms, start)
+        if self._kept.is_on and size >= KEPT_FROM:
+            # What a PUT has brought when it breaks is nowhere said to count.
+            form = Form.PATCH
+            self._kept.keep(session.repo, session.descriptor.digest, session.location)
+        return WholeUpload(session, self._forms, self._kept, form, start)
 
+    async def _resumed(self, repo: str, descriptor: Descriptor) -> Upload | None:
+        """Go on with an upload that broke, in this run or before it; None if there is none.
 
-def _upload(session: Session, start: int = 0) -> Upload:
-    remote, size = session.remote, session.descriptor.size
-    form = remote.forms.of(size)
-    if form is Form.CHUNKS:
-        return ChunkedUpload(session, remote.forms, start)
-    if remote.kept.is_on and size >= KEPT_FROM:
-        # What a PUT has brought when it breaks is nowhere said to count.
-        form = Form.PATCH
-        remote.kept.keep(session.repo, session.descriptor.digest, session.location)
-    return WholeUpload(session, remote.forms, form, start)
-
-
-async def _resumed(remote: Remote, repo: str, descriptor: Descriptor) -> Upload | None:
-    """Go on with an upload that broke, in this run or before it; None if there is none.
-
-    The offset is the registry's word, asked for now. That what it holds is ours, its check of
-    the digest at the end will tell; and that what is sent is right, the sender's, who is given
-    every byte of the source all the same.
-    """
-    location = remote.kept.take(repo, descriptor.digest)
-    if location is None:
-        return None
-    session = Session(remote, repo, descriptor, location)
-    held = await session.progress()
-    if held is None or held > descriptor.size:
-        return None
-    return ResumedUpload(session, _upload(session, held), held)
+        The offset is the registry's word, asked for now. That what it holds is ours, its check of
+        the digest at the end will tell; and that what is sent is right, the sender's, who is given
+        every byte of the source all the same.
+        """
+        location = self._kept.take(repo, descriptor.digest)
+        if location is None:
+            return None
+        session = Session(self._remote, repo, descriptor, location)
+        held = await session.progress()
+        if held is None or held > descriptor.size:
+            return None
+        return ResumedUpload(session, self._upload(session, held), self._kept, held)
 
 
 async def _open(remote: Remote, repo: str, descriptor: Descriptor) -> Answer:
@@ -146,8 +150,10 @@ class WholeUpload:
 
     held = 0
 
-    def __init__(self, session: Session, forms: Forms, form: Form, start: int = 0) -> None:
-        self._session, self._forms, self._form = session, forms, form
+    def __init__(
+        self, session: Session, forms: Forms, kept: KeptSessions, form: Form, start: int = 0
+    ) -> None:
+        self._session, self._forms, self._kept, self._form = session, forms, kept, form
         self._size = session.descriptor.size
         part = session.part(start, self._size) if start else session.part()
         call = session.whole() if form is Form.PUT else part
@@ -188,11 +194,11 @@ class WholeUpload:
                 yield
         except OtherForm:
             # It does not take the form that a session is kept for, or not any more.
-            self._session.remote.kept.is_on = False
+            self._kept.is_on = False
             raise
 
     def _forget(self) -> None:
-        self._session.remote.kept.forget(self._session.repo, self._session.descriptor.digest)
+        self._kept.forget(self._session.repo, self._session.descriptor.digest)
 
 
 class ResumedUpload:
@@ -201,8 +207,8 @@ class ResumedUpload:
     Whatever the registry has against it, it is begun anew, and not gone on with any more.
     """
 
-    def __init__(self, session: Session, rest: Upload, held: int) -> None:
-        self._session, self._rest, self.held = session, rest, held
+    def __init__(self, session: Session, rest: Upload, kept: KeptSessions, held: int) -> None:
+        self._session, self._rest, self._kept, self.held = session, rest, kept, held
         self._seen = 0
 
     async def write(self, piece: bytes) -> None:
@@ -229,6 +235,5 @@ class ResumedUpload:
         except TransientError:
             raise
         except StoreError as error:
-            session = self._session
-            session.remote.kept.forget(session.repo, session.descriptor.digest)
+            self._kept.forget(self._session.repo, self._session.descriptor.digest)
             raise OtherForm(error.subject, error.cause, status=error.status) from error

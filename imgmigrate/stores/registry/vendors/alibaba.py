@@ -26,7 +26,7 @@ from imgmigrate.stores.registry.vendors.api import PAGE, Api, api_root, challeng
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["AccessKey", "list_below", "signed_headers"]

@@ -16,14 +16,13 @@ from imgmigrate.oci.bounds import refuse_bomb
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.auth.challenges import parse_challenges
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
-from imgmigrate.stores.registry.http.urls import next_link, next_page
-from imgmigrate.stores.registry.listing.pages import LINK_HINT
+from imgmigrate.stores.registry.http.urls import LINK_HINT, next_link, next_page
 from imgmigrate.stores.registry.wire.calls import Call
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["PAGE", "Api", "after_link", "api_root", "challenge_of", "entries"]

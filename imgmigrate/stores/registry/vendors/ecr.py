@@ -18,7 +18,7 @@ from imgmigrate.stores.registry.vendors.api import PAGE, Api, api_root
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["list_below", "refuse_public"]

@@ -17,7 +17,7 @@ from imgmigrate.stores.registry.vendors.api import PAGE, Api, after_link, entrie
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["list_below"]

@@ -13,7 +13,7 @@ from imgmigrate.errors import Rejected
 from imgmigrate.stores.registry.vendors.api import Api, entries
 
 if TYPE_CHECKING:
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
 
 __all__ = ["list_below"]

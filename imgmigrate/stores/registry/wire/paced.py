@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import RateLimited, TransientError
 from imgmigrate.stores.registry.http.failures import failure
-from imgmigrate.stores.registry.http.session import FIRST_ERROR, Answer
+from imgmigrate.stores.registry.http.session import FIRST_ERROR
 from imgmigrate.stores.registry.pace.limits import Limits, Refused
 from imgmigrate.stores.registry.quotas import Kind, kind_of
 from imgmigrate.stores.registry.wire.wire import READS, Wire
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from imgmigrate.stores.registry.auth.access import Grant
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.http.limits import Timeouts
     from imgmigrate.stores.registry.pace.limits import Passage
     from imgmigrate.stores.registry.wire.calls import Call
@@ -51,6 +52,7 @@ class Paced:
         refused = Refused()
         while True:
             try:
+                # The time begins when there is a slot: limits are no fault of the server's.
                 async with (
                     self._slot(call) as passage,
                     asyncio.timeout(limit),
@@ -62,6 +64,7 @@ class Paced:
             except TimeoutError:
                 cause = f"{self._host} did not answer whole in {limit:g} s"
                 raise TransientError(call.subject, cause) from None
+            # The slot is given back by now: this may wait, and a slot waits for nothing.
             if not await self.is_paced(passage, answer, call, refused):
                 return answer
 

@@ -12,7 +12,7 @@ from imgmigrate.stores.registry.http.failures import diagnose, is_web_page
 from imgmigrate.stores.registry.http.urls import resolve
 
 if TYPE_CHECKING:
-    from imgmigrate.stores.registry.http.session import Answer
+    from imgmigrate.stores.registry.http.answer import Answer
 
 __all__ = [
     "REDIRECTS",

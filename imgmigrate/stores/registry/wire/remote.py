@@ -32,19 +32,16 @@ from imgmigrate.stores.registry.http.failures import (
     says_expired,
     web_page,
 )
-from imgmigrate.stores.registry.http.limits import ATTEMPTS
-from imgmigrate.stores.registry.http.retries import retrying
-from imgmigrate.stores.registry.http.session import FIRST_ERROR, Answer, Body, Http, Request
+from imgmigrate.stores.registry.http.session import FIRST_ERROR, Body, Http, Request
 from imgmigrate.stores.registry.http.trust import Trust
 from imgmigrate.stores.registry.known.kept import improved_here
 from imgmigrate.stores.registry.logins.keyring import Keyring
+from imgmigrate.stores.registry.pace.bandwidth import streams_of
 from imgmigrate.stores.registry.pace.breaker import Breaker, look
-from imgmigrate.stores.registry.pace.limits import Limits, Refused, streams_of
+from imgmigrate.stores.registry.pace.limits import Limits, Refused
 from imgmigrate.stores.registry.pace.shares import Shares
 from imgmigrate.stores.registry.quirks import quirks_of
 from imgmigrate.stores.registry.quotas import Kind, kind_of
-from imgmigrate.stores.registry.uploads.forms import Forms
-from imgmigrate.stores.registry.uploads.kept import KeptSessions
 from imgmigrate.stores.registry.wire.calls import Admission
 from imgmigrate.stores.registry.wire.notices import Notices
 from imgmigrate.stores.registry.wire.paced import Paced
@@ -58,6 +55,7 @@ from imgmigrate.stores.registry.wire.redirects import (
 )
 from imgmigrate.stores.registry.wire.scheme import Scheme
 from imgmigrate.stores.registry.wire.wire import READS, Wire
+from imgmigrate.stores.retries import ATTEMPTS, retrying
 from imgmigrate.stores.slots import Budget
 
 if TYPE_CHECKING:
@@ -68,6 +66,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import RegistryConfig
     from imgmigrate.events import Event, Sink
     from imgmigrate.stores.registry.auth.access import Grant
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
     from imgmigrate.stores.registry.wire.calls import Call, Signing
     from imgmigrate.stores.slots import News
@@ -115,9 +114,7 @@ class Remote:
             changed=news.tell,
             known=known,
         )
-        self.forms = Forms(self.quirks)
         self.budget = Budget(host, streams_of(own))
-        self.kept = KeptSessions(lambda: self.origin, is_on=self.quirks.keeps_uploads)
         self.shares = Shares(self.budget.gate, streams_of(own))
         self._notices = Notices(host, sink)
         tls = own.tls.model_copy(update={"verify": False}) if own.insecure else own.tls
@@ -230,7 +227,7 @@ class Remote:
 
         For what has to be prepared before it is tried again; `call` suffices for the rest.
         """
-        return await retrying(once, self._sink, self.timeouts)
+        return await retrying(once, self._sink, self.timeouts.retries)
 
     def warn(self, code: str, message: str) -> None:
         """Tell the user something that stops nothing, once."""
@@ -255,6 +252,7 @@ class Remote:
 
     async def admit(self, call: Call) -> Admission:
         """Wait until a body may be sent, as limits and token servers have it."""
+        # The token last: it would grow old while the registry or its limits are waited for.
         with self._at(call):
             await self._find_origin()
             await self._breaker.ready(call.subject)
@@ -412,4 +410,5 @@ class Remote:
     ) -> T:
         """Call `once` until it succeeds or has failed too often while the registry was up."""
         through = partial(self._breaker.through, once, subject)
-        return await retrying(through, self._sink, self.timeouts, attempts=attempts)
+        policy = replace(self.timeouts.retries, attempts=attempts)
+        return await retrying(through, self._sink, policy)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import Rejected, StoreError
 from imgmigrate.stores.registry.http.failures import speaks_no_tls
-from imgmigrate.stores.registry.http.retries import retrying
 from imgmigrate.stores.registry.http.session import Request
+from imgmigrate.stores.retries import retrying
 
 if TYPE_CHECKING:
     from imgmigrate.events import Sink
@@ -37,7 +37,7 @@ class Scheme:
         """The origin that answers; asked for once, however many wait."""
         async with self._lock:
             if self._found is None:
-                self._found = await retrying(self._ask, self._sink, self._http.timeouts)
+                self._found = await retrying(self._ask, self._sink, self._http.timeouts.retries)
         return self._found
 
     async def _ask(self) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import ProtocolError, TransientError
 from imgmigrate.stores.registry.http.limits import MOST_REDIRECTS
-from imgmigrate.stores.registry.http.session import Answer, Body, Http, Request
+from imgmigrate.stores.registry.http.session import Body, Http, Request
 from imgmigrate.stores.registry.http.urls import resolve, same_origin
 from imgmigrate.stores.registry.wire.redirects import REDIRECTS, astray, hide_signature, pointed_at
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.stores.registry.auth.access import Grant
     from imgmigrate.stores.registry.auth.guests import Guests
+    from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.http.trust import Trust
     from imgmigrate.stores.registry.wire.calls import Call
     from imgmigrate.stores.registry.wire.notices import Notices

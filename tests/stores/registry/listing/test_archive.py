@@ -20,7 +20,8 @@ ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 
 @pytest.fixture(autouse=True)
 def _archives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "quirks_of", lambda _: Quirks(archives=True))
+    told = Quirks(archives=True, restoring=quirks_of(ECR).restoring)
+    monkeypatch.setattr(remote, "quirks_of", lambda _: told)
 
 
 def archive(registry: FakeRegistry, tag: str) -> None:

@@ -290,8 +290,9 @@ async def test_bandwidth_is_for_each_direction() -> None:
     moments: list[tuple[str, float]] = []
 
     async def move(way: str) -> None:
+        bandwidth = registry.limits.bandwidth
         for _ in range(4):
-            await (registry.limits.read if way == "read" else registry.limits.write)(500_000)
+            await (bandwidth.read if way == "read" else bandwidth.write)(500_000)
             moments.append((way, round(registry.clock.now, 6)))
 
     moves = [asyncio.create_task(move(way)) for way in ("read", "write")]
@@ -311,7 +312,7 @@ async def test_a_long_wait_says_why(key: str, value: str) -> None:
     registry = Registry(RegistryConfig.model_validate(config), quirks)
     registry.ask(Kind.OTHER, 2)
     for _ in range(2):
-        registry.tasks.append(asyncio.create_task(registry.limits.read(10_000)))
+        registry.tasks.append(asyncio.create_task(registry.limits.bandwidth.read(10_000)))
     await registry.clock.advance(30)
     (wait,) = registry.waits
     assert wait.subject == HOST
@@ -323,8 +324,8 @@ async def test_without_settings_nothing_waits() -> None:
     """No limit, no wait, no event."""
     registry = Registry()
     registry.ask(Kind.BLOB_READ, 200)
-    await registry.limits.read(10**12)
-    await registry.limits.write(10**12)
+    await registry.limits.bandwidth.read(10**12)
+    await registry.limits.bandwidth.write(10**12)
     await settle()
     assert len(registry.passed) == 200
     assert not registry.clock.slept

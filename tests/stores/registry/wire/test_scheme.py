@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from imgmigrate.stores.registry.http.session import Answer, Request
+    from imgmigrate.stores.registry.http.answer import Answer
+    from imgmigrate.stores.registry.http.session import Request
     from tests.stores.registry.conftest import Connect, Recorder
 
 ME = User("me", "s3cret-pass")

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 import stamina
 
-from imgmigrate.errors import ImgmigrateError, Rejected, TransientError
+from imgmigrate.errors import ImgmigrateError, RateLimited, Rejected, TransientError
 from imgmigrate.events import NoSink, Retrying
-from imgmigrate.stores.attempts import ATTEMPTS, attempts
+from imgmigrate.stores.retries import ATTEMPTS, attempts
 from tests.support.world import Recorder
 
 
@@ -58,6 +58,25 @@ async def test_last_attempt_raises_its_error() -> None:
     with pytest.raises(TransientError) as caught:
         await tried(*errors)
     assert caught.value is errors[-1]
+
+
+async def test_what_is_tried_no_more_is_spent_and_not_announced() -> None:
+    """Five attempts have four announcements, and whoever is further out makes no sixth."""
+    sink, last = Recorder(), broken()
+    with pytest.raises(TransientError):
+        await tried(*(broken() for _ in range(ATTEMPTS - 1)), last, sink=sink)
+    assert last.is_spent
+    assert len(sink.events) == ATTEMPTS - 1
+
+
+async def test_refusals_for_the_pace_cost_no_attempt_even_after_a_failure() -> None:
+    """However often limits hold it back, five real failures are needed to give it up."""
+    refusals = [RateLimited.paced(broken()) for _ in range(2 * ATTEMPTS)]
+    for each in refusals:
+        each.side = "source"
+    sink = Recorder()
+    assert len(await tried(broken(), *refusals, broken(), None, sink=sink)) == 2 * ATTEMPTS + 3
+    assert len(sink.events) == 2
 
 
 @pytest.mark.parametrize(

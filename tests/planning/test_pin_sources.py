@@ -10,8 +10,8 @@ import pytest
 from imgmigrate.errors import TransientError, UsageError
 from imgmigrate.oci.manifest import Manifest
 from imgmigrate.oci.reference import Digest
-from imgmigrate.planning.desired.pin_sources import Pinning, pin_sources
 from imgmigrate.planning.desired.pins import lock_config, pins_path
+from imgmigrate.planning.pin_sources import Pinning, pin_sources
 from imgmigrate.planning.planner import PlanOptions, make_plan
 from tests.fakes.memory import image
 from tests.support import images
