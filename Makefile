@@ -8,7 +8,7 @@ DEBIAN_PACKAGES := python3-venv docker-registry skopeo umoci time
 
 QUICK := not integration and not slow
 
-.PHONY: demo test quick check setup packages bench bench-memory bench-faults clean
+.PHONY: demo test quick check setup lock packages bench bench-memory bench-faults clean
 
 demo: setup
 	examples/quickstart/run.sh $(BIN)
@@ -38,14 +38,23 @@ bench-faults: packages setup
 # One stamp file, so that a second `make` starts at once.
 setup: $(VENV)/.stamp
 
-$(VENV)/.stamp: pyproject.toml
+$(VENV)/.stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "imgmigrate needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(MAKE) --no-print-directory venv-package
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable . --group dev
 	@touch $@
+
+# The newest versions that pyproject.toml allows, for every Python and system at once.
+lock:
+	@[ -x .venvs/lock/bin/uv ] || { $(PYTHON) -m venv .venvs/lock && \
+		.venvs/lock/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"; }
+	.venvs/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+		--all-extras --group dev --no-annotate --custom-compile-command "make lock" \
+		--output-file constraints.txt pyproject.toml
 
 .PHONY: venv-package
 venv-package:
@@ -67,4 +76,4 @@ packages:
 	fi
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) .venvs .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
