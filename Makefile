@@ -14,7 +14,8 @@ demo: setup
 	examples/quickstart/run.sh $(BIN)
 
 test: packages setup
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --cov --cov-report=
+	$(BIN)/python -m tests.support.covered
 
 # The inner loop: no real registry, no other tool, nothing that takes long.
 quick: setup
@@ -76,4 +77,4 @@ packages:
 	fi
 
 clean:
-	rm -rf $(VENV) .venvs .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) .venvs .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
