@@ -1,14 +1,16 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
+# `make test-more` takes what is heavy besides, and sets itself up too.
 # Debian's python3 (3.11+), git and make are all that must be there.
 PYTHON ?= python3
 VENV := .venv
 ROUNDS ?= 1
+CHAOS_SECONDS ?= 60
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := python3-venv docker-registry skopeo umoci time
 
 QUICK := not integration and not slow
 
-.PHONY: demo test quick check setup lock packages bench bench-memory bench-faults clean
+.PHONY: demo test test-more quick check setup lock packages bench bench-memory bench-faults clean
 
 demo: setup
 	examples/quickstart/run.sh $(BIN)
@@ -16,6 +18,12 @@ demo: setup
 test: packages setup
 	$(BIN)/python -m pytest -n auto --cov --cov-report=
 	$(BIN)/python -m tests.support.covered
+
+# Stories that the suite does not tell, many more examples of every property, other Pythons.
+test-more: packages setup
+	$(BIN)/python -m tests.integration.chaos --seconds $(CHAOS_SECONDS) --seed 1000
+	$(BIN)/python -m pytest -n auto -m "hypothesis and not integration" --hypothesis-profile=more
+	.ci/pythons
 
 # The inner loop: no real registry, no other tool, nothing that takes long.
 quick: setup
