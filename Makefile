@@ -1,20 +1,29 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
+# `make test-more` takes what is heavy besides, and sets itself up too.
 # Debian's python3 (3.11+), git and make are all that must be there.
 PYTHON ?= python3
 VENV := .venv
 ROUNDS ?= 1
+CHAOS_SECONDS ?= 60
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := python3-venv docker-registry skopeo umoci time
 
 QUICK := not integration and not slow
 
-.PHONY: demo test quick check setup packages bench bench-memory bench-faults clean
+.PHONY: demo test test-more quick check setup lock packages bench bench-memory bench-faults clean
 
 demo: setup
 	examples/quickstart/run.sh $(BIN)
 
 test: packages setup
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --cov --cov-report=
+	$(BIN)/python -m tests.support.covered
+
+# Stories that the suite does not tell, many more examples of every property, other Pythons.
+test-more: packages setup
+	$(BIN)/python -m tests.integration.chaos --seconds $(CHAOS_SECONDS) --seed 1000
+	$(BIN)/python -m pytest -n auto -m "hypothesis and not integration" --hypothesis-profile=more
+	.ci/pythons
 
 # The inner loop: no real registry, no other tool, nothing that takes long.
 quick: setup
@@ -38,14 +47,23 @@ bench-faults: packages setup
 # One stamp file, so that a second `make` starts at once.
 setup: $(VENV)/.stamp
 
-$(VENV)/.stamp: pyproject.toml
+$(VENV)/.stamp: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "imgmigrate needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(MAKE) --no-print-directory venv-package
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable . --group dev
 	@touch $@
+
+# The newest versions that pyproject.toml allows, for every Python and system at once.
+lock:
+	@[ -x .venvs/lock/bin/uv ] || { $(PYTHON) -m venv .venvs/lock && \
+		.venvs/lock/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"; }
+	.venvs/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+		--all-extras --group dev --no-annotate --custom-compile-command "make lock" \
+		--output-file constraints.txt pyproject.toml
 
 .PHONY: venv-package
 venv-package:
@@ -67,4 +85,4 @@ packages:
 	fi
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) .venvs .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
