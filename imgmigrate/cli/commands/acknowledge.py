@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imgmigrate.cli.commands.plan import plan_now
-from imgmigrate.cli.given.config import command_line, open_config, pick, shown
+from imgmigrate.cli.given.again import again
+from imgmigrate.cli.given.config import open_config, pick, shown
 from imgmigrate.cli.given.foreign import foreign_options
 from imgmigrate.cli.given.options import (
     Command,
@@ -237,4 +238,4 @@ def _present(
         output.line(line)
     if new and not dry_run:
         output.line("Commit that file; to see what is left:")
-        output.line(f"  {command_line(settings, 'plan')}")
+        output.line(f"  {again(settings, 'plan')}")

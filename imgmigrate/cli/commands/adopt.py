@@ -11,7 +11,8 @@ from imgmigrate.cli.approval import approved, changing_options, check_can_ask
 from imgmigrate.cli.commands.apply import apply_now
 from imgmigrate.cli.commands.plan import plan_now
 from imgmigrate.cli.exit import Applied, Declined
-from imgmigrate.cli.given.config import command_line, open_config
+from imgmigrate.cli.given.again import again
+from imgmigrate.cli.given.config import open_config
 from imgmigrate.cli.given.foreign import foreign_options
 from imgmigrate.cli.given.options import (
     Command,
@@ -152,7 +153,8 @@ class _Task:
         from imgmigrate.render.changes.tally import Tally
         from imgmigrate.render.summary import result_text
 
-        command, tally, output = self._command(), Tally(), self.settings.output
+        tally, output = Tally(), self.settings.output
+        command = again(self.settings, "adopt", *self.globs)
         options = ApplyOptions(
             parallelism=self.parallelism,
             lock_timeout=self.lock_timeout,
@@ -166,7 +168,3 @@ class _Task:
             return result_text(plan, result, resume=command, replan=command, style=style)
 
         return apply_now(self.settings, config, plan, options, tally, ended)
-
-    def _command(self) -> str:
-        flags = ("--take-ownership",) if self.take_ownership else ()
-        return command_line(self.settings, "adopt", *self.globs, *flags)

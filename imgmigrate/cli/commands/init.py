@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from imgmigrate.cli.commands.write_test import check_write_test, is_approved, try_by_writing
 from imgmigrate.cli.exit import Declined, Probed
-from imgmigrate.cli.given.config import command_line, open_config, shown
+from imgmigrate.cli.given.again import again
+from imgmigrate.cli.given.config import open_config, shown
 from imgmigrate.cli.given.foreign import foreign_options, say_notes
 from imgmigrate.cli.given.options import (
     DEFAULT_CONFIG,
@@ -65,9 +67,10 @@ def init(settings: Settings, file: Path | None) -> None:
     save_to(settings, path, STARTER.encode(), mode=SHARED_FILE)
     output = settings.output
     config = () if path == DEFAULT_CONFIG else ("--config", str(path))
+    following = partial(again, settings, drop=("--config",))
     output.line(f"Wrote {path}. Edit it, then:")
-    output.line(f"  {command_line(Settings(output), 'validate', *config)}")
-    output.line(f"  {command_line(Settings(output), 'plan', *config, '--out', 'plan.out')}")
+    output.line(f"  {following('validate', *config)}")
+    output.line(f"  {following('plan', *config, '--out', 'plan.out')}")
 
 
 @click.command(

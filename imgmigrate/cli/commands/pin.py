@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from imgmigrate.cli.exit import Pinned
-from imgmigrate.cli.given.config import command_line, open_config, shown
+from imgmigrate.cli.given.again import again
+from imgmigrate.cli.given.config import open_config, shown
 from imgmigrate.cli.given.foreign import foreign_options, say_notes
 from imgmigrate.cli.given.options import (
     Command,
@@ -150,10 +151,10 @@ def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, c
         output.line(line)
     if wrote:
         output.line(f"Wrote {shown(path)}. To plan from it:")
-        output.line(f"  {command_line(settings, 'plan', '--locked', '--out', 'plan.out')}")
+        output.line(f"  {again(settings, 'plan', '--locked', '--out', 'plan.out')}")
     elif check and pinning.differences:
         output.line("To take them over (some of them: with --upgrade GLOB):")
-        output.line(f"  {command_line(settings, 'pin')}")
+        output.line(f"  {again(settings, 'pin', drop=('--check',))}")
     elif not check and path.exists():
         output.line(f"{shown(path)} is as it was.")
     elif not check:

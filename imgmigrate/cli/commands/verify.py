@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from imgmigrate.cli.exit import Proved
-from imgmigrate.cli.given.config import answer_of, command_line, open_config, pick, with_state
+from imgmigrate.cli.given.again import again
+from imgmigrate.cli.given.config import answer_of, open_config, pick, with_state
 from imgmigrate.cli.given.foreign import foreign_options
 from imgmigrate.cli.given.oneshot import load_for_apply, plain_http_option
 from imgmigrate.cli.given.options import (
@@ -171,7 +172,7 @@ def _present(settings: Settings, verified: Verified) -> None:
     )
     from imgmigrate.verifying.verdict import Standing
 
-    output, command = settings.output, partial(command_line, settings)
+    output, command = settings.output, partial(again, settings)
     if output.stream is None:
         for line in verified_lines(verified, command, output.style()):
             output.line(line)

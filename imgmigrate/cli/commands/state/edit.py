@@ -9,13 +9,8 @@ import click
 
 from imgmigrate.cli.approval import approved, changing_options, check_can_ask
 from imgmigrate.cli.exit import Declined
-from imgmigrate.cli.given.config import (
-    check_edited,
-    command_line,
-    pick,
-    read_state,
-    store_of,
-)
+from imgmigrate.cli.given.again import again
+from imgmigrate.cli.given.config import check_edited, pick, read_state, store_of
 from imgmigrate.cli.given.options import Command, Settings, common_options, pass_settings
 from imgmigrate.errors import UsageError
 
@@ -292,7 +287,7 @@ def _change(
         return None
     if not approved(settings.output, edit.question.format(records), auto_approve=auto_approve):
         return Declined()
-    command = command_line(settings, "state", edit.name, *edit.arguments)
+    command = again(settings, "state", edit.name, *edit.arguments)
     write_edit(settings, command, lock_timeout, edit.work)
     tell_edit(settings, edit.name, edit.done.format(records), edit.number)
     return None

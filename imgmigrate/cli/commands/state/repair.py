@@ -8,7 +8,8 @@ import click
 
 from imgmigrate.cli.approval import approved, changing_options, check_can_ask
 from imgmigrate.cli.exit import Declined
-from imgmigrate.cli.given.config import command_line, shown, state_folder, store_of, tell_whose
+from imgmigrate.cli.given.again import again
+from imgmigrate.cli.given.config import shown, state_folder, store_of, tell_whose
 from imgmigrate.cli.given.options import Command, Settings, common_options, pass_settings
 from imgmigrate.errors import UsageError
 
@@ -66,7 +67,7 @@ def repair_state(
         return Declined()
     from imgmigrate.cli.run import run
 
-    command = command_line(settings, "state", "repair")
+    command = again(settings, "state", "repair")
     output.left_something = True
     kept = run(lambda: state.repair(found, command=command, lock_timeout=lock_timeout))
     if output.stream:
