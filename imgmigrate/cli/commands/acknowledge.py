@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -210,21 +210,21 @@ def _present(
     *,
     dry_run: bool,
 ) -> None:
+    from imgmigrate.render.schema import lines
     from imgmigrate.render.units import count
 
     output, place = settings.output, shown(path)
     if output.stream is not None:
         for entry in entries:
-            fields: dict[str, Any] = {
-                "address": str(entry.address),
-                "digest": entry.digest,
-                "until": entry.until.isoformat(),
-                "because": entry.because,
-                "file": place,
-                "wrote": entry in new and not dry_run,
-            }
-            message = f"{entry.address}: known until {entry.until}"
-            output.stream.line("acknowledged", message, **fields)
+            known = lines.Acknowledged(
+                address=str(entry.address),
+                digest=entry.digest,
+                until=entry.until.isoformat(),
+                because=entry.because,
+                file=place,
+                wrote=entry in new and not dry_run,
+            )
+            output.stream.line(known, f"{entry.address}: known until {entry.until}")
         return
     style = output.style()
     for entry in entries:

@@ -130,19 +130,19 @@ class _Task:
     def show(self, adoption: Adoption) -> None:
         """Show what was found."""
         from imgmigrate.render.reports.adopt import adoption_lines, adoption_text
+        from imgmigrate.render.schema import lines
 
         output = self.settings.output
         if output.stream:
             output.stream.plan(adoption.plan)
-            output.stream.line(
-                "adoption",
-                adoption_text(adoption),
+            found = lines.Adoption(
                 same=len(adoption.same),
                 differing=len(adoption.differing),
                 missing=len(adoption.missing),
                 errors=len(adoption.errors),
                 take_ownership=adoption.taken,
             )
+            output.stream.line(found, adoption_text(adoption))
             return
         for line in adoption_lines(adoption, output.style()):
             output.line(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.events import Event, Sink
     from imgmigrate.oci.reference import Repository
+    from imgmigrate.render.schema import lines
     from imgmigrate.rules.rule import Rule
 
 __all__ = ["init", "validate"]
@@ -124,7 +125,7 @@ def validate(
     config = open_config(settings)
     say_notes(settings, config)
     if output.stream is not None:
-        output.stream.line("valid", f"{shown(config.path)} is valid", **_document(config))
+        output.stream.line(_valid(config), f"{shown(config.path)} is valid")
     else:
         for line in _found(config):
             output.line(line)
@@ -142,7 +143,8 @@ def validate(
 def _probe(config: Config, output: Output, sink: Sink) -> Probed:
     from imgmigrate.cli.run import run
     from imgmigrate.probing.probe import probe_all
-    from imgmigrate.render.reports.probe import probe_document, probe_headline, probe_lines
+    from imgmigrate.render.reports.probe import probe_headline, probe_line, probe_lines
+    from imgmigrate.render.schema import lines
 
     reports = run(lambda: probe_all(config, sink=sink))
     works = all(report.works for report in reports)
@@ -152,11 +154,13 @@ def _probe(config: Config, output: Output, sink: Sink) -> Probed:
         for line in probe_lines(reports, output.style()):
             output.line(line)
         return Probed(works)
+    level: Literal["info", "error"]
     for report in reports:
         message = f"{report.host}: {'works' if report.works else 'cannot do what is needed'}"
-        level: Literal["info", "error"] = "info" if report.works else "error"
-        stream.line("registry", message, level, **probe_document(report))
-    stream.line("validate_summary", headline, "info" if works else "error", works=works)
+        level = "info" if report.works else "error"
+        stream.line(probe_line(report), message, level)
+    level = "info" if works else "error"
+    stream.line(lines.ValidateSummary(works=works), headline, level)
     return Probed(works)
 
 
@@ -180,14 +184,16 @@ class _Notes:
             self._output.warn(event.code, printable(event.message))
 
 
-def _document(config: Config) -> dict[str, Any]:
-    return {
-        "config": str(config.path),
-        "rules": len(config.rules) + len(config.globs),
-        "registries": _hosts(config),
-        "layouts": len(_layouts(config)),
+def _valid(config: Config) -> lines.Valid:
+    from imgmigrate.render.schema import lines
+
+    return lines.Valid(
+        config=str(config.path),
+        rules=len(config.rules) + len(config.globs),
+        registries=_hosts(config),
+        layouts=len(_layouts(config)),
         **({"state": str(config.state)} if config.has_state else {}),
-    }
+    )
 
 
 def _samples(config: Config) -> tuple[Rule, ...]:

@@ -117,33 +117,31 @@ def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, c
     from imgmigrate.planning.desired.pin_sources import Kind
     from imgmigrate.redaction import printable
     from imgmigrate.render.reports.pins import (
-        difference_document,
+        difference_line,
         difference_text,
         pins_headline,
         pins_lines,
     )
+    from imgmigrate.render.schema import lines
 
     output = settings.output
     stream = output.stream
     if stream is not None:
         for each in pinning.differences:
-            stream.line("pin", difference_text(each), **difference_document(each))
+            stream.line(difference_line(each), difference_text(each))
         for row in pinning.problems:
             detail = printable(row.detail or row.reason, 2000)
-            message = f"{row.address}: {detail}"
-            stream.line(
-                "pin_error",
-                message,
-                "error",
+            unread = lines.PinError(
                 address=str(row.address),
                 reason=row.reason,
                 code=row.reason.traits.code,
                 detail=detail,
             )
+            stream.line(unread, f"{row.address}: {detail}", "error")
         saved = shown(path) if wrote else None
         counts = {kind.value: pinning.count(kind) for kind in Kind}
         counts |= {"unchanged": pinning.unchanged, "errors": len(pinning.problems)}
-        stream.line("pin_summary", pins_headline(pinning), saved=saved, counts=counts)
+        stream.line(lines.PinSummary(saved=saved, counts=counts), pins_headline(pinning))
         return
     for row in pinning.problems:
         output.note(f"Error: {row.address}: {printable(row.detail or row.reason, 2000)}")

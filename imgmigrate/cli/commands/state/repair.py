@@ -71,8 +71,10 @@ def repair_state(
     output.left_something = True
     kept = run(lambda: state.repair(found, command=command, lock_timeout=lock_timeout))
     if output.stream:
+        from imgmigrate.render.schema import lines
+
         places = [shown(path) for path in kept]
-        output.stream.line("state_repaired", f"state {folder}: repaired", kept=places)
+        output.stream.line(lines.StateRepaired(kept=places), f"state {folder}: repaired")
         return None
     for path in kept:
         output.line(f"What was damaged is kept in {shown(path)}")
@@ -81,12 +83,12 @@ def repair_state(
 
 
 def _show(settings: Settings, found: Survey, folder: Path) -> None:
-    from imgmigrate.render.reports.repair import survey_document, survey_lines
+    from imgmigrate.render.reports.repair import survey_line, survey_lines
 
     output, place = settings.output, shown(folder)
     if output.stream:
         message = f"state {place}: {'whole' if found.is_whole else 'damaged'}"
-        output.stream.line("state_survey", message, **survey_document(found, place))
+        output.stream.line(survey_line(found, place), message)
         return
     for line in survey_lines(found, place, shown, output.style()):
         output.line(line)
