@@ -1,7 +1,8 @@
 """Say everything as data: a versioned stream of JSON Lines, and what is shown of plans and states.
 
 Every line of the stream has `type`, `@level`, `@message` and `@timestamp`; a reader ignores
-types it does not know. The first line is `version`; its `ui` changes its major only when a
+types it does not know. Each type is a model of `render/schema/lines.py`. The first line is
+`version`; its `ui` changes its major only when a
 field goes away. The shape follows Terraform's machine-readable UI. What `show` writes is JSON
 Lines too, each with `type`; its first line has `kind` and `format_version`. `imgmigrate.schemas`
 describes every line.
@@ -12,7 +13,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from imgmigrate import __version__
@@ -35,6 +37,7 @@ from imgmigrate.render.changes.tally import Tally
 from imgmigrate.render.errors import causes, facts_of, failure_of, hint_of, message_of
 from imgmigrate.render.facts import meaning_of
 from imgmigrate.render.options import spoken
+from imgmigrate.render.schema import lines
 from imgmigrate.render.units import count
 from imgmigrate.render.words import OUTCOMES, headline_of, rate_text, reason
 from imgmigrate.state.record import RECORDS
@@ -58,10 +61,19 @@ Level = Literal["info", "warn", "error"]
 # JSON lets them stand in a text as they are: controls beyond ASCII, and what reorders or hides
 # text on a terminal.
 _UNSEEN = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+# One for all lines: making it takes as long as printing a short one.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=lines.Part.document)
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _said(time.time_ns() // 1_000_000)
+
+
+# Of a large plan dozens of lines are written within the same millisecond.
+@lru_cache(maxsize=1)
+def _said(milliseconds: int) -> str:
+    moment = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class JsonStream:
@@ -78,16 +90,17 @@ class JsonStream:
         self._write, self._now, self._clock = write, now, clock
         self.tally = tally or Tally(clock)
         self._spoke = clock()
-        self.line("version", f"imgmigrate {__version__}", imgmigrate=__version__, ui=UI_VERSION)
+        version = lines.Version(imgmigrate=__version__, ui=UI_VERSION)
+        self.line(version, f"imgmigrate {__version__}")
 
-    def line(self, kind: str, message: str, level: Level = "info", /, **fields: Any) -> None:
+    def line(self, line: lines.Line, message: str, level: Level = "info") -> None:
         """Write one line."""
         document = {
-            "type": kind,
+            "type": line.type,
             "@level": level,
             "@message": printable(message),
             "@timestamp": self._now(),
-            **fields,
+            **line.document(),
         }
         self._write(document_line(document))
 
@@ -99,38 +112,22 @@ class JsonStream:
             case Listed():
                 name = str(event.repository)
                 message = f"{name}: {count(event.tags, 'tag')}"
-                self.line("listed", message, repository=name, tags=event.tags)
+                self.line(lines.Listed(repository=name, tags=event.tags), message)
             case RunStarted():
-                self.line(
-                    "run_start",
-                    f"run {event.run} of plan {event.plan_id} began",
-                    run=event.run,
-                    plan_id=event.plan_id,
-                    images=event.images,
-                    size=event.size,
+                begun = lines.RunStart(
+                    run=event.run, plan_id=event.plan_id, images=event.images, size=event.size
                 )
+                self.line(begun, f"run {event.run} of plan {event.plan_id} began")
             case ImageStarted():
                 name = str(event.address)
-                self.line("apply_start", f"{name}: started", address=name)
+                self.line(lines.ApplyStart(address=name), f"{name}: started")
             case ImageFinished():
                 self._finished(event.receipt)
             case Retrying():
-                self.line(
-                    "retry",
-                    f"{event.subject}: {event.cause}",
-                    "warn",
-                    subject=printable(event.subject),
-                    cause=printable(event.cause),
-                    delay=event.delay,
-                )
+                retry = lines.Retry(**_waiting(event))
+                self.line(retry, f"{event.subject}: {event.cause}", "warn")
             case Waiting():
-                self.line(
-                    "wait",
-                    f"{event.subject}: {event.cause}",
-                    subject=printable(event.subject),
-                    cause=printable(event.cause),
-                    delay=event.delay,
-                )
+                self.line(lines.Wait(**_waiting(event)), f"{event.subject}: {event.cause}")
             case Warned():
                 self.warning(event.code, event.message)
             case RateLearnt():
@@ -143,15 +140,13 @@ class JsonStream:
                 self._progress(event)
 
     def plan(self, plan: Plan, rows: Sequence[Change] | None = None, **fields: Any) -> None:
-        """Write one line a change, then their summary."""
+        """Write one line a change, then their summary, with further `fields` of it."""
         for change in plan.changes if rows is None else rows:
             message = f"{change.address}: {change.action.value} ({reason(change)})"
             level: Level = "warn" if change.is_dangerous else "info"
-            document = change.line()
-            self.line("planned_change", message, level, change=document, **meaning_of(change))
-        self.line(
-            "change_summary",
-            headline_of(plan),
+            row = lines.PlannedChange(change=change.line(), **meaning_of(change))
+            self.line(row, message, level)
+        summary = lines.ChangeSummary(
             operation=_operation(plan),
             plan_id=plan.plan_id,
             complete=plan.header.complete,
@@ -159,52 +154,46 @@ class JsonStream:
             stateless=plan.header.stateless,
             **fields,
         )
+        self.line(summary, headline_of(plan))
 
     def error(self, error: BaseException) -> None:
         """Write a failure as diagnostics, one for each cause."""
         for cause in causes(error):
-            self.line(
-                "diagnostic",
-                f"Error: {message_of(cause)}",
-                "error",
-                severity="error",
-                summary=message_of(cause),
-                detail=hint_of(cause),
-                **facts_of(cause),
+            message = message_of(cause)
+            diagnostic = lines.Diagnostic(
+                severity="error", summary=message, detail=hint_of(cause), **facts_of(cause)
             )
+            self.line(diagnostic, f"Error: {message}", "error")
 
     def warning(self, code: str, message: str) -> None:
         """Write a warning as a diagnostic; `code` is stable."""
         message = spoken(message)
-        self.line(
-            "diagnostic",
-            f"Warning: {message}",
-            "warn",
-            severity="warning",
-            code=code,
-            summary=printable(message),
-            detail=None,
+        diagnostic = lines.Diagnostic(
+            severity="warning", summary=printable(message), detail=None, code=code
         )
+        self.line(diagnostic, f"Warning: {message}", "warn")
 
     def records(self, records: Iterable[ImageRecord]) -> None:
         """Write one line a record of the state."""
         for record in records:
             document = RECORDS.dump_python(record, mode="json", exclude_none=True)
-            self.line("record", f"{record.address}: {record.status.value}", record=document)
+            message = f"{record.address}: {record.status.value}"
+            self.line(lines.Record(record=document), message)
 
     def _finished(self, receipt: Receipt) -> None:
-        name = str(receipt.address)
+        name, outcome = str(receipt.address), receipt.outcome
         fields: dict[str, Any] = {
             "address": name,
-            "outcome": receipt.outcome.value,
+            "outcome": outcome.value,
             "digest": receipt.digest,
             "moved": receipt.moved,
         }
-        message = f"{name}: {OUTCOMES[receipt.outcome]}"
-        if receipt.outcome.is_done:
-            self.line("apply_complete", message, **fields)
+        message = f"{name}: {OUTCOMES[outcome]}"
+        if outcome.is_done:
+            self.line(lines.ApplyComplete(**fields), message)
         else:
-            self.line("apply_errored", message, "error", **fields, **failure_of(receipt.error))
+            failure = lines.ApplyErrored(**fields, **failure_of(receipt.error))
+            self.line(failure, message, "error")
 
     def _progress(self, event: Event) -> None:
         now, tally = self._clock(), self.tally
@@ -213,16 +202,14 @@ class JsonStream:
         self._spoke = now
         if isinstance(event, Checked):
             message = f"{event.done:,} of {count(event.total, 'image')} looked at"
-            done, total, read = event.done, event.total, event.read
-            self.line("verify_progress", message, done=done, total=total, read=read)
+            looked = lines.VerifyProgress(done=event.done, total=event.total, read=event.read)
+            self.line(looked, message)
             return
         if isinstance(event, Observed):
             message = f"{event.done:,} of {count(event.total, 'image')} looked at"
-            self.line("plan_progress", message, done=event.done, total=event.total)
+            self.line(lines.PlanProgress(done=event.done, total=event.total), message)
             return
-        self.line(
-            "apply_progress",
-            f"{tally.done:,} of {count(tally.images, 'image')} done",
+        progress = lines.ApplyProgress(
             images=tally.images,
             done=tally.done,
             undone=tally.undone,
@@ -230,49 +217,58 @@ class JsonStream:
             size=tally.size,
             blobs_in_flight=len(tally.blobs),
         )
+        self.line(progress, f"{tally.done:,} of {count(tally.images, 'image')} done")
 
     def _rate(self, event: RateLearnt) -> None:
-        self.line(
-            "rate_limit",
-            rate_text(event),
+        limit = lines.RateLimit(
             registry=printable(event.registry),
             kinds=printable(event.kinds) or None,
             rate=round(event.rate, 3),
             refused=event.refused,
             advice=event.advice,
         )
+        self.line(limit, rate_text(event))
 
     def _summary(self, event: RunFinished) -> None:
         counts = {outcome.value: number for outcome, number in event.counts.items()}
-        self.line(
-            "run_summary",
-            "; ".join(f"{number} {word}" for word, number in counts.items() if number)
-            or "nothing to do",
-            "warn" if event.unfinished else "info",
+        summary = lines.RunSummary(
             run=event.run,
             plan_id=event.plan_id,
             counts=counts,
             moved=event.moved,
             seconds=round(event.seconds, 3),
             stopped=event.stopped and printable(spoken(event.stopped)),
-            refusals=[
-                {"name": printable(each.name), "rows": len(each.rows), **failure_of(each.error)}
+            refusals=tuple(
+                lines.Refusal(
+                    name=printable(each.name), rows=len(each.rows), **failure_of(each.error)
+                )
                 for each in event.refusals
-            ],
-            unfinished=[
-                {
-                    "address": str(each.address),
-                    "outcome": each.outcome.value,
+            ),
+            unfinished=tuple(
+                lines.Unfinished(
+                    address=str(each.address),
+                    outcome=each.outcome.value,
                     **failure_of(each.error),
-                }
+                )
                 for each in event.unfinished
-            ],
+            ),
         )
+        words = [f"{number} {word}" for word, number in counts.items() if number]
+        message = "; ".join(words) or "nothing to do"
+        self.line(summary, message, "warn" if event.unfinished else "info")
+
+
+def _waiting(event: Retrying | Waiting) -> dict[str, Any]:
+    return {
+        "subject": printable(event.subject),
+        "cause": printable(event.cause),
+        "delay": event.delay,
+    }
 
 
 def document_line(document: dict[str, Any]) -> str:
     """Print a document as one line, without its newline."""
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    text = _ENCODER.encode(document)
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

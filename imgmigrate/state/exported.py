@@ -25,7 +25,7 @@ __all__ = ["print_export", "read_exported"]
 
 def print_export(view: View) -> bytes:
     """Print a view that has a lineage as JSON Lines."""
-    return b"".join(print_snapshot(replace(view, runs=[], rates={})))
+    return b"".join(print_snapshot(replace(view, runs=[])))
 
 
 def read_exported(path: Path) -> StateInMemory:

@@ -48,7 +48,6 @@ class View:
     name: str | None = None
     place: str | None = None
     runs: list[Run] = field(default_factory=list)
-    rates: dict[str, Any] = field(default_factory=dict)
     records: Records = field(default_factory=Records)
     # Whose claims are open on an address, and the same without the runs' names.
     _open: dict[str, dict[str, Intent]] = field(default_factory=dict)

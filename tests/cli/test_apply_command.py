@@ -55,7 +55,7 @@ def test_a_saved_plan_is_applied_without_asking(cli: Cli, engine: Engine) -> Non
     assert not engine.planned
     assert config.state == cli.folder / "s"
     assert (options.parallelism, options.strict, options.lock_timeout) == (5, True, 120)
-    repeated = "--parallelism 5 --strict"
+    repeated = "--parallelism 5 --strict --lock-timeout 2m"
     assert options.command == f"imgmigrate apply --state s plan.out {repeated}"
     assert cli.out.splitlines() == [
         "Plan: 1 to copy. 2.00 KiB to transfer.",

@@ -64,7 +64,8 @@ def test_pin_writes_the_file_and_names_the_next_command(cli: Cli, sources: Sourc
     assert f'"{ADDRESS}": "{SOURCE}@{OLD}"' in (cli.folder / LOCK).read_text()
     assert f"added    {ADDRESS}  {OLD.short}" in cli.out
     assert "1 pin: 1 added." in cli.out
-    assert "imgmigrate plan --locked --out plan.out" in cli.out
+    repeated = "--parallelism 3 --on-rate-limit stop"
+    assert f"imgmigrate plan {repeated} --locked --out plan.out" in cli.out
     assert (sources.asked[0].parallelism, sources.asked[0].on_rate_limit) == (3, "stop")
     assert cli("pin") == 0
     assert f"1 pin: 1 unchanged.\n{LOCK} is as it was.\n" in cli.out
@@ -191,7 +192,7 @@ def test_apply_can_plan_from_the_pins(cli: Cli, sources: Sources, engine: Engine
     ((config, _),) = engine.planned
     assert [rule.digest for rule in config.rules] == [OLD]
     ((_, _, options),) = engine.applied
-    assert options.command == "imgmigrate apply --auto-approve --locked"
+    assert options.command == "imgmigrate apply --locked --auto-approve"
 
 
 def test_a_plan_file_is_not_planned_from_pins_again(

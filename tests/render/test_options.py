@@ -29,7 +29,7 @@ from imgmigrate.render.json import JsonStream
 from imgmigrate.render.lines import LineProgress
 from imgmigrate.render.progress import LiveProgress
 from imgmigrate.render.reports.adopt import adoption_lines
-from imgmigrate.render.reports.probe import probe_document, probe_lines
+from imgmigrate.render.reports.probe import probe_line, probe_lines
 from imgmigrate.render.summary import result_text
 from tests.render import samples
 
@@ -105,7 +105,7 @@ OUTPUTS: dict[str, tuple[Callable[[], str], int]] = {
     "an image as data": (lambda: streamed(lambda stream: stream.emit(IMAGE[-1])), 2),
     "the end of a run as data": (lambda: streamed(lambda stream: stream.emit(STOPPED)), 5),
     "a check": (lambda: "\n".join(probe_lines([REPORT])), 2),
-    "a check as data": (lambda: str(probe_document(REPORT)), 2),
+    "a check as data": (lambda: str(probe_line(REPORT)), 2),
     "a row to adopt": (lambda: "\n".join(adoption_lines(ADOPTION)), 1),
 }
 

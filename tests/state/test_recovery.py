@@ -207,6 +207,17 @@ async def test_a_snapshot_of_a_newer_major_is_refused(tmp_path: Path) -> None:
     assert len(local(tmp_path).read().records) == 5
 
 
+async def test_rates_in_an_older_snapshot_are_let_go(tmp_path: Path) -> None:
+    """Earlier versions wrote `rates` into the header; that is read, and not written."""
+    path = await snapshot_of(tmp_path)
+    header, body = path.read_bytes().split(b"\n", 1)
+    document = json.loads(header)
+    del document["hash"]
+    assert "rates" not in document
+    path.write_bytes(seal({**document, "rates": {"registry.new": 1.5}})[0] + body)
+    assert len(local(tmp_path).read().records) == 5
+
+
 @pytest.mark.parametrize("with_journal", [True, False])
 async def test_a_missing_snapshot_is_noticed(tmp_path: Path, with_journal: bool) -> None:
     """A state whose snapshot was deleted is damaged, not empty."""

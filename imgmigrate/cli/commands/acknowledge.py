@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from imgmigrate.cli.commands.plan import plan_now
-from imgmigrate.cli.given.config import Unmatched, command_line, open_config, pick, shown
+from imgmigrate.cli.given.again import again
+from imgmigrate.cli.given.config import Unmatched, open_config, pick, shown
 from imgmigrate.cli.given.foreign import foreign_options
 from imgmigrate.cli.given.options import (
     Command,
@@ -210,21 +211,21 @@ def _present(
     *,
     dry_run: bool,
 ) -> None:
+    from imgmigrate.render.schema import lines
     from imgmigrate.render.units import count
 
     output, place = settings.output, shown(path)
     if output.stream is not None:
         for entry in entries:
-            fields: dict[str, Any] = {
-                "address": str(entry.address),
-                "digest": entry.digest,
-                "until": entry.until.isoformat(),
-                "because": entry.because,
-                "file": place,
-                "wrote": entry in new and not dry_run,
-            }
-            message = f"{entry.address}: known until {entry.until}"
-            output.stream.line("acknowledged", message, **fields)
+            known = lines.Acknowledged(
+                address=str(entry.address),
+                digest=entry.digest,
+                until=entry.until.isoformat(),
+                because=entry.because,
+                file=place,
+                wrote=entry in new and not dry_run,
+            )
+            output.stream.line(known, f"{entry.address}: known until {entry.until}")
         return
     style = output.style()
     for entry in entries:
@@ -238,4 +239,4 @@ def _present(
         output.line(line)
     if new and not dry_run:
         output.line("Commit that file; to see what is left:")
-        output.line(f"  {command_line(settings, 'plan')}")
+        output.line(f"  {again(settings, 'plan')}")

@@ -11,7 +11,8 @@ from imgmigrate.cli.approval import approved, changing_options, check_can_ask
 from imgmigrate.cli.commands.apply import apply_now
 from imgmigrate.cli.commands.plan import plan_now
 from imgmigrate.cli.exit import Applied, Declined
-from imgmigrate.cli.given.config import command_line, open_config
+from imgmigrate.cli.given.again import again
+from imgmigrate.cli.given.config import open_config
 from imgmigrate.cli.given.foreign import foreign_options
 from imgmigrate.cli.given.options import (
     Command,
@@ -128,19 +129,19 @@ class _Task:
     def show(self, adoption: Adoption) -> None:
         """Show what was found."""
         from imgmigrate.render.reports.adopt import adoption_lines, adoption_text
+        from imgmigrate.render.schema import lines
 
         output = self.settings.output
         if output.stream:
             output.stream.plan(adoption.plan)
-            output.stream.line(
-                "adoption",
-                adoption_text(adoption),
+            found = lines.Adoption(
                 same=len(adoption.same),
                 differing=len(adoption.differing),
                 missing=len(adoption.missing),
                 errors=len(adoption.errors),
                 take_ownership=adoption.taken,
             )
+            output.stream.line(found, adoption_text(adoption))
             return
         for line in adoption_lines(adoption, output.style()):
             output.line(line)
@@ -151,7 +152,8 @@ class _Task:
         from imgmigrate.render.changes.tally import Tally
         from imgmigrate.render.summary import result_text
 
-        command, tally, output = self._command(), Tally(), self.settings.output
+        tally, output = Tally(), self.settings.output
+        command = again(self.settings, "adopt", *self.globs)
         options = ApplyOptions(
             parallelism=self.parallelism,
             lock_timeout=self.lock_timeout,
@@ -165,7 +167,3 @@ class _Task:
             return result_text(plan, result, resume=command, replan=command, style=style)
 
         return apply_now(self.settings, config, plan, options, tally, ended)
-
-    def _command(self) -> str:
-        flags = ("--take-ownership",) if self.take_ownership else ()
-        return command_line(self.settings, "adopt", *self.globs, *flags)

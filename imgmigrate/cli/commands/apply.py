@@ -14,14 +14,14 @@ from imgmigrate.cli.approval import approved, check_can_ask
 from imgmigrate.cli.commands.plan import plan_now
 from imgmigrate.cli.exit import Applied, Declined
 from imgmigrate.cli.given import choice as choosing
-from imgmigrate.cli.given import limits
+from imgmigrate.cli.given.again import again, was_given
 from imgmigrate.cli.given.choice import planning_of, planning_options
-from imgmigrate.cli.given.config import command_line, open_config, shown
+from imgmigrate.cli.given.config import open_config, shown, with_state
 from imgmigrate.cli.given.foreign import foreign_options
 from imgmigrate.cli.given.limits import Limits, limit_options, limits_of, outage_option
-from imgmigrate.cli.given.oneshot import config_of_plan, oneshot_options
+from imgmigrate.cli.given.oneshot import ENDS, load_for_apply, load_oneshot, oneshot_options
 from imgmigrate.cli.given.options import (
-    PARALLELISM,
+    DEFAULT_CONFIG,
     Command,
     Settings,
     auto_approve_option,
@@ -34,7 +34,7 @@ from imgmigrate.cli.given.options import (
     parallelism_option,
     pass_settings,
 )
-from imgmigrate.errors import Interrupted, StateError, UsageError
+from imgmigrate.errors import Interrupted, PlanRefused, StateError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,15 +152,14 @@ class _Task:
         # What is announced, asked and counted from here on is what the rows are.
         check_summary(whole, self._replan(whole))
         plan = choosing.chosen(self.settings, whole)
-        config = config_of_plan(self.settings, plan, path)
+        config = _config_of(self.settings, plan, path)
         plan = marked(plan, config.known, datetime.now(UTC).date())
         self._warn_of_differences(config, plan)
         left = len(whole.changes) - len(plan.changes)
-        again = (str(path), *(("--expect-sha256", expect_sha256) if expect_sha256 else ()))
         check_first(plan, config, str(path))
         self._announce(plan, left)
         most = self.limits.max_duration
-        applied = self._apply(config, plan, self._again(*again), most, str(path))
+        applied = self._apply(config, plan, self._same(str(path)), most, str(path))
         if left and not self.settings.output.stream:
             self.settings.output.line(f"Left for another apply: {left:,} of the plan's rows.")
         return applied
@@ -185,38 +184,24 @@ class _Task:
             self.settings.output, "Do this?", auto_approve=auto_approve, refused="not applied"
         ):
             return Declined()
-        flags = ("--auto-approve",) if auto_approve else ()
         left = None if most is None else max(0.0, most - planned_in)
-        return self._apply(config, plan, self._again(*flags), left)
+        return self._apply(config, plan, self._same(), left)
 
-    def _again(self, *arguments: str) -> str:
-        """The command that goes on in the same way."""
-        flags: tuple[str, ...] = ()
-        if self.parallelism != PARALLELISM:
-            flags += ("--parallelism", str(self.parallelism))
-        if self.strict:
-            flags += ("--strict",)
-        if self.on_rate_limit == "stop":
-            flags += ("--on-rate-limit", "stop")
-        if self.settings.locked:
-            flags += ("--locked",)
-        chosen, ends = choosing.arguments(self.settings), limits.arguments(self.settings)
-        return command_line(self.settings, "apply", *arguments, *chosen, *ends, *flags)
+    def _same(self, *plan_file: str) -> str:
+        """The command that goes on in the same way; how old a plan may be is asked once."""
+        return again(self.settings, "apply", *plan_file, drop=("--max-plan-age",))
 
     def _replan(self, plan: Plan) -> str:
         """The command that plans the same again, and allows the deletes that were too many."""
-        chosen = choosing.arguments(self.settings)
         from imgmigrate.render.changes.hints import allowing
 
-        if not {"--allow-delete", "--allow-delete-gone"}.intersection(chosen):
-            chosen += allowing(plan)
+        may_delete = was_given(self.settings, "--allow-delete", "--allow-delete-gone")
+        allowed = () if may_delete else allowing(plan)
         if plan.header.undoes:
-            return command_line(
-                self.settings, "rollback", plan.header.undoes, *chosen, "--out", "back.out"
-            )
-        if plan.header.refresh_only:
-            chosen = ["--refresh-only", *chosen]
-        return command_line(self.settings, "plan", *chosen, "--out", "plan.out")
+            words = ("rollback", plan.header.undoes, *allowed, "--out", "back.out")
+            return again(self.settings, *words)
+        refresh = ("--refresh-only",) if plan.header.refresh_only else ()
+        return again(self.settings, "plan", *refresh, *allowed, "--out", "plan.out")
 
     def _apply(
         self,
@@ -304,7 +289,7 @@ class _Task:
         from imgmigrate.render.changes.hints import plan_hints
         from imgmigrate.render.changes.text import View, plan_text
 
-        hints = plan_hints(plan, partial(command_line, self.settings))
+        hints = plan_hints(plan, partial(again, self.settings))
         output.text(plan_text(plan, View(output.style(), hints=hints)))
 
     def _warn_of_differences(self, config: Config, plan: Plan) -> None:
@@ -324,6 +309,35 @@ class _Task:
                 "commit_differs",
                 f"the plan was made at commit {str(header.git_commit)[:12]}, this is {commit[:12]}",
             )
+
+
+def _config_of(settings: Settings, plan: Plan, file: Path) -> Config:
+    """Open the config that a plan is applied with; one without says so by having no sha256 of it.
+
+    Where a config lies at hand, a plan that none stands behind has to be meant: its ends are
+    named again, or whoever can edit its file would choose that no rule is asked.
+    """
+    named = next((name for name in ENDS if name in settings.oneshot), None)
+    if plan.header.config_sha256 is not None:
+        if named is not None:
+            message = f"{named} belongs to a plan without a config, and this one has one"
+            raise UsageError(message, hint=f"leave {named} out")
+        return open_config(settings)
+    if named is not None:
+        return with_state(settings, load_oneshot(settings))
+    config = load_for_apply(settings)
+    if not plan.header.undoes and DEFAULT_CONFIG.exists():
+        message = f"plan {plan.plan_id}: made without a config, and {DEFAULT_CONFIG} is here"
+        right = again(settings, "apply", *_ends(plan), str(file))
+        raise PlanRefused(message, hint=f"if that is meant, name its ends: {right}")
+    return with_state(settings, config)
+
+
+def _ends(plan: Plan) -> tuple[str, ...]:
+    """The options that name the ends of a plan without a config."""
+    ends = plan.header.ends
+    source, there = (ends.source, ends.destinations) if ends else ("SRC", ("DST",))
+    return ("--from", source, *(word for each in there for word in ("--to", each)))
 
 
 def apply_now(

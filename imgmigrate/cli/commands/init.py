@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from imgmigrate.cli.commands.write_test import check_write_test, is_approved, try_by_writing
 from imgmigrate.cli.exit import Declined, Probed
-from imgmigrate.cli.given.config import command_line, open_config, shown
+from imgmigrate.cli.given.again import again
+from imgmigrate.cli.given.config import open_config, shown
 from imgmigrate.cli.given.foreign import foreign_options, say_notes
 from imgmigrate.cli.given.options import (
     DEFAULT_CONFIG,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.events import Event, Sink
     from imgmigrate.oci.reference import Repository
+    from imgmigrate.render.schema import lines
     from imgmigrate.rules.rule import Rule
 
 __all__ = ["init", "validate"]
@@ -65,9 +68,10 @@ def init(settings: Settings, file: Path | None) -> None:
     save_to(settings, path, STARTER.encode(), mode=SHARED_FILE)
     output = settings.output
     config = () if path == DEFAULT_CONFIG else ("--config", str(path))
+    following = partial(again, settings, drop=("--config",))
     output.line(f"Wrote {path}. Edit it, then:")
-    output.line(f"  {command_line(Settings(output), 'validate', *config)}")
-    output.line(f"  {command_line(Settings(output), 'plan', *config, '--out', 'plan.out')}")
+    output.line(f"  {following('validate', *config)}")
+    output.line(f"  {following('plan', *config, '--out', 'plan.out')}")
 
 
 @click.command(
@@ -121,7 +125,7 @@ def validate(
     config = open_config(settings)
     say_notes(settings, config)
     if output.stream is not None:
-        output.stream.line("valid", f"{shown(config.path)} is valid", **_document(config))
+        output.stream.line(_valid(config), f"{shown(config.path)} is valid")
     else:
         for line in _found(config):
             output.line(line)
@@ -139,7 +143,8 @@ def validate(
 def _probe(config: Config, output: Output, sink: Sink) -> Probed:
     from imgmigrate.cli.run import run
     from imgmigrate.probing.probe import probe_all
-    from imgmigrate.render.reports.probe import probe_document, probe_headline, probe_lines
+    from imgmigrate.render.reports.probe import probe_headline, probe_line, probe_lines
+    from imgmigrate.render.schema import lines
 
     reports = run(lambda: probe_all(config, sink=sink))
     works = all(report.works for report in reports)
@@ -149,11 +154,13 @@ def _probe(config: Config, output: Output, sink: Sink) -> Probed:
         for line in probe_lines(reports, output.style()):
             output.line(line)
         return Probed(works)
+    level: Literal["info", "error"]
     for report in reports:
         message = f"{report.host}: {'works' if report.works else 'cannot do what is needed'}"
-        level: Literal["info", "error"] = "info" if report.works else "error"
-        stream.line("registry", message, level, **probe_document(report))
-    stream.line("validate_summary", headline, "info" if works else "error", works=works)
+        level = "info" if report.works else "error"
+        stream.line(probe_line(report), message, level)
+    level = "info" if works else "error"
+    stream.line(lines.ValidateSummary(works=works), headline, level)
     return Probed(works)
 
 
@@ -177,14 +184,16 @@ class _Notes:
             self._output.warn(event.code, printable(event.message))
 
 
-def _document(config: Config) -> dict[str, Any]:
-    return {
-        "config": str(config.path),
-        "rules": len(config.rules) + len(config.globs),
-        "registries": _hosts(config),
-        "layouts": len(_layouts(config)),
+def _valid(config: Config) -> lines.Valid:
+    from imgmigrate.render.schema import lines
+
+    return lines.Valid(
+        config=str(config.path),
+        rules=len(config.rules) + len(config.globs),
+        registries=_hosts(config),
+        layouts=len(_layouts(config)),
         **({"state": str(config.state)} if config.has_state else {}),
-    }
+    )
 
 
 def _samples(config: Config) -> tuple[Rule, ...]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from imgmigrate.cli.exit import Pinned
-from imgmigrate.cli.given.config import command_line, open_config, shown
+from imgmigrate.cli.given.again import again
+from imgmigrate.cli.given.config import open_config, shown
 from imgmigrate.cli.given.foreign import foreign_options, say_notes
 from imgmigrate.cli.given.options import (
     Command,
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.config.model import Config
-    from imgmigrate.planning.desired.pins import Pins
     from imgmigrate.planning.pin_sources import Pinning
+    from imgmigrate.planning.desired.pins import Pins
     from imgmigrate.planning.planner import PlanOptions
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
@@ -122,34 +123,32 @@ def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, c
     from imgmigrate.planning.pin_sources import Kind
     from imgmigrate.redaction import printable
     from imgmigrate.render.reports.pins import (
-        difference_document,
+        difference_line,
         difference_text,
         pins_headline,
         pins_lines,
     )
+    from imgmigrate.render.schema import lines
     from imgmigrate.render.words import detail_of
 
     output = settings.output
     stream = output.stream
     if stream is not None:
         for each in pinning.differences:
-            stream.line("pin", difference_text(each), **difference_document(each))
+            stream.line(difference_line(each), difference_text(each))
         for row in pinning.problems:
             detail = printable(detail_of(row) or row.reason, 2000)
-            message = f"{row.address}: {detail}"
-            stream.line(
-                "pin_error",
-                message,
-                "error",
+            unread = lines.PinError(
                 address=str(row.address),
                 reason=row.reason,
                 code=row.reason.traits.code,
                 detail=detail,
             )
+            stream.line(unread, f"{row.address}: {detail}", "error")
         saved = shown(path) if wrote else None
         counts = {kind.value: pinning.count(kind) for kind in Kind}
         counts |= {"unchanged": pinning.unchanged, "errors": len(pinning.problems)}
-        stream.line("pin_summary", pins_headline(pinning), saved=saved, counts=counts)
+        stream.line(lines.PinSummary(saved=saved, counts=counts), pins_headline(pinning))
         return
     for row in pinning.problems:
         output.note(f"Error: {row.address}: {printable(detail_of(row) or row.reason, 2000)}")
@@ -157,10 +156,10 @@ def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, c
         output.line(line)
     if wrote:
         output.line(f"Wrote {shown(path)}. To plan from it:")
-        output.line(f"  {command_line(settings, 'plan', '--locked', '--out', 'plan.out')}")
+        output.line(f"  {again(settings, 'plan', '--locked', '--out', 'plan.out')}")
     elif check and pinning.differences:
         output.line("To take them over (some of them: with --upgrade GLOB):")
-        output.line(f"  {command_line(settings, 'pin')}")
+        output.line(f"  {again(settings, 'pin', drop=('--check',))}")
     elif not check and path.exists():
         output.line(f"{shown(path)} is as it was.")
     elif not check:

@@ -10,8 +10,9 @@ import click
 
 from imgmigrate.cli.exit import Planned
 from imgmigrate.cli.explaining import explain_now, explain_option, refuse_with_explain
-from imgmigrate.cli.given.choice import arguments, planning_of, planning_options
-from imgmigrate.cli.given.config import command_line, open_config
+from imgmigrate.cli.given.again import HELD, again
+from imgmigrate.cli.given.choice import planning_of, planning_options
+from imgmigrate.cli.given.config import open_config
 from imgmigrate.cli.given.foreign import foreign_options, say_notes
 from imgmigrate.cli.given.limits import limits_of, outage_option
 from imgmigrate.cli.given.oneshot import oneshot_options
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.plan import Plan
     from imgmigrate.planning.planner import PlanOptions
-    from imgmigrate.render.changes.hints import Commander
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
 __all__ = ["plan", "plan_now", "present", "save", "while_planning"]
@@ -172,9 +172,7 @@ def plan(
     )
     made = plan_now(settings, config, options)
     sha256 = save(settings, made, out) if out else None
-    command = partial(command_line, settings)
-    again = partial(_same_again, settings)
-    present(settings, made, out, sha256, verbose=verbose, command=command, again=again)
+    present(settings, made, out, sha256, verbose=verbose, command=partial(again, settings))
     return Planned(made, detailed=detailed_exitcode)
 
 
@@ -209,10 +207,9 @@ def present(
     sha256: str | None,
     *,
     verbose: bool,
-    command: Commander,
-    again: Commander,
+    command: Callable[..., str],
 ) -> None:
-    """Show a plan and what to do next; `again` makes commands that plan with the same options."""
+    """Show a plan and what to do next, by commands that `command` makes."""
     output = settings.output
     if output.stream:
         output.stream.plan(made, saved=str(out) if out else None, file_sha256=sha256)
@@ -220,14 +217,10 @@ def present(
     from imgmigrate.render.changes.hints import apply_hints, plan_hints
     from imgmigrate.render.changes.text import View, plan_text
 
-    hints = plan_hints(made, command) + apply_hints(made, again, out, sha256)
+    # What applies the file is not asked again for what it was planned with.
+    following = command if out is None else partial(command, drop=HELD)
+    hints = plan_hints(made, command) + apply_hints(made, following, out, sha256)
     output.text(plan_text(made, View(output.style(), verbose=verbose, hints=hints)))
-
-
-def _same_again(settings: Settings, first: str, *rest: str) -> str:
-    """A command line; one that plans does so with the same options."""
-    chosen = arguments(settings) if first == "plan" else ()
-    return command_line(settings, first, *chosen, *rest)
 
 
 def _refuse_with_refresh_only(**options: object) -> None:

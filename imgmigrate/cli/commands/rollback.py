@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,9 @@ import click
 
 from imgmigrate.cli.commands.plan import present, save, while_planning
 from imgmigrate.cli.exit import Planned
-from imgmigrate.cli.given.choice import arguments, planning_of, rollback_options
-from imgmigrate.cli.given.config import command_line, open_config, with_state
+from imgmigrate.cli.given.again import again
+from imgmigrate.cli.given.choice import planning_of, rollback_options
+from imgmigrate.cli.given.config import open_config, with_state
 from imgmigrate.cli.given.foreign import foreign_options
 from imgmigrate.cli.given.oneshot import load_for_apply, plain_http_option
 from imgmigrate.cli.given.options import (
@@ -28,6 +29,8 @@ from imgmigrate.cli.given.options import (
 from imgmigrate.cli.outfile import check_place
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from imgmigrate.config.model import Config
     from imgmigrate.plan import Plan
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
@@ -97,9 +100,8 @@ def rollback(
         settings, config, lambda sink: make_rollback(config, undone, options, sink=sink)
     )
     sha256 = save(settings, made, out) if out else None
-    command = _Commands(settings, what)
-    again = _Commands(settings, what, tuple(arguments(settings)))
-    present(settings, made, out, sha256, verbose=verbose, command=command, again=again)
+    command = partial(_again, settings, what)
+    present(settings, made, out, sha256, verbose=verbose, command=command)
     return Planned(made)
 
 
@@ -118,17 +120,8 @@ def _config(settings: Settings, undone: str | Plan) -> Config:
     return with_state(settings, load_for_apply(settings))
 
 
-@dataclass(frozen=True, slots=True)
-class _Commands:
-    """Makes commands; one that undoes the same names it as the user did, with `options`."""
-
-    settings: Settings
-    what: str
-    options: tuple[str, ...] = ()
-
-    def __call__(self, *arguments: str) -> str:
-        """Quote and join."""
-        first, *rest = arguments
-        if first == "rollback":
-            rest = [self.what, *self.options, *rest[1:]]
-        return command_line(self.settings, first, *rest)
+def _again(settings: Settings, what: str, *words: str, drop: Collection[str] = ()) -> str:
+    """A command to go on with; one that undoes the same names it as the user did."""
+    if words[0] == "rollback":
+        words = ("rollback", what, *words[2:])
+    return again(settings, *words, drop=drop)

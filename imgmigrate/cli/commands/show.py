@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imgmigrate.cli.given.again import again
 from imgmigrate.cli.given.choice import chosen_rows, is_choosing, target_options
-from imgmigrate.cli.given.config import command_line, read_state, shown, state_folder, tell_whose
+from imgmigrate.cli.given.config import read_state, shown, state_folder, tell_whose
 from imgmigrate.cli.given.options import (
     Command,
     Settings,
@@ -115,7 +116,7 @@ def _show_plan(
     from imgmigrate.render.changes.hints import apply_hints, plan_hints
     from imgmigrate.render.changes.text import View, plan_text
 
-    command = partial(command_line, settings)
+    command = partial(again, settings)
     hints = plan_hints(made, command) + apply_hints(made, command, path)
     if form in ("markdown", "md"):
         from imgmigrate.render.changes.markdown import plan_markdown

@@ -5,7 +5,7 @@ They read the files of a run that may be going on elsewhere, and never make it w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -47,7 +47,7 @@ def status(settings: Settings, as_json: bool) -> None:
     Reads the state without a lock, so it works beside a run and never slows it down. For an
     interrupted run it names the command that goes on.
     """
-    from imgmigrate.render.reports.status import status_document, status_lines
+    from imgmigrate.render.reports.status import status_line, status_lines
 
     output, folder = settings.output, state_folder(settings)
     if as_json:
@@ -55,9 +55,9 @@ def status(settings: Settings, as_json: bool) -> None:
     seen, place = answer_of(_look(store_of(settings))), shown(folder)
     tell_whose(settings, seen.state)
     if output.stream:
-        document = status_document(seen, place)
-        message = "a run is going on" if document["running"] else "no run is going on"
-        output.stream.line("status", f"state {place}: {message}", **document)
+        standing = status_line(seen, place)
+        message = "a run is going on" if standing.running else "no run is going on"
+        output.stream.line(standing, f"state {place}: {message}")
         return
     for line in status_lines(seen, place, output.style()):
         output.line(line)
@@ -91,7 +91,7 @@ def show_log(settings: Settings, most: int, as_json: bool) -> None:
 
     The newest comes first. A run that was cut off says so, and how far it was.
     """
-    from imgmigrate.render.reports.status import log_lines, run_document
+    from imgmigrate.render.reports.status import log_lines, run_line
 
     output, folder = settings.output, state_folder(settings)
     if as_json:
@@ -102,7 +102,7 @@ def show_log(settings: Settings, most: int, as_json: bool) -> None:
     if output.stream:
         for view in views:
             message = f"{view.run.run}: {view.phase.value}"
-            output.stream.line("run", message, **run_document(view))
+            output.stream.line(run_line(view), message)
         return
     if not views:
         output.line(f"No run yet in {shown(folder)}: nothing has been applied.")
@@ -130,7 +130,8 @@ def show_lock(settings: Settings, as_json: bool) -> None:
     """
     from imgmigrate.clock import now
     from imgmigrate.redaction import printable
-    from imgmigrate.render.reports.status import holder_document
+    from imgmigrate.render.reports.status import holder_part
+    from imgmigrate.render.schema import lines
 
     output, folder = settings.output, state_folder(settings)
     if as_json:
@@ -140,8 +141,8 @@ def show_lock(settings: Settings, as_json: bool) -> None:
     who = holder.describe(now()) if holder else "another process"
     text = f"locked by {who}" if locked else "not locked"
     if output.stream:
-        document: dict[str, Any] = {"locked": locked, "holder": holder_document(holder)}
-        output.stream.line("lock", f"state {shown(folder)}: {text}", **document)
+        lock_line = lines.Lock(locked=locked, holder=holder_part(holder))
+        output.stream.line(lock_line, f"state {shown(folder)}: {text}")
         return
     line = printable(f"State {shown(folder)}: {text}", 4000)
     output.text("".join(f"{each}\n" for each in output.style().wrap(line, hanging="  ")))

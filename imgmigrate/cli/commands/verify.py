@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from imgmigrate.cli.exit import Proved
-from imgmigrate.cli.given.config import answer_of, command_line, open_config, pick, with_state
+from imgmigrate.cli.given.again import again
+from imgmigrate.cli.given.config import answer_of, open_config, pick, with_state
 from imgmigrate.cli.given.foreign import foreign_options
 from imgmigrate.cli.given.oneshot import load_for_apply, plain_http_option
 from imgmigrate.cli.given.options import (
@@ -164,27 +165,23 @@ def _config(settings: Settings) -> Config:
 def _present(settings: Settings, verified: Verified) -> None:
     from imgmigrate.render.reports.verify import (
         mending,
-        verdict_document,
+        verdict_line,
         verdict_text,
         verified_headline,
         verified_lines,
     )
+    from imgmigrate.render.schema import lines
     from imgmigrate.verifying.verdict import Standing
 
-    output, command = settings.output, partial(command_line, settings)
+    output, command = settings.output, partial(again, settings)
     if output.stream is None:
         for line in verified_lines(verified, command, output.style()):
             output.line(line)
         return
     for verdict in verified.verdicts:
-        output.stream.line(
-            "verify_image", verdict_text(verdict), "error", **verdict_document(verdict)
-        )
+        output.stream.line(verdict_line(verdict), verdict_text(verdict), "error")
     broken = [each for each in verified.verdicts if each.standing is Standing.INCOMPLETE]
-    output.stream.line(
-        "verify_summary",
-        verified_headline(verified),
-        "error" if verified.verdicts else "info",
+    summary = lines.VerifySummary(
         images=verified.images,
         counts={standing.value: verified.count(standing) for standing in Standing},
         blobs=verified.blobs,
@@ -192,3 +189,5 @@ def _present(settings: Settings, verified: Verified) -> None:
         deep=verified.deep,
         mend=mending([each.address for each in broken], command) if broken else None,
     )
+    level: Literal["info", "error"] = "error" if verified.verdicts else "info"
+    output.stream.line(summary, verified_headline(verified), level)

@@ -58,7 +58,7 @@ def is_approved(output: Output, repository: Repository, *, auto_approve: bool) -
 def try_by_writing(config: Config, repository: Repository, output: Output, sink: Sink) -> None:
     """Run the test, keep and show what came of it; StoreError if it could not be done."""
     from imgmigrate.cli.run import run
-    from imgmigrate.render.reports.write_test import trial_document, trial_headline, trial_lines
+    from imgmigrate.render.reports.write_test import trial_headline, trial_line, trial_lines
 
     try:
         report = run(lambda: _tried(config, repository, sink))
@@ -66,7 +66,7 @@ def try_by_writing(config: Config, repository: Repository, output: Output, sink:
         message = f"{error.message}; what was written to {repository} may be there still"
         raise Interrupted(error.signal_number, message) from None
     if output.stream is not None:
-        output.stream.line("write_test", trial_headline(report), **trial_document(report))
+        output.stream.line(trial_line(report), trial_headline(report))
         return
     output.line("")
     for line in trial_lines(report, output.style()):

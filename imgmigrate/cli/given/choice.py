@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Planning",
-    "arguments",
     "chosen",
     "chosen_rows",
     "is_choosing",
@@ -213,18 +212,6 @@ def refuse_planning(settings: Settings) -> None:
         if value and name not in _TARGETS:
             message = f"{name} is for planning, and PLAN is planned"
             raise UsageError(message, hint=f"plan again with {name}, or leave it out")
-
-
-def arguments(settings: Settings) -> list[str]:
-    """The options as they must be repeated in a command that is to mean the same."""
-    repeated: list[str] = []
-    for name, value in settings.planning.items():
-        if value is True:
-            repeated.append(name)
-        elif value:
-            for each in value if isinstance(value, tuple) else (value,):
-                repeated += [name, str(each)]
-    return repeated
 
 
 def is_choosing(settings: Settings) -> bool:

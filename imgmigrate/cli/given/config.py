@@ -1,13 +1,15 @@
-"""Turn global options into a config, a state and commands to repeat; pick rows by globs."""
+"""Turn global options into a config and a state; pick rows by globs."""
 
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from imgmigrate.cli.given.foreign import load_foreign
+from imgmigrate.cli.given.oneshot import load_oneshot
 from imgmigrate.cli.given.options import DEFAULT_CONFIG
+from imgmigrate.cli.given.untrusted import load_untrusted
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ __all__ = [
     "Unmatched",
     "answer_of",
     "check_edited",
-    "command_line",
     "open_config",
     "pick",
     "read_state",
@@ -44,16 +45,10 @@ def open_config(settings: Settings) -> Config:
     from imgmigrate.foreign.load import load_config
 
     if settings.untrusted or settings.trusted is not None:
-        from imgmigrate.cli.given.untrusted import load_untrusted
-
         config = load_untrusted(settings)
     elif settings.oneshot:
-        from imgmigrate.cli.given.oneshot import load_oneshot
-
         config = load_oneshot(settings)
     elif settings.foreign:
-        from imgmigrate.cli.given.foreign import load_foreign
-
         config = load_foreign(settings)
     else:
         config = load_config(settings.config or DEFAULT_CONFIG)
@@ -130,30 +125,6 @@ def tell_whose(settings: Settings, state: State) -> None:
     if is_anothers(state, config):
         message = f"state {shown(config.state)}: it belongs to {state.name}, not to {config.name}"
         settings.output.warn("state_of_another", printable(message))
-
-
-def command_line(settings: Settings, *arguments: str) -> str:
-    """The command that does `arguments` with the same global options, ready to paste."""
-    first, *rest = arguments
-    options = settings.arguments
-    if settings.locked and first == "plan" and "--locked" not in rest:
-        options.append("--locked")
-    if first in ("plan", "validate"):
-        from imgmigrate.cli.given import untrusted
-
-        options += untrusted.arguments(settings)
-    if settings.oneshot:
-        from imgmigrate.cli.given import oneshot
-
-        options += oneshot.arguments(settings, first)
-    if settings.foreign:
-        from imgmigrate.cli.given import foreign
-
-        if first in foreign.COMMANDS:
-            options += foreign.arguments(settings)
-        elif settings.state is None:
-            options += ["--state", shown(open_config(settings).state)]
-    return shlex.join(["imgmigrate", first, *options, *rest])
 
 
 def shown(path: Path) -> str:

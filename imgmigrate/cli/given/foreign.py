@@ -13,10 +13,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.config.model import Config
 
-__all__ = ["COMMANDS", "arguments", "foreign_options", "load_foreign", "say_notes"]
-
-# The commands that have these options.
-COMMANDS = ("plan", "apply", "validate", "pin", "adopt", "rollback", "verify", "acknowledge")
+__all__ = ["foreign_options", "load_foreign", "say_notes"]
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
 _option = partial(kept_option, group="foreign")
@@ -61,15 +58,6 @@ def load_foreign(settings: Settings) -> Config:
         message = f"{next(iter(given))} is for image-syncer's files, and none is named"
         raise UsageError(message, hint="name them: --config FILE, or --images and --auth")
     return load_whole(settings.config, options)
-
-
-def arguments(settings: Settings) -> list[str]:
-    """The options as they must be repeated in a command that is to mean the same."""
-    repeated = []
-    for name, value in settings.foreign.items():
-        for each in value if isinstance(value, tuple) else (value,):
-            repeated += [name, str(each)]
-    return repeated
 
 
 def say_notes(settings: Settings, config: Config) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.config.values.shares import Share
 
-__all__ = ["Limits", "arguments", "limit_options", "limits_of", "outage_option", "share"]
+__all__ = ["Limits", "limit_options", "limits_of", "outage_option", "share"]
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
 # Seconds: restarts and fail-overs of registries take a minute or two.
@@ -124,14 +124,3 @@ def limits_of(settings: Settings) -> Limits:
         outage=outage.seconds if outage else USUAL_OUTAGE,
         awaits_strangers=outage is not None,
     )
-
-
-def arguments(settings: Settings) -> list[str]:
-    """The options as they must be repeated in a command that goes on; an age is asked once."""
-    repeated: list[str] = []
-    for name, value in settings.limits.items():
-        if value is True:
-            repeated.append(name)
-        elif value and name != "--max-plan-age":
-            repeated += [name, str(value)]
-    return repeated

@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imgmigrate.cli.given.options import DEFAULT_CONFIG, Settings, kept_option, with_options
-from imgmigrate.errors import ConfigError, PlanRefused, UsageError, lines_of
+from imgmigrate.cli.given.options import Settings, kept_option, with_options
+from imgmigrate.errors import ConfigError, UsageError, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from imgmigrate.config.model import Config
     from imgmigrate.config.reading.tree import KeyPath
-    from imgmigrate.plan import Plan
 
 __all__ = [
-    "arguments",
-    "config_of_plan",
+    "ENDS",
+    "STATE",
+    "UNNAMED",
     "load_for_apply",
     "load_oneshot",
     "oneshot_options",
@@ -37,8 +36,10 @@ __all__ = [
 STATE = Path("state") / "oneshot"
 # Never read: it stands for the config in messages, and its folder is what paths are relative to.
 NAME = "command line"
+# What names the images: a plan without a config is one rule of these.
+ENDS = ("--from", "--to", "--tags")
 # The ends that nobody named again: what a command that plans shows in their stead.
-_UNNAMED = {"--from": "SRC", "--to": ("DST",)}
+UNNAMED = {"--from": ("SRC",), "--to": ("DST",)}
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
 _option = partial(kept_option, group="oneshot")
@@ -84,34 +85,12 @@ def load_oneshot(settings: Settings) -> Config:
         raise _translated(error, given) from None
 
 
-def config_of_plan(settings: Settings, plan: Plan, file: Path) -> Config:
-    """Open the config that a plan is applied with; one without says so by having no sha256 of it.
-
-    Where a config lies at hand, a plan that none stands behind has to be meant: its ends are
-    named again, or whoever can edit its file would choose that no rule is asked.
-    """
-    from imgmigrate.cli.given.config import open_config, with_state
-
-    named = next((name for name in ("--from", "--to", "--tags") if name in settings.oneshot), None)
-    if plan.header.config_sha256 is not None:
-        if named is not None:
-            message = f"{named} belongs to a plan without a config, and this one has one"
-            raise UsageError(message, hint=f"leave {named} out")
-        return open_config(settings)
-    if named is not None:
-        return with_state(settings, load_oneshot(settings))
-    config = load_for_apply(settings)
-    if not plan.header.undoes and DEFAULT_CONFIG.exists():
-        message = f"plan {plan.plan_id}: made without a config, and {DEFAULT_CONFIG} is here"
-        raise PlanRefused(message, hint=f"if that is meant, name its ends: {_named(plan, file)}")
-    return with_state(settings, config)
-
-
 def load_for_apply(settings: Settings) -> Config:
     """Make the config that a plan without one is applied with; the plan says all the rest."""
     _refuse_config(settings, "the plan was made without a config, by --from and --to")
     given = settings.oneshot
-    for name, unnamed in _UNNAMED.items():
+    for name, unnamed in UNNAMED.items():
+        settings.given.setdefault(name, unnamed)
         given.setdefault(name, unnamed)
     try:
         # A rule must be there to be read, and it is none: the plan knows its own.
@@ -119,36 +98,6 @@ def load_for_apply(settings: Settings) -> Config:
         return replace(_build(given, [rule]), rules=())
     except ConfigError as error:
         raise _translated(error, given) from None
-
-
-def arguments(settings: Settings, command: str) -> list[str]:
-    """The options as they must be repeated in a command that is to mean the same."""
-    known = {
-        "plan": ("--from", "--to", "--tags", "--plain-http"),
-        # Beside a config they show that none is meant.
-        "apply": ("--from", "--to", "--tags", "--plain-http")
-        if DEFAULT_CONFIG.exists() and settings.oneshot.get("--from") != _UNNAMED["--from"]
-        else ("--plain-http",),
-        "rollback": ("--plain-http",),
-    }
-    if command not in known:
-        return [] if settings.state else ["--state", str(STATE)]
-    repeated = []
-    for name in known[command]:
-        value = settings.oneshot.get(name, ())
-        for each in value if isinstance(value, tuple) else (value,):
-            repeated += [name, str(each)]
-    return repeated
-
-
-def _named(plan: Plan, file: Path) -> str:
-    """The command that applies a plan beside a config."""
-    ends = plan.header.ends
-    source, there = (ends.source, ends.destinations) if ends else ("SRC", ("DST",))
-    words = ["imgmigrate", "apply", "--from", source]
-    for each in there:
-        words += ["--to", each]
-    return shlex.join([*words, str(file)])
 
 
 def _refuse_config(settings: Settings, why: str) -> None:

@@ -73,6 +73,8 @@ class Settings:
     trusted: Path | None = None
     # An exported state, read instead of a folder.
     state_file: Path | None = None
+    # The options that were typed, by their names, with their values as they were written.
+    given: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def is_debugging(self) -> bool:
@@ -86,16 +88,6 @@ class Settings:
         # Its debug lines tell about selectors, not about images.
         logging.getLogger("asyncio").setLevel(max(logging.INFO, logging.getLogger().level))
 
-    @property
-    def arguments(self) -> list[str]:
-        """The global options as they must be repeated in a command that is to mean the same."""
-        repeated = []
-        if self.config is not None:
-            repeated += ["--config", str(self.config)]
-        if self.state is not None:
-            repeated += ["--state", str(self.state)]
-        return repeated
-
 
 pass_settings = click.make_pass_decorator(Settings)
 
@@ -105,7 +97,9 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Give one-dash long options their second dash, then parse."""
-        return super().parse_args(ctx, _two_dashes(self.get_params(ctx), args, all_of_them=True))
+        args = _two_dashes(self.get_params(ctx), args, all_of_them=True)
+        _note_given(self, ctx, args)
+        return super().parse_args(ctx, args)
 
 
 class Group(click.Group):
@@ -115,7 +109,9 @@ class Group(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Give one-dash long options their second dash, up to the subcommand, then parse."""
-        return super().parse_args(ctx, _two_dashes(self.get_params(ctx), args, all_of_them=False))
+        args = _two_dashes(self.get_params(ctx), args, all_of_them=False)
+        _note_given(self, ctx, args)
+        return super().parse_args(ctx, args)
 
 
 Group.group_class = Group
@@ -148,6 +144,20 @@ def _two_dashes(
         if takes_value.get(name) and not equals:
             rewritten += [value for value in [next(rest, None)] if value is not None]
     return [*rewritten, *rest]
+
+
+def _note_given(command: click.Command, ctx: click.Context, args: list[str]) -> None:
+    """Keep the options that are typed, before click turns their values into others."""
+    settings = ctx.find_object(Settings)
+    if settings is None:
+        return
+    values, _, order = command.make_parser(ctx).parse_args(args=list(args))
+    for option in dict.fromkeys(order):
+        if isinstance(option, click.Option):
+            value = () if option.is_flag else values[str(option.name)]
+            # Of two spellings the long one is the name.
+            name = max(option.opts, key=len)
+            settings.given[name] = (value,) if isinstance(value, str) else tuple(value)
 
 
 def file_path(*, exists: bool = False) -> click.Path:

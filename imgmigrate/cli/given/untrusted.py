@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config
 
 __all__ = [
-    "arguments",
     "load_untrusted",
     "refuse_without_state",
     "state_file_option",
@@ -107,11 +106,3 @@ def refuse_without_state(settings: Settings, planning: Planning, **others: bool)
             option = f"--{name.replace('_', '-')}"
             message = f"{option}: a plan of a stranger's config deletes nothing and lets nothing go"
             raise UsageError(message, hint=f"leave {option} out, or plan where it is trusted")
-
-
-def arguments(settings: Settings) -> list[str]:
-    """The options as they must be repeated in a command that is to mean the same."""
-    repeated = ["--untrusted", "--trusted", str(settings.trusted)] if settings.untrusted else []
-    if settings.state_file is not None:
-        repeated += ["--state-file", str(settings.state_file)]
-    return repeated

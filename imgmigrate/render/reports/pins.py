@@ -5,10 +5,11 @@ Pure: a Pinning in, lines and data out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imgmigrate.planning.pin_sources import Kind
 from imgmigrate.redaction import printable
+from imgmigrate.render.schema import lines
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from imgmigrate.planning.pin_sources import Difference, Pinning
     from imgmigrate.render.style import Colour
 
-__all__ = ["difference_document", "difference_text", "pins_headline", "pins_lines"]
+__all__ = ["difference_line", "difference_text", "pins_headline", "pins_lines"]
 
 _COLOURS: dict[Kind, Colour] = {Kind.MOVED: "yellow", Kind.ADDED: "green", Kind.REMOVED: "red"}
 # "removed" and two blanks.
@@ -75,18 +76,18 @@ def _detail(each: Difference) -> str:
     return f"{origin}{before.digest.short} -> {after.digest.short}  ({after.source})"
 
 
-def difference_document(each: Difference) -> dict[str, Any]:
+def difference_line(each: Difference) -> lines.Pin:
     """Lay a difference out as data, digests in full."""
-    return {
-        "address": str(each.address),
-        "change": each.kind.value,
-        "before": _pin(each.before),
-        "after": _pin(each.after),
-    }
+    return lines.Pin(
+        address=str(each.address),
+        change=each.kind.value,
+        before=_pinned(each.before),
+        after=_pinned(each.after),
+    )
 
 
-def _pin(pin: Pin | None) -> dict[str, str] | None:
-    return {"source": str(pin.source), "digest": pin.digest} if pin else None
+def _pinned(pin: Pin | None) -> lines.Pinned | None:
+    return lines.Pinned(source=str(pin.source), digest=pin.digest) if pin else None
 
 
 def _short(pin: Pin | None) -> str:

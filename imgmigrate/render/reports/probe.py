@@ -6,10 +6,11 @@ errors, and again here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imgmigrate.redaction import printable
 from imgmigrate.render.options import spoken
+from imgmigrate.render.schema import lines
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from imgmigrate.probing.probe import Check, Report
     from imgmigrate.render.style import Colour
 
-__all__ = ["probe_document", "probe_headline", "probe_lines"]
+__all__ = ["probe_headline", "probe_line", "probe_lines"]
 
 # "not offered" and "referrers", each with two blanks behind it.
 _NAME, _VERDICT = 11, 13
@@ -49,24 +50,24 @@ def probe_headline(reports: Sequence[Report]) -> str:
     return f"{len(broken)} of {total} cannot do what the rules need: {names}."
 
 
-def probe_document(report: Report) -> dict[str, Any]:
+def probe_line(report: Report) -> lines.Registry:
     """Lay out a report as data."""
-    return {
-        "host": report.host,
-        "about": report.about,
-        "roles": list(report.roles),
-        "works": report.works,
-        "checks": [
-            {
-                "name": check.name,
-                "verdict": check.verdict.value,
-                "needed": check.is_needed,
-                "detail": printable(spoken(check.detail)),
-                "fix": printable(spoken(check.fix)) if check.fix else None,
-            }
+    return lines.Registry(
+        host=report.host,
+        about=report.about,
+        roles=list(report.roles),
+        works=report.works,
+        checks=tuple(
+            lines.Check(
+                name=check.name,
+                verdict=check.verdict.value,
+                needed=check.is_needed,
+                detail=printable(spoken(check.detail)),
+                fix=printable(spoken(check.fix)) if check.fix else None,
+            )
             for check in report.checks
-        ],
-    }
+        ),
+    )
 
 
 def _title(report: Report) -> str:

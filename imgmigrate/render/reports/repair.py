@@ -5,10 +5,11 @@ Pure: a Survey in, lines and a document out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imgmigrate.redaction import printable
 from imgmigrate.render.reports.state import records_lines
+from imgmigrate.render.schema import lines
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count, size
 from imgmigrate.state.record import RECORDS
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.state.local.repair import Survey
 
-__all__ = ["survey_document", "survey_lines"]
+__all__ = ["survey_line", "survey_lines"]
 
 
 def survey_lines(
@@ -61,24 +62,21 @@ def _lost(found: Survey, style: Style) -> Iterator[str]:
     yield from style.wrap(text)
 
 
-def survey_document(found: Survey, place: str) -> dict[str, Any]:
+def survey_line(found: Survey, place: str) -> lines.StateSurvey:
     """Lay out a survey."""
     cut = found.cut
-    return {
-        "state": place,
-        "whole": found.is_whole,
-        "snapshot": found.trouble,
-        "rebuilt_from": [str(path) for path in found.sources],
-        "cut": cut
-        and {
-            "line": cut.line,
-            "offset": cut.offset,
-            "lines": cut.lines,
-            "size": cut.size,
-            "cause": cut.cause,
-        },
-        "lost": [RECORDS.dump_python(each, mode="json", exclude_none=True) for each in found.lost],
-        "illegible": found.illegible,
-        "images": found.view.state().live_count,
-        "sequence": found.view.sequence,
-    }
+    return lines.StateSurvey(
+        state=place,
+        whole=found.is_whole,
+        snapshot=found.trouble,
+        rebuilt_from=[str(path) for path in found.sources],
+        cut=lines.Cut(
+            line=cut.line, offset=cut.offset, lines=cut.lines, size=cut.size, cause=cut.cause
+        )
+        if cut
+        else None,
+        lost=[RECORDS.dump_python(each, mode="json", exclude_none=True) for each in found.lost],
+        illegible=found.illegible,
+        images=found.view.state().live_count,
+        sequence=found.view.sequence,
+    )

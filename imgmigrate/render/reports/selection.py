@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imgmigrate.errors import StoreError
 from imgmigrate.redaction import printable
 from imgmigrate.render.options import spoken
+from imgmigrate.render.schema import lines
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count
 
@@ -51,22 +52,21 @@ def write_selection(explained: Sequence[Explained], stream: JsonStream) -> None:
     """Write one `selection` line a rule."""
     for each in explained:
         rule, choice = each.rule, each.choice
+        source = str(rule.source)
         fields: dict[str, Any] = {
             "rule": rule.number,
             "file": rule.file,
             "line": rule.line,
-            "source": str(rule.source),
+            "source": source,
         }
         if isinstance(choice, StoreError):
-            message = f"{rule.source}: could not be read"
-            stream.line("selection", message, "error", **fields, error=spoken(choice.message))
+            unread = lines.Selection(**fields, error=spoken(choice.message))
+            stream.line(unread, f"{source}: could not be read", "error")
             continue
         if each.address is not None:
             fields["address"] = str(each.address)
             fields["fates"] = [_fate_document(fate) for fate in each.fates]
-        stream.line(
-            "selection",
-            _fate(each) if each.address is not None else f"{rule.source}: {_selected(choice)}",
+        selection = lines.Selection(
             **fields,
             listed=len(choice.listing),
             skipped=each.skipped.total if each.skipped else 0,
@@ -76,6 +76,8 @@ def write_selection(explained: Sequence[Explained], stream: JsonStream) -> None:
             shortages=list(choice.shortages),
             dangling=list(choice.dangling),
         )
+        message = _fate(each) if each.address is not None else f"{source}: {_selected(choice)}"
+        stream.line(selection, message)
 
 
 def _stages(each: Explained, choice: Choice, style: Style, *, most: int | None) -> Iterator[str]:

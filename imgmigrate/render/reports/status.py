@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imgmigrate.events import Outcome
 from imgmigrate.redaction import printable
 from imgmigrate.render.errors import with_address
 from imgmigrate.render.options import spoken
+from imgmigrate.render.schema import lines
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count, duration, moment
 
@@ -27,10 +28,10 @@ __all__ = [
     "Phase",
     "RunView",
     "Seen",
-    "holder_document",
+    "holder_part",
     "log_lines",
-    "run_document",
-    "status_document",
+    "run_line",
+    "status_line",
     "status_lines",
 ]
 
@@ -120,50 +121,53 @@ class RunView:
         return self.run.command or None if is_open and self.phase is not Phase.RUNNING else None
 
 
-def run_document(view: RunView) -> dict[str, Any]:
+def run_line(view: RunView) -> lines.Run:
     """Lay out a run."""
     run, rate, left = view.run, view.per_minute, view.seconds_left
-    return {
-        "run": run.run,
-        "plan_id": run.plan_id,
-        "phase": view.phase.value,
-        "command": run.command or None,
-        "pid": run.pid,
-        "host": run.host or None,
-        "began_at": run.began_at,
-        "ended_at": run.ended_at,
-        "last_at": run.last_at,
-        "seconds": view.seconds,
-        "rows": run.rows,
-        "done": run.done,
-        "conflicts": run.conflicts,
-        "failed": run.failed,
-        "failures": [{**each.model_dump(), "cause": spoken(each.cause)} for each in run.failures],
-        "left": run.left,
-        "counts": dict(run.counts),
-        "per_minute": None if rate is None else round(rate, 1),
-        "seconds_left": None if left is None else round(left),
-        "resume": view.resume,
-        "name": run.name,
-    }
+    return lines.Run(
+        run=run.run,
+        plan_id=run.plan_id,
+        phase=view.phase.value,
+        command=run.command or None,
+        pid=run.pid,
+        host=run.host or None,
+        began_at=run.began_at,
+        ended_at=run.ended_at,
+        last_at=run.last_at,
+        seconds=view.seconds,
+        rows=run.rows,
+        done=run.done,
+        conflicts=run.conflicts,
+        failed=run.failed,
+        failures=tuple(
+            lines.ImageFailure(address=each.address, cause=spoken(each.cause))
+            for each in run.failures
+        ),
+        left=run.left,
+        counts=dict(run.counts),
+        per_minute=None if rate is None else round(rate, 1),
+        seconds_left=None if left is None else round(left),
+        resume=view.resume,
+        name=run.name,
+    )
 
 
-def holder_document(holder: Holder | None) -> dict[str, Any] | None:
+def holder_part(holder: Holder | None) -> lines.Holder | None:
     """Lay out who holds a lock."""
-    return holder.model_dump(mode="json") if holder else None
+    return lines.Holder(**holder.model_dump(mode="json")) if holder else None
 
 
-def status_document(seen: Seen, place: str) -> dict[str, Any]:
+def status_line(seen: Seen, place: str) -> lines.Status:
     """Lay out how things stand: the lock, the running run, the last one that is not."""
     running, last = _split(seen)
-    return {
-        "state": place,
-        "name": seen.state.name,
-        "locked": seen.locked,
-        "holder": holder_document(seen.holder) if seen.locked else None,
-        "running": run_document(running) if running else None,
-        "last": run_document(last) if last else None,
-    }
+    return lines.Status(
+        state=place,
+        name=seen.state.name,
+        locked=seen.locked,
+        holder=holder_part(seen.holder) if seen.locked else None,
+        running=run_line(running) if running else None,
+        last=run_line(last) if last else None,
+    )
 
 
 def status_lines(seen: Seen, place: str, style: Style = PLAIN) -> Iterator[str]:

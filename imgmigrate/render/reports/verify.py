@@ -6,10 +6,11 @@ passes through `printable`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imgmigrate.redaction import printable
 from imgmigrate.render.errors import cause_at, failure_of, hint_of, message_of
+from imgmigrate.render.schema import lines
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count, size
 from imgmigrate.verifying.verdict import Kind, Standing
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from imgmigrate.render.changes.hints import Commander
     from imgmigrate.verifying.verdict import Fault, Verdict, Verified
 
-__all__ = ["mending", "verdict_document", "verdict_text", "verified_headline", "verified_lines"]
+__all__ = ["mending", "verdict_line", "verdict_text", "verified_headline", "verified_lines"]
 
 # As many addresses as a command line bears; more are said by their repositories.
 MOST_NAMED = 20
@@ -101,25 +102,25 @@ def verdict_text(verdict: Verdict) -> str:
     return f"{verdict.address}: {verdict.standing.value}: {'; '.join(told)}"
 
 
-def verdict_document(verdict: Verdict) -> dict[str, Any]:
+def verdict_line(verdict: Verdict) -> lines.VerifyImage:
     """Lay out what is wrong with an image as data, digests in full."""
-    return {
-        "address": str(verdict.address),
-        "digest": verdict.digest,
-        "standing": verdict.standing.value,
-        "faults": [
-            {
-                "kind": fault.kind.value,
-                "part": fault.part,
-                "digest": fault.digest,
-                "size": fault.size,
-                "found": printable(fault.found) if fault.found is not None else None,
-            }
+    return lines.VerifyImage(
+        address=str(verdict.address),
+        digest=verdict.digest,
+        standing=verdict.standing.value,
+        faults=tuple(
+            lines.Fault(
+                kind=fault.kind.value,
+                part=fault.part,
+                digest=fault.digest,
+                size=fault.size,
+                found=printable(fault.found) if fault.found is not None else None,
+            )
             for fault in verdict.faults
-        ],
-        "more_faults": verdict.more,
+        ),
+        more_faults=verdict.more,
         **failure_of(verdict.error),
-    }
+    )
 
 
 def _addresses(verified: Verified, standing: Standing) -> list[Reference]:

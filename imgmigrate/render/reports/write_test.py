@@ -6,9 +6,10 @@ Pure: what was found in, lines and data out. Causes come from servers: made prin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imgmigrate.redaction import printable
+from imgmigrate.render.schema import lines
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count, moment
 from imgmigrate.stores.registry.known.facts import ANSWERS, Topic
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.stores.registry.known.facts import Found
 
-__all__ = ["TrialReport", "trial_document", "trial_headline", "trial_lines"]
+__all__ = ["TrialReport", "trial_headline", "trial_line", "trial_lines"]
 
 _INDENT = "  "
 # "blob in one POST" and two blanks.
@@ -69,23 +70,23 @@ def trial_headline(report: TrialReport) -> str:
     return printable(f"{report.repository}: {total}{unknown}{left}")
 
 
-def trial_document(report: TrialReport) -> dict[str, Any]:
+def trial_line(report: TrialReport) -> lines.WriteTest:
     """Lay it out as data."""
     found = report.found
-    return {
-        "repository": report.repository,
-        "at": report.at,
-        "version": report.version,
-        "facts": {topic.value: answer for topic, answer in found.facts.items()},
-        "unknown": {topic.value: printable(cause) for topic, cause in found.unknown.items()},
-        "sibling": found.sibling,
-        "blobs": found.blobs,
-        "left": [
-            {"repository": left.repo, "ref": left.ref, "cause": printable(left.cause)}
+    return lines.WriteTest(
+        repository=report.repository,
+        at=report.at,
+        version=report.version,
+        facts={topic.value: answer for topic, answer in found.facts.items()},
+        unknown={topic.value: printable(cause) for topic, cause in found.unknown.items()},
+        sibling=found.sibling,
+        blobs=found.blobs,
+        left=tuple(
+            lines.LeftOver(repository=left.repo, ref=left.ref, cause=printable(left.cause))
             for left in found.left
-        ],
-        "kept_days": report.days,
-    }
+        ),
+        kept_days=report.days,
+    )
 
 
 def _words(topic: Topic, answer: str) -> str:

@@ -1,8 +1,8 @@
 """Describe what programs read as JSON Schema: plan files, `show`, the `--json` stream, pins.
 
-What has a model is described by it; the lines of the stream, which are laid out where they are
-written, by the tables of `describe_lines`. `python -m imgmigrate.render.schema.describe` writes the
-files of `imgmigrate.schemas`; a test says when they are out of date.
+What has a model is described by it, the lines of the stream by those of `lines.py`.
+`python -m imgmigrate.render.schema.describe` writes the files of `imgmigrate.schemas`; a test
+says when they are out of date.
 """
 
 from __future__ import annotations
@@ -18,19 +18,14 @@ from imgmigrate.oci.reference import Reference
 from imgmigrate.plan import FORMAT_VERSION, Action, Change, Header, Reason
 from imgmigrate.render.schema.lines import (
     COUNT,
-    DIGEST,
-    FLAG,
-    LINES,
-    MEANING,
     PLAN_ID,
     SHA256,
+    SHARED,
     TEXT,
     TIME,
+    PlannedChange,
     Schema,
-    a_list,
-    an_object,
-    maybe,
-    ref,
+    line_types,
 )
 from imgmigrate.state.record import RECORDS, Run
 
@@ -42,6 +37,12 @@ if TYPE_CHECKING:
     from imgmigrate.vocabulary.terms import Term
 
 __all__ = ["describe", "write"]
+
+FLAG: Schema = {"type": "boolean"}
+# Another algorithm may come (OCI image-spec, "Descriptors": registered algorithms).
+DIGEST: Schema = {"type": "string", "pattern": "^[a-z0-9]+:[0-9a-f]{32,}$"}
+# In this order the schemas say it.
+_KEYS = ("description", "type", "format", "pattern", "minimum", "items")
 
 
 def describe() -> dict[str, Schema]:
@@ -100,12 +101,12 @@ def _show() -> Schema:
             "images": COUNT,
             "records": COUNT,
             "claims": COUNT,
-            "runs": a_list(ref("run")),
+            "runs": {"type": "array", "items": ref("run")},
         }
     )
     lines = {
         "plan": {"allOf": [ref("header"), an_object(more)]},
-        "change": {"allOf": [ref("row"), an_object(MEANING)]},
+        "change": {"allOf": [ref("row"), an_object(_meaning())]},
         "end": an_object({"changes": COUNT, "of": COUNT}),
         "state": state,
     }
@@ -120,10 +121,7 @@ def _show() -> Schema:
 
 
 def _stream() -> Schema:
-    lines = {
-        name: {"description": about, **an_object(fields, optional)}
-        for name, (about, fields, optional) in LINES.items()
-    }
+    lines = {name: _line(model) for name, model in line_types().items()}
     return _whole(
         "stream",
         "One line of a command's `--json` output. A reader skips types that it does not know; "
@@ -141,6 +139,45 @@ def _stream() -> Schema:
         },
         {**_models(), "image_record": _tidy(RECORDS.json_schema(mode="serialization")), **lines},
     )
+
+
+def _line(model: type[BaseModel]) -> Schema:
+    """Describe a type of line: its model, with what it is made of in place."""
+    schema = model.model_json_schema(mode="serialization")
+    return _in_place(schema, schema.pop("$defs", {}))
+
+
+def _in_place(schema: Schema, parts: Schema) -> Schema:
+    """Put the parts of a line where it refers to them, and references to what schemas share."""
+    if SHARED in schema:
+        return ref(schema[SHARED])
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        lines = {each.__name__: key for key, each in line_types().items()}
+        if name in lines:
+            return ref(lines[name])
+        part = _in_place(parts[name], parts)
+        return {key: value for key, value in part.items() if key != "description"}
+    placed: Schema = {}
+    for key in sorted(schema, key=lambda key: _KEYS.index(key) if key in _KEYS else len(_KEYS)):
+        value = schema[key]
+        if key in ("title", "default", "additionalProperties") and not isinstance(value, dict):
+            continue  # whoever reads may meet fields of later versions
+        if key == "properties":
+            placed[key] = {name: _in_place(each, parts) for name, each in value.items()}
+        elif key == "anyOf":
+            placed[key] = [_in_place(each, parts) for each in value]
+        elif isinstance(value, dict):
+            placed[key] = _in_place(value, parts)
+        else:
+            placed[key] = value
+    return placed
+
+
+def _meaning() -> Schema:
+    """Describe what the names of a plan's row mean: all that a line says beside the row."""
+    properties: Schema = _line(PlannedChange)["properties"]
+    return {name: each for name, each in properties.items() if name != "change"}
 
 
 def _lock() -> Schema:
@@ -172,6 +209,25 @@ def _trusted() -> Schema:
     return _whole(
         "trusted", about, an_object({"version": properties.pop("version")}, properties), {}
     )
+
+
+def maybe(schema: Schema) -> Schema:
+    """Allow null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def an_object(required: Schema, optional: Schema | None = None) -> Schema:
+    """Describe an object by its fields; it may always have further ones."""
+    return {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+    }
+
+
+def ref(name: str) -> Schema:
+    """Refer to a definition."""
+    return {"$ref": f"#/$defs/{name}"}
 
 
 def _whole(name: str, about: str, schema: Schema, definitions: Schema) -> Schema:

@@ -1,357 +1,577 @@
-"""What the lines of the `--json` stream tell, as tables: type -> meaning, fields, further fields.
+"""The lines of the `--json` stream: a frozen model for each type, named after it.
 
-A line is laid out where it is written; whoever adds a type or a field adds it here, and writes
-the schemas anew (`render/schema/describe.py`). Pure.
+Whoever writes a line makes one; its docstring and fields are what the schemas say of the type
+(`render/schema/describe.py`). Values are described here and not checked: mypy knows the fields,
+tests hold what is written against the schemas, and no run may end because of what it tells. A
+field with a default is left out of a line unless it is given. Pure.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, SkipValidation, WithJsonSchema
 
 from imgmigrate.events import Outcome
 
-__all__ = [
-    "COUNT",
-    "DIGEST",
-    "FLAG",
-    "LINES",
-    "MEANING",
-    "PLAN_ID",
-    "SHA256",
-    "TEXT",
-    "TIME",
-    "Schema",
-    "a_list",
-    "an_object",
-    "maybe",
-    "ref",
-]
+Schema: TypeAlias = dict[str, Any]
 
-Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
-FLAG: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
-SECONDS: Schema = {"type": "number", "minimum": 0}
-TEXTS: Schema = {"type": "array", "items": TEXT}
-COUNTS: Schema = {"type": "object", "additionalProperties": COUNT}
-OBJECT: Schema = {"type": "object"}
+TIME: Schema = {"type": "string", "format": "date-time"}
 SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 PLAN_ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
-# Another algorithm may come (OCI image-spec, "Descriptors": registered algorithms).
-DIGEST: Schema = {"type": "string", "pattern": "^[a-z0-9]+:[0-9a-f]{32,}$"}
-TIME: Schema = {"type": "string", "format": "date-time"}
 
 
-def maybe(schema: Schema) -> Schema:
-    """Allow null."""
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def a_list(items: Schema) -> Schema:
-    """Describe an array."""
+def _array(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
-def an_object(required: Schema, optional: Schema | None = None) -> Schema:
-    """Describe an object by its fields; it may always have further ones."""
+def _one_of(*values: str) -> Schema:
+    return {"enum": list(values)}
+
+
+# A definition that several schemas share; `describe.py` puts a reference in its place.
+SHARED = "shared"
+
+Text = Annotated[str, SkipValidation, WithJsonSchema(TEXT)]
+Flag = Annotated[bool, SkipValidation, WithJsonSchema({"type": "boolean"})]
+Count = Annotated[int, SkipValidation, WithJsonSchema(COUNT)]
+Seconds = Annotated[float, SkipValidation, WithJsonSchema({"type": "number", "minimum": 0})]
+Time = Annotated[str, SkipValidation, WithJsonSchema(TIME)]
+Day = Annotated[str, SkipValidation, WithJsonSchema({"type": "string", "format": "date"})]
+Sha256 = Annotated[str, SkipValidation, WithJsonSchema(SHA256)]
+PlanId = Annotated[str, SkipValidation, WithJsonSchema(PLAN_ID)]
+Digested = Annotated[str, SkipValidation, WithJsonSchema({SHARED: "digest"})]
+
+Texts = Annotated[Sequence[str], SkipValidation, WithJsonSchema(_array(TEXT))]
+Counts = Annotated[
+    Mapping[str, int],
+    SkipValidation,
+    WithJsonSchema({"type": "object", "additionalProperties": COUNT}),
+]
+Words = Annotated[
+    Mapping[str, str],
+    SkipValidation,
+    WithJsonSchema({"type": "object", "additionalProperties": TEXT}),
+]
+
+Severity = Annotated[str, SkipValidation, WithJsonSchema(_one_of("error", "warning"))]
+Operation = Annotated[str, SkipValidation, WithJsonSchema(_one_of("plan", "refresh", "rollback"))]
+Outcomes = Annotated[
+    str, SkipValidation, WithJsonSchema(_one_of(*(each.value for each in Outcome)))
+]
+Phases = Annotated[
+    str, SkipValidation, WithJsonSchema(_one_of("running", "interrupted", "finished"))
+]
+Standings = Annotated[
+    str, SkipValidation, WithJsonSchema(_one_of("changed", "incomplete", "unread"))
+]
+FaultKinds = Annotated[
+    str,
+    SkipValidation,
+    WithJsonSchema(_one_of("absent", "changed", "missing", "size", "damaged")),
+]
+FaultParts = Annotated[str, SkipValidation, WithJsonSchema(_one_of("index", "manifest", "blob"))]
+
+# What is laid out elsewhere: by the plan, the state, and the reports on a selection.
+Document: TypeAlias = dict[str, Any]
+Row = Annotated[Document, SkipValidation, WithJsonSchema({SHARED: "change"})]
+Summed = Annotated[Document, SkipValidation, WithJsonSchema({SHARED: "summary"})]
+Recorded = Annotated[Document, SkipValidation, WithJsonSchema({SHARED: "image_record"})]
+RecordList = Annotated[
+    Sequence[Document], SkipValidation, WithJsonSchema(_array({SHARED: "image_record"}))
+]
+Objects = Annotated[Sequence[Document], SkipValidation, WithJsonSchema(_array({"type": "object"}))]
+ObjectLists = Annotated[
+    Sequence[Sequence[Document]],
+    SkipValidation,
+    WithJsonSchema(_array(_array({"type": "object"}))),
+]
+
+
+class Part(BaseModel):
+    """What lines are made of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    def document(self) -> dict[str, Any]:
+        """Lay out what was given, in the order of the fields."""
+        given, fields = self.model_fields_set, self.__dict__
+        if len(given) == len(fields):
+            return fields
+        return {name: value for name, value in fields.items() if name in given}
+
+
+class Line(Part):
+    """One line of the stream."""
+
+    type: ClassVar[str]
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        """Name the type as the class is."""
+        super().__init_subclass__(**settings)
+        cls.type = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+
+
+class Failing(Part):
+    """Why something is not done, and which error it is, if there is one."""
+
+    error: Text | None
+    hint: Text | None
+    code: Text = ""
+    kind: Text = ""
+
+
+class Version(Line):
+    """The first line: who writes, and which version."""
+
+    imgmigrate: Text
+    ui: Text
+
+
+class Diagnostic(Line):
+    """An error or a warning; `code` is stable, `kind` is the error's class."""
+
+    severity: Severity
+    summary: Text
+    detail: Text | None
+    code: Text
+    kind: Text = ""
+
+
+class Listed(Line):
+    """A repository's tags were listed."""
+
+    repository: Text
+    tags: Count
+
+
+class PlanProgress(Line):
+    """How many images were looked at."""
+
+    done: Count
+    total: Count
+
+
+class PlannedChange(Line):
+    """One row of the plan."""
+
+    change: Row
+    code: Text | None
+    section: Text
+    says: Text
+    dangerous: Flag
+
+
+class ChangeSummary(Line):
+    """The plan as a whole; `changes` counts its rows by their actions."""
+
+    operation: Operation
+    plan_id: PlanId
+    complete: Flag
+    changes: Summed
+    stateless: Flag = False
+    saved: Text | None = None
+    file_sha256: Sha256 | None = None
+    rows_left: Count = 0
+
+
+class RunStart(Line):
+    """An apply began; `size` is at most so many bytes, null if unknown."""
+
+    run: Text
+    plan_id: PlanId
+    images: Count
+    size: Count | None
+
+
+class ApplyStart(Line):
+    """Work on one image began."""
+
+    address: Text
+
+
+class ApplyProgress(Line):
+    """How far an apply is, at most once a second."""
+
+    images: Count
+    done: Count
+    undone: Count
+    moved: Count
+    size: Count | None
+    blobs_in_flight: Count
+
+
+class Undone(Part):
+    """A row, and what became of it."""
+
+    address: Text
+    outcome: Outcomes
+
+
+class Received(Undone):
+    """What became of a row, and what it took."""
+
+    digest: Digested | None
+    moved: Count
+
+
+class ApplyComplete(Received, Line):
+    """A row is done and recorded; `moved` is in bytes."""
+
+
+class ApplyErrored(Failing, Received, Line):
+    """A row is not done."""
+
+
+class Delay(Part):
+    """What waits, why, and how long."""
+
+    subject: Text
+    cause: Text
+    delay: Seconds
+
+
+class Retry(Delay, Line):
+    """Something is tried again after `delay` seconds."""
+
+
+class Wait(Delay, Line):
+    """Requests are held back for at most `delay` seconds."""
+
+
+class RateLimit(Line):
+    """A registry let `rate` requests a second through, of `kinds`, or of all; `advice` helps."""
+
+    registry: Text
+    kinds: Text | None
+    rate: Seconds
+    refused: Count
+    advice: Text
+
+
+class Login(Part):
+    """A login, and how many rows need it."""
+
+    name: Text
+    rows: Count
+
+
+class Refusal(Failing, Login):
+    """A login that was refused."""
+
+
+class Unfinished(Failing, Undone):
+    """A row that is not done."""
+
+
+class RunSummary(Line):
+    """An apply ended; `stopped` says why it ended before it had tried every row."""
+
+    run: Text
+    plan_id: PlanId
+    counts: Counts
+    moved: Count
+    seconds: Seconds
+    stopped: Text | None
+    refusals: tuple[Refusal, ...]
+    unfinished: tuple[Unfinished, ...]
+
+
+class Record(Line):
+    """A record of the state."""
+
+    record: Recorded
+
+
+class ImageFailure(Part):
+    """An image that a run could not do."""
+
+    address: Text
+    cause: Text
+
+
+class Run(Line):
+    """An apply that the state remembers; `resume` goes on with it, `name` was bound by it."""
+
+    run: Text
+    plan_id: Text
+    phase: Phases
+    command: Text | None
+    pid: Count | None
+    host: Text | None
+    began_at: Time
+    ended_at: Time | None
+    last_at: Time | None
+    seconds: Seconds | None
+    rows: Count | None
+    done: Count
+    conflicts: Count
+    failed: Count
+    failures: tuple[ImageFailure, ...]
+    left: Count | None
+    counts: Counts
+    per_minute: Seconds | None
+    seconds_left: Count | None
+    resume: Text | None
+    name: Text | None
+
+
+class Holder(Part):
+    """Who holds a lock."""
+
+    pid: Count
+    host: Text
+    user: Text
+    command: Text
+    since: Time
+    job: Text | None
+
+
+class Status(Line):
+    """How things stand: who holds the lock, the run that goes on, the last that does not."""
+
+    state: Text
+    name: Text | None
+    locked: Flag
+    holder: Holder | None
+    running: Run | None
+    last: Run | None
+
+
+class Lock(Line):
+    """Who may write the state now."""
+
+    locked: Flag
+    holder: Holder | None
+
+
+class Adoption(Line):
+    """How many images are at their destinations already, and could be recorded."""
+
+    same: Count
+    differing: Count
+    missing: Count
+    errors: Count
+    take_ownership: Flag
+
+
+class StateMove(Line):
+    """A record that gets another address."""
+
+    address: Text
+    to: Text
+
+
+class StateChange(Line):
+    """What a command did to records."""
+
+    operation: Text
+    changed: Count
+
+
+class Cut(Part):
+    """What a repair cuts off a journal."""
+
+    line: Count
+    offset: Count
+    lines: Count
+    size: Count
+    cause: Text
+
+
+class StateSurvey(Line):
+    """What is damaged, and what mending it would cut and lose."""
+
+    state: Text
+    whole: Flag
+    snapshot: Text | None
+    rebuilt_from: Texts
+    cut: Cut | None
+    lost: RecordList
+    illegible: Count
+    images: Count
+    sequence: Count
+
+
+class StateRepaired(Line):
+    """A state was mended; what was damaged is kept."""
+
+    kept: Texts
+
+
+class Valid(Line):
+    """The config is valid."""
+
+    config: Text
+    rules: Count
+    registries: Texts
+    layouts: Count
+    # It is not known where the config is a stranger's.
+    state: Text = ""
+
+
+class Check(Part):
+    """One thing that was tried of a registry."""
+
+    name: Text
+    verdict: Text
+    needed: Flag
+    detail: Text
+    fix: Text | None
+
+
+class Registry(Line):
+    """What was found out about a registry."""
+
+    host: Text
+    about: Text | None
+    roles: Texts
+    works: Flag
+    checks: tuple[Check, ...]
+
+
+class LeftOver(Part):
+    """What a test could not delete."""
+
+    repository: Text
+    ref: Text
+    cause: Text
+
+
+class WriteTest(Line):
+    """What a registry was found to do by writing to it."""
+
+    repository: Text
+    at: Time
+    version: Text
+    facts: Words
+    unknown: Words
+    sibling: Text | None
+    blobs: Count
+    left: tuple[LeftOver, ...]
+    kept_days: Count | None
+
+
+class ValidateSummary(Line):
+    """Whether the registries do what the rules need."""
+
+    works: Flag
+
+
+class Pinned(Part):
+    """Which image an address gets."""
+
+    source: Text
+    digest: Digested
+
+
+class Pin(Line):
+    """A pin that is new, moved or gone."""
+
+    address: Text
+    change: Text
+    before: Pinned | None
+    after: Pinned | None
+
+
+class PinError(Line):
+    """A source that could not be read."""
+
+    address: Text
+    reason: Text
+    code: Text | None
+    detail: Text
+
+
+class PinSummary(Line):
+    """How many pins had what happen."""
+
+    saved: Text | None
+    counts: Counts
+
+
+class Acknowledged(Line):
+    """A conflict that is known from now on; `wrote` tells whether it was noted, or only shown."""
+
+    address: Text
+    digest: Digested
+    until: Day
+    because: Text
+    file: Text
+    wrote: Flag
+
+
+class VerifyProgress(Line):
+    """How many images were looked at; `read` is in bytes, null unless all are read."""
+
+    done: Count
+    total: Count
+    read: Count | None
+
+
+class Fault(Part):
+    """What is wrong with a part of an image."""
+
+    kind: FaultKinds
+    part: FaultParts
+    digest: Digested | None
+    size: Count | None
+    found: Text | None
+
+
+class Judged(Part):
+    """An image and its faults."""
+
+    address: Text
+    digest: Digested | None
+    standing: Standings
+    faults: tuple[Fault, ...]
+    more_faults: Count
+
+
+class VerifyImage(Failing, Judged, Line):
+    """An image that is not whole, or could not be read; `digest` is what should be there."""
+
+
+class VerifySummary(Line):
+    """How many images are whole; `mend` is the command that writes the others again."""
+
+    images: Count
+    counts: Counts
+    blobs: Count
+    size: Count
+    deep: Flag
+    mend: Text | None
+
+
+class Selection(Line):
+    """Which tags a rule selects, and why the others drop out."""
+
+    rule: Count
+    file: Text
+    line: Count
+    source: Text
+    address: Text = ""
+    fates: Objects = ()
+    listed: Count = 0
+    skipped: Count = 0
+    skipped_names: Texts = ()
+    filters: ObjectLists = ()
+    selected: Texts = ()
+    shortages: Texts = ()
+    dangling: Texts = ()
+    error: Text = ""
+
+
+def line_types() -> dict[str, type[Line]]:
+    """Find every type of line by its name."""
     return {
-        "type": "object",
-        "properties": {**required, **(optional or {})},
-        "required": list(required),
+        each.type: each
+        for each in globals().values()
+        if isinstance(each, type) and issubclass(each, Line) and each is not Line
     }
-
-
-def ref(name: str) -> Schema:
-    """Refer to a definition."""
-    return {"$ref": f"#/$defs/{name}"}
-
-
-_OUTCOME: Schema = {"enum": [each.value for each in Outcome]}
-# What a row that is not done says about why, and which error it is, if there is one.
-_FAILURE = {"error": maybe(TEXT), "hint": maybe(TEXT)}
-# What the names of a plan's row mean: the reason's code, the heading, the reason in words.
-MEANING: Schema = {"code": maybe(TEXT), "section": TEXT, "says": TEXT, "dangerous": FLAG}
-_WHICH = {"code": TEXT, "kind": TEXT}
-_RECEIPT = {
-    "address": TEXT,
-    "outcome": _OUTCOME,
-    "digest": maybe(ref("digest")),
-    "moved": COUNT,
-}
-_WAITING = {"subject": TEXT, "cause": TEXT, "delay": SECONDS}
-_CHECK = an_object(
-    {"name": TEXT, "verdict": TEXT, "needed": FLAG, "detail": TEXT, "fix": maybe(TEXT)}
-)
-_PINNED = maybe(an_object({"source": TEXT, "digest": ref("digest")}))
-
-_HOLDER = an_object(
-    {"pid": COUNT, "host": TEXT, "user": TEXT, "command": TEXT, "since": TIME, "job": maybe(TEXT)}
-)
-_CUT = an_object({"line": COUNT, "offset": COUNT, "lines": COUNT, "size": COUNT, "cause": TEXT})
-
-# type -> what it tells, the fields that it always has, and those that it may have.
-LINES: dict[str, tuple[str, Schema, Schema]] = {
-    "version": (
-        "The first line: who writes, and which version.",
-        {"imgmigrate": TEXT, "ui": TEXT},
-        {},
-    ),
-    "diagnostic": (
-        "An error or a warning; `code` is stable, `kind` is the error's class.",
-        {
-            "severity": {"enum": ["error", "warning"]},
-            "code": TEXT,
-            "summary": TEXT,
-            "detail": maybe(TEXT),
-        },
-        {"kind": TEXT},
-    ),
-    "listed": ("A repository's tags were listed.", {"repository": TEXT, "tags": COUNT}, {}),
-    "plan_progress": ("How many images were looked at.", {"done": COUNT, "total": COUNT}, {}),
-    "planned_change": ("One row of the plan.", {"change": ref("change"), **MEANING}, {}),
-    "change_summary": (
-        "The plan as a whole; `changes` counts its rows by their actions.",
-        {
-            "operation": {"enum": ["plan", "refresh", "rollback"]},
-            "plan_id": PLAN_ID,
-            "complete": FLAG,
-            "changes": ref("summary"),
-        },
-        {"stateless": FLAG, "saved": maybe(TEXT), "file_sha256": maybe(SHA256)},
-    ),
-    "run_start": (
-        "An apply began; `size` is at most so many bytes, null if unknown.",
-        {"run": TEXT, "plan_id": PLAN_ID, "images": COUNT, "size": maybe(COUNT)},
-        {},
-    ),
-    "apply_start": ("Work on one image began.", {"address": TEXT}, {}),
-    "apply_progress": (
-        "How far an apply is, at most once a second.",
-        {
-            "images": COUNT,
-            "done": COUNT,
-            "undone": COUNT,
-            "moved": COUNT,
-            "size": maybe(COUNT),
-            "blobs_in_flight": COUNT,
-        },
-        {},
-    ),
-    "apply_complete": ("A row is done and recorded; `moved` is in bytes.", _RECEIPT, {}),
-    "apply_errored": ("A row is not done.", {**_RECEIPT, **_FAILURE}, _WHICH),
-    "retry": ("Something is tried again after `delay` seconds.", _WAITING, {}),
-    "wait": ("Requests are held back for at most `delay` seconds.", _WAITING, {}),
-    "rate_limit": (
-        "A registry let `rate` requests a second through, of `kinds`, or of all; `advice` helps.",
-        {
-            "registry": TEXT,
-            "kinds": maybe(TEXT),
-            "rate": SECONDS,
-            "refused": COUNT,
-            "advice": TEXT,
-        },
-        {},
-    ),
-    "run_summary": (
-        "An apply ended; `stopped` says why it ended before it had tried every row.",
-        {
-            "run": TEXT,
-            "plan_id": PLAN_ID,
-            "counts": COUNTS,
-            "moved": COUNT,
-            "seconds": SECONDS,
-            "stopped": maybe(TEXT),
-            "refusals": a_list(an_object({"name": TEXT, "rows": COUNT, **_FAILURE}, _WHICH)),
-            "unfinished": a_list(
-                an_object({"address": TEXT, "outcome": _OUTCOME, **_FAILURE}, _WHICH)
-            ),
-        },
-        {},
-    ),
-    "record": ("A record of the state.", {"record": ref("image_record")}, {}),
-    "run": (
-        "An apply that the state remembers; `resume` goes on with it, `name` was bound by it.",
-        {
-            "run": TEXT,
-            "plan_id": TEXT,
-            "phase": {"enum": ["running", "interrupted", "finished"]},
-            "command": maybe(TEXT),
-            "pid": maybe(COUNT),
-            "host": maybe(TEXT),
-            "began_at": TIME,
-            "ended_at": maybe(TIME),
-            "last_at": maybe(TIME),
-            "seconds": maybe(SECONDS),
-            "rows": maybe(COUNT),
-            "done": COUNT,
-            "conflicts": COUNT,
-            "failed": COUNT,
-            "failures": a_list(an_object({"address": TEXT, "cause": TEXT})),
-            "left": maybe(COUNT),
-            "counts": COUNTS,
-            "per_minute": maybe(SECONDS),
-            "seconds_left": maybe(COUNT),
-            "resume": maybe(TEXT),
-            "name": maybe(TEXT),
-        },
-        {},
-    ),
-    "status": (
-        "How things stand: who holds the lock, the run that goes on, the last that does not.",
-        {
-            "state": TEXT,
-            "name": maybe(TEXT),
-            "locked": FLAG,
-            "holder": maybe(_HOLDER),
-            "running": maybe(ref("run")),
-            "last": maybe(ref("run")),
-        },
-        {},
-    ),
-    "lock": ("Who may write the state now.", {"locked": FLAG, "holder": maybe(_HOLDER)}, {}),
-    "adoption": (
-        "How many images are at their destinations already, and could be recorded.",
-        {
-            "same": COUNT,
-            "differing": COUNT,
-            "missing": COUNT,
-            "errors": COUNT,
-            "take_ownership": FLAG,
-        },
-        {},
-    ),
-    "state_move": ("A record that gets another address.", {"address": TEXT, "to": TEXT}, {}),
-    "state_change": ("What a command did to records.", {"operation": TEXT, "changed": COUNT}, {}),
-    "state_survey": (
-        "What is damaged, and what mending it would cut and lose.",
-        {
-            "state": TEXT,
-            "whole": FLAG,
-            "snapshot": maybe(TEXT),
-            "rebuilt_from": TEXTS,
-            "cut": maybe(_CUT),
-            "lost": a_list(ref("image_record")),
-            "illegible": COUNT,
-            "images": COUNT,
-            "sequence": COUNT,
-        },
-        {},
-    ),
-    "state_repaired": ("A state was mended; what was damaged is kept.", {"kept": TEXTS}, {}),
-    "valid": (
-        "The config is valid.",
-        {"config": TEXT, "rules": COUNT, "registries": TEXTS, "layouts": COUNT},
-        # It is not known where the config is a stranger's.
-        {"state": TEXT},
-    ),
-    "registry": (
-        "What was found out about a registry.",
-        {
-            "host": TEXT,
-            "about": maybe(TEXT),
-            "roles": TEXTS,
-            "works": FLAG,
-            "checks": a_list(_CHECK),
-        },
-        {},
-    ),
-    "write_test": (
-        "What a registry was found to do by writing to it.",
-        {
-            "repository": TEXT,
-            "at": TIME,
-            "version": TEXT,
-            "facts": {"type": "object", "additionalProperties": TEXT},
-            "unknown": {"type": "object", "additionalProperties": TEXT},
-            "sibling": maybe(TEXT),
-            "blobs": COUNT,
-            "left": a_list(an_object({"repository": TEXT, "ref": TEXT, "cause": TEXT})),
-            "kept_days": maybe(COUNT),
-        },
-        {},
-    ),
-    "validate_summary": ("Whether the registries do what the rules need.", {"works": FLAG}, {}),
-    "pin": (
-        "A pin that is new, moved or gone.",
-        {"address": TEXT, "change": TEXT, "before": _PINNED, "after": _PINNED},
-        {},
-    ),
-    "pin_error": (
-        "A source that could not be read.",
-        {"address": TEXT, "reason": TEXT, "detail": TEXT, "code": maybe(TEXT)},
-        {},
-    ),
-    "pin_summary": (
-        "How many pins had what happen.",
-        {"counts": COUNTS, "saved": maybe(TEXT)},
-        {},
-    ),
-    "acknowledged": (
-        "A conflict that is known from now on; `wrote` tells whether it was noted, or only shown.",
-        {
-            "address": TEXT,
-            "digest": ref("digest"),
-            "until": {"type": "string", "format": "date"},
-            "because": TEXT,
-            "file": TEXT,
-            "wrote": FLAG,
-        },
-        {},
-    ),
-    "verify_progress": (
-        "How many images were looked at; `read` is in bytes, null unless all are read.",
-        {"done": COUNT, "total": COUNT, "read": maybe(COUNT)},
-        {},
-    ),
-    "verify_image": (
-        "An image that is not whole, or could not be read; `digest` is what should be there.",
-        {
-            "address": TEXT,
-            "digest": maybe(ref("digest")),
-            "standing": {"enum": ["changed", "incomplete", "unread"]},
-            "faults": a_list(
-                an_object(
-                    {
-                        "kind": {"enum": ["absent", "changed", "missing", "size", "damaged"]},
-                        "part": {"enum": ["index", "manifest", "blob"]},
-                        "digest": maybe(ref("digest")),
-                        "size": maybe(COUNT),
-                        "found": maybe(TEXT),
-                    }
-                )
-            ),
-            "more_faults": COUNT,
-            **_FAILURE,
-        },
-        _WHICH,
-    ),
-    "verify_summary": (
-        "How many images are whole; `mend` is the command that writes the others again.",
-        {
-            "images": COUNT,
-            "counts": COUNTS,
-            "blobs": COUNT,
-            "size": COUNT,
-            "deep": FLAG,
-            "mend": maybe(TEXT),
-        },
-        {},
-    ),
-    "selection": (
-        "Which tags a rule selects, and why the others drop out.",
-        {"rule": COUNT, "file": TEXT, "line": COUNT, "source": TEXT},
-        {
-            "address": TEXT,
-            "fates": a_list(OBJECT),
-            "listed": COUNT,
-            "skipped": COUNT,
-            "skipped_names": TEXTS,
-            "filters": a_list(a_list(OBJECT)),
-            "selected": TEXTS,
-            "shortages": TEXTS,
-            "dangling": TEXTS,
-            "error": TEXT,
-        },
-    ),
-}

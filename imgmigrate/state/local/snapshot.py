@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -34,7 +34,7 @@ KIND: Final = "imgmigrate.state"
 
 
 class Header(BaseModel):
-    """Line 1; a later minor version may add fields: they are ignored."""
+    """Line 1; a field that is not known is ignored: of a later minor version, or `rates` of old."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -46,7 +46,6 @@ class Header(BaseModel):
     name: str | None = None
     place: str | None = None
     runs: tuple[Run, ...] = ()
-    rates: dict[str, Any] = {}
     records: int
     claims: int
     sha256: str
@@ -76,7 +75,6 @@ def print_snapshot(view: View) -> list[bytes]:
         name=view.name,
         place=view.place,
         runs=tuple(view.runs),
-        rates=view.rates,
         records=len(records),
         claims=len(claims),
         sha256=body.hexdigest(),
@@ -104,7 +102,6 @@ def read_snapshot(file: BinaryIO) -> View:
         name=header.name,
         place=header.place,
         runs=list(header.runs),
-        rates=header.rates,
     )
     body = hashlib.sha256()
     lines = _hashed(file, body)

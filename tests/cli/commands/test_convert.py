@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
-from imgmigrate.cli.given.config import command_line
+from imgmigrate.cli import commands
+from imgmigrate.cli.given.again import again
 from imgmigrate.cli.given.options import Settings
 from imgmigrate.cli.output import Output
 
@@ -186,9 +188,11 @@ def test_commands_that_are_shown_repeat_the_files(cli: Cli, files: Path) -> None
     settings = Settings(Output())
     settings.foreign = {"--images": files / "images.yaml", "--registry": "x.io"}
     settings.foreign |= {"--namespace": "mirror"}
+    settings.given = {name: (str(value),) for name, value in settings.foreign.items()}
     named = f"--images {files}/images.yaml --registry x.io --namespace mirror"
-    assert command_line(settings, "apply", "plan.out") == f"imgmigrate apply {named} plan.out"
-    assert command_line(settings, "state", "list") == "imgmigrate state --state state/images list"
+    with click.Context(commands, obj=settings):
+        assert again(settings, "apply", "plan.out") == f"imgmigrate apply {named} plan.out"
+        assert again(settings, "state", "list") == "imgmigrate state --state state/images list"
 
 
 def test_validate_says_that_such_configs_overwrite(cli: Cli, files: Path) -> None:

@@ -83,7 +83,7 @@ def test_global_options_work_before_and_after_the_command(arguments: list[str]) 
     assert (settings.config, settings.state) == (Path("p.yaml"), Path("s"))
     assert settings.log_level == "info"
     assert settings.output.no_color
-    assert settings.arguments == ["--config", "p.yaml", "--state", "s"]
+    assert (settings.given["--config"], settings.given["--state"]) == (("p.yaml",), ("s",))
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from imgmigrate.probing.probe import Check, Report, Verdict
-from imgmigrate.render.reports.probe import probe_document, probe_headline, probe_lines
+from imgmigrate.render.json import document_line
+from imgmigrate.render.reports.probe import probe_headline, probe_line, probe_lines
 from imgmigrate.render.style import Style
 
 GOOD = Report(
@@ -72,13 +75,13 @@ def test_text_of_servers_cannot_control_the_terminal() -> None:
     """Escapes of a hostile registry come out as blanks."""
     check = Check("pull", Verdict.FAILED, "a\x1b[2Jb\r\nc", "d\x07e")
     report = Report("q.io", ("source",), (check,))
-    text = "".join(probe_lines([report])) + str(probe_document(report))
+    text = "".join(probe_lines([report])) + str(probe_line(report))
     assert not any(character in text for character in "\x1b\r\n\x07")
 
 
 def test_document_says_everything() -> None:
     """For programs: every check with its verdict, and whether it matters."""
-    found = probe_document(BAD)
+    found = json.loads(document_line(probe_line(BAD).document()))
     assert (found["host"], found["about"], found["works"]) == (BAD.host, "team/api", False)
     assert found["checks"][0] == {
         "name": "reach",

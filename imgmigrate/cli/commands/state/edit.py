@@ -9,13 +9,8 @@ import click
 
 from imgmigrate.cli.approval import approved, changing_options, check_can_ask
 from imgmigrate.cli.exit import Declined
-from imgmigrate.cli.given.config import (
-    check_edited,
-    command_line,
-    pick,
-    read_state,
-    store_of,
-)
+from imgmigrate.cli.given.again import again
+from imgmigrate.cli.given.config import check_edited, pick, read_state, store_of
 from imgmigrate.cli.given.options import Command, Settings, common_options, pass_settings
 from imgmigrate.errors import UsageError
 
@@ -122,6 +117,7 @@ def move_records(
     repositories (every tag), or globs with the same wildcards in the same order.
     """
     from imgmigrate.render.reports.state import move_lines
+    from imgmigrate.render.schema import lines
 
     output = settings.output
     open_edit(settings, dry_run, auto_approve, as_json)
@@ -129,7 +125,7 @@ def move_records(
     if output.stream:
         for record, address in pairs:
             text, before = f"{record.address} -> {address}", str(record.address)
-            output.stream.line("state_move", text, address=before, to=str(address))
+            output.stream.line(lines.StateMove(address=before, to=str(address)), text)
     else:
         for line in move_lines([(record.address, address) for record, address in pairs]):
             output.line(line)
@@ -292,7 +288,7 @@ def _change(
         return None
     if not approved(settings.output, edit.question.format(records), auto_approve=auto_approve):
         return Declined()
-    command = command_line(settings, "state", edit.name, *edit.arguments)
+    command = again(settings, "state", edit.name, *edit.arguments)
     write_edit(settings, command, lock_timeout, edit.work)
     tell_edit(settings, edit.name, edit.done.format(records), edit.number)
     return None
@@ -302,7 +298,9 @@ def tell_edit(settings: Settings, operation: str, message: str, changed: int) ->
     """Say what became of an edit; `changed` counts what it changed."""
     output = settings.output
     if output.stream:
-        output.stream.line("state_change", message, operation=operation, changed=changed)
+        from imgmigrate.render.schema import lines
+
+        output.stream.line(lines.StateChange(operation=operation, changed=changed), message)
     else:
         output.line(message)
 

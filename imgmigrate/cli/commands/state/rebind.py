@@ -9,7 +9,8 @@ import click
 from imgmigrate.cli.approval import approved, changing_options
 from imgmigrate.cli.commands.state.edit import open_edit, tell_edit, write_edit
 from imgmigrate.cli.exit import Declined
-from imgmigrate.cli.given.config import command_line, open_config, read_state, shown, state_folder
+from imgmigrate.cli.given.again import again
+from imgmigrate.cli.given.config import open_config, read_state, shown, state_folder
 from imgmigrate.cli.given.options import Command, Settings, common_options, pass_settings
 from imgmigrate.errors import StateError, UsageError
 from imgmigrate.redaction import printable
@@ -78,7 +79,7 @@ def rebind_state(
         _check_unmoved(found, writer.state, place)
         await writer.bind(owner)
 
-    command = command_line(settings, "state", "rebind", *((name,) if name else ()))
+    command = again(settings, "state", "rebind", *((name,) if name else ()))
     write_edit(settings, command, lock_timeout, bind)
     tell_edit(settings, "rebind", f"State {place} belongs to {new} now", 1)
     return None

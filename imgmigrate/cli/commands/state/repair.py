@@ -8,7 +8,8 @@ import click
 
 from imgmigrate.cli.approval import approved, changing_options, check_can_ask
 from imgmigrate.cli.exit import Declined
-from imgmigrate.cli.given.config import command_line, shown, state_folder, store_of, tell_whose
+from imgmigrate.cli.given.again import again
+from imgmigrate.cli.given.config import shown, state_folder, store_of, tell_whose
 from imgmigrate.cli.given.options import Command, Settings, common_options, pass_settings
 from imgmigrate.errors import UsageError
 
@@ -66,12 +67,14 @@ def repair_state(
         return Declined()
     from imgmigrate.cli.run import run
 
-    command = command_line(settings, "state", "repair")
+    command = again(settings, "state", "repair")
     output.left_something = True
     kept = run(lambda: state.repair(found, command=command, lock_timeout=lock_timeout))
     if output.stream:
+        from imgmigrate.render.schema import lines
+
         places = [shown(path) for path in kept]
-        output.stream.line("state_repaired", f"state {folder}: repaired", kept=places)
+        output.stream.line(lines.StateRepaired(kept=places), f"state {folder}: repaired")
         return None
     for path in kept:
         output.line(f"What was damaged is kept in {shown(path)}")
@@ -80,12 +83,12 @@ def repair_state(
 
 
 def _show(settings: Settings, found: Survey, folder: Path) -> None:
-    from imgmigrate.render.reports.repair import survey_document, survey_lines
+    from imgmigrate.render.reports.repair import survey_line, survey_lines
 
     output, place = settings.output, shown(folder)
     if output.stream:
         message = f"state {place}: {'whole' if found.is_whole else 'damaged'}"
-        output.stream.line("state_survey", message, **survey_document(found, place))
+        output.stream.line(survey_line(found, place), message)
         return
     for line in survey_lines(found, place, shown, output.style()):
         output.line(line)
