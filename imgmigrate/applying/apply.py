@@ -13,6 +13,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from imgmigrate.applying.engine.engine import Engine
@@ -32,6 +33,7 @@ from imgmigrate.applying.resume.records import Recording
 from imgmigrate.applying.resume.rows import overtaken, sort_rows
 from imgmigrate.applying.resume.warrant import check_deletes, check_summary, check_warrants
 from imgmigrate.applying.space import check_space
+from imgmigrate.applying.worker.worker import open_worker
 from imgmigrate.errors import StateError, StateUnsaved, StoreError
 from imgmigrate.events import (
     ImageFinished,
@@ -304,8 +306,7 @@ class _Run:
 
     def _engine(self, stores: Stores) -> Engine:
         return Engine(
-            stores,
-            self.workspace.cache,
+            partial(open_worker, stores, self.workspace.cache, self.sink),
             self.writer.state,
             parallelism=self.options.parallelism,
             sink=self.sink,

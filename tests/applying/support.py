@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.applying.engine.engine import Engine
+from imgmigrate.applying.worker.worker import open_worker
 from imgmigrate.events import NoSink, Receipt
 from imgmigrate.oci.reference import Digest, Reference, Repository
 from imgmigrate.plan import Action, Change
@@ -73,9 +75,9 @@ def make_engine(
     """Build an engine over memory."""
     stores_like: Any = found
     cache = ManifestCache(folder / "cache")
-    return Engine(
-        stores_like, cache, state or StateInMemory(), parallelism=parallelism, sink=sink or NoSink()
-    )
+    told = sink or NoSink()
+    opener = partial(open_worker, stores_like, cache, told)
+    return Engine(opener, state or StateInMemory(), parallelism=parallelism, sink=told)
 
 
 async def run(

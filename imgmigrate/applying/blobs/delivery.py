@@ -46,8 +46,9 @@ class Delivery:
 
     `source` is what is read for it, which may be another repository of the store asked for.
     It owns its upload session and ends it, by a commit or by `fail`, which both its flight and who
-    carries it may call. Once it is over, `write`, `finish` and `fail` do nothing, so that whoever
-    carries several need not know which of them are left.
+    carries it may call. Once it is over, `begin`, `write`, `finish` and `fail` do nothing, so that
+    whoever carries several need not know which of them are left; a session that is opened
+    meanwhile is aborted by who opened it, as `fail` could not know of it.
     One that `has_company` fails rather than let the others wait for a registry that is down.
     """
 
@@ -74,8 +75,8 @@ class Delivery:
         return self._how
 
     async def begin(self) -> None:
-        """Open a session if there is none yet."""
-        if self._session is None:
+        """Open a session if there is none yet, unless this delivery is over."""
+        if self._session is None and not self.over.is_set():
             await self._step(self._open())
 
     async def write(self, piece: bytes) -> None:
@@ -123,6 +124,8 @@ class Delivery:
         if isinstance(answer, Mounted):
             self._how = "mounted"
             self.over.set()
+        elif self.over.is_set():  # its flight was cancelled while the answer was on its way
+            await answer.abort()
         else:
             self._session = answer
 

@@ -1,10 +1,11 @@
 """What is known of a destination repository before the first question about its blobs.
 
-Two facts spare a HEAD for each blob: that the repository is new, and that the state records
-images in it whose manifests are in the cache. A third spares the blob itself: that the state
-records an image with it in another repository of the same store, to mount it from.
+Two facts spare a HEAD for each blob: that the repository is new, and that an image is recorded in
+it whose manifest is in the cache. A third spares the blob itself: that an image with it is recorded
+in another repository of the same store, to mount it from. What is recorded comes with each row
+(`Stock`); no state is looked at here.
 
-What the state records is believed only where the destination confirms it: a blob that an image
+What is recorded is believed only where the destination confirms it: a blob that an image
 brought is taken to be there if that image's tag still shows it, which is asked once for all
 blobs of the image. A repository of which some image of ours was seen gone, by the plan or since,
 is believed in nothing, and neither is a layout, whose files can be looked at. A registry that
@@ -19,15 +20,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import AccessDenied, NotFound, StoreError, on_side
-from imgmigrate.oci.reference import Reference
 from imgmigrate.stores.place import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from imgmigrate.applying.blobs.board import BlobBoard, Witness
-    from imgmigrate.oci.reference import Digest, Repository
-    from imgmigrate.state.record import ImageRecord, State
+    from imgmigrate.applying.executor.base import Recorded, Stock
+    from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.stores.base import Store
     from imgmigrate.stores.cache import ManifestCache
 
@@ -35,117 +35,92 @@ __all__ = ["Known"]
 
 # Enough to know the bases that a repository's images share; more would cost a start its speed.
 MOST_MANIFESTS = 200
-# Of so many repositories the newest image is looked at for what can be mounted: some 0.1 s.
-MOST_REPOSITORIES = 1000
 
 
 class Known:
     """Tell a board what is known of each destination repository, once a run.
 
-    The state is looked at when this is made: before the run writes its own claims. `doubted`
-    are the repositories of which the plan saw something gone.
+    Many rows ask at once, on one event loop. Doubt only grows, and whoever believes looks at it
+    after the last await before: a tag that is seen gone meanwhile counts. Whoever holds a lock only
+    reads from the destination or the cache, and takes no other: no circle can form.
     """
 
-    def __init__(
-        self, state: State, cache: ManifestCache, doubted: Iterable[Repository] = ()
-    ) -> None:
+    def __init__(self, cache: ManifestCache) -> None:
         self._cache = cache
-        self._doubted = set(doubted)
+        self._doubted: set[Repository] = set()
         self._shown: dict[Reference, Digest | StoreError | None] = {}
+        # Each held while one address is asked about: all blobs of an image ask at once.
         self._looking: defaultdict[Reference, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # Each held while one repository is learnt about: no row goes on before all of it is told.
         self._locks: defaultdict[Repository, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._told: set[Repository] = set()
-        self._records: defaultdict[Repository, list[ImageRecord]] = defaultdict(list)
-        self._live: set[Reference] = set()
-        for record in state.live():
-            self._records[record.address.repository].append(record)
-            self._live.add(record.address)
-        self._wanted: frozenset[Digest] = frozenset()
         self._recalling = asyncio.Lock()
         self._recalled: set[str] = set()
-        self._claims = frozenset(state.claims)
-        self._claimed = {Reference.parse(key).repository for key in self._claims}
 
-    def wants(self, digests: Iterable[Digest]) -> None:
-        """Note which images the run brings: each may be somewhere else in its store already."""
-        self._wanted = frozenset(digests)
-
-    def may_be_done(self, address: Reference) -> bool:
-        """Tell whether an earlier run was about to write here and left no record of it."""
-        return str(address) in self._claims
+    def take(self, repository: Repository, stock: Stock) -> None:
+        """Note, before a row of a repository begins, if the plan saw something gone there."""
+        if stock.is_doubted:
+            self._doubted.add(repository)
 
     def doubts(self, repository: Repository) -> bool:
         """Tell whether nothing is believed of a repository but what it says of each blob."""
         return repository.is_layout or repository in self._doubted
 
-    def saw(self, address: Reference, digest: Digest | None) -> None:
+    def saw(self, address: Reference, digest: Digest | None, *, is_recorded: bool) -> None:
         """Note what an address shows now: a record whose tag is gone makes the rest doubtful."""
         self._shown[address] = digest
-        if digest is None and address in self._live:
+        if digest is None and is_recorded:
             self._doubted.add(address.repository)
 
-    async def tell(self, destination: Place, board: BlobBoard) -> None:
+    async def tell(self, destination: Place, stock: Stock, board: BlobBoard) -> None:
         """Learn about a repository before its first image is copied there."""
         repository = destination.repository
         if repository in self._told:
             return
-        await self._recall(destination, board)
+        await self._recall(destination.store, stock, board)
         async with self._locks[repository]:
             if repository in self._told:  # by who held the lock before
                 return
-            records = self._records.get(repository, [])
             if repository.is_layout:
                 pass
-            elif records and repository not in self._doubted:
-                board.believe(destination, self._blobs(records, destination))
-            elif repository not in self._claimed and await _is_new(destination):
+            elif stock.images and repository not in self._doubted:
+                board.believe(destination, self._blobs(stock.images, destination))
+            elif not stock.is_claimed and await _is_new(destination):
                 board.is_new(destination)
             # Last: who is cancelled, or fails, leaves it to the next image.
             self._told.add(repository)
 
-    async def _recall(self, destination: Place, board: BlobBoard) -> None:
-        """Learn of which blobs a store's repositories may give, once a store.
-
-        Those of the newest image of each, which has the bases that the others share, and those
-        of the very images that are to come.
-        """
-        name = destination.repository.store
+    async def _recall(self, store: Store, stock: Stock, board: BlobBoard) -> None:
+        """Learn of which blobs a store's repositories may give, once a store."""
         async with self._recalling:
-            if name in self._recalled:
+            if store.identity in self._recalled:
                 return
-            self._recalled.add(name)
-            newest, same = [], []
-            for repository, records in self._records.items():
-                if repository.store == name and repository not in self._doubted:
-                    newest.append(max(records, key=_sequence))
-                    same += [each for each in records if each.digest in self._wanted]
-            if not newest:
-                return
-            # The newest last: their word for a shared base stands longer than that of a tag
-            # which this run may be about to move.
-            chosen = sorted(same, key=_sequence, reverse=True)[:MOST_REPOSITORIES]
-            chosen += sorted(newest, key=_sequence, reverse=True)[:MOST_REPOSITORIES]
-            found = await asyncio.to_thread(self._blobs_of_each, chosen, destination.store)
-            for place, blobs in found:
-                board.believe(place, blobs)
+            self._recalled.add(store.identity)
+            chosen = [
+                each for each in stock.elsewhere if each.address.repository not in self._doubted
+            ]
+            if chosen:
+                found = await asyncio.to_thread(self._blobs_of_each, chosen, store)
+                for place, blobs in found:
+                    board.believe(place, blobs)
 
     def _blobs_of_each(
-        self, records: list[ImageRecord], store: Store
+        self, chosen: Sequence[Recorded], store: Store
     ) -> list[tuple[Place, dict[Digest, Witness]]]:
-        places = [Place(store, record.address.repository.path) for record in records]
+        places = [Place(store, record.address.repository.path) for record in chosen]
         return [
             (place, self._blobs([record], place))
-            for place, record in zip(places, records, strict=True)
+            for place, record in zip(places, chosen, strict=True)
         ]
 
-    def _blobs(self, records: list[ImageRecord], destination: Place) -> dict[Digest, Witness]:
+    def _blobs(self, records: Sequence[Recorded], destination: Place) -> dict[Digest, Witness]:
         """List the blobs of recorded images, as far as their manifests are at hand.
 
         The witness of each is the newest image that has it, so that few are asked.
         """
         seen: set[Digest] = set()
         blobs: dict[Digest, Witness] = {}
-        for record in reversed(records[-MOST_MANIFESTS:]):
+        for record in reversed(records):
             witness = partial(self._is_there, destination, record)
             waiting = [record.digest]
             while waiting and len(seen) < MOST_MANIFESTS:
@@ -159,7 +134,7 @@ class Known:
                     waiting += [child.digest for child in manifest.children if child.is_manifest]
         return blobs
 
-    async def _is_there(self, destination: Place, record: ImageRecord) -> bool:
+    async def _is_there(self, destination: Place, record: Recorded) -> bool:
         """Ask whether a record's address still shows its image; the answer holds for the run."""
         address = record.address
         if self.doubts(address.repository):
@@ -175,12 +150,8 @@ class Known:
                 except StoreError as error:  # then each blob is asked for
                     self._shown[address] = error
                 else:
-                    self.saw(address, found.digest if found else None)
+                    self.saw(address, found.digest if found else None, is_recorded=True)
         return self._shown[address] == record.digest and not self.doubts(address.repository)
-
-
-def _sequence(record: ImageRecord) -> int:
-    return record.sequence
 
 
 async def _is_new(destination: Place) -> bool:

@@ -1,17 +1,15 @@
-"""Let rows that may be about one tag of one place take turns.
+"""Say which rows may be about one tag of one place: they take turns.
 
 A registry may have two names, and rules may write other images to one tag under each. Both find
-it as planned as long as neither has written, so from the last look to the write only one row is
-at a tag: the other then sees what was written, and is a conflict. Rows that want one and the same
-image there do not: whichever comes last, it is what both want, and none waits for the other's
-registry.
+it as planned as long as neither has written, so from the last look to the write only one row of a
+turn is at a tag (`worker/worker.py` holds it): the other then sees what was written, and is a
+conflict. Rows that want one and the same image there need none: whichever comes last, it is what
+both want, and none waits for the other's registry.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from imgmigrate.plan import Action
@@ -19,7 +17,6 @@ from imgmigrate.stores.alias import place_key
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
-    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from imgmigrate.oci.reference import Reference, Repository
@@ -39,20 +36,19 @@ class Turns:
             if repository not in keys:
                 keys[repository] = place_key(repository, base)
             groups[keys[repository], change.address.target].append(change)
-        self._locks: dict[Reference, asyncio.Lock] = {}
+        self._numbers: dict[Reference, int] = {}
         self._written: set[Reference] = set()
-        for group in groups.values():
+        for number, group in enumerate(groups.values()):
             if len(group) > 1:
                 wanted = {change.after for change in group}
                 if len(wanted) > 1 or None in wanted:
-                    lock = asyncio.Lock()
-                    self._locks.update((change.address, lock) for change in group)
+                    self._numbers.update((change.address, number) for change in group)
                 if any(change.action.writes for change in group):
                     self._written.update(change.address for change in group)
 
-    def of(self, address: Reference) -> AbstractAsyncContextManager[None]:
-        """Hold the tag; free at once where no other row may be about it."""
-        return self._locks.get(address) or nullcontext()
+    def of(self, address: Reference) -> int | None:
+        """Name the turn of a row; None where no other row may be about its tag."""
+        return self._numbers.get(address)
 
     def waits(self, change: Change) -> bool:
         """Tell whether a row only looks at what another may write: it looks after that."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.engine.delete_tag import placeholder
 from imgmigrate.applying.protection import is_protected
+from imgmigrate.applying.worker.delete_tag import placeholder
 from imgmigrate.clock import now, timestamp
 from imgmigrate.errors import ImgmigrateError
 from imgmigrate.plan import Action, Reason

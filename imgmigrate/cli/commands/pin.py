@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.config.model import Config
-    from imgmigrate.planning.pin_sources import Pinning
     from imgmigrate.planning.desired.pins import Pins
+    from imgmigrate.planning.pin_sources import Pinning
     from imgmigrate.planning.planner import PlanOptions
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.applying.engine.delete_tag import placeholder
+from imgmigrate.applying.worker.delete_tag import placeholder
 from imgmigrate.errors import AccessDenied, OutOfReach, Rejected, TransientError
 from imgmigrate.events import Outcome
 from imgmigrate.oci.reference import Reference

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.engine.delete_tag import placeholder
+from imgmigrate.applying.worker.delete_tag import placeholder
 from imgmigrate.errors import GuardError, PlanRefused
 from imgmigrate.oci.reference import Reference
 from imgmigrate.plan import Action, Reason

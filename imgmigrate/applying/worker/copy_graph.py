@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from imgmigrate.applying.blobs.board import BlobBoard
-    from imgmigrate.applying.blobs.known import Known
     from imgmigrate.oci.manifest import Descriptor, Manifest
     from imgmigrate.oci.reference import Digest
     from imgmigrate.stores.cache import ManifestCache
@@ -44,10 +43,9 @@ _MISSING_PARTS = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_U
 class Transfer:
     """Copy image graphs of one run; shares the blob board and what was already written."""
 
-    def __init__(self, board: BlobBoard, cache: ManifestCache, known: Known) -> None:
-        self._board = board
+    def __init__(self, board: BlobBoard, cache: ManifestCache) -> None:
+        self.board = board
         self._cache = cache
-        self._known = known
         # Children that are there with all that is below them, as the destination said or after they
         # were written: what failed is left for the next image to try.
         self._written: set[tuple[str, str, Digest]] = set()
@@ -69,10 +67,6 @@ class Transfer:
         self, manifest: Manifest, source: Place, destination: Place, trust: Trust = Trust.ALL
     ) -> int:
         """Bring everything that a manifest refers to; return the bytes sent for it."""
-        if trust is Trust.ALL:
-            await self._known.tell(destination, self._board)
-            if self._known.doubts(destination.repository):
-                trust = Trust.BLOBS
         return await self._parts(manifest, source, destination, trust, graph=Graph(), depth=0)
 
     async def write(
@@ -110,7 +104,7 @@ class Transfer:
             if is_last or error.code not in _MISSING_PARTS:
                 raise
             return False
-        self._board.committed(destination)
+        self.board.committed(destination)
         return True
 
     async def _parts(
@@ -127,9 +121,9 @@ class Transfer:
             graph.enter(manifest, depth)
         except ValueError as error:
             raise ProtocolError(f"{source.repository}@{manifest.digest}", str(error)) from None
-        self._board.meetings.announce(manifest, source)
+        self.board.meetings.announce(manifest, source)
         blobs = (
-            self._board.ensure(blob, source, destination, trust)
+            self.board.ensure(blob, source, destination, trust)
             for blob in manifest.blobs
             if not blob.is_foreign
         )
@@ -152,7 +146,7 @@ class Transfer:
         key = (destination.store.identity, destination.repo, child.digest)
         async with self._locks[key]:
             if trust is not Trust.NOTHING and key in self._written:
-                self._board.meetings.spare(child.digest, source, destination.store.identity)
+                self.board.meetings.spare(child.digest, source, destination.store.identity)
                 return 0
             if trust is Trust.ALL:
                 with on_side("destination"):
@@ -161,7 +155,7 @@ class Transfer:
                     )
                 if found is not None:
                     self._written.add(key)
-                    self._board.meetings.spare(child.digest, source, destination.store.identity)
+                    self.board.meetings.spare(child.digest, source, destination.store.identity)
                     return 0
             try:
                 manifest = await self._read_child(child, source, destination)
@@ -170,7 +164,7 @@ class Transfer:
                     error.hint = error.hint or _sparse(error, child)
                     raise
                 # An index may list blobs (BuildKit caches): what is no manifest is one.
-                return await self._board.ensure(child, source, destination, trust)
+                return await self.board.ensure(child, source, destination, trust)
             _check_size(child, manifest, source)
             moved = await self._parts(
                 manifest, source, destination, trust, graph=graph, depth=depth

@@ -65,10 +65,12 @@ def placeholder(plan_id: str, address: Reference) -> Manifest:
 
 
 class Deleter:
-    """Carry out the `delete` rows of a plan; shares what it knows of each repository."""
+    """Carry out `delete` rows; shares what it knows of each repository."""
 
-    def __init__(self, plan_id: str, sink: Sink) -> None:
-        self._plan_id, self._sink = plan_id, sink
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        # Held while the config is brought to a repository, so that it is brought once; whoever
+        # waits for it may be at its tag, which it reads again then.
         self._configs: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._has_config: set[tuple[str, str]] = set()
 
@@ -76,6 +78,7 @@ class Deleter:
         self,
         change: Change,
         destination: Place,
+        plan_id: str,
         image: Digest | None = None,
         namesakes: Mapping[Reference, Place] | None = None,
     ) -> Receipt:
@@ -89,7 +92,7 @@ class Deleter:
         if tag is None or change.before is None:
             cause = "the plan does not say what to delete"
             raise ImgmigrateError(cause, subject=str(change.address), hint="plan again")
-        stand_in = placeholder(self._plan_id, change.address)
+        stand_in = placeholder(plan_id, change.address)
         with on_side("destination"):
             found = await self._look(destination, tag)
             if found not in (change.before, stand_in.digest):

@@ -1,0 +1,223 @@
+"""Put an image at its address, or take over what stands there.
+
+The destination is read just before its tag is written or recorded (DESIGN section 8 rule 7):
+equal to what was planned from, go; equal to what is to be there, done already; else a conflict.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imgmigrate.applying.blobs.board import Trust
+from imgmigrate.applying.worker.heir import check_heir
+from imgmigrate.concurrency import both
+from imgmigrate.errors import ImgmigrateError, on_side
+from imgmigrate.events import Outcome, Receipt
+from imgmigrate.oci.platforms import choose
+from imgmigrate.plan import Reason
+from imgmigrate.stores.base import TagMoved
+from imgmigrate.stores.place import Place, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from imgmigrate.applying.blobs.known import Known
+    from imgmigrate.applying.executor.base import RowFacts
+    from imgmigrate.applying.worker.copy_graph import Transfer
+    from imgmigrate.oci.manifest import Manifest
+    from imgmigrate.oci.reference import Digest, Repository
+    from imgmigrate.plan import Change
+    from imgmigrate.stores.cache import ManifestCache
+
+__all__ = ["TagWriter"]
+
+# Bytes that cost more than a round trip to find out that they are not needed.
+EARLY_LOOK_PAYS_FROM = 1024 * 1024
+
+
+class TagWriter:
+    """Carries out the rows that write or adopt; `turn_of` a row is held while it is at its tag."""
+
+    def __init__(
+        self,
+        transfer: Transfer,
+        known: Known,
+        cache: ManifestCache,
+        *,
+        place: Callable[[Repository], Place],
+        turn_of: Callable[[RowFacts], AbstractAsyncContextManager[object]],
+    ) -> None:
+        self._transfer, self._known, self._cache = transfer, known, cache
+        self._place, self._turn_of = place, turn_of
+
+    async def adopt(self, change: Change, after: Digest, facts: RowFacts) -> Receipt:
+        """See that the address shows the image with all its parts; nothing is written."""
+        destination = self._place(change.address.repository)
+        found = await self._look(change, facts, destination, to_write=False)
+        if found != after:
+            return _conflict(change, found)
+        with on_side("destination"):
+            missing = await destination.store.missing_parts(destination.repo, change.address.target)
+        if missing:
+            cause = f"lost {missing[0].short} since the plan"
+            hint = "plan again: its parts are brought then"
+            raise ImgmigrateError(cause, subject=f"destination {change.address}", hint=hint)
+        return Receipt(change.address, Outcome.APPLIED, after)
+
+    async def copy(
+        self, change: Change, origin: Repository, digest: Digest, after: Digest, facts: RowFacts
+    ) -> Receipt:
+        """Copy a digest's graph, then write the tag if the destination is still as planned.
+
+        The destination is read just before the tag, and where that can spare something also
+        at the start: a conflict or a copy that is already there then costs no bytes.
+        """
+        destination = self._place(change.address.repository)
+        source = self._place(origin)
+        if _is_worth_a_look(change, facts):
+            found, manifest = await both(
+                self._look(change, facts, destination, is_early=True),
+                self._transfer.read(source, digest),
+            )
+            early = self._judge(change, after, found)
+            if early is not None:
+                return early
+        else:
+            manifest = await self._transfer.read(source, digest)
+        manifest = self._chosen(change, after, manifest)
+        trust = _trust(change)
+        is_believed = trust is Trust.ALL and not self._known.doubts(destination.repository)
+        moved = 0
+        if source != destination:  # else it is a tag of a manifest that is there
+            trust = await self._learn(destination, facts, trust)
+            moved = await self._transfer.bring_parts(manifest, source, destination, trust)
+        is_last = False
+        while True:
+            # Held from the last look to the write, and no longer: what has to be brought may take
+            # minutes, is brought without it, and the tag is looked at again.
+            async with self._turn_of(facts):
+                found = await self._look(change, facts, destination)
+                is_in_doubt = is_believed and self._known.doubts(destination.repository)
+                if not is_in_doubt:
+                    late = _late(change, after, found, moved)
+                    if late is not None:
+                        return late
+                    if change.kept_as is not None:
+                        kept = self._place(change.kept_as.repository)
+                        await check_heir(change, change.kept_as, facts.behind, kept)
+                    try:
+                        if await self._transfer.try_write(
+                            manifest,
+                            change.address.target,
+                            destination,
+                            is_last=is_last,
+                            still={found},
+                        ):
+                            break
+                    except TagMoved as moved_on:
+                        return _conflict(change, moved_on.found)
+            if is_in_doubt:
+                is_believed, again = False, Trust.BLOBS  # what was taken to be there is asked for
+            else:  # once: the destination turned out to lack parts
+                is_last, again = True, Trust.NOTHING
+            if source != destination or again is Trust.NOTHING:
+                moved += await self._transfer.bring_parts(manifest, source, destination, again)
+        was_there = found == after != change.before and not moved
+        outcome = Outcome.ALREADY if was_there else Outcome.APPLIED
+        return Receipt(change.address, outcome, after, moved)
+
+    async def _learn(self, destination: Place, facts: RowFacts, trust: Trust) -> Trust:
+        """Learn what is known of the destination, once a run; say how much to believe then."""
+        if trust is not Trust.ALL:
+            return trust
+        await self._known.tell(destination, facts.stock, self._transfer.board)
+        return Trust.BLOBS if self._known.doubts(destination.repository) else trust
+
+    async def _look(
+        self,
+        change: Change,
+        facts: RowFacts,
+        destination: Place,
+        *,
+        to_write: bool = True,
+        is_early: bool = False,
+    ) -> Digest | None:
+        """Read what is at the address now; whatever was listed before confirms nothing here.
+
+        An early look only spares bytes, and another one follows: no counted read is spent on it.
+        """
+        store, repo, target = destination.store, destination.repo, change.address.target
+        is_new = change.before is None
+        with on_side("destination"):
+            if is_early and is_new and store.is_metered:
+                found = await store.head(repo, target, to_write=to_write)
+            else:
+                found = await shown(destination, target, is_new=is_new, to_write=to_write)
+        digest = found.digest if found else None
+        self._known.saw(change.address, digest, is_recorded=facts.is_recorded)
+        return digest
+
+    def _judge(self, change: Change, after: Digest, found: Digest | None) -> Receipt | None:
+        """Apply rule 7 before anything is brought; None is "go".
+
+        As `after` is done already, but where nothing is believed only its parts tell that.
+        """
+        if found == change.before:
+            return None
+        if found != after:
+            return _conflict(change, found)
+        if self._known.doubts(change.address.repository):
+            return None
+        return Receipt(change.address, Outcome.ALREADY, after)
+
+    def _chosen(self, change: Change, after: Digest, manifest: Manifest) -> Manifest:
+        """Rebuild what the row's platforms leave of an index; it must be what was planned."""
+        if change.filter is None:
+            return manifest
+        subject, source = str(change.address), f"the source {manifest.digest.short}"
+        hint = "plan again with this version of imgmigrate"
+        try:
+            rebuilt = choose(manifest, change.filter.platforms, change.filter.version)
+        except ValueError as error:
+            cause = f"{source} cannot be cut to its platforms: {error}"
+            raise ImgmigrateError(cause, subject=subject, hint=hint) from None
+        if rebuilt.digest != after:
+            cause = f"{source} cut to its platforms is {rebuilt.digest}, planned was {after}"
+            raise ImgmigrateError(cause, subject=subject, hint=hint)
+        if rebuilt is not manifest:
+            self._cache.put(rebuilt)  # what a later run asks about its own work
+        return rebuilt
+
+
+def _is_worth_a_look(change: Change, facts: RowFacts) -> bool:
+    size = change.transfer_bytes
+    is_large = size is None or size > EARLY_LOOK_PAYS_FROM
+    return is_large or facts.may_be_done
+
+
+def _late(change: Change, after: Digest, found: Digest | None, moved: int) -> Receipt | None:
+    """Apply rule 7 just before the tag is written; None is "go".
+
+    A tag that shows `after` is written all the same where that makes its parts be looked at.
+    """
+    is_written_again = change.before == after or change.address.repository.is_layout
+    if found == after and not is_written_again:
+        return Receipt(change.address, Outcome.ALREADY, after, moved)
+    return None if found in (change.before, after) else _conflict(change, found)
+
+
+def _trust(change: Change) -> Trust:
+    """How much a row believes: what is written again is there to be checked."""
+    if change.before != change.after:
+        return Trust.ALL
+    return Trust.BYTES if change.reason == Reason.REPLACE else Trust.BLOBS
+
+
+def _conflict(change: Change, found: Digest | None) -> Receipt:
+    planned = change.before.short if change.before else "nothing"
+    shows = found.short if found else "nothing"
+    cause, subject = f"shows {shows}, planned from {planned}", f"destination {change.address}"
+    hint = "somebody changed it since the plan; plan again"
+    error = ImgmigrateError(cause, subject=subject, hint=hint)
+    return Receipt(change.address, Outcome.CONFLICT, error=error)
