@@ -172,7 +172,7 @@ class Limits:
         self._host, self._sink, self._longest_pause = host, sink, longest_pause
         self._changed, self._was_waiting = changed, False
         self._clock = clock = clock or LoopClock()
-        self._until = self._said = clock.time()
+        self._until = -inf  # as long as no pause was asked for, no clock is
         most = config.concurrency * REQUESTS_PER_STREAM
         self._gates: dict[Kind, _Gate] = {}
         before = {kinds: self._estimate(kinds, rate) for kinds, rate in (known or {}).items()}
@@ -204,7 +204,9 @@ class Limits:
     def is_resting(self) -> bool:
         """Whether all wait for the end of a pause, or for pulls."""
         has_no_pulls = self.meter is not None and self.meter.is_waiting
-        return has_no_pulls or self._until - self._clock.time() >= WORTH_SAYING
+        if has_no_pulls or self._until == -inf:
+            return has_no_pulls
+        return self._until - self._clock.time() >= WORTH_SAYING
 
     def _backlog(self, gate: _Gate) -> float:
         """Seconds until all who wait at a gate have passed."""

@@ -159,13 +159,16 @@ class Remote:
     @property
     def is_waiting(self) -> bool:
         """Whether whoever asks now waits for long."""
-        return self.is_resting or self.limits.is_waiting
+        return self._is_down or self.limits.is_waiting
 
     @property
     def is_resting(self) -> bool:
         """Whether nothing is asked now, for long."""
-        is_down = self._breaker.is_waiting or self._tokens.is_waiting
-        return is_down or self.limits.is_resting
+        return self._is_down or self.limits.is_resting
+
+    @property
+    def _is_down(self) -> bool:
+        return self._breaker.is_waiting or self._tokens.is_waiting
 
     async def call(self, call: Call, *, attempts: int = ATTEMPTS) -> Answer:
         """Send something that can be sent again, until it is answered; the body is read whole."""
