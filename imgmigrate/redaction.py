@@ -32,8 +32,8 @@ _limits: dict[Origin, int] = {"token": MOST_ISSUED, "url": MOST_PASSING}
 # No part can match in two ways, and none runs over the text more than once for every start:
 # whoever writes an error must not choose how long we look at it.
 _SENSITIVE = (
-    # userinfo in a URL
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,15}://)[^/\s@'\"]++@"), r"\1***@"),
+    # userinfo in a URL, whatever stands before its scheme
+    (re.compile(r"://[^/\s@'\"]++@"), "://***@"),
     # signed URLs of S3, Azure, GCS and CloudFront, and tokens in queries or forms
     (
         re.compile(

@@ -22,6 +22,7 @@ from imgmigrate.redaction import hide, printable, redact
     [
         ("GET https://user:hunter22@quay.io/v2/", "hunter22"),
         ("https://token@quay.io/v2/", "token@"),
+        ("2Jhttps://user:hunter22@quay.io/v2/", "hunter22"),
         ("https://s3/x?X-Amz-Signature=abc123&a=1", "abc123"),
         ("https://s3/x?X-Amz-Security-Token=abc123", "abc123"),
         ("https://blob/x?sv=1&sig=abc%2F123", "abc%2F123"),
