@@ -1,7 +1,8 @@
 """Measure imgmigrate, the floor and the peers on PATH, in turn, on real servers.
 
 `python -m tests.benchmarks.run [--rounds N] [--work NAME ...]` prints a Markdown table of
-medians while they come, then the ratios beside what is aimed at. Bytes and requests are those of
+medians while they come, then the ratios beside what is aimed at. `--against PYTHON` measures the
+imgmigrate of another interpreter in turn with this one, and nobody else: before and after. Bytes and requests are those of
 the servers' logs; `wire` is all that the relay carried, headers included. Each run copies to an
 empty destination whose server starts and ends with it; a peer that leaves some tag behind is
 reported as failed, not as fast. Nothing here is a test: figures depend on the machine, ratios of
@@ -29,10 +30,12 @@ from tests.benchmarks.many import COMMANDS
 from tests.benchmarks.measure import Ends, Results, Run, measure
 from tests.benchmarks.relay import relayed
 from tests.benchmarks.summary import print_peers, print_targets
-from tests.benchmarks.tools import TOOLS, Tool, Work
+from tests.benchmarks.tools import TOOLS, Tool, Work, another
 from tests.support.docker_registry import serve
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.benchmarks.corpus import Corpus
     from tests.support.docker_registry import DockerRegistry
 
@@ -84,7 +87,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--work", nargs="*", choices=[*SETTINGS, STATE], default=[*SETTINGS, STATE])
     parser.add_argument("--all", action="store_true", help="every peer at every work")
+    parser.add_argument("--against", metavar="PYTHON", help="another imgmigrate, in turn with ours")
     options = parser.parse_args()
+    tools = (TOOLS[0], another(options.against)) if options.against else TOOLS
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     _introduce()
@@ -93,7 +98,7 @@ def main() -> int:
         if name == STATE:
             _measure_state(options.rounds, results)
         else:
-            _measure(name, options.rounds, results, every_peer=options.all)
+            _measure(name, tools, options.rounds, results, every_peer=options.all)
     names = {name: setting.about for name, setting in SETTINGS.items() if name in options.work}
     print_peers(results, names, [tool.name for tool in TOOLS if tool.binary])
     print_targets(results)
@@ -115,9 +120,11 @@ def _introduce() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
 
 
-def _measure(name: str, rounds: int, results: Results, *, every_peer: bool) -> None:
+def _measure(
+    name: str, offered: Sequence[Tool], rounds: int, results: Results, *, every_peer: bool
+) -> None:
     setting = SETTINGS[name]
-    tools = [tool for tool in TOOLS if _takes_part(tool, setting, every_peer=every_peer)]
+    tools = [tool for tool in offered if _takes_part(tool, setting, every_peer=every_peer)]
     with tempfile.TemporaryDirectory() as text, ExitStack() as stack:
         folder = Path(text)
         old = stack.enter_context(serve(folder / "old", tls=setting.tls))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.corpus import Corpus
 
-__all__ = ["TOOLS", "Command", "Tool", "Work"]
+__all__ = ["TOOLS", "Command", "Tool", "Work", "another"]
 
 Command = list[str]
 
@@ -194,6 +194,18 @@ def _ocync(work: Work) -> list[Command]:
 
 def _plan(_: Work) -> list[Command]:
     return [command("plan")]
+
+
+def another(python: str) -> Tool:
+    """Make a tool of the imgmigrate that another interpreter has: an older one, to compare with."""
+
+    def first(work: Work) -> list[Command]:
+        return [[python, *call[1:]] for call in _imgmigrate(work)]
+
+    def again(work: Work) -> list[Command]:
+        return [[python, *call[1:]] for call in _plan(work)]
+
+    return Tool("the other imgmigrate", None, first, {"again": again}, speaks_tls=True, fans_out=True)
 
 
 # What every peer calls doing it again: the same command.
