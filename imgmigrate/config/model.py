@@ -146,6 +146,9 @@ class Config:
     is_untrusted: bool = False
     # False: where its state is, is not known here.
     has_state: bool = True
+    # A rule that finds nothing, or an image without the wanted platforms, is told and skipped: so
+    # does the tool whose file it is, which has no words to say otherwise.
+    is_lenient: bool = False
     # A state that was exported to this file; it is read instead of `state`.
     state_file: Path | None = None
 
