@@ -149,6 +149,8 @@ class Config:
     # A rule that finds nothing, or an image without the wanted platforms, is told and skipped: so
     # does the tool whose file it is, which has no words to say otherwise.
     is_lenient: bool = False
+    # It names no image at all, as such a file may: there is nothing to do, and nothing is let go.
+    is_idle: bool = False
     # A state that was exported to this file; it is read instead of `state`.
     state_file: Path | None = None
 

@@ -46,7 +46,7 @@ def open_config(settings: Settings) -> Config:
         from imgmigrate.cli.given.untrusted import load_untrusted
 
         config = load_untrusted(settings)
-    elif settings.oneshot:
+    elif settings.oneshot and "--list" not in settings.foreign:
         from imgmigrate.cli.given.oneshot import load_oneshot
 
         config = load_oneshot(settings)

@@ -86,6 +86,13 @@ class Settings:
         # Its debug lines tell about selectors, not about images.
         logging.getLogger("asyncio").setLevel(max(logging.INFO, logging.getLogger().level))
 
+    def settle(self) -> None:
+        """Give a list of images what a plan without a config has too: where they go, and how."""
+        if "--list" in self.foreign:
+            for name in ("--to", "--plain-http"):
+                if name in self.oneshot:
+                    self.foreign[name] = self.oneshot.pop(name)
+
     @property
     def arguments(self) -> list[str]:
         """The global options as they must be repeated in a command that is to mean the same."""
@@ -105,7 +112,11 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Give one-dash long options their second dash, then parse."""
-        return super().parse_args(ctx, _two_dashes(self.get_params(ctx), args, all_of_them=True))
+        rest = super().parse_args(ctx, _two_dashes(self.get_params(ctx), args, all_of_them=True))
+        settings = ctx.find_object(Settings)
+        if settings is not None:
+            settings.settle()
+        return rest
 
 
 class Group(click.Group):

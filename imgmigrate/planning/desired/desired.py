@@ -159,7 +159,8 @@ class Asking:
 
         Rules are found by where they write to: a source may have got another name since.
         """
-        if self.config.is_oneshot:  # another one-shot plan asked for them
+        # Another one-shot plan asked for them, or a file says nothing at all any more.
+        if self.config.is_oneshot or self.config.is_idle:
             return []
         by_destination: defaultdict[Repository, list[Rule]] = defaultdict(list)
         for rule in (*self.config.rules, *self.expansion.lost):
