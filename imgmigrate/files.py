@@ -13,6 +13,7 @@ import socket
 import stat
 import sys
 import tempfile
+from itertools import takewhile
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def sync_folder(path: Path) -> None:
 
 def make_folder(path: Path, *, mode: int = PRIVATE_FOLDER) -> None:
     """Create a folder and its parents, durably; only its owner may look inside."""
-    missing = [each for each in (path, *path.parents) if not each.exists()]
+    missing = list(takewhile(lambda each: not each.exists(), (path, *path.parents)))
     path.mkdir(mode=mode, parents=True, exist_ok=True)
     for each in missing:
         sync_folder(each.parent)

@@ -9,16 +9,31 @@ Pure. A tag is a version if it begins, behind an optional `v`, with one to three
 
 A range wants no pre-releases unless one of its own versions is one (`>=1.26.0-rc.1`, `>=1.26-0`),
 and no suffix but the one that it names itself (`^1.25-alpine`). Each side of `||` is for itself.
+
+A range with any suffix reads tags as most libraries of Go do (`LooseVersion`): whatever stands
+behind the hyphen makes a pre-release, so that `12-alpine` is below `12`, and all are wanted that
+its bounds let in.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from semver import Version as SemVer
 
-__all__ = ["Version", "VersionRange", "parse_range", "parse_version"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "LooseVersion",
+    "Version",
+    "VersionRange",
+    "parse_loose",
+    "parse_range",
+    "parse_version",
+]
 
 # What comes before a release in the wild: SemVer's own examples, Python's and Maven's habits.
 _EARLY = (
@@ -29,6 +44,7 @@ _EARLY = (
 _PRE = re.compile(rf"(?i)({_EARLY})[.-]?(\d+(?:\.\d+)*)?(?![A-Za-z])|(0|[1-9]\d*)(?=[.-]|$)")
 _NUMBERS = re.compile(r"[vV]?(\d{1,18})(?:\.(\d{1,18}))?(?:\.(\d{1,18}))?(?![\d]|\.\d)")
 _COMPARATOR = re.compile(r"(\^|~|>=|<=|>|<|=|)\s*([^\s,<>=^~|]+)\s*,?\s*")
+_LOOSE = re.compile(r"v?([0-9]{1,18}(?:\.[0-9]{1,18})*)(?:-(.*))?")
 _WILD = re.compile(r"(?i)[vV]?(?:(\d{1,18})(?:\.(\d{1,18}))?)?\.?[x*](?:\.[x*])*")
 _EXAMPLE = "write such as >=1.25 <2, ^1.25, ~1.25.3 or 1.25 || 1.27"
 
@@ -76,13 +92,54 @@ def _identifiers(early: re.Match[str]) -> str:
     return ".".join([early[1].lower(), *numbers])
 
 
+# What a release has for identifiers: it is above all of its pre-releases.
+_RELEASE = ((2, 0, ""),)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LooseVersion:
+    """Any count of numbers, then a pre-release whatever it is called; in semver.org's order."""
+
+    numbers: tuple[int, ...]
+    identifiers: tuple[tuple[int, int, str], ...] = _RELEASE
+    text: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_loose(tag: str) -> LooseVersion | None:
+    """Read a tag as a version with whatever suffix; None if it is none."""
+    found = _LOOSE.fullmatch(tag)
+    if found is None:
+        return None
+    parts = tuple(int(part) for part in found[1].split("."))
+    identifiers = (
+        (0, int(each), "") if each.isdecimal() else (1, 0, each)
+        for each in (found[2] or "").split(".")
+    )
+    return _loose(parts, tuple(identifiers) if found[2] else _RELEASE, tag)
+
+
+def _loose(
+    parts: tuple[int, ...], identifiers: tuple[tuple[int, int, str], ...], text: str
+) -> LooseVersion:
+    """Leave out zeros at the end: 1.2 is 1.2.0."""
+    while parts and parts[-1] == 0:
+        parts = parts[:-1]
+    return LooseVersion(parts, identifiers, text)
+
+
 @dataclass(frozen=True, slots=True)
 class _Bounds:
-    """One side of `||`: an interval, and what else its versions may be."""
+    """One side of `||`: an interval, and what else its versions may be.
 
-    lower: SemVer | None
+    Its ends are of one kind: SemVer, or LooseVersion where any suffix is wanted.
+    """
+
+    lower: Any
     is_open: bool  # whether `lower` itself is outside
-    upper: SemVer | None
+    upper: Any
     is_closed: bool  # whether `upper` itself is inside
     prereleases: bool
     suffix: str
@@ -95,7 +152,10 @@ class _Bounds:
             return f"suffix {version.suffix} is not asked for"
         if version.prerelease is not None and not self.prereleases:
             return "a pre-release, which is not asked for"
-        order = version.order
+        return self.outside(version.order)
+
+    def outside(self, order: Any) -> str | None:
+        """Say on which side of the interval something is; None if it is in it."""
         if self.lower is not None and (order <= self.lower if self.is_open else order < self.lower):
             return "too old"
         if self.upper is not None:
@@ -110,6 +170,7 @@ class VersionRange:
 
     text: str
     _sides: tuple[_Bounds, ...] = field(repr=False, compare=False)
+    any_suffix: bool = False
 
     def matches(self, tag: str) -> bool:
         """Tell whether a tag is a version in the range."""
@@ -117,27 +178,35 @@ class VersionRange:
 
     def refusal(self, tag: str) -> str | None:
         """Say why a tag is not in the range; None if it is."""
-        version = parse_version(tag)
-        if version is None:
-            return "not a version"
-        reasons = [side.refusal(version) for side in self._sides]
+        if self.any_suffix:
+            loose = parse_loose(tag)
+            if loose is None:
+                return "not a version"
+            reasons = [side.outside(loose) for side in self._sides]
+        else:
+            version = parse_version(tag)
+            if version is None:
+                return "not a version"
+            reasons = [side.refusal(version) for side in self._sides]
         if None in reasons:
             return None
         return reasons[0] if len(set(reasons)) == 1 else "in none of the ranges"
 
     def __str__(self) -> str:
-        return self.text
+        return f"{self.text} with any suffix" if self.any_suffix else self.text
 
 
-def parse_range(text: str) -> VersionRange:
+def parse_range(text: str, *, any_suffix: bool = False) -> VersionRange:
     """Parse a range; ValueError says what is wrong and shows how ranges are written."""
     if not text.strip():
         msg = f"a version range cannot be empty; {_EXAMPLE}"
         raise ValueError(msg)
-    return VersionRange(text, tuple(_side(text, side.strip()) for side in text.split("||")))
+    limits = _loose_limits if any_suffix else _limits
+    sides = tuple(_side(text, side.strip(), limits) for side in text.split("||"))
+    return VersionRange(text, sides, any_suffix)
 
 
-def _side(text: str, side: str) -> _Bounds:
+def _side(text: str, side: str, read: Callable[[str, str, str], _Limit]) -> _Bounds:
     if not side:
         msg = f"{text!r} has nothing on one side of ||; {_EXAMPLE}"
         raise ValueError(msg)
@@ -150,7 +219,7 @@ def _side(text: str, side: str) -> _Bounds:
         if found is None:
             msg = f"{text!r}: {side[position:]!r} is not a comparison; {_EXAMPLE}"
             raise ValueError(msg)
-        limits.append(_limits(text, found[1], found[2]))
+        limits.append(read(text, found[1], found[2]))
         position = found.end()
     suffixes = {each.suffix for each in limits if each.suffix}
     if len(suffixes) > 1:
@@ -164,9 +233,9 @@ def _side(text: str, side: str) -> _Bounds:
 class _Limit:
     """What one comparison demands."""
 
-    lower: SemVer | None = None
+    lower: Any = None
     is_open: bool = False
-    upper: SemVer | None = None
+    upper: Any = None
     is_closed: bool = False
     suffix: str = ""
     prereleases: bool = False
@@ -174,8 +243,9 @@ class _Limit:
 
 def _intersection(text: str, limits: list[_Limit], suffix: str) -> _Bounds:
     """Make one interval of all; ValueError if nothing is in it."""
-    lower, is_open = None, False
-    upper, is_closed = None, False
+    lower: Any = None
+    upper: Any = None
+    is_open = is_closed = False
     for each in limits:
         if each.lower is not None and (lower is None or each.lower >= lower):
             is_open = each.is_open or (is_open and each.lower == lower)
@@ -220,6 +290,46 @@ def _limits(text: str, operator: str, written: str) -> _Limit:
         is_closed = not has_gap
     is_early = version.prerelease is not None
     return _Limit(lower, is_open, upper, is_closed, version.suffix, is_early)
+
+
+def _loose_limits(text: str, operator: str, written: str) -> _Limit:
+    """As `_limits`, where every suffix is a pre-release that its order alone lets in."""
+    wild = _WILD.fullmatch(written)
+    version = None if wild else parse_loose(written)
+    if wild is not None:
+        if operator not in ("", "="):
+            msg = f"{text!r}: {operator} before a wildcard means nothing; leave one of them out"
+            raise ValueError(msg)
+        parts = tuple(int(part) for part in wild.groups() if part is not None)
+        if not parts:
+            return _Limit()
+        version, has_gap = _loose(parts, _RELEASE, ".".join(map(str, parts))), True
+    elif version is None:
+        msg = f"{text!r}: {written!r} is not a version; {_EXAMPLE}"
+        raise ValueError(msg)
+    else:
+        numbers = written.removeprefix("v").partition("-")[0]
+        parts = tuple(int(part) for part in numbers.split("."))
+        has_gap = len(parts) < 3 and version.identifiers == _RELEASE
+    if operator in ("^", "~"):
+        return _Limit(version, upper=_loose_after(_kept(operator, parts)))
+    if operator in ("", "="):
+        upper = _loose_after(parts) if has_gap else version
+        return _Limit(version, upper=upper, is_closed=not has_gap)
+    if operator == ">=":
+        return _Limit(version)
+    if operator == ">":
+        return _Limit(_loose_after(parts)) if has_gap else _Limit(version, is_open=True)
+    if operator == "<":
+        return _Limit(upper=version)
+    upper = _loose_after(parts) if has_gap else version
+    return _Limit(upper=upper, is_closed=not has_gap)
+
+
+def _loose_after(parts: tuple[int, ...]) -> LooseVersion:
+    """The least release that no longer begins with `parts`."""
+    after = (*parts[:-1], parts[-1] + 1)
+    return _loose(after, _RELEASE, ".".join(map(str, after)))
 
 
 def _wild_limits(text: str, operator: str, wild: re.Match[str]) -> _Limit:

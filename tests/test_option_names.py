@@ -28,7 +28,9 @@ LIBRARY = sorted(
 )
 # An option of another tool may be named where its files are read.
 OTHERS = {
-    "foreign/formats/skopeo.py": {"--all", "--append-suffix", "--src"},
+    "foreign/formats/image_syncer.py": {"--arch", "--os"},
+    "foreign/formats/lists.py": {"--alias", "--platform"},
+    "foreign/formats/skopeo.py": {"--all", "--src"},
     "foreign/reading/platforms.py": {"--os", "--arch"},
 }
 # A long option, also one whose name is put behind its dashes, or one of our two short ones.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgmigrate.oci.reference import is_tag
-from imgmigrate.versions import parse_range, parse_version
+from imgmigrate.versions import parse_loose, parse_range, parse_version
 
 
 @pytest.mark.parametrize(
@@ -190,3 +190,47 @@ def test_any_tag_can_be_read(text: str) -> None:
     """Reading a tag never fails, whatever it is."""
     if is_tag(text):
         assert parse_version(text) is None or parse_range("*").refusal(text) != "not a version"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "others"),
+    [
+        (">=12", "12 16-alpine 13.1.2.3 12.0.1-x_1", "12-alpine 11 latest 12x"),
+        (">12", "13 13.0.1-x", "12 12.5 13-x"),
+        ("<2", "1 2-alpine 1.9.9-z", "2 2.0.1-a"),
+        ("<=1.2", "1.2 1.2.9 1.3-rc", "1.3"),
+        ("~1.2", "1.2 1.2.9-x 1.3-rc", "1.3 1.2-rc"),
+        ("^0.2.3", "0.2.3 0.2.9 0.3.0-rc", "0.3.0 0.2.3-rc"),
+        ("^1.2.3.4", "1.2.3.4 1.3", "1.2.3.3 1.2.3 2"),
+        ("=1.2.0", "1.2 v1.2.0 1.2.0.0", "1.2.1 1.2.0-rc"),
+        ("1.x", "1 1.9-x", "2 1-rc"),
+        ("*", "0 1-x", "latest 0.0.1_"),
+        (">=1.2.0-rc.2 <1.2.0", "1.2.0-rc.2 1.2.0-rc.10 1.2.0-rc.2.1 1.2-z", "1.2.0-rc.1 1.2.0"),
+        (">=1.0.0-1 <1.0.0-a", "1.0.0-1 1.0.0-9 1.0.0-1.x", "1.0.0-0 1.0.0-a 1.0.0-b"),
+        ("<1 || 2.0.0-a", "0.9 2.0.0-a", "2 2.0.0-b 1"),
+    ],
+)
+def test_with_any_suffix_all_behind_a_hyphen_is_a_pre_release(
+    text: str, wanted: str, others: str
+) -> None:
+    """Its order alone decides, as semver.org has it; any count of numbers is a version."""
+    found = parse_range(text, any_suffix=True)
+    tags = [*wanted.split(), *others.split()]
+    assert [tag for tag in tags if found.matches(tag)] == wanted.split()
+
+
+@pytest.mark.parametrize("text", ["^x", ">1.x", "newest", ">2 <1", ">=1 ||", ""])
+def test_nonsense_is_refused_with_any_suffix_too(text: str) -> None:
+    """A range that wants nothing is a mistake."""
+    with pytest.raises(ValueError):
+        parse_range(text, any_suffix=True)
+
+
+@given(st.from_regex(r"v?[0-9]{1,3}(\.[0-9]{1,3}){0,3}(-[0-9A-Za-z.-]{0,6})?", fullmatch=True))
+def test_a_loose_version_is_equal_to_itself_and_not_above_its_release(tag: str) -> None:
+    """What stands behind the hyphen never puts it above."""
+    version, release = parse_loose(tag), parse_loose(tag.partition("-")[0])
+    assert version is not None
+    assert release is not None
+    assert version == parse_loose(tag)
+    assert version <= release

@@ -45,6 +45,7 @@ def build_config(
     registries_tree: Tree | None = None,
     notes: tuple[str, ...] = (),
     bounds: Bounds | None = None,
+    may_be_empty: bool = False,
 ) -> Config:
     """Check what a tree says and make a config of it; registries may come from another tree.
 
@@ -56,7 +57,7 @@ def build_config(
     with environ.unshown(), bounds.told() if bounds is not None else nullcontext():
         if bounds is not None:
             bounds.inspect_main(tree)
-        made = _build(path, tree, data, environ, registries_tree or tree, bounds)
+        made = _build(path, tree, data, environ, registries_tree or tree, bounds, may_be_empty)
     return replace(made, notes=notes)
 
 
@@ -67,10 +68,11 @@ def _build(
     environ: Environment,
     registries_tree: Tree,
     bounds: Bounds | None,
+    may_be_empty: bool,
 ) -> Config:
     # Once, with all links: what is relative to it then means one place in every later step.
     base = Path(os.path.realpath(os.path.dirname(path)))
-    form = IncludingModel if tree.node(("include",)) else FileModel
+    form = IncludingModel if may_be_empty or tree.node(("include",)) else FileModel
     model = validate(form, tree.plain((), _expander(tree, environ, bounds)), tree)
     registries = Registries(registries_tree, environ, base)
     included, more = read_includes(
@@ -83,7 +85,7 @@ def _build(
         bounds=bounds,
     )
     rules, globs = build_rules(tree, model, base, LayoutNames(base), included)
-    if not rules and not globs:
+    if not (rules or globs or may_be_empty):
         hint = "write images: in one of them"
         raise tree.error("the included files hold no images", ("include",), hint=hint)
     state = _state(tree, model, base, path)

@@ -146,6 +146,11 @@ class Config:
     is_untrusted: bool = False
     # False: where its state is, is not known here.
     has_state: bool = True
+    # A rule that finds nothing, or an image without the wanted platforms, is told and skipped: so
+    # does the tool whose file it is, which has no words to say otherwise.
+    is_lenient: bool = False
+    # It names no image at all, as such a file may: there is nothing to do, and nothing is let go.
+    is_idle: bool = False
     # A state that was exported to this file; it is read instead of `state`.
     state_file: Path | None = None
 

@@ -1,5 +1,6 @@
 """Find a registry's settings, and resolve their variables when they are first used.
 
+Variables in the name of a registry are resolved at once: it decides what the settings are for.
 Reads the environment it was given and looks whether TLS files exist; nothing else. Passwords
 are hidden from every message as soon as they are known.
 """
@@ -14,7 +15,7 @@ from imgmigrate.config.model import RegistryConfig, Tls
 from imgmigrate.config.reading.schema import validate
 from imgmigrate.config.reading.variables import Environment, check, expand, has_variable
 from imgmigrate.config.values.paths import resolve_path
-from imgmigrate.oci.reference import has_https_port, normalise_host, parse_endpoint
+from imgmigrate.oci.reference import has_https_port, login_host, normalise_host, parse_endpoint
 from imgmigrate.redaction import hide
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class Registries:
     def _add(self, key: str) -> None:
         """Check all that can be checked without the environment."""
         path: KeyPath = ("registries", key)
-        name = self._name(key, path)
+        written = self._expanded(key, path)
+        name = self._name(login_host(written), path)
         if name in self._keys:
             first = self._tree.line(("registries", self._keys[name]))
             message = f"names the same registry as line {first}"
@@ -101,7 +103,7 @@ class Registries:
             message = "credential_command stands instead of username and password"
             raise self._tree.error(message, path, hint="keep one of them")
         clear = next((each for each in _CLEAR if entry.get(each, "false") != "false"), None)
-        if clear is not None and has_https_port(key.partition("/")[0]):
+        if clear is not None and has_https_port(written.partition("/")[0]):
             message = f"port 443 is that of HTTPS, which goes without saying, and {clear} is not"
             hint = f'write "{name[0]}" for port 80, or give the registry another port'
             raise self._tree.error(message, path, hint=hint)

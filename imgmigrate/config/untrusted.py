@@ -124,7 +124,9 @@ class Bounds:
     def _inspect_registries(self, tree: Tree) -> None:
         if not isinstance(tree.node(("registries",)), Mapping):
             return
-        entries = Registries(tree, {}, self._base)
+        # Its names may have the variables that its values may.
+        known = {name: self._environ[name] for name in self.trusted.variables & {*self._environ}}
+        entries = Registries(tree, known, self._base)
         for path, host, below in entries.places():
             if not self.trusted.registries.covers(host, below):
                 self._refuse(tree, path, "the trusted file does not name this registry")

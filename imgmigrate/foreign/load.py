@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.load import build_config, check_version, decode, read_file
@@ -11,19 +12,25 @@ from imgmigrate.config.reading.text import is_image_syncer, parse_config_text
 from imgmigrate.config.reading.variables import Environment
 from imgmigrate.config.untrusted import Bounds
 from imgmigrate.errors import ConfigError
+from imgmigrate.foreign.document import Entry
+from imgmigrate.foreign.formats import read
 from imgmigrate.foreign.formats.image_syncer import Options, pair_document, whole_document
+from imgmigrate.foreign.recognise import PAIR, WHOLE, foreign_error, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from imgmigrate.config.model import Config
+    from imgmigrate.config.reading.tree import Tree
     from imgmigrate.config.trusted import Trusted
     from imgmigrate.foreign.document import Document
+    from imgmigrate.foreign.formats import Given
 
 __all__ = [
     "check",
     "load_config",
+    "load_list",
     "load_pair",
     "load_whole",
 ]
@@ -42,7 +49,7 @@ def load_config(
     environ = Environment.of(os.environ if environ is None else environ)
     bounds = Bounds(trusted, environ, path) if trusted is not None else None
     data = read_file(path)
-    tree = parse_config_text(decode(data, str(path)), str(path))
+    tree = _parse(data, str(path))
     if is_image_syncer(tree):
         if bounds is not None:
             message = "this is image-syncer's config, and of a stranger only imgmigrate's is read"
@@ -69,8 +76,24 @@ def load_pair(
 ) -> Config:
     """Load rules and credentials from a file each; without credentials docker's are used."""
     environ = Environment.of(os.environ if environ is None else environ)
+    kind = kind_of(decode(read_file(images), str(images)), str(images))
+    if kind not in (None, PAIR, WHOLE):
+        raise foreign_error(kind, str(images))
     document = pair_document(images, auth, options, environ=environ)
     return _config(images, document, environ, options)
+
+
+def load_list(
+    given: Given, *, plain_http: Sequence[str] = (), environ: Mapping[str, str] | None = None
+) -> Config:
+    """Load a list of images, or what YAML names; the registries in `plain_http` speak no TLS."""
+    environ = Environment.of(os.environ if environ is None else environ)
+    document = read(given)
+    if not document.images:
+        raise ConfigError("it names no image", file=document.file)
+    document.registries = [Entry(each, {"plain_http": True}, (each,), 1) for each in plain_http]
+    document.notes = document.warnings()
+    return _config(given.files[0], document, environ, (given.to, given.scoped))
 
 
 def check(path: Path, document: Document) -> None:
@@ -83,24 +106,45 @@ class _Anything(dict[str, str]):
     """An environment in which every variable is set, each to a name of its own."""
 
     def get(self, key: str, _: object = None) -> str:
-        """Give what may stand in a repository's name and in a tag."""
-        return "x" + "".join(each for each in key.lower() if each.isalnum())
+        """Give what may stand in a host's name, a repository's and a tag."""
+        return "x." + "".join(each for each in key.lower() if each.isalnum()) + "x"
 
 
-def _config(
-    path: Path, document: Document, environ: Mapping[str, str], options: Options | None
-) -> Config:
-    return build_config(
+def _parse(data: bytes, file: str) -> Tree:
+    """Read our own file, or image-syncer's; ConfigError says whose it is if it is another's."""
+    text = decode(data, file)
+    try:
+        tree = parse_config_text(text, file)
+    except ConfigError:
+        kind = kind_of(text, file)
+        if kind is None:
+            raise
+        if kind == WHOLE:
+            return parse_config_text(text, file, nulls=True)
+        raise foreign_error(kind, file) from None
+    keys = tree.root.entries.keys()
+    is_ours = "version" in keys and keys & {"images", "include"}
+    kind = None if is_ours or is_image_syncer(tree) else kind_of(text, file)
+    if kind is not None:
+        raise foreign_error(kind, file)
+    return tree
+
+
+def _config(path: Path, document: Document, environ: Mapping[str, str], options: object) -> Config:
+    config = build_config(
         path,
         document.image_tree(),
         _identity(path, options),
         environ,
         registries_tree=document.registry_tree(),
         notes=tuple(document.notes),
+        may_be_empty=document.is_lenient,
     )
+    is_idle = not (config.rules or config.globs)
+    return replace(config, is_lenient=document.is_lenient, is_idle=is_idle)
 
 
-def _identity(path: Path, options: Options | None) -> bytes:
+def _identity(path: Path, options: object) -> bytes:
     """What the config's sha256 is of: credentials may change between a plan and its apply."""
     data = read_file(path)
     if options is None or options == Options():

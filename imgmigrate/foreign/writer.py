@@ -48,7 +48,10 @@ def write(
     `name` is whose that state is, and `state` where it lies, if the default would be another.
     """
     vault = _Vault(document)
-    lines = [*_comments([title, *document.remarks]), "version: 1"]
+    told = [one for _, one in document.told()]
+    shared = {one.reason for one in told if one.is_shared}
+    general = [str(one) for one in told if one.is_shared or one.is_general]
+    lines = [*_comments([title, *general]), "version: 1"]
     if name is not None:
         lines += _lines({"name": name})
     if state is not None:
@@ -56,7 +59,7 @@ def write(
     if document.registries:
         lines += ["", "registries:"]
         for entry in document.registries:
-            lines += _indented(_comments(entry.remarks))
+            lines += _indented(_comments(each for each in entry.remarks if each not in shared))
             lines += _indented(_lines({_Key(entry.name): vault.closed(entry)}))
     if document.defaults:
         lines += ["", *_lines({"defaults": document.defaults})]
@@ -64,9 +67,10 @@ def write(
     said: tuple[KeyPath, tuple[str, ...]] = ((), ())
     for entry in document.images:
         # An entry that became several rules says the same of each.
-        told = said[1] if said[0] == entry.path else ()
-        lines += _indented(_comments(each for each in entry.remarks if each not in told))
-        said = (entry.path, (*told, *entry.remarks))
+        before = said[1] if said[0] == entry.path else ()
+        own = [each for each in entry.remarks if each not in (*before, *shared)]
+        lines += _indented(_comments(own))
+        said = (entry.path, (*before, *entry.remarks))
         first, *rest = _lines({"source": entry.name, **_single(entry.settings)})
         lines += [f"  - {first}", *(f"    {line}" for line in rest)]
     return Written("\n".join(lines) + "\n", vault.secrets)

@@ -105,12 +105,12 @@ class Observer:
         asked once.
         """
         references = set(references)
-        wanted = sorted(references - self._heads.keys())
+        wanted = sorted(references - self._heads.keys(), key=str)
         self._expect(len(wanted))
         answers = await self.each(wanted, self._head_source, _store_of)
         self._heads.update(zip(wanted, answers, strict=True))
         await self._tell_dangling([each for each in wanted if self._heads[each] is None])
-        return {each: self._heads[each] for each in sorted(references)}
+        return {each: self._heads[each] for each in sorted(references, key=str)}
 
     async def _tell_dangling(self, absent: Sequence[Reference]) -> None:
         """Tell tags that a list still names from those that went since it was read.
@@ -135,7 +135,7 @@ class Observer:
 
         Where a repository's listing failed, its failure stands at every address of it.
         """
-        wanted = sorted(set(addresses))
+        wanted = sorted(set(addresses), key=str)
         self._expect(len(wanted))
         counts = Counter(address.repository for address in wanted)
         worthwhile = sorted(repo for repo, count in counts.items() if count >= LISTING_PAYS_FROM)

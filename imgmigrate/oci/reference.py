@@ -257,6 +257,16 @@ def _is_sane(host: str) -> bool:
     return int(port or 0) <= LARGEST_PORT and (name[0] != "[" or _address(name) is not None)
 
 
+def login_host(text: str) -> str:
+    """Give Docker Hub's host where a registry is named by the key of its login there.
+
+    That is `https://index.docker.io/v1/`; what is another name comes back as it is.
+    """
+    host, _, path = text.removeprefix("https://").partition("/")
+    is_hub = normalise_host(host) == DOCKER_HUB and path.rstrip("/") in ("v1", "v2")
+    return DOCKER_HUB if is_hub else text
+
+
 @lru_cache(maxsize=4096)  # each address of a state is asked about, and its hosts are few
 def normalise_host(host: str) -> str:
     """Give each registry host its one spelling; what is no host comes back in lower case.

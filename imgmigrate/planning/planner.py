@@ -217,7 +217,8 @@ class _Planner:
             allow_overwrite=self.options.allow_overwrite,
         )
         folder, cache = self.workspace.kept, self.workspace.cache
-        self.filtering = Filtering(self.observer, cache, self.state, folder)
+        skips = self.workspace.sink if self.config.is_lenient else None
+        self.filtering = Filtering(self.observer, cache, self.state, folder, skips=skips)
         self.comparing = Comparing(self.observer, cache)
         self.wholeness = Wholeness(self.observer, self.state)
         chooser = Chooser.over(self.observer, cache, folder, self.now)

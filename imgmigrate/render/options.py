@@ -24,6 +24,7 @@ OPTIONS = {
     "fail_fast": "--fail-fast",
     "images": "--images",
     "json": "--json",
+    "list": "--list",
     "max_delete": "--max-delete",
     "max_duration": "--max-duration",
     "max_failures": "--max-failures",
@@ -41,6 +42,7 @@ OPTIONS = {
     "strict": "--strict",
     "take_ownership": "--take-ownership",
     "target": "--target",
+    "to": "--to",
     "upgrade": "--upgrade",
 }
 _NAMED = re.compile(r"`([a-z_]+)`")

@@ -211,6 +211,7 @@ class Reason(Term):
         "no_such_platform",
         ReasonTraits("IM235", "has none of the wanted platforms"),
     )
+    CONTESTED = "contested", ReasonTraits("IM242", "asked for in two ways")
     NOT_KEPT = "not_kept", ReasonTraits("IM236", "what it shows cannot be kept")
     # What an update or a delete replaces gets a tag of its own.
     KEEP_PREVIOUS = "keep_previous", ReasonTraits("IM237", "keeps what is replaced")

@@ -63,6 +63,25 @@ def test_the_longest_key_on_segment_borders_wins(
     assert load(config(KEYS)).registry(host, repo).concurrency == concurrency
 
 
+def test_variables_in_a_name_are_filled_in_on_loading(load: Load) -> None:
+    """Alone and as a part, with a default; Docker Hub may be named by its login's key."""
+    text = config(
+        '  "${REG}": {concurrency: 1}\n'
+        '  "${ACCOUNT}.ecr.io/${TEAM:-x}": {concurrency: 2}\n'
+        '  "https://index.docker.io/v1/": {concurrency: 3}\n'
+    )
+    found = load(text, REG="r.io:5000", ACCOUNT="12")
+    assert found.registry("r.io:5000").concurrency == 1
+    assert found.registry("12.ecr.io", "x/app").concurrency == 2
+    assert found.registry("docker.io", "library/nginx").concurrency == 3
+
+
+def test_a_name_with_an_unset_variable_is_refused(refuse: Refuse) -> None:
+    """With its line, and what to do."""
+    said = refuse(config('  "${REG}": {}\n'))
+    assert 'prod.yaml:6: registries."${REG}": the environment variable REG is not set' in said
+
+
 def test_everything_can_be_said_of_a_registry(load: Load, tmp_path: Path) -> None:
     """Texts become the types that they stand for, paths are relative to the config."""
     for name in ("ca.pem", "c.pem", "k.pem"):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Listing = dict[str, list[str]]
 Copies = set[tuple[str, str]]
 Numbers = tuple[int, int, int]
+# Four numbers, and whether nothing stands behind a hyphen: what does makes a pre-release.
+Order = tuple[int, ...]
 
 
 def ours(config: Config, host: str, listing: Listing) -> Copies:
@@ -76,24 +78,34 @@ def _allowed(lists: dict[str, list[str]], text: str) -> bool:
 
 def _in_set(tags: dict[str, list[str]], tag: str) -> bool:
     ranges = tags.get("semverRange", [])
-    version = _numbers(tag)
+    version = _loose(tag)
     if ranges and (version is None or not any(_regsync_range(each, version) for each in ranges)):
         return False
     return _allowed(tags, tag)
 
 
-def _regsync_range(text: str, version: Numbers) -> bool:
+def _loose(tag: str) -> Order | None:
+    """Read a version of up to four numbers, with whatever suffix."""
+    found = re.fullmatch(r"v?(\d+(?:\.\d+){0,3})(-.*)?", tag)
+    if found is None:
+        return None
+    return (*([int(each) for each in found[1].split(".")] + [0, 0, 0])[:4], int(not found[2]))
+
+
+def _regsync_range(text: str, version: Order) -> bool:
     for part in text.split():
         found = re.fullmatch(r"(\^|~|>=|<=|>|<|=|)v?(.*)", part)
         assert found is not None
-        major, minor, patch = wanted = _padded(found[2])
+        wanted = _loose(found[2])
+        assert wanted is not None
+        major, minor, patch = wanted[:3]
         if found[1] == "^":
-            above = (0, 0, patch + 1)
-            above = (0, minor + 1, 0) if minor else above
-            above = (major + 1, 0, 0) if major else above
+            above = (0, 0, patch + 1, 0, 1)
+            above = (0, minor + 1, 0, 0, 1) if minor else above
+            above = (major + 1, 0, 0, 0, 1) if major else above
             inside = wanted <= version < above
         elif found[1] == "~":
-            inside = wanted <= version < (major, minor + 1, 0)
+            inside = wanted <= version < (major, minor + 1, 0, 0, 1)
         else:
             inside = _compared(found[1], version, wanted)
         if not inside:
@@ -210,19 +222,32 @@ def dregsy_tags(selectors: list[str], listed: list[str]) -> list[str]:
     found = [tag for tag in listed if any(each(tag) for each in tests)]
     found = [tag for tag in found if all(each(tag) for each in keeps)]
     found += [tag for tag in named if tag not in found]
-    versions = sorted((each for each in found if _numbers(each)), key=_padded, reverse=True)
+    read = {each: version for each in found if (version := _blang_version(each))}
+    versions = sorted(read, key=lambda each: (read[each], each), reverse=True)
     if count and versions:
-        found = [each for each in found if not _numbers(each)] + versions[:count]
+        found = [each for each in found if each not in read] + versions[:count]
     elif count:
         found = sorted(found)[-count:]
     return found
 
 
+def _blang_version(tag: str) -> Order | None:
+    """Three numbers where a suffix follows, which semver.org has to allow, one to three else."""
+    if not re.fullmatch(r"v?\d+(\.\d+){0,2}|v?\d+\.\d+\.\d+(-[a-z][0-9a-z.-]*)?", tag):
+        return None
+    return _loose(tag)
+
+
+def is_blangs(tag: str) -> bool:
+    """Tell whether dregsy takes a tag for a version."""
+    return _blang_version(tag) is not None
+
+
 def _blang(text: str, tag: str) -> bool:
-    version = _numbers(tag)
+    version = _blang_version(tag)
     return version is not None and any(
         all(
-            _compared(part[0], version, _padded(part[1]))
+            _compared(part[0], version, (*_padded(part[1]), 0, 1))
             for part in re.findall(r"(>=|<=|==|!=|[<>=!]|)\s*(\d+\.\d+\.\d+)", side)
         )
         for side in text.split("||")
@@ -247,7 +272,7 @@ def _padded(text: str) -> Numbers:
     return major, minor, patch
 
 
-def _compared(sign: str, left: Numbers, right: Numbers) -> bool:
+def _compared(sign: str, left: Order, right: Order) -> bool:
     return {
         ">=": left >= right,
         "<=": left <= right,

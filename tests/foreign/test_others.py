@@ -14,6 +14,7 @@ from imgmigrate.foreign.formats.dregsy import read_dregsy
 from imgmigrate.foreign.formats.regsync import read_regsync
 from imgmigrate.foreign.formats.skopeo import read_skopeo
 from imgmigrate.foreign.load import check, load_config
+from imgmigrate.foreign.reading.ranges import NO_VERSIONS, Dialect
 from imgmigrate.foreign.writer import write
 from imgmigrate.rules.rule import Overwrite
 
@@ -168,7 +169,16 @@ def test_dregsy_is_translated() -> None:
         (f"old.io/test/image@{DIGEST}", "new.io:5000/archive/test/image", None),
         ("old.io/test/image", "new.io:5000/archive/test/image", ["0.1.0", "0.1.1"]),
         ("old.io/test/other", "new.io:5000/test/other", None),
-        ("old.io/test/re", "new.io:5000/test/re", {"semver": ">=1.2.0", "newest": 5}),
+        (
+            "old.io/test/re",
+            "new.io:5000/test/re",
+            {
+                "exclude": [NO_VERSIONS[Dialect.DREGSY]],
+                "semver": ">=1.2.0",
+                "suffixes": "any",
+                "newest": 5,
+            },
+        ),
     ]
     assert settled(document) == {
         "old.io": {"username": "alex", "password": "s3cret"},

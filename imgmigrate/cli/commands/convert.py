@@ -5,7 +5,7 @@ from __future__ import annotations
 from os import environ
 from os.path import realpath
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,8 @@ __all__ = ["convert"]
 
 # The config names secrets, and is meant to be shared; the file beside it holds them, private.
 SHARED_FILE = 0o644
+# Formats that name images, and not where they go.
+_LISTS = ("list", "yaml")
 
 
 @click.command(
@@ -31,6 +33,8 @@ Examples:
   imgmigrate convert image-syncer auth.yaml images.yaml
   imgmigrate convert regsync regsync.yaml --out imgmigrate.yaml
   imgmigrate convert skopeo sync.yaml --to registry.new/mirror
+  imgmigrate convert list images.txt --to registry.new/mirror
+  imgmigrate convert yaml zarf.yaml compose.yaml --to registry.new/mirror
 
 \b
 Exit codes: 0 converted, 64 a file is not what it should be, or one to
@@ -45,8 +49,9 @@ write is there already.""",
     metavar="FILE",
     help="Where passwords go.  [default: beside --out, as .env]",
 )
-@click.option("--to", metavar="DEST", help="Where skopeo's images go: host or host/path.")
+@click.option("--to", metavar="DEST", help="Where images go: host or host/path.")
 @click.option("--scoped", is_flag=True, help="Keep their whole names, as skopeo's --scoped.")
+@click.option("--all", is_flag=True, help="skopeo was given --all.")
 @click.option("--append-suffix", metavar="TEXT", help="Appended to tags, as skopeo's option.")
 @click.option("--registry", metavar="HOST", help="For image-syncer's empty destinations.")
 @click.option("--namespace", metavar="NAME", help="For image-syncer's empty destinations.")
@@ -56,23 +61,18 @@ write is there already.""",
 @pass_settings
 def convert(
     settings: Settings,
+    /,
     form: str,
     files: tuple[Path, ...],
     out: Path | None,
     env_file: Path | None,
-    to: str | None,
-    scoped: bool,
-    append_suffix: str | None,
-    registry: str | None,
-    namespace: str | None,
-    os: tuple[str, ...],
-    arch: tuple[str, ...],
+    **given: Any,
 ) -> None:
     """Write the config of another tool as an imgmigrate.yaml.
 
-    FORMAT is image-syncer, regsync, skopeo (sync) or dregsy. The result means the same; what
-    has no equivalent is a comment in it and a warning. Passwords become variables, their values
-    go to a private file.
+    FORMAT is image-syncer, regsync, skopeo (sync), dregsy, list (images, one a line) or yaml
+    (any that has image: or images:). The result means the same; what has no equivalent is a
+    comment in it and a warning. Passwords become variables, their values go to a private file.
     """
     from imgmigrate.files import is_stream
     from imgmigrate.foreign.load import check
@@ -83,14 +83,16 @@ def convert(
         if env_file is None and not is_stream(out):
             env_file = out.with_suffix(".env")
         check_new(out, settings, option="--out")
-    _refuse_skopeos(form, to=to, scoped=scoped, append_suffix=append_suffix)
-    if form == "skopeo" and to is None:
+    _refuse_others(form, (*_LISTS, "skopeo"), given, "to", "scoped")
+    _refuse_others(form, ("skopeo",), given, "append-suffix", "all")
+    if form == "skopeo" and given["to"] is None:
         message = "skopeo's file does not say where images go"
         raise UsageError(message, hint="add what skopeo sync was given: --to registry.new/path")
-    given = Given(
-        form, files, environ, to, scoped, append_suffix or "", registry, namespace, os, arch
-    )
-    document = read(given).reworded(spoken)
+    more = {
+        "suffix": given.pop("append_suffix") or "",
+        "all_platforms": given.pop("all"),
+    }
+    document = read(Given(form, files, environ, **given, **more)).reworded(spoken)
     # First, for they tell why an error is one, and why nothing is left.
     for warning in document.warnings():
         settings.output.warn("not_converted", warning)
@@ -98,10 +100,12 @@ def convert(
         raise UsageError(f"{document.file}: nothing in it can be converted")
     main = Path(document.file)
     check(main, document)
-    title = f"Converted from {', '.join(each.name for each in files)} of {form}."
+    whose = "" if form in _LISTS else f" of {form}"
+    title = f"Converted from {', '.join(each.name for each in files)}{whose}."
     state = None if out is not None and out.stem == main.stem else f"state/{main.stem}"
-    # Only of image-syncer a file is planned from as it is, so that there may be a state of it.
-    name = main.name if form == "image-syncer" and (out is None or out.name != main.name) else None
+    # Of these a file is planned from as it is, so that there may be a state of it.
+    is_planned = form in ("image-syncer", *_LISTS)
+    name = main.name if is_planned and (out is None or out.name != main.name) else None
     written = write(document, title=title, name=name, state=state)
     if written.secrets and env_file is not None:
         _check_env_file(settings, env_file, out)
@@ -118,12 +122,12 @@ def _check_env_file(settings: Settings, env_file: Path, out: Path | None) -> Non
         raise UsageError(message, hint="passwords need a file of their own")
 
 
-def _refuse_skopeos(form: str, **given: object) -> None:
-    """Refuse skopeo's options for another format: nothing that is given is ignored."""
-    for name, value in given.items():
-        if value and form != "skopeo":
-            option = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{option} is for skopeo, and this is {form}", hint="leave it out")
+def _refuse_others(form: str, forms: tuple[str, ...], given: dict[str, Any], *names: str) -> None:
+    """Refuse options of other formats: nothing that is given is ignored."""
+    for name in names:
+        if given[name.replace("-", "_")] and form not in forms:
+            message = f"--{name} is for {', '.join(forms)}, and this is {form}"
+            raise UsageError(message, hint="leave it out")
 
 
 def _save(settings: Settings, written: Written, out: Path | None, env_file: Path | None) -> None:

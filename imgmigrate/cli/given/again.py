@@ -29,7 +29,7 @@ Given: TypeAlias = "Mapping[str, tuple[str, ...]]"
 _WHERE = (
     *("--config", "--state", "--state-file", "--untrusted", "--trusted"),
     *(*ENDS, "--plain-http"),
-    *("--images", "--auth", "--registry", "--namespace", "--os", "--arch"),
+    *("--list", "--scoped", "--images", "--auth", "--registry", "--namespace", "--os", "--arch"),
 )
 # They say how to tell of it, and a person who pastes a command reads what it prints.
 _TELLING = ("--json", "--format", "--verbose")
@@ -54,7 +54,9 @@ def again(settings: Settings, *words: str, drop: Collection[str] = ()) -> str:
     arguments, options = _told_apart(command, rest)
     taken = _options(command)
     dropped = {*drop, *_TELLING, *(() if command is context.command else _APPROVAL)}
-    if path == ["apply"] and not _names_ends(settings):
+    # Where `--to` stands without `--from`, it belongs to a list of images.
+    knows_ends = "--from" not in taken or (path == ["apply"] and not _names_ends(settings))
+    if knows_ends and "--list" not in settings.foreign:
         dropped.update(ENDS)
     kept = {name: v for name, v in settings.given.items() if name in taken and name not in dropped}
     for name, values in options.items():

@@ -46,7 +46,7 @@ def open_config(settings: Settings) -> Config:
 
     if settings.untrusted or settings.trusted is not None:
         config = load_untrusted(settings)
-    elif settings.oneshot:
+    elif settings.oneshot and "--list" not in settings.foreign:
         config = load_oneshot(settings)
     elif settings.foreign:
         config = load_foreign(settings)

@@ -30,6 +30,7 @@ __all__ = [
     "load_oneshot",
     "oneshot_options",
     "plain_http_option",
+    "to_option",
 ]
 
 # DESIGN section 3: the state of what no config names.
@@ -49,7 +50,6 @@ def oneshot_options(function: _Decorated) -> _Decorated:
     """Add the options of a one-shot plan to a command; what is given is kept in the settings."""
     options = (
         _option("--from", metavar="SRC", help="Plan without a config: the source."),
-        _option("--to", multiple=True, metavar="DST", help="With --from: the destination."),
         _option(
             "--tags", multiple=True, metavar="TAGS", help="With --from: names, globs or /regexes/."
         ),
@@ -58,6 +58,9 @@ def oneshot_options(function: _Decorated) -> _Decorated:
     return with_options(function, options)
 
 
+to_option = _option(
+    "--to", multiple=True, metavar="DST", help="With --from or --list: the destination."
+)
 plain_http_option = _option(
     "--plain-http",
     multiple=True,

@@ -88,6 +88,13 @@ class Settings:
         # Its debug lines tell about selectors, not about images.
         logging.getLogger("asyncio").setLevel(max(logging.INFO, logging.getLogger().level))
 
+    def settle(self) -> None:
+        """Give a list of images what a plan without a config has too: where they go, and how."""
+        if "--list" in self.foreign:
+            for name in ("--to", "--plain-http"):
+                if name in self.oneshot:
+                    self.foreign[name] = self.oneshot.pop(name)
+
 
 pass_settings = click.make_pass_decorator(Settings)
 
@@ -99,7 +106,11 @@ class Command(click.Command):
         """Give one-dash long options their second dash, then parse."""
         args = _two_dashes(self.get_params(ctx), args, all_of_them=True)
         _note_given(self, ctx, args)
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        settings = ctx.find_object(Settings)
+        if settings is not None:
+            settings.settle()
+        return rest
 
 
 class Group(click.Group):

@@ -30,11 +30,14 @@ _TOKEN = re.compile(
 )
 
 
-def parse_config_text(text: str, file: str) -> Tree:
-    """Parse YAML, or JSON with comments: what is not called YAML and begins with a brace."""
+def parse_config_text(text: str, file: str, *, nulls: bool = False) -> Tree:
+    """Parse YAML, or JSON with comments: what is not called YAML and begins with a brace.
+
+    With `nulls` a value may be missing.
+    """
     is_yaml = file.lower().endswith((".yaml", ".yml"))
     is_json = file.lower().endswith(".json") or (not is_yaml and _FIRST.match(text) is not None)
-    return parse_tree(plain_json(text, file) if is_json else text, file)
+    return parse_tree(plain_json(text, file, nulls=nulls) if is_json else text, file, nulls=nulls)
 
 
 def is_image_syncer(tree: Tree) -> bool:
@@ -52,7 +55,7 @@ def quote(text: str) -> str:
     )
 
 
-def plain_json(text: str, file: str) -> str:
+def plain_json(text: str, file: str, *, nulls: bool = False) -> str:
     """Turn JSON with comments into YAML of the same lines; ConfigError for a broken string."""
 
     def plain(found: re.Match[str]) -> str:
@@ -74,6 +77,8 @@ def plain_json(text: str, file: str) -> str:
                 else "close it before the end of the line"
             )
             raise ConfigError(message, file=file, line=line, hint=hint)
+        if kind == "null" and nulls:
+            return token
         if kind == "null":
             hint = 'write a value, or remove the key; "" is an empty text'
             raise ConfigError("null is no value here", file=file, line=line, hint=hint)

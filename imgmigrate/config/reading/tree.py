@@ -21,7 +21,17 @@ from imgmigrate.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-__all__ = ["KeyPath", "Mapping", "Node", "Scalar", "Sequence", "Tree", "parse_only", "parse_tree"]
+__all__ = [
+    "KeyPath",
+    "Mapping",
+    "Node",
+    "Scalar",
+    "Sequence",
+    "Tree",
+    "parse_documents",
+    "parse_only",
+    "parse_tree",
+]
 
 KeyPath = tuple[str | int, ...]
 
@@ -38,17 +48,20 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNREADABLE = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
+# How plain YAML writes that a value is missing.
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _TAGS = frozenset({None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
 
 
 @dataclass(slots=True)
 class Scalar:
-    """A text, and its line from 1."""
+    """A text, and its line from 1; what YAML calls null is an empty one, where it may stand."""
 
     value: str
     line: int
     size: int = 1
+    is_null: bool = False
 
 
 @dataclass(slots=True)
@@ -106,7 +119,7 @@ class Tree:
     def plain(
         self, path: KeyPath = (), convert: Callable[[str, KeyPath], str] | None = None
     ) -> Any:
-        """The value at a path as dicts, lists and strings; `convert` gets every string value."""
+        """The value at a path as dicts, lists, strings and None; `convert` gets every string."""
         node = self.node(path)
         return None if node is None else _plain(node, path, convert)
 
@@ -138,9 +151,22 @@ def print_path(path: KeyPath) -> str:
     return printed
 
 
-def parse_tree(text: str, file: str) -> Tree:
-    """Parse one YAML document whose top is a mapping; ConfigError names the line and the fix."""
-    return _Builder(text, file).build()
+def parse_tree(text: str, file: str, *, nulls: bool = False) -> Tree:
+    """Parse one YAML document whose top is a mapping; ConfigError names the line and the fix.
+
+    With `nulls` a value may be missing, as it may in the files of other tools, and so may all.
+    """
+    return _Builder(text, file, nulls=nulls).build()
+
+
+def parse_documents(text: str, file: str) -> list[Tree]:
+    """Parse whatever YAML holds: several documents, each of any kind below a key of no name.
+
+    Values and whole documents may be missing.
+    """
+    builder = _Builder(text, file, nulls=True, several=True)
+    builder.read()
+    return [Tree(file, Mapping(root.line, {"": root}, {"": root.line})) for root in builder.roots]
 
 
 def parse_only(text: str, file: str, keys: Collection[str], what: str) -> Tree:
@@ -172,6 +198,8 @@ def _child(node: Node | None, step: str | int) -> Node | None:
 
 def _plain(node: Node, path: KeyPath, convert: Callable[[str, KeyPath], str] | None) -> Any:
     if isinstance(node, Scalar):
+        if node.is_null:
+            return None
         return convert(node.value, path) if convert else node.value
     if isinstance(node, Sequence):
         return [_plain(each, (*path, i), convert) for i, each in enumerate(node.items)]
@@ -184,15 +212,25 @@ class _Builder:
     Where only something in particular is expected, `what`, the text is shown nowhere.
     """
 
-    def __init__(self, text: str, file: str, what: str | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        file: str,
+        what: str | None = None,
+        *,
+        nulls: bool = False,
+        several: bool = False,
+    ) -> None:
         self.text, self.file, self.what = text, file, what
+        self.nulls, self.several = nulls, several
+        self.roots: list[Node] = []
         self.open: list[Sequence | Mapping] = []
         self.anchors: dict[str, Node] = {}
         self.anchored: list[str | None] = []
         self.root: Node | None = None
         self.documents = self.copies = 0
 
-    def build(self) -> Tree:
+    def read(self) -> None:
         self._refuse_unreadable()
         try:
             for event in _events(self.text):
@@ -200,6 +238,11 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             trap = traps.explain(error, self._lines(), is_shown=not self.what)
             raise self._error(trap.line, trap.message, trap.hint, path=False) from None
+
+    def build(self) -> Tree:
+        self.read()
+        if self.root is None and self.nulls:
+            return Tree(self.file, Mapping(1))
         if self.root is None:
             raise self._error(
                 1, "it is empty", "start from what this writes: imgmigrate init", path=False
@@ -234,7 +277,7 @@ class _Builder:
             self._alias(event)
         elif isinstance(event, yaml.DocumentStartEvent):
             self.documents += 1
-            if self.documents > 1:
+            if self.documents > 1 and not self.several:
                 line = self._line(event)
                 hint = "keep one document in the file"
                 raise self._error(line, "a second document begins here", hint, path=False)
@@ -244,12 +287,14 @@ class _Builder:
         line = self._line(event)
         inside = self.open[-1] if self.open else None
         is_key = isinstance(inside, Mapping) and inside.pending is None
-        if event.value == "" and event.implicit[0] and self.open:
+        is_null = self.nulls and event.implicit[0] and event.value in _NULLS and not is_key
+        if event.value == "" and event.implicit[0] and self.open and not is_null:
             raise self._no_value(line)
-        node = Scalar(event.value, line, 1 + len(event.value) // TEXT_OF_A_NODE)
+        value = "" if is_null else event.value
+        node = Scalar(value, line, 1 + len(value) // TEXT_OF_A_NODE, is_null)
         if is_key and isinstance(inside, Mapping):
             self._key(inside, node)
-        elif event.value or not event.implicit[0]:
+        elif (value or not event.implicit[0]) or (is_null and self.open):
             self._add(node, event.anchor)
 
     def _key(self, mapping: Mapping, key: Scalar) -> None:
@@ -300,6 +345,7 @@ class _Builder:
             self.anchors[anchor] = node
         if not self.open:
             self.root = node
+            self.roots.append(node)
             return
         inside = self.open[-1]
         inside.size += node.size
@@ -320,7 +366,8 @@ class _Builder:
         return self._trapped(traps.no_value(line, lines[line - 1] if line <= len(lines) else ""))
 
     def _refuse_tag(self, event: Any) -> None:
-        if event.tag not in _TAGS:
+        # Where anything may stand, what a tag means is nothing to us.
+        if event.tag not in _TAGS and not self.several:
             line = self._line(event)
             text = self._lines()[line - 1]
             raise self._trapped(traps.unknown_tag(line, event.start_mark.column, text))

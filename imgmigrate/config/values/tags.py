@@ -10,7 +10,7 @@ from contextlib import suppress
 
 # Pydantic needs these at run time.
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     PlainValidator,
     TypeAdapter,
+    ValidationInfo,
     model_validator,
 )
 
@@ -56,11 +57,11 @@ def _pattern(value: Any) -> Pattern:
     return parse_tag_pattern(value)
 
 
-def _range(value: Any) -> VersionRange:
+def _range(value: Any, info: ValidationInfo) -> VersionRange:
     if not isinstance(value, str):
         msg = "must be one text; several ranges are separated by ||"
         raise ValueError(msg)
-    return parse_range(value)
+    return parse_range(value, any_suffix=info.data.get("suffixes") is not None)
 
 
 def _count(value: Any, least: int = 1) -> int:
@@ -106,6 +107,8 @@ class TagsModel(BaseModel):
 
     include: _Patterns | None = None
     exclude: _Patterns | None = None
+    # Before the range, which is read by it.
+    suffixes: Literal["any"] | None = None
     semver: Annotated[Any, PlainValidator(_range)] = None
     created_after: Annotated[datetime | timedelta, PlainValidator(_moment)] | None = None
     newest: _Count | None = None
@@ -121,6 +124,9 @@ class TagsModel(BaseModel):
             raise ValueError(msg)
         if self.by is not None and self.newest is None:
             msg = "by says what newest counts by: add newest: N, or remove by"
+            raise ValueError(msg)
+        if self.suffixes is not None and self.semver is None:
+            msg = "suffixes says what semver takes: add semver: RANGE, or remove suffixes"
             raise ValueError(msg)
         if self.any is None:
             return self

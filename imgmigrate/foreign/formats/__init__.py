@@ -25,6 +25,8 @@ FORMATS = {
     "regsync": "regsync",
     "skopeo": "skopeo",
     "dregsy": "dregsy",
+    "list": "lists",
+    "yaml": "any_yaml",
 }
 
 
@@ -32,8 +34,9 @@ FORMATS = {
 class Given:
     """Files of one format, and what else says where images go; each format takes its part.
 
-    `to`, `scoped` and `suffix` are skopeo's; `registry`, `namespace`, `os` and `arch`
-    image-syncer's, whose variables are looked for in `environ`.
+    `to` and `scoped` are skopeo's and those of lists, `suffix` and `all_platforms` skopeo's;
+    `registry`, `namespace`, `os` and `arch` image-syncer's, whose variables are looked for in
+    `environ`.
     """
 
     form: str
@@ -46,6 +49,7 @@ class Given:
     namespace: str | None = None
     os: tuple[str, ...] = ()
     arch: tuple[str, ...] = ()
+    all_platforms: bool = False
 
     def tree(self) -> Tree:
         """Read the one file; UsageError if there are more."""

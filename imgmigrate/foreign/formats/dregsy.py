@@ -11,9 +11,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.foreign.document import Document, Entry
+from imgmigrate.foreign.document import Document, Entry, Remark
 from imgmigrate.foreign.formats.dregsy_tags import CannotSay, Tags
-from imgmigrate.foreign.reading.dollars import as_literal
+from imgmigrate.foreign.reading.dollars import as_literal, as_template, has_variable
 from imgmigrate.foreign.reading.repositories import globs_of, literal_of
 from imgmigrate.foreign.reading.values import (
     boolean,
@@ -26,6 +26,7 @@ from imgmigrate.foreign.reading.values import (
     texts,
 )
 from imgmigrate.matching import compile_regex, has_wildcard
+from imgmigrate.oci.reference import login_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +50,10 @@ NO_LIMIT = (
     "dregsy lists 100 repositories at most unless lister.maxItems says otherwise; here all that "
     "a glob matches are taken"
 )
+ENVSUBST = (
+    "dregsy expands no $NAME, which is for envsubst; here it is a variable, and is looked for in "
+    "the environment"
+)
 SPELLED_OUT = "dregsy skips what is not listed; here a name that its regex spells out must exist"
 ONCE = "the regex of its to is applied to what stands before the first wildcard alone"
 
@@ -62,17 +67,17 @@ def read_dregsy(tree: Tree) -> Document:
     """Read a whole file; ConfigError where it is not dregsy's."""
     plain = merged(tree)
     document = Document(tree.file, defaults={"overwrite": "always"})
-    if not isinstance(plain.get("tasks"), list):
+    if not isinstance(plain.get("tasks", ""), list | None):
         raise tree.error("is missing", ("tasks",), hint="this is not a config of dregsy")
     refuse_unknown(tree, (), plain, _TOP)
-    relay = mapping(tree, ("skopeo",), plain.get("skopeo", {}))
+    relay = mapping(tree, ("skopeo",), plain.get("skopeo"))
     if "certs-dir" in relay:
         document.remarks.append(
             "skopeo.certs-dir has no equivalent here: name the files of each registry in its tls"
         )
-    if said(plain.get("watch", "")):
+    if said(plain.get("watch")):
         document.remarks.append("watch has no equivalent here: a config is read when it is planned")
-    for path, task in mappings(tree, ("tasks",), plain["tasks"]):
+    for path, task in mappings(tree, ("tasks",), plain.get("tasks")):
         _task(tree, path, task, document)
     return document
 
@@ -85,40 +90,39 @@ def _task(tree: Tree, path: KeyPath, task: dict[str, Any], document: Document) -
         if not isinstance(end, dict) or not end.get("registry"):
             raise tree.error("names no registry", (*path, key), hint="write registry: HOST")
         hosts.append(_registry(tree, (*path, key), end, document))
-    if said(task.get("interval", "")):
-        line = tree.line((*path, "interval"))
-        reason = "run imgmigrate from cron or CI"
-        document.remarks.append(f"line {line}: interval has no equivalent here: {reason}")
-    for place, each in mappings(tree, (*path, "mappings"), task.get("mappings", [])):
+    if said(task.get("interval")):
+        reason = "interval has no equivalent here: run imgmigrate from cron or CI"
+        document.remarks.append(Remark(tree.line((*path, "interval")), reason))
+    for place, each in mappings(tree, (*path, "mappings"), task.get("mappings")):
         refuse_unknown(tree, place, each, _MAPPING)
         try:
             document.images += list(_mapping(tree, place, each, hosts, document))
-        except CannotSay as reason:
-            message = f"line {tree.line(place)}: {reason}; the mapping is left out"
-            document.remarks.append(message)
+        except CannotSay as error:
+            reason = f"{error}; the mapping is left out"
+            document.remarks.append(Remark(tree.line(place), reason, is_left=True))
 
 
 def _registry(tree: Tree, path: KeyPath, end: dict[str, Any], document: Document) -> str:
     """Add a registry once, a second one with other credentials is told; give its name."""
     refuse_unknown(tree, path, end, _END)
     # An account before an @ is only for the login at ECR Public.
-    name = text(tree, (*path, "registry"), end["registry"]).rstrip("/").rpartition("@")[2]
+    written = text(tree, (*path, "registry"), end["registry"])
+    name = login_host(as_template(written).rstrip("/").rpartition("@")[2])
     found: dict[str, Any] = {}
-    remarks = []
-    if said(end.get("auth-refresh", "")):
+    remarks = [ENVSUBST] if has_variable(written) else []
+    if said(end.get("auth-refresh")):
         remarks.append(
             "auth-refresh has no equivalent here: a credential_command is asked again in time, "
             "such as [aws, ecr, get-login-password]"
         )
     if end.get("lister"):
         remarks.append("lister has no equivalent here: a registry is listed in its own way")
-    auth = text(tree, (*path, "auth"), end.get("auth", "")).strip()
+    auth = text(tree, (*path, "auth"), end.get("auth")).strip()
     if auth.startswith("$"):
         remarks.append("auth comes from a variable: write username and password here")
     elif auth not in ("none", ""):
         found |= _credentials(tree, (*path, "auth"), auth)
-    skips = end.get("skip-tls-verify")
-    if skips is not None and boolean(tree, (*path, "skip-tls-verify"), skips):
+    if boolean(tree, (*path, "skip-tls-verify"), end.get("skip-tls-verify")):
         # skopeo, which does the work for dregsy, also tries plain HTTP then.
         found["insecure"] = True
     first = next((each for each in document.registries if each.name == name), None)
@@ -127,8 +131,8 @@ def _registry(tree: Tree, path: KeyPath, end: dict[str, Any], document: Document
             entry = Entry(name, found, path, tree.line(path), tuple(remarks))
             document.registries.append(entry)
     elif first.settings != found:
-        message = f"line {tree.line(path)}: other credentials for {name} than before are left out"
-        document.remarks.append(message)
+        reason = f"other credentials for {name} than before are left out"
+        document.remarks.append(Remark(tree.line(path), reason))
     return name
 
 
@@ -146,23 +150,27 @@ def _mapping(
 ) -> Iterator[Entry]:
     if not entry.get("from"):
         raise tree.error("must be a mapping with from", path, hint="write from: REPOSITORY")
-    platform = text(tree, (*path, "platform"), entry.get("platform", ""))
+    platform = text(tree, (*path, "platform"), entry.get("platform"))
     if not platform and ONE_PLATFORM not in document.remarks:
         document.remarks.append(ONE_PLATFORM)
     try:
-        tags = Tags.read(texts(tree, (*path, "tags"), entry.get("tags", [])))
+        tags = Tags.read(texts(tree, (*path, "tags"), entry.get("tags")))
     except ValueError as error:
         raise tree.error(str(error), (*path, "tags")) from None
-    digests = texts(tree, (*path, "digests"), entry.get("digests", []))
-    # Older ones had digests among the tags.
+    digests = texts(tree, (*path, "digests"), entry.get("digests"))
+    # Older ones had digests among the tags, and a tag may say what it has to be: 1.2@sha256:...
     digests += [each for each in tags.names if each.startswith("sha256:")]
-    tags.names = [each for each in tags.names if not each.startswith("sha256:")]
-    selection, remarks = tags.selection(), tags.remarks()
+    pinned = [each.partition("@")[::2] for each in tags.names if "@" in each]
+    tags.names = [each for each in tags.names if not each.startswith("sha256:") and "@" not in each]
+    is_all = not (digests or pinned)
+    selection, remarks = tags.selection() if is_all or tags.selects else None, tags.remarks()
     line, written = tree.line(path), text(tree, (*path, "from"), entry["from"])
+    is_regex = written.startswith(_REGEX)
+    if not is_regex and has_variable(written + text(tree, (*path, "to"), entry.get("to"))):
+        remarks.append(ENVSUBST)
     for name in _sources(written):
         if has_wildcard(name) and NO_LIMIT not in document.remarks:
             document.remarks.append(NO_LIMIT)
-        is_regex = written.startswith(_REGEX)
         target, told = _target(tree, path, entry, name, is_regex=is_regex)
         told += [SPELLED_OUT] if is_regex and not has_wildcard(name) else []
         settings: dict[str, Any] = {"destination": f"{hosts[1]}/{target.strip('/')}"}
@@ -171,7 +179,10 @@ def _mapping(
         source = f"{hosts[0]}/{name}"
         for digest in digests:
             yield Entry(f"{source}@{digest}", settings, path, line)
-        if selection or not digests:
+        for tag, digest in pinned:
+            named = {**settings, "destination": f"{settings['destination']}:{tag}"}
+            yield Entry(f"{source}@{digest}", named, path, line)
+        if selection or is_all:
             chosen = {**settings, "tags": selection} if selection else settings
             yield Entry(source, chosen, path, line, (*remarks, *told))
 
@@ -179,7 +190,7 @@ def _mapping(
 def _sources(written: str) -> list[str]:
     """The names or globs that a `from` means."""
     if not written.startswith(_REGEX):
-        return [written.strip("/")]
+        return [as_template(written).strip("/")]
     regex = written.removeprefix(_REGEX)
     found = globs_of(regex)
     if found is None:
@@ -192,7 +203,7 @@ def _target(
     tree: Tree, path: KeyPath, entry: dict[str, Any], name: str, *, is_regex: bool
 ) -> tuple[str, list[str]]:
     """Where a name or a glob goes, and what is to be told of it."""
-    to = text(tree, (*path, "to"), entry.get("to", ""))
+    to = text(tree, (*path, "to"), entry.get("to"))
     is_glob = has_wildcard(name)
     prefix = re.split(r"[*?]", name, maxsplit=1)[0]
     rest = "{match}" if is_glob else ""
@@ -201,7 +212,7 @@ def _target(
     if is_regex:
         # A path in front of the names that a regex chose, the whole name of one that is named.
         return f"{to.strip('/')}/{prefix}{rest}", []
-    return to or name, []
+    return as_template(to) or name, []
 
 
 def _replaced(

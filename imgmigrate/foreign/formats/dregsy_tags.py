@@ -11,20 +11,18 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from imgmigrate.foreign.reading.ranges import Dialect, Wanted, is_semver, translate
-
-__all__ = ["COUNTING", "NARROWER", "CannotSay", "Tags"]
-
-# What dregsy takes for a version (blang/semver, ParseTolerant), as a regex of ours.
-VERSIONS = r"/^v?[0-9]+(\.[0-9]+)?$|^v?[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$/"
-NARROWER = (
-    "in a semver: range dregsy also takes pre-releases and tags with a suffix (1.2.0-rc.1, "
-    "1.2.0-alpine); here plain versions alone, so name such tags"
+from imgmigrate.foreign.reading.ranges import (
+    VERSIONS,
+    Dialect,
+    Wanted,
+    filters_of,
+    is_semver,
+    translate,
 )
-COUNTING = (
-    "keep: latest counts 1.2.0-alpine as older than 1.2.0, and by name where no tag is a "
-    "version; here tags of one version stand in the order of their names"
-)
+
+__all__ = ["COUNTING", "CannotSay", "Tags"]
+
+COUNTING = "keep: latest counts by name where no tag is a version; here all of them are taken then"
 _LATEST = re.compile(r"keep:\s+latest\s+([0-9]+)")
 
 
@@ -63,12 +61,14 @@ class Tags:
                 found.names.append(each)
         return found
 
+    @property
+    def selects(self) -> bool:
+        """Tell whether something is named or matched; nothing is all tags."""
+        return bool(self.names or self.ranges or self.regexes or self.inverted)
+
     def remarks(self) -> list[str]:
         """What is not quite the same here."""
-        return [
-            *([NARROWER] if self.ranges else []),
-            *([COUNTING] if self.newest else []),
-        ]
+        return [COUNTING] if self.newest and not self.ranges else []
 
     def selection(self) -> Any:
         """Our `tags:`; nothing for all tags. CannotSay where ours would let more through."""
@@ -89,14 +89,7 @@ class Tags:
         return only["include"] if set(only) == {"include"} else only
 
     def _ranged(self) -> list[dict[str, Any]]:
-        plain = [each.semver for each in self.ranges if not each.exclude]
-        groups: list[dict[str, Any]] = [{"semver": " || ".join(plain)}] if plain else []
-        groups += [
-            {"exclude": list(each.exclude), "semver": each.semver}
-            for each in self.ranges
-            if each.exclude
-        ]
-        return groups
+        return filters_of(self.ranges)
 
     def _matched(self) -> list[dict[str, Any]]:
         groups: list[dict[str, Any]] = [{"include": self.regexes}] if self.regexes else []
@@ -124,9 +117,11 @@ class Tags:
             msg = "keep: latest counts over several selectors together, which cannot be said"
             raise CannotSay(msg)
         group = groups[0]
-        counted: dict[str, Any] = {**group, "newest": self.newest}
         if "semver" in group:
-            return [counted]
+            return [{**group, "newest": self.newest}]
+        every = filters_of(translate("*", Dialect.DREGSY))[0]
+        counted: dict[str, Any] = {**group, **every, "newest": self.newest}
+        counted["exclude"] = [*group.get("exclude", []), *every["exclude"]]
         others: dict[str, Any] = {**group, "exclude": [*group.get("exclude", []), VERSIONS]}
         return [counted, others]
 

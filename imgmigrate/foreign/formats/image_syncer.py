@@ -2,13 +2,13 @@
 
 Pure. What its version 1.5.5 does with each rule form is kept, its bugs are not: the longest
 matching key of `auth` wins, `$` in a password stays, a key given twice and an unknown key are
-errors, an unset variable in a destination is too.
+errors, an unset variable in a destination is too. What has no value is empty, as up to 1.5.0.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imgmigrate.config.reading.schema import raise_all
 from imgmigrate.config.reading.text import is_image_syncer
@@ -35,6 +35,11 @@ OVERWRITE_NOTE = (
     "as image-syncer does, a destination tag that differs is replaced, whoever wrote it "
     "(overwrite: always)"
 )
+NOTHING = "it names no image: there is nothing to do"
+UNFIT = (
+    "image-syncer skips images that its --os and --arch do not fit; here they are error rows, "
+    "unless the rule selects others"
+)
 _AUTH_KEYS = ("username", "password", "insecure")
 _DEFAULTS = (("registry", "DEFAULT_REGISTRY"), ("namespace", "DEFAULT_NAMESPACE"))
 
@@ -51,6 +56,13 @@ class Options:
 
 def read(given: Given) -> Document:
     """Read one whole config, or rules and credentials, in whatever order they are named."""
+    document = _read(given)
+    if given.os or given.arch:
+        document.remarks.append(UNFIT)
+    return document
+
+
+def _read(given: Given) -> Document:
     options = Options(
         registry=given.registry, namespace=given.namespace, os=given.os, arch=given.arch
     )
@@ -60,7 +72,10 @@ def read(given: Given) -> Document:
     auth: list[Path] = []
     images: list[Path] = []
     for path, tree in trees.items():
-        is_auth = all(isinstance(each, Mapping) for each in tree.root.entries.values())
+        entries = tree.root.entries.values()
+        # What has no value is a login that is not said, or an empty destination.
+        valued = [each for each in entries if not (isinstance(each, Scalar) and each.is_null)]
+        is_auth = bool(valued) and all(isinstance(each, Mapping) for each in valued)
         (auth if is_auth else images).append(path)
     if len(images) != 1 or len(auth) > 1:
         message = "image-syncer has one config, or one file of rules and one of credentials"
@@ -116,6 +131,7 @@ class _Reader:
     ) -> Document:
         document = Document(images.file, registries_file=auth.file if auth else "")
         document.notes.append(OVERWRITE_NOTE)
+        document.is_lenient = True
         errors: list[ConfigError] = []
         for read, tree, at, entries in (
             (self._images, images, images_at, document.images),
@@ -127,6 +143,8 @@ class _Reader:
             except ConfigError as error:
                 errors.append(error)
         raise_all(errors)
+        if not document.images:
+            document.remarks.append(NOTHING)
         document.defaults = {"overwrite": "always"}
         platforms = platforms_of(self.options.os, self.options.arch)
         if platforms:
@@ -136,9 +154,11 @@ class _Reader:
 
     def _images(self, tree: Tree, at: KeyPath) -> list[Entry]:
         images = tree.node(at)
-        if not isinstance(images, Mapping) or not images.entries:
+        if isinstance(images, Scalar) and images.is_null:
+            return []
+        if not isinstance(images, Mapping):
             hint = 'write "FROM": "TO", or several destinations: "FROM": ["TO", "ALSO TO"]'
-            raise tree.error("must be a mapping of at least one image", at, hint=hint)
+            raise tree.error("must be a mapping", at, hint=hint)
         entries, errors = [], []
         for source, node in images.entries.items():
             try:
@@ -159,12 +179,14 @@ class _Reader:
             remarks.append(f"{written} is copied by its digest; its tag is not looked at")
         targets = _texts(tree, path, node)
         destinations = [self._destination(tree, path, source, each) for each in targets]
-        settings = {"destination": list(dict.fromkeys(destinations))}
+        settings: dict[str, Any] = {"destination": list(dict.fromkeys(destinations))}
+        name, separator, target = split_target(source)
+        if separator == ":" and target.startswith("/"):
+            # A regex that matches none is no mistake to image-syncer.
+            source, settings["tags"] = name, {"include": [target], "min": 0}
         return Entry(source, settings, path, line, tuple(remarks))
 
     def _destination(self, tree: Tree, path: KeyPath, source: str, text: str) -> str:
-        if text in ("null", "~"):
-            raise tree.error("its destination has no value", path, hint='"" is an empty one')
         if has_wildcard(text) or "{" in text.replace("${", ""):
             message = "a destination of image-syncer has neither wildcards nor placeholders"
             raise tree.error(message, path, hint="write the name out")
@@ -187,7 +209,7 @@ class _Reader:
 
     def _registries(self, tree: Tree, at: KeyPath) -> list[Entry]:
         auth = tree.node(at)
-        if auth is None:
+        if auth is None or (isinstance(auth, Scalar) and auth.is_null):
             return []
         if not isinstance(auth, Mapping):
             hint = 'write "HOST": {"username": ..., "password": ...}'
@@ -210,6 +232,8 @@ class _Reader:
 
     def _registry(self, tree: Tree, path: KeyPath, key: str) -> tuple[Entry, bool]:
         node = tree.node(path)
+        if isinstance(node, Scalar) and node.is_null:
+            node = Mapping(node.line)
         if not isinstance(node, Mapping):
             hint = 'write {"username": ..., "password": ..., "insecure": true}'
             raise tree.error("must be a mapping", path, hint=hint)
@@ -218,7 +242,8 @@ class _Reader:
         for name, each in node.entries.items():
             if not isinstance(each, Scalar):
                 raise tree.error("must be a text", (*path, name), hint="quote it")
-            values[name] = each.value
+            if not each.is_null:
+                values[name] = each.value
         insecure = BOOLEANS.get(values.pop("insecure", "false").lower())
         if insecure is None:
             raise tree.error("must be true or false", (*path, "insecure"))

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.foreign.document import Document, Entry
+from imgmigrate.foreign.document import Document, Entry, Remark
 from imgmigrate.foreign.formats.regsync_keys import CREDS, GENERAL, MEDIA_TYPES, SHARED
+from imgmigrate.foreign.reading.dollars import as_template, has_variable
 from imgmigrate.foreign.reading.go_templates import TemplateError, expand_template, only_file
-from imgmigrate.foreign.reading.ranges import Dialect, translate
+from imgmigrate.foreign.reading.ranges import Dialect, filters_of, translate
 from imgmigrate.foreign.reading.repositories import exclusion_of, globs_of
 from imgmigrate.foreign.reading.values import (
     mapping,
@@ -26,7 +27,7 @@ from imgmigrate.foreign.reading.values import (
     texts,
 )
 from imgmigrate.matching import compile_regex, has_wildcard, split_target
-from imgmigrate.oci.reference import normalise_host
+from imgmigrate.oci.reference import login_host, normalise_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,9 +48,13 @@ _KNOWN_CREDS = frozenset({"registry", "tls", "user", "pass", "reqPerSec", "reqCo
 _RULE_KEYS = frozenset(
     {"source", "target", "type", "tags", "tagSets", "repos", "platform", "platforms", *SHARED}
 )
-NARROWER = (
-    "in a semverRange regsync also takes pre-releases, tags with a suffix and those of four "
-    "numbers (1.2.0-rc.1, 1.2.0-alpine, 1.2.3.4); here plain versions alone, so name such tags"
+ENVSUBST = (
+    "regsync expands no $NAME, which is for envsubst; here it is a variable, and is looked for in "
+    "the environment"
+)
+CLOSE = (
+    "regsync counts the digits within a word such as rc10; here they are letters, as semver.org "
+    "has it, so pre-releases near the end of a range may fall on its other side"
 )
 SPARSE = (
     "regsync copies the list of all platforms and leaves images out of it; here a list of the "
@@ -77,24 +82,29 @@ def read_regsync(tree: Tree) -> Document:
     """Read a whole file; ConfigError where it is not regsync's."""
     plain = _without_extensions(merged(tree))
     document = Document(tree.file, defaults={"overwrite": "always"})
-    if not isinstance(plain.get("sync"), list):
+    if not isinstance(plain.get("sync", ""), list | None):
         raise tree.error("is missing", ("sync",), hint="this is not a config of regsync")
     refuse_unknown(tree, (), plain, ("version", "creds", "defaults", "sync"))
-    if plain.get("version", "1") not in ("0", "1"):
+    if (plain.get("version") or "1") not in ("0", "1"):
         message = "is not supported: regsync has version 1"
         raise tree.error(message, ("version",), hint="write version: 1")
-    defaults = _without_extensions(mapping(tree, ("defaults",), plain.get("defaults", {})))
+    defaults = _without_extensions(mapping(tree, ("defaults",), plain.get("defaults")))
     refuse_unknown(tree, ("defaults",), defaults, {**SHARED, **GENERAL})
     document.remarks += _remarks(defaults, {**SHARED, **GENERAL}, "defaults.")
-    for path, entry in mappings(tree, ("creds",), plain.get("creds", [])):
-        document.registries.append(_registry(tree, path, _without_extensions(entry)))
-    for path, entry in mappings(tree, ("sync",), plain["sync"]):
+    for path, entry in mappings(tree, ("creds",), plain.get("creds")):
+        try:
+            document.registries.append(_registry(tree, path, _without_extensions(entry)))
+        except TemplateError as reason:
+            told = f"{reason}; the credentials are left out"
+            document.remarks.append(Remark(tree.line(path), told, is_left=True))
+    for path, entry in mappings(tree, ("sync",), plain.get("sync")):
         rule = _without_extensions(entry)
         refuse_unknown(tree, path, rule, _RULE_KEYS)
         try:
             document.images += _Rule(tree, path, rule).images()
         except (_Left, TemplateError) as reason:
-            document.remarks.append(f"line {tree.line(path)}: {reason}; the rule is left out")
+            told = f"{reason}; the rule is left out"
+            document.remarks.append(Remark(tree.line(path), told, is_left=True))
     return document
 
 
@@ -119,26 +129,32 @@ def _remarks(entry: dict[str, Any], instead: dict[str, str], above: str = "") ->
 
 def _registry(tree: Tree, path: KeyPath, entry: dict[str, Any]) -> Entry:
     refuse_unknown(tree, path, entry, _KNOWN_CREDS)
-    name = text(tree, (*path, "registry"), entry.get("registry", ""))
-    if not name or "{{" in name:
-        message = "is a template" if name else "is missing"
-        raise tree.error(message, (*path, "registry"), hint="write registry: HOST")
-    is_own = normalise_host(str(entry.get("hostname", name))) == normalise_host(name)
+    written = text(tree, (*path, "registry"), entry.get("registry"))
+    if not written:
+        raise tree.error("is missing", (*path, "registry"), hint="write registry: HOST")
+    name = login_host(expand_template(written, is_name=True))
+    scheme, is_url, rest = name.partition("://")
+    name = rest.partition("/")[0] if is_url else name
+    is_own = normalise_host(str(entry.get("hostname") or written)) == normalise_host(written)
     remarks = _remarks({key: entry[key] for key in entry if key != "hostname" or not is_own}, CREDS)
+    remarks += [ENVSUBST] if has_variable(written) else []
     settings: dict[str, Any] = {}
-    tls = text(tree, (*path, "tls"), entry.get("tls", "")).lower()
+    tls = text(tree, (*path, "tls"), entry.get("tls")).lower()
     if tls not in _TLS:
         hint = "write enabled, insecure or disabled"
         raise tree.error(f"{tls!r} is no way of TLS", (*path, "tls"), hint=hint)
-    settings |= _TLS[tls]
+    settings |= _TLS["disabled" if scheme == "http" else tls]
     for key, ours in (("user", "username"), ("pass", "password")):
         if not entry.get(key):
             continue
         value = text(tree, (*path, key), entry[key])
+        is_variable = re.fullmatch(r"\$\{\w+\}", value) is not None
+        if is_variable and ENVSUBST not in remarks:
+            remarks.append(ENVSUBST)
         try:
-            settings[ours] = expand_template(value)
+            settings[ours] = expand_template(value, is_name=is_variable)
         except TemplateError:
-            variable = re.sub(r"[^A-Z0-9]+", "_", f"{name}_{ours}".upper())
+            variable = re.sub(r"[^A-Z0-9]+", "_", f"{name}_{ours}".upper()).strip("_")
             variable = f"REGISTRY_{variable}" if variable[0].isdigit() else variable
             settings[ours] = f"${{{variable}}}"
             remarks.append(f"{key} comes from {only_file(value)}: set {variable} to it")
@@ -161,7 +177,7 @@ class _Rule:
 
     def images(self) -> Iterator[Entry]:
         """Give the rules that it becomes, all of them or none."""
-        kind = self.entry.get("type", "")
+        kind = self.entry.get("type")
         if kind not in _TYPES:
             message = f"{kind!r} is none of {', '.join(_TYPES)}" if kind else "is missing"
             raise self._error("type", message, f"write type: {', '.join(_TYPES)}")
@@ -171,7 +187,7 @@ class _Rule:
         if kind == "image":
             source, target = _single(source, target)
             sources = [(source, {})]
-            ignored = [key for key in ("tags", "tagSets", "repos") if said(self.entry.get(key, ""))]
+            ignored = [key for key in ("tags", "tagSets", "repos") if said(self.entry.get(key))]
             if ignored:
                 self.remarks.append(f"{', '.join(ignored)} means nothing for an image")
         elif kind == "repository":
@@ -194,14 +210,17 @@ class _Rule:
 
     def _ends(self) -> tuple[str, str]:
         """Both ends, expanded in regsync's order: the target may name the source."""
-        known = {"Sync.Type": str(self.entry.get("type", ""))}
+        known = {"Sync.Type": str(self.entry.get("type"))}
         found = []
-        for key, name in (("source", "Sync.Source"), ("target", "Sync.Target")):
-            written = text(self.tree, (*self.path, key), self.entry.get(key, ""))
+        for key, variable in (("source", "Sync.Source"), ("target", "Sync.Target")):
+            written = text(self.tree, (*self.path, key), self.entry.get(key))
             if not written:
                 raise self._error(key, "is missing", f"write {key}: REFERENCE")
-            found.append(expand_template(written, known).replace("ocidir://", "oci:").rstrip("/"))
-            known[name] = found[-1]
+            if has_variable(written) and ENVSUBST not in self.remarks:
+                self.remarks.append(ENVSUBST)
+            name = expand_template(written, known, is_name=True)
+            found.append(name.replace("ocidir://", "oci:").rstrip("/"))
+            known[variable] = found[-1]
         return found[0], found[1]
 
     def _repositories(self, source: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -212,10 +231,10 @@ class _Rule:
         if not (set(".:$") & set(source) or source == "localhost"):
             message = f"{source!r} would be a name at Docker Hub here"
             raise self._error("source", message, "write host.domain or host:port")
-        repos = mapping(self.tree, (*self.path, "repos"), self.entry.get("repos", {}))
+        repos = mapping(self.tree, (*self.path, "repos"), self.entry.get("repos"))
         refuse_unknown(self.tree, (*self.path, "repos"), repos, ("allow", "deny"))
         allow, deny = (
-            texts(self.tree, (*self.path, "repos", key), repos.get(key, []))
+            texts(self.tree, (*self.path, "repos", key), repos.get(key))
             for key in ("allow", "deny")
         )
         left_out = [self._exclusion(source, each) for each in deny]
@@ -250,9 +269,9 @@ class _Rule:
     def _tags(self) -> dict[str, Any] | list[str]:
         """What some set lets through is copied; a set that says nothing lets all through."""
         filters: list[dict[str, Any]] = []
-        sets = list(mappings(self.tree, (*self.path, "tagSets"), self.entry.get("tagSets", [])))
+        sets = list(mappings(self.tree, (*self.path, "tagSets"), self.entry.get("tagSets")))
         at: KeyPath = (*self.path, "tags")
-        own = mapping(self.tree, at, self.entry.get("tags", {}))
+        own = mapping(self.tree, at, self.entry.get("tags"))
         for path, each in [*sets, *([(at, own)] if any(own.values()) else [])]:
             found = self._filters(path, each)
             if not found:
@@ -268,24 +287,25 @@ class _Rule:
         tree = self.tree
         refuse_unknown(tree, path, tags, ("allow", "deny", "semverRange"))
         allow, deny = (
-            [f"/^{each}$/" for each in texts(tree, (*path, key), tags.get(key, []))]
+            [f"/^{as_template(each, ())}$/" for each in texts(tree, (*path, key), tags.get(key))]
             for key in ("allow", "deny")
         )
         shared: dict[str, Any] = {"include": allow} if allow else {}
         shared |= {"exclude": deny} if deny else {}
         at: KeyPath = (*path, "semverRange")
-        ranges = [each for each in texts(tree, at, tags.get("semverRange", [])) if each]
+        ranges = [each for each in texts(tree, at, tags.get("semverRange")) if each]
         try:
             sides = [side for each in ranges for side in translate(each, Dialect.REGSYNC)]
         except ValueError as error:
             raise tree.error(str(error), at) from None
         if sides:
-            shared["semver"] = " || ".join(each.semver for each in sides)
-            self.remarks += [NARROWER] if NARROWER not in self.remarks else []
+            shared |= filters_of(sides)[0]
+            is_close = any(each.is_close for each in sides) and CLOSE not in self.remarks
+            self.remarks += [CLOSE] if is_close else []
         return [shared] if shared else []
 
     def _platforms(self) -> dict[str, Any]:
-        several, single = self.entry.get("platforms", []), self.entry.get("platform", "")
+        several, single = self.entry.get("platforms"), self.entry.get("platform")
         names = texts(self.tree, (*self.path, "platforms"), several)
         one = text(self.tree, (*self.path, "platform"), single)
         if one:

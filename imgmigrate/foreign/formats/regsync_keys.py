@@ -32,8 +32,9 @@ SHARED = {
     "referrerSource": _NO_REFERRERS,
     "referrerTarget": _NO_REFERRERS,
     "referrerSlow": _NO_REFERRERS,
-    "fastCheck": "what is there already is skipped anyhow",
-    "fastCopy": "what is there already is skipped anyhow",
+    # What is there already is skipped anyhow.
+    "fastCheck": "",
+    "fastCopy": "",
     "forceRecursive": "plan `replace` copies anew what is there already",
     "includeExternal": "it is left out",
     "hooks": "run commands before and after imgmigrate",

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imgmigrate.foreign.document import Document, Entry
+from imgmigrate.foreign.document import Document, Entry, Remark
 from imgmigrate.foreign.reading.dollars import as_literal
-from imgmigrate.foreign.reading.ranges import Dialect, Wanted, translate
+from imgmigrate.foreign.reading.ranges import Dialect, Wanted, filters_of, translate
 from imgmigrate.foreign.reading.values import boolean, mapping, merged, refuse_unknown, text, texts
 from imgmigrate.oci.reference import parse_endpoint
 
@@ -34,9 +34,10 @@ CERTIFICATES = (
     "cert-dir has no equivalent here: name its *.crt in tls.ca_file, its *.cert in "
     "tls.client_cert and its *.key in tls.client_key"
 )
-SUFFIXES = (
-    "where a range names a pre-release skopeo takes every tag behind a hyphen (1.2.0-alpine) for "
-    "one; here only those of the usual names are, such as 1.2.0-rc.1"
+ALL = "it names no tags, so all are copied"
+CLOSE = (
+    "skopeo before 1.20 takes pre-releases only where every comparison of a range names one; here "
+    "one is enough, as in later ones"
 )
 
 
@@ -50,14 +51,17 @@ class _Chosen(NamedTuple):
 
 def read(given: Given) -> Document:
     """Read what `skopeo sync --src yaml` reads; `to` is where its images go."""
-    return read_skopeo(given.tree(), given.to or "", scoped=given.scoped, suffix=given.suffix)
+    document = read_skopeo(given.tree(), given.to or "", scoped=given.scoped, suffix=given.suffix)
+    if given.all_platforms:
+        document.remarks.remove(ONE_PLATFORM)
+    return document
 
 
 def read_skopeo(tree: Tree, to: str, *, scoped: bool = False, suffix: str = "") -> Document:
     """Read a whole file, for images that go below `to`.
 
     `scoped` keeps their whole names, as skopeo's option of that name, and `suffix` is appended
-    to every tag, as its --append-suffix.
+    to every tag, as its option append-suffix.
     """
     return _Reader(tree, to.removeprefix("docker://").rstrip("/"), scoped, suffix).read()
 
@@ -80,9 +84,12 @@ class _Reader:
             settings = mapping(self.tree, (host,), value, hint)
             refuse_unknown(self.tree, (host,), settings, _KEYS)
             document.registries += self._registries(host, settings)
+            if not any(settings.get(kind) for kind in (_IMAGES, _REGEX, _SEMVER)):
+                reason = f"{host} names no images, so nothing of it is copied"
+                document.remarks.append(Remark(self.tree.line((host,)), reason))
             for kind in (_IMAGES, _REGEX, _SEMVER):
                 path: KeyPath = (host, kind)
-                found = mapping(self.tree, path, settings.get(kind, {}))
+                found = mapping(self.tree, path, settings.get(kind))
                 for repo, wanted in found.items():
                     document.images += self._images((*path, repo), host, kind, repo, wanted)
         return document
@@ -126,7 +133,7 @@ class _Reader:
         tree, line = self.tree, self.tree.line((host,))
         found: dict[str, Any] = {}
         remarks = []
-        login = mapping(tree, (host, "credentials"), settings.get("credentials", {}))
+        login = mapping(tree, (host, "credentials"), settings.get("credentials"))
         refuse_unknown(tree, (host, "credentials"), login, (*_LOGIN, "identitytoken"))
         for key, value in login.items():
             if key in _LOGIN and value:
@@ -150,27 +157,22 @@ class _Reader:
 def _chosen(tree: Tree, path: KeyPath, kind: str, name: str, wanted: Any) -> Iterator[_Chosen]:
     if kind == _REGEX:
         regex = text(tree, path, wanted)
-        yield _Chosen(name, [f"/{regex}/"] if regex else None)
+        yield _Chosen(name, [f"/{regex}/"] if regex else None, () if regex else (ALL,))
     elif kind == _SEMVER:
         try:
             sides = translate(text(tree, path, wanted), Dialect.SKOPEO)
         except ValueError as error:
             raise tree.error(str(error), path) from None
-        remarks = (SUFFIXES,) if any(each.is_narrower for each in sides) else ()
+        remarks = (CLOSE,) if any(each.is_close for each in sides) else ()
         yield _Chosen(name, _selection(sides), remarks)
     else:
         references = texts(tree, path, wanted, "write a list of tags; [] is all of them")
         tags = [each for each in references if ":" not in each]
         yield from (_Chosen(f"{name}@{each}") for each in references if ":" in each)
         if tags or not references:
-            yield _Chosen(name, tags or None)
+            yield _Chosen(name, tags or None, (ALL,) if wanted is None else ())
 
 
 def _selection(sides: list[Wanted]) -> dict[str, Any]:
-    if not any(each.exclude for each in sides):
-        return {"semver": " || ".join(each.semver for each in sides)}
-    filters = [
-        {**({"exclude": list(each.exclude)} if each.exclude else {}), "semver": each.semver}
-        for each in sides
-    ]
+    filters = filters_of(sides)
     return filters[0] if len(filters) == 1 else {"any": filters}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Container
 
-__all__ = ["as_literal", "as_template", "is_bare_variable"]
+__all__ = ["as_literal", "as_template", "has_variable", "is_bare_variable"]
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _DOLLAR = re.compile(rf"\$\$\{{|\$\{{({_NAME})(:-[^}}]*)?\}}|(?<!\$)\$({_NAME})|\$\{{")
@@ -39,6 +39,11 @@ def as_template(text: str, known: Container[str] | None = None) -> str:
         return "$${" if found[0] == "${" else found[0]
 
     return _DOLLAR.sub(translate, text)
+
+
+def has_variable(text: str) -> bool:
+    """Tell whether a name holds a variable, `$NAME` or `${NAME}`, as envsubst knows them."""
+    return any(found[1] or found[3] for found in _DOLLAR.finditer(text))
 
 
 def is_bare_variable(text: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from imgmigrate.foreign.reading.dollars import as_literal
+from imgmigrate.foreign.reading.dollars import as_literal, as_template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,20 +22,24 @@ class TemplateError(ValueError):
     """A template has no equivalent here."""
 
 
-def expand_template(text: str, known: Mapping[str, str] | None = None) -> str:
+def expand_template(
+    text: str, known: Mapping[str, str] | None = None, *, is_name: bool = False
+) -> str:
     """Translate a text: `{{env "X"}}` is a variable, `{{.NAME}}` is what is `known` of it.
 
+    In a name `${X}` is a variable too, for no name holds a dollar: envsubst is to fill it in.
     TemplateError for any other template.
     """
+    literal = as_template if is_name else as_literal
     pieces, position = "", 0
     for found in _ACTION.finditer(text):
-        pieces += as_literal(text[position : found.start()]) + _value(found, known or {})
+        pieces += literal(text[position : found.start()]) + _value(found, known or {})
         position = found.end()
     rest = text[position:]
     if "{{" in rest:
         msg = f"the template {rest!r} is not closed"
         raise TemplateError(msg)
-    return pieces + as_literal(rest)
+    return pieces + literal(rest)
 
 
 def only_file(text: str) -> str:

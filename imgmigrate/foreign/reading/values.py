@@ -1,6 +1,7 @@
 """Take apart what another tool's file holds: merges, types, keys; every mistake has its line.
 
-Pure. The paths are those of the file, so that an error names its key as the user wrote it.
+Pure. The paths are those of the file, so that an error names its key as the user wrote it. What
+has no value, or null, is what Go's libraries make of it: empty.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def merged(tree: Tree) -> dict[str, Any]:
 
 def mapping(tree: Tree, path: KeyPath, value: Any, hint: str | None = None) -> dict[str, Any]:
     """A mapping, or an error."""
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         raise tree.error("must be a mapping", path, hint=hint or "write its keys below it")
     return value
@@ -48,6 +51,8 @@ def mapping(tree: Tree, path: KeyPath, value: Any, hint: str | None = None) -> d
 
 def mappings(tree: Tree, path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
     """Each mapping of a list, with its path."""
+    if value is None:
+        return
     if not isinstance(value, list):
         raise tree.error("must be a list", path, hint="begin each entry with -")
     for index, each in enumerate(value):
@@ -56,6 +61,8 @@ def mappings(tree: Tree, path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, d
 
 def text(tree: Tree, path: KeyPath, value: Any) -> str:
     """A text, or an error."""
+    if value is None:
+        return ""
     if not isinstance(value, str):
         raise tree.error("must be a text", path, hint="write one value; quote it if in doubt")
     return value
@@ -63,6 +70,8 @@ def text(tree: Tree, path: KeyPath, value: Any) -> str:
 
 def texts(tree: Tree, path: KeyPath, value: Any, hint: str | None = None) -> list[str]:
     """A list of texts, or an error."""
+    if value is None:
+        return []
     if not isinstance(value, list):
         raise tree.error("must be a list of texts", path, hint=hint or "write [a, b]")
     return [text(tree, (*path, index), each) for index, each in enumerate(value)]
@@ -70,6 +79,8 @@ def texts(tree: Tree, path: KeyPath, value: Any, hint: str | None = None) -> lis
 
 def boolean(tree: Tree, path: KeyPath, value: Any) -> bool:
     """True or false, or an error."""
+    if value is None:
+        return False
     found = BOOLEANS.get(value.lower()) if isinstance(value, str) else None
     if found is None:
         raise tree.error("must be true or false", path)
@@ -79,7 +90,7 @@ def boolean(tree: Tree, path: KeyPath, value: Any) -> bool:
 def number(tree: Tree, path: KeyPath, value: Any) -> float:
     """A number that is not below 0, or an error."""
     try:
-        found = float(text(tree, path, value))
+        found = float(text(tree, path, value) or "0")
     except ValueError:
         found = -1
     if not 0 <= found < float("inf"):
@@ -89,7 +100,7 @@ def number(tree: Tree, path: KeyPath, value: Any) -> float:
 
 def said(value: Any) -> bool:
     """Tell whether a setting says anything; `false`, `0` and nothing do not."""
-    return value not in ("", "0", [], {}) and BOOLEANS.get(str(value).lower(), True)
+    return value not in (None, "", "0", [], {}) and BOOLEANS.get(str(value).lower(), True)
 
 
 def refuse_unknown(tree: Tree, path: KeyPath, found: Iterable[str], known: Collection[str]) -> None:

@@ -9,8 +9,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import ConfigError, NotFound, StoreError
-from imgmigrate.observing.problems import unreadable
+from imgmigrate.errors import NotFound, StoreError
+from imgmigrate.observing.problems import failed, unreadable
 from imgmigrate.oci.reference import Reference
 from imgmigrate.plan import Reason
 from imgmigrate.planning.desired.delta import with_absent
@@ -67,6 +67,8 @@ class Asking:
     unread: Unread = field(init=False)
     # Rules whose source could not be listed: nothing is gone from there.
     _unlisted: set[tuple[int, Repository]] = field(init=False)
+    # Addresses that rules ask for in two ways, and in which: nobody knows what is wanted there.
+    _contested: dict[Reference, str] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._unlisted = {(rule.number, rule.source) for rule in self.expansion.lost}
@@ -83,6 +85,7 @@ class Asking:
         )
         listings = with_absent(rules, listings)
         asked: dict[Reference, Asked] = {}
+        self._contested.clear()
         problems: list[Change] = list(self.expansion.problems)
         choices = await self.chooser.choose_all(rules, listings)
         for rule, choice in zip(rules, choices, strict=True):
@@ -98,15 +101,39 @@ class Asking:
                 check_names(rule, source, addresses)
                 for address in addresses:
                     if self.scope.takes(address):
-                        _add(asked, address, Asked(source, rule, explicit))
+                        self._add(asked, address, Asked(source, rule, explicit))
+        for address, detail in self._contested.items():
+            del asked[address]
+            record = self.state.record(address)
+            problems.append(failed(address, Reason.CONTESTED, detail, record))
         self.chooser.refuse_shortages()
         listed = (each for each in choices if not isinstance(each, StoreError))
-        barren = find_barren(listed, self.state)
+        barren = find_barren(listed, self.state, tells_none=self.config.is_lenient)
         self.unread.add(row.address.repository for row in barren.problems)
         problems += self._reported(barren.problems)
         for warning in barren.warnings:
             self.sink.emit(warning)
         return asked, problems
+
+    def _add(self, asked: dict[Reference, Asked], address: Reference, new: Asked) -> None:
+        """Ask for an address once; what two rules want there is noted, with both lines."""
+        first = asked.setdefault(address, new)
+        if first.rule.from_glob != new.rule.from_glob:
+            # A rule that names its repository beats one with a glob (DESIGN section 3).
+            if first.rule.from_glob:
+                asked[address] = new
+                self._contested.pop(address, None)
+            return
+        places = f"({_place(first.rule)}) and {{}} ({_place(new.rule)})"
+        if first.source != new.source:
+            detail = f"from {first.source} {places.format(new.source)}"
+            hint = "give one of them another destination, or select its tags more narrowly"
+        elif first.rule.platforms != new.rule.platforms:
+            detail = f"with {_platforms(first.rule)} {places.format(_platforms(new.rule))}"
+            hint = "name the same platforms in both, or select the tags of one more narrowly"
+        else:
+            return
+        self._contested.setdefault(address, f"asked for {detail}; {hint}")
 
     def miss(self, rule: Rule) -> None:
         """Note that a selected tag is not to be had: what it displaces may still be wanted."""
@@ -132,7 +159,8 @@ class Asking:
 
         Rules are found by where they write to: a source may have got another name since.
         """
-        if self.config.is_oneshot:  # another one-shot plan asked for them
+        # Another one-shot plan asked for them, or a file says nothing at all any more.
+        if self.config.is_oneshot or self.config.is_idle:
             return []
         by_destination: defaultdict[Repository, list[Rule]] = defaultdict(list)
         for rule in (*self.config.rules, *self.expansion.lost):
@@ -140,7 +168,8 @@ class Asking:
                 by_destination[repository].append(rule)
         changes = []
         for record in self.scope.recorded(self.state):
-            if record.address in asked or record.keeps_previous:
+            is_asked = record.address in asked or record.address in self._contested
+            if is_asked or record.keeps_previous:
                 continue
             rules = by_destination[record.address.repository]
             wanting = [
@@ -183,22 +212,9 @@ def _expand(rule: Rule, choice: Choice) -> Iterable[tuple[Reference, tuple[Refer
         yield rule.source.at(tag), rule.addresses(tag), tag in explicit
 
 
-def _add(asked: dict[Reference, Asked], address: Reference, new: Asked) -> None:
-    """Ask for an address once; two different sources for it are an error naming both lines."""
-    first = asked.setdefault(address, new)
-    if first.rule.from_glob != new.rule.from_glob:
-        # A rule that names its repository beats one with a glob (DESIGN section 3).
-        asked[address] = new if first.rule.from_glob else first
-        return
-    if first.source != new.source:
-        message = (
-            f"{address} is asked for from two sources: {first.source} "
-            f"({first.rule.file}:{first.rule.line}) and {new.source}"
-        )
-        hint = "give one of them another destination, or select its tags more narrowly"
-        raise ConfigError(message, file=new.rule.file, line=new.rule.line, hint=hint)
-    if first.rule.platforms != new.rule.platforms:
-        place = f"{first.rule.file}:{first.rule.line}"
-        message = f"{address} is asked for with other platforms in {place}"
-        hint = "name the same platforms in both, or select the tags of one more narrowly"
-        raise ConfigError(message, file=new.rule.file, line=new.rule.line, hint=hint)
+def _place(rule: Rule) -> str:
+    return f"{rule.file}:{rule.line}"
+
+
+def _platforms(rule: Rule) -> str:
+    return ", ".join(rule.platforms) or "all platforms"

@@ -40,12 +40,15 @@ class Barren:
     warnings: list[Warned] = field(default_factory=list)
 
 
-def find_barren(choices: Iterable[Choice], state: State) -> Barren:
-    """Judge the choices of rules with patterns; those of one glob's repositories together."""
+def find_barren(choices: Iterable[Choice], state: State, *, tells_none: bool = False) -> Barren:
+    """Judge the choices of rules with patterns; those of one glob's repositories together.
+
+    With `tells_none` a rule that may find nothing is told where it does, and never an error.
+    """
     found = Barren()
     groups: defaultdict[int, list[Choice]] = defaultdict(list)
     for choice in choices:
-        if choice.rule.has_patterns and not choice.rule.allows_none:
+        if choice.rule.has_patterns and (tells_none or not choice.rule.allows_none):
             groups[choice.rule.number].append(choice)
     origins = _Origins(state)
     for group in groups.values():
@@ -90,7 +93,10 @@ def _judge(group: Sequence[Choice], origins: _Origins, found: Barren) -> None:
         is_known = any(origins.are_known(each.rule) for each in group)
         is_named = any(each.rule.selects(tag) for each in group for tag in each.listing)
         cause = _cause(group)
-        if is_known or is_named:
+        if rule.allows_none:
+            message = f"{_place(rule)}: {_sources(group)}: {cause}; skipped"
+            found.warnings.append(Warned("rule_matches_nothing", message))
+        elif is_known or is_named:
             message = f"{_place(rule)}: {_sources(group)}: {cause}; {_advice(rule)}"
             found.warnings.append(Warned("rule_matches_nothing", message))
         else:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.rules.selection import By, TagFilter
-from imgmigrate.versions import parse_version
+from imgmigrate.versions import parse_loose, parse_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -158,7 +158,7 @@ def _stages(
         left = kept
         yield Stage(name, condition, tuple(left), tuple(dropped))
     if each.newest is not None:
-        yield _newest(each.newest, each.by, left, dates)
+        yield _newest(each.newest, each, left, dates)
 
 
 def _conditions(
@@ -199,15 +199,20 @@ def _conditions(
         yield "created_after", f"{cutoff:%Y-%m-%d %H:%M} UTC", created
 
 
-def _newest(most: int, by: By, tags: list[str], dates: Mapping[str, datetime | None]) -> Stage:
+def _newest(
+    most: int, each: TagFilter, tags: list[str], dates: Mapping[str, datetime | None]
+) -> Stage:
     """Keep the newest; equals stand in the order of their names, so that the result is one."""
     dropped = []
+    by, is_loose = each.by, each.semver is not None and each.semver.any_suffix
     ranks: dict[str, Any] = {}
     for tag in tags:
         if by is By.NAME:
             ranks[tag] = tag
         elif by is By.CREATED:
             ranks[tag] = (dates.get(tag) or _OLDEST, tag)
+        elif is_loose:
+            ranks[tag] = (parse_loose(tag), tag)
         elif (version := parse_version(tag)) is not None:
             ranks[tag] = (version.order, len(version.parts), tag)
         else:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError, on_side
+from imgmigrate.events import Warned
 from imgmigrate.observing.problems import failed
 from imgmigrate.oci.platforms import (
     FILTER_VERSION,
@@ -33,6 +34,7 @@ from imgmigrate.stores.place import read_manifest
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from imgmigrate.events import Sink
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.manifest import Descriptor, Manifest, Platform
     from imgmigrate.oci.reference import Digest, Repository
@@ -66,12 +68,22 @@ def chosen(manifest: Manifest, choice: Filter | None) -> Manifest:
 
 
 class Filtering:
-    """Settle wishes that name platforms; each source image is read once."""
+    """Settle wishes that name platforms; each source image is read once.
+
+    What has none of them is told to `skips`, where it is given, and left out.
+    """
 
     def __init__(
-        self, observer: Observer, cache: ManifestCache, state: State, folder: Path | None
+        self,
+        observer: Observer,
+        cache: ManifestCache,
+        state: State,
+        folder: Path | None,
+        *,
+        skips: Sink | None = None,
     ) -> None:
         self._observer, self._cache, self._state = observer, cache, state
+        self._skips = skips
         self._platforms = _Platforms(folder and folder / PLATFORMS_FILE)
         self._reading: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -89,6 +101,9 @@ class Filtering:
         unfit: list[Change] = []
         for (_, there), answer in zip(concerned, answers, strict=True):
             if isinstance(answer, tuple):
+                if self._skips is not None and answer[1] is Reason.NO_SUCH_PLATFORM:
+                    self._skips.emit(Warned("no_such_platform", f"{answer[2]}: skipped"))
+                    continue
                 record = self._state.record(answer[0].address)
                 unfit.append(failed(answer[0].address, answer[1], answer[2], record))
             else:
@@ -107,8 +122,9 @@ class Filtering:
             except StoreError as error:
                 return wish, Reason.UNREADABLE, str(error)
             except NoSuchPlatformError as error:
-                hint = "correct platforms:, or select its tags more narrowly"
-                return wish, Reason.NO_SUCH_PLATFORM, f"source {wish.source}: {error}; {hint}"
+                hint = "; correct platforms:, or select its tags more narrowly"
+                detail = f"source {wish.source}: {error}{hint if self._skips is None else ''}"
+                return wish, Reason.NO_SUCH_PLATFORM, detail
             except ValueError as error:
                 return wish, Reason.UNSUPPORTED, f"source {wish.source}: {error}"
         if wish.address.digest not in (None, kept):

@@ -111,6 +111,167 @@ def test_skopeos_options_are_given_to_convert(cli: Cli) -> None:
     assert "x.io/m/q.io/a/b:{tag}-mirror" in (cli.folder / "new.yaml").read_text()
 
 
+def test_skopeos_all_is_taken(cli: Cli) -> None:
+    """Every platform is copied anyhow; without it that is told."""
+    (cli.folder / "s.yaml").write_text("q.io: {images: {a/b: ['1']}}\n")
+    assert cli("convert", "skopeo", "s.yaml", "--to", "x.io/m", "--all") == 0
+    assert cli.err == ""
+    assert cli("convert", "skopeo", "s.yaml", "--to", "x.io/m") == 0
+    assert "without --all" in cli.err
+
+
+def test_lists_become_one_config(cli: Cli) -> None:
+    """Several files, and what is not said of an image is told once."""
+    (cli.folder / "a.txt").write_text("nginx\nredis\n")
+    (cli.folder / "b.txt").write_text("quay.io/a/app:1\n")
+    assert cli("convert", "list", "a.txt", "b.txt", "--to", "x.io/m", "--out", "new.yaml") == 0
+    assert "a.txt: it names no tag, so its latest is copied (2 times, in lines 1, 2)" in cli.err
+    assert cli("validate", "-c", "new.yaml") == 0
+    assert "3 rules" in cli.out
+
+
+@pytest.mark.parametrize("command", ["plan", "validate"])
+def test_a_list_is_planned_as_it_is(engine: Engine, cli: Cli, command: str) -> None:
+    """A list and where it goes are enough; registries without TLS can be named."""
+    (cli.folder / "images.txt").write_text("quay.io/a/app:1\n")
+    named = ("--list", "images.txt", "--to", "x.io:5000/m", "--plain-http", "x.io:5000")
+    if command == "validate":
+        assert cli("validate", *named[:4]) == 0
+        assert "-> x.io:5000/m/app" in cli.out
+        return
+    assert cli("plan", *named, "--scoped", "--out", "plan.out") == 0
+    config = engine.planned[0][0]
+    (rule,) = config.rules
+    assert str(rule.destinations[0].repository) == "x.io:5000/m/quay.io/a/app"
+    assert config.registry("x.io:5000").plain_http
+    assert config.sha256
+
+
+def test_yaml_that_names_images_is_planned_as_a_list(engine: Engine, cli: Cli) -> None:
+    """By its ending."""
+    (cli.folder / "zarf.yaml").write_text("components: [{images: ['quay.io/a/app:1']}]\n")
+    assert cli("plan", "--list", "zarf.yaml", "--to", "x.io/m", "--out", "plan.out") == 0
+    assert [str(rule.source) for rule in engine.planned[0][0].rules] == ["quay.io/a/app"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--list", "l.txt"), "l.txt:1: where its image goes is not said"),
+        (("--list", "l.txt", "--to", "x.io", "--to", "y.io"), "--list has one destination"),
+        (("--list", "l.txt", "--to", "x.io", "-c", "l.txt"), "--config belongs to another file"),
+        (("--list", "l.txt", "--to", "x.io", "--from", "a"), "--from belongs to another file"),
+        (("--list", "l.txt", "--to", "x.io", "--os", "linux"), "--os belongs to another file"),
+        (("--list", "empty.txt", "--to", "x.io"), "empty.txt: it names no image"),
+        (("--list", "wrong.txt", "--to", "x.io"), "wrong.txt:2: this is not one image, or one"),
+        (("--list", "upper.txt", "--to", "x.io"), "upper.txt:1: 'Quay.io/A:1'"),
+        (("--list", "two.txt", "--to", "x.io"), "two.txt:2: b.io/app:1 goes where a.io/app:1"),
+        (("--list", "none.txt", "--to", "x.io"), "none.txt: there is no such file"),
+        (("--scoped",), "--scoped is for a list of images"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
+)
+def test_wrong_lists_are_refused(
+    engine: Engine, cli: Cli, arguments: tuple[str, ...], expected: str
+) -> None:
+    """The error names the file, the line and the fix; nothing is planned."""
+    for name, text in {
+        "l.txt": "nginx:1\n",
+        "empty.txt": "# none\n",
+        "wrong.txt": "nginx:1\nthis is no image\n",
+        "upper.txt": "Quay.io/A:1\n",
+        "two.txt": "a.io/app:1\nb.io/app:1\n",
+    }.items():
+        (cli.folder / name).write_text(text)
+    assert cli("plan", *arguments) == 64
+    assert expected in cli.err
+    assert not engine.planned
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kind", "command"),
+    [
+        (
+            "r.yaml",
+            "version: 1\nsync: [{source: a, target: b, type: image}]\n",
+            "regsync's",
+            "convert regsync r.yaml",
+        ),
+        (
+            "d.yaml",
+            "tasks: [{source: {registry: a.io}, target: {registry: b.io}}]\n",
+            "dregsy's",
+            "convert dregsy d.yaml",
+        ),
+        (
+            "s.yaml",
+            "q.io: {images: {a: []}}\nghcr.io:\n",
+            "skopeo's",
+            "convert skopeo s.yaml --to HOST/PATH",
+        ),
+        (
+            "i.txt",
+            "nginx:1\n\n# more\nquay.io/a/b@sha256:aa\n",
+            "a list of images",
+            "plan --list i.txt --to HOST/PATH",
+        ),
+        (
+            "z.yaml",
+            "components: [{images: [nginx]}]\n",
+            "YAML that names images",
+            "plan --list z.yaml --to HOST/PATH",
+        ),
+        (
+            "m.yaml",
+            "kind: Pod\nimage: a\n---\nimage: b\n",
+            "YAML that names images",
+            "plan --list m.yaml --to HOST/PATH",
+        ),
+        (
+            "images.yaml",
+            "q.io/a:1: x.io/a\n",
+            "image-syncer's rules",
+            "plan --images images.yaml --auth FILE",
+        ),
+        (
+            "auth.yaml",
+            "q.io: {username: a, password: b}\n",
+            "image-syncer's credentials",
+            "plan --images FILE --auth auth.yaml",
+        ),
+    ],
+)
+@pytest.mark.parametrize("option", ["--config", "--images"])
+def test_anothers_file_is_recognised(
+    cli: Cli, name: str, text: str, kind: str, command: str, option: str
+) -> None:
+    """The error says whose it is, and what reads it."""
+    (cli.folder / name).write_text(text)
+    if (name, option) == ("images.yaml", "--images"):
+        assert cli("validate", option, name) == 0
+        return
+    assert cli("validate", option, name) == 64
+    assert f"{name}: this looks like {kind}" in cli.err
+    assert f"imgmigrate {command}" in cli.err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "images: [{source: a.io/a, destination: b.io/a}]\n",
+        "version: 1\nimages: [{name: nginx}]\n",
+        "version: 1\nimage: nginx\nimages: []\n",
+        "defaults: {overwrite: always}\n",
+        "a sentence: with words\n",
+    ],
+)
+def test_a_config_of_ours_with_a_mistake_is_nobody_elses(cli: Cli, text: str) -> None:
+    """A wrong guess would hide what is really wrong."""
+    (cli.folder / "imgmigrate.yaml").write_text(text)
+    assert cli("validate") == 64
+    assert "looks like" not in cli.err
+
+
 def test_names_that_fall_together_are_told_before_the_error(cli: Cli) -> None:
     """So that it says how they can be kept apart."""
     (cli.folder / "s.yaml").write_text("q.io:\n  images:\n    a/x: ['1']\n    b/x: ['1']\n")
@@ -131,7 +292,7 @@ def test_why_nothing_is_left_is_told(cli: Cli) -> None:
 
 def test_what_is_written_fits_a_terminal(cli: Cli) -> None:
     """Long remarks go on in the next line."""
-    rule = "{source: q.io/a, target: x.io/a, type: repository, tags: {semverRange: ['>=1']}}"
+    rule = "{source: q.io/a, target: x.io/a, type: repository, platforms: [linux/amd64]}"
     (cli.folder / "r.yaml").write_text(f"sync: [{rule}]\n")
     assert cli("convert", "regsync", "r.yaml") == 0
     assert "  #   " in cli.out
@@ -146,7 +307,8 @@ def test_what_is_written_fits_a_terminal(cli: Cli) -> None:
         (("image-syncer", "images.yaml"), "there is no default registry"),
         (("regsync", "config.json", "images.yaml"), "regsync has one file"),
         (("skopeo", "config.json"), "--to"),
-        (("regsync", "config.json", "--to", "x.io"), "--to is for skopeo"),
+        (("regsync", "config.json", "--to", "x.io"), "--to is for list, yaml, skopeo"),
+        (("list", "images.yaml", "--to", "x.io", "--all"), "--all is for skopeo"),
         (("dregsy", "config.json", "--append-suffix", "-x"), "--append-suffix is for skopeo"),
         (("dregsy", "config.json"), "config.json:2: tasks: is missing"),
         (("nonsense", "config.json"), "image-syncer"),
@@ -227,3 +389,13 @@ def test_a_choice_of_platforms_is_kept(cli: Cli, files: Path) -> None:
     assert cli("convert", "image-syncer", "config.json", *OPTIONS, *chosen) == 0
     lines = ["  platforms:", '    - "linux/amd64"', '    - "linux/arm64"']
     assert "\n".join(lines) in cli.out
+
+
+def test_a_list_is_repeated_in_commands(cli: Cli) -> None:
+    """With where it goes, and flags without a value."""
+    settings = Settings(Output())
+    settings.foreign = {"--list": cli.folder / "l.txt", "--to": ("x.io",), "--scoped": True}
+    settings.given = {"--list": ("l.txt",), "--to": ("x.io",), "--scoped": ()}
+    with click.Context(commands):
+        said = again(settings, "apply", "plan.out")
+    assert said == "imgmigrate apply --list l.txt --to x.io --scoped plan.out"

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgmigrate.config.reading import tree as tree_module
-from imgmigrate.config.reading.tree import MOST_COPIES, Mapping, Scalar, parse_tree, print_path
+from imgmigrate.config.reading.tree import (
+    MOST_COPIES,
+    Mapping,
+    Scalar,
+    parse_documents,
+    parse_tree,
+    print_path,
+)
 from imgmigrate.errors import ConfigError
 
 
@@ -213,3 +220,20 @@ def test_any_text_is_a_tree_or_a_config_error(text: str) -> None:
             found = None
             message = str(error)
         assert found is not None or message.startswith("f.yaml:")
+
+
+@pytest.mark.parametrize("written", ["", "~", "null", "Null", "NULL"])
+def test_a_value_may_be_missing_where_that_is_said(written: str) -> None:
+    """What YAML calls null is None then; quoted it is a text, and so is a key."""
+    tree = parse_tree(
+        f"a: {written}\nb: ['{written}', {written or '~'}]\nnull: x\n", "f", nulls=True
+    )
+    assert tree.plain() == {"a": None, "b": [written, None], "null": "x"}
+    assert parse_tree("# nothing\n", "f", nulls=True).plain() == {}
+
+
+def test_documents_may_be_of_any_kind() -> None:
+    """Several in one file, each with its lines; tags mean nothing."""
+    found = parse_documents("- a\n---\nb: !x c\n---\n---\nd\n", "f")
+    assert [each.plain(("",)) for each in found] == [["a"], {"b": "c"}, "d"]
+    assert found[1].line(("", "b")) == 3

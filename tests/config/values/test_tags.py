@@ -95,6 +95,16 @@ def test_a_tag_is_named_if_nothing_else_can_drop_it(
     assert (rule.explicit_tags, rule.has_patterns) == (explicit, needs_listing)
 
 
+def test_any_suffix_is_how_a_range_is_read(load: Load) -> None:
+    """Whichever key stands first."""
+    for tags in ("{semver: '>=12', suffixes: any}", "{suffixes: any, semver: '>=12'}"):
+        rule = read(load, tags)
+        assert [tag for tag in ("16-alpine", "12-alpine", "12") if rule.selects(tag)] == [
+            "16-alpine",
+            "12",
+        ]
+
+
 @pytest.mark.parametrize(
     ("tags", "expected"),
     [
@@ -109,6 +119,9 @@ def test_a_tag_is_named_if_nothing_else_can_drop_it(
         ("{newest: 1, by: date}", "images[0].tags.by: 'date' is none of"),
         ("{semver: newest}", "images[0].tags.semver: 'newest': 'newest' is not a version"),
         ("{semver: '>=2 <1'}", "images[0].tags.semver: '>=2 <1' wants no version"),
+        ("{suffixes: any}", "images[0].tags: suffixes says what semver takes: add semver"),
+        ("{semver: '1', suffixes: all}", "images[0].tags.suffixes: "),
+        ("{semver: '>2 <1', suffixes: any}", "images[0].tags.semver: '>2 <1' wants no version"),
         ("{semver: ['1', '2']}", "images[0].tags.semver: must be one text; several"),
         ("{created_after: soon}", "images[0].tags.created_after: must be a date such as"),
         ("{created_after: 90}", "images[0].tags.created_after: must be a date such as"),

@@ -8,18 +8,26 @@ import pytest
 
 from imgmigrate.config.reading.text import parse_config_text
 from imgmigrate.errors import ConfigError
-from imgmigrate.foreign.formats.dregsy import ONCE, SPELLED_OUT, read_dregsy
-from imgmigrate.foreign.formats.dregsy_tags import VERSIONS
+from imgmigrate.foreign.formats.dregsy import ENVSUBST, ONCE, SPELLED_OUT, read_dregsy
+from imgmigrate.foreign.reading.ranges import NO_VERSIONS, VERSIONS, Dialect
 
 if TYPE_CHECKING:
     from imgmigrate.foreign.document import Document
 
 DIGEST = "sha256:" + "a1" * 32
+STRANGE = NO_VERSIONS[Dialect.DREGSY]
+
+
+def ranged(semver: str, *exclude: str, **more: Any) -> dict[str, Any]:
+    """A range that takes any suffix, and no tag that is no version to dregsy."""
+    return {**more, "exclude": [*exclude, STRANGE], "semver": semver, "suffixes": "any"}
+
+
 ENDS = "source: {registry: q.io}, target: {registry: x.io}"
 
 
 def read(text: str) -> Document:
-    return read_dregsy(parse_config_text(text, "d.yaml"))
+    return read_dregsy(parse_config_text(text, "d.yaml", nulls=True))
 
 
 def mapping(text: str) -> Document:
@@ -30,30 +38,30 @@ def mapping(text: str) -> Document:
     ("tags", "expected"),
     [
         ("['1.0', latest]", ["1.0", "latest"]),
-        ("['semver: >=1.0.0 <2.0.0', 'semver: 3.x']", {"semver": ">=1.0.0 <2.0.0 || 3"}),
+        ("['semver: >=1.0.0 <2.0.0', 'semver: 3.x']", ranged(">=1.0.0 <2.0.0 || 3")),
         ("['regex: 1\\..*', 'regex: ^a$']", ["/^1\\..*$/", "/^a$/"]),
         ("['regex: !.*-rc']", {"exclude": ["/^.*-rc$/"]}),
         (
             "[a, 'semver: >1.0.0', 'regex: b']",
-            {"any": [{"include": ["a"]}, {"semver": ">1.0.0"}, {"include": ["/^b$/"]}]},
+            {"any": [{"include": ["a"]}, ranged(">1.0.0"), {"include": ["/^b$/"]}]},
         ),
         (
             "['semver: !1.2.3']",
-            {"exclude": [r"/^v?1\.2\.3$/"], "semver": "*"},
+            ranged("*", r"/^v?1\.2\.3$/"),
         ),
         # Names are kept whatever keep: says.
         ("['keep: v.*']", ["/^v.*$/"]),
-        ("['semver: >1.0.0', 'keep: v.*']", {"include": ["/^v.*$/"], "semver": ">1.0.0"}),
+        ("['semver: >1.0.0', 'keep: v.*']", ranged(">1.0.0", include=["/^v.*$/"])),
         (
             "[a, 'regex: b.*', 'keep: !.*x']",
             {"any": [{"include": ["a"]}, {"include": ["/^b.*$/"], "exclude": ["/^.*x$/"]}]},
         ),
         # What is no version is not counted.
-        ("['semver: >1.0.0', 'keep: latest 3']", {"semver": ">1.0.0", "newest": 3}),
-        ("['keep:  latest 2']", {"any": [{"newest": 2}, {"exclude": [VERSIONS]}]}),
+        ("['semver: >1.0.0', 'keep: latest 3']", ranged(">1.0.0", newest=3)),
+        ("['keep:  latest 2']", {"any": [ranged("*", newest=2), {"exclude": [VERSIONS]}]}),
         (
             "[edge, 'semver: >1.0.0', 'keep: latest 3']",
-            {"any": [{"include": ["edge"]}, {"semver": ">1.0.0", "newest": 3}]},
+            {"any": [{"include": ["edge"]}, ranged(">1.0.0", newest=3)]},
         ),
         ("['1.0.0', 'keep: latest 2']", ["1.0.0"]),
         ("[]", None),
@@ -99,6 +107,8 @@ def test_what_would_copy_more_is_left_out(text: str, reason: str) -> None:
         ("from: my/app, to: 'regex:my(.*),your${1}-x'", ("q.io/my/app", "x.io/your/app-x"), None),
         ("from: 'regex:j/n-.*', to: 'regex:j/,o/'", ("q.io/j/n-**", "x.io/o/n-{match}"), ONCE),
         (f"from: a, digests: ['{DIGEST}']", (f"q.io/a@{DIGEST}", "x.io/a"), None),
+        (f"from: a, tags: ['1.2@{DIGEST}']", (f"q.io/a@{DIGEST}", "x.io/a:1.2"), None),
+        ("from: $TEAM/a, to: '${PLACE}/b'", ("q.io/${TEAM}/a", "x.io/${PLACE}/b"), ENVSUBST),
     ],
 )
 def test_names_and_where_they_go(text: str, expected: tuple[str, str], remark: str | None) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from imgmigrate.config.reading.text import parse_config_text
 from imgmigrate.errors import ConfigError
-from imgmigrate.foreign.formats.skopeo import SUFFIXES, read_skopeo
+from imgmigrate.foreign.formats.skopeo import CLOSE, read_skopeo
+from imgmigrate.foreign.reading.ranges import NO_VERSIONS, Dialect
 
 if TYPE_CHECKING:
     from imgmigrate.foreign.document import Document
@@ -17,7 +18,9 @@ DIGEST = "sha256:" + "a1" * 32
 
 
 def read(text: str, *, scoped: bool = False, suffix: str = "") -> Document:
-    return read_skopeo(parse_config_text(text, "s.yaml"), "new.io/m", scoped=scoped, suffix=suffix)
+    return read_skopeo(
+        parse_config_text(text, "s.yaml", nulls=True), "new.io/m", scoped=scoped, suffix=suffix
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,10 +76,16 @@ def test_what_is_selected(key: str, expected: Any) -> None:
     assert rule.settings.get("tags") == expected
 
 
-def test_a_range_of_pre_releases_is_told_to_be_narrower() -> None:
-    """A suffix such as -alpine is one to skopeo."""
-    (rule,) = read("q.io: {images-by-semver: {a: '>=1.2.0-0'}}\n").images
-    assert rule.remarks == (SUFFIXES,)
+def test_a_range_of_pre_releases_takes_any_suffix() -> None:
+    """One that names a pre-release in a part only is read in two ways by skopeo's versions."""
+    first, second = read("q.io: {images-by-semver: {a: '>=1.2.0-0', b: '>1.2.0-rc.1 <2'}}\n").images
+    strange = NO_VERSIONS[Dialect.SKOPEO]
+    assert first.settings["tags"] == {
+        "exclude": [strange],
+        "semver": ">=1.2.0-0",
+        "suffixes": "any",
+    }
+    assert (first.remarks, second.remarks) == ((), (CLOSE,))
 
 
 def test_insecure_is_a_hosts() -> None:

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from imgmigrate.foreign.reading.ranges import Dialect, Wanted, is_semver, translate
+from imgmigrate.foreign.reading.ranges import NO_VERSIONS, Dialect, Wanted, is_semver, translate
 
+STRANGE = NO_VERSIONS[Dialect.DREGSY]
 REGSYNC, SKOPEO, DREGSY = Dialect.REGSYNC, Dialect.SKOPEO, Dialect.DREGSY
 
 
@@ -21,15 +22,22 @@ REGSYNC, SKOPEO, DREGSY = Dialect.REGSYNC, Dialect.SKOPEO, Dialect.DREGSY
         (REGSYNC, ">v1.2", ">1.2.0"),
         (REGSYNC, "1.2", "1.2.0"),
         (REGSYNC, ">=1.2.0-rc.1", ">=1.2.0-rc.1"),
-        (REGSYNC, "<=1.2.0-alpine", "<1.2.0"),
+        (REGSYNC, "<=1.2.0-alpine", "<=1.2.0-alpine"),
+        (REGSYNC, ">=1.2.3.4", ">=1.2.3.4"),
         (SKOPEO, ">= 3.12.0", ">=3.12.0"),
         (SKOPEO, "1.2 - 1.4", ">=1.2 <=1.4"),
         (SKOPEO, "~> 1.2.x, =<2", "~1.2 <=2"),
         (SKOPEO, "*", "*"),
         (SKOPEO, "1.X.x", "1"),
         (SKOPEO, ">=1.2.0-0", ">=1.2.0-0"),
-        # Masterminds takes pre-releases only where all comparisons name one.
-        (SKOPEO, ">1.2.0-rc.1 <2", ">=1.2.0 <2"),
+        # Masterminds takes pre-releases where one comparison names one, and compares numbers
+        # alone where some are missing and at the end of ~ and ^.
+        (SKOPEO, ">1.2.0-rc.1 <2", ">1.2.0-rc.1 <2.0.0"),
+        (SKOPEO, ">= v1.2.0-0a1b2c3", ">=1.2.0-0a1b2c3"),
+        (SKOPEO, "~1.2-0", ">=1.2.0-0 <1.3.0-0"),
+        (SKOPEO, "^0.2.3-rc.1", ">=0.2.3-rc.1 <0.3.0-0"),
+        (SKOPEO, "1.2.0-0 - 1.4", ">=1.2.0-0 <1.5.0-0"),
+        (SKOPEO, ">1.2 <2.0.0-rc.1", ">=1.3.0-0 <2.0.0-rc.1"),
         (DREGSY, ">=1.31.0 <1.31.9", ">=1.31.0 <1.31.9"),
         (DREGSY, ">1.2.x", ">1.2"),
         (DREGSY, "== 1.2.3", "=1.2.3"),
@@ -45,7 +53,14 @@ def test_a_range_is_written_in_our_language(dialect: Dialect, text: str, semver:
     [
         (SKOPEO, "^1 != 1.2.3", Wanted("^1", (r"/^v?1\.2\.3$/",))),
         (SKOPEO, "!=1.2", Wanted("*", (r"/^v?1\.2(\.[0-9]+){0,1}$/",))),
-        (DREGSY, "!2.0.0", Wanted("*", (r"/^v?2(\.0){0,2}$/",), is_narrower=True)),
+        (DREGSY, "!2.0.0", Wanted("*", (r"/^v?2(\.0){0,2}$/", STRANGE), any_suffix=True)),
+        (
+            DREGSY,
+            "!=1.2.3-rc.1",
+            Wanted("*", (r"/^v?1\.2\.3-rc\.1$/", STRANGE), any_suffix=True),
+        ),
+        # regsync compares rc10 with rc9 by its number.
+        (REGSYNC, "<1.2.0-rc10", Wanted("<1.2.0-rc10", any_suffix=True, is_close=True)),
     ],
 )
 def test_what_is_not_wanted_is_an_exclusion(dialect: Dialect, text: str, expected: Wanted) -> None:
@@ -58,7 +73,7 @@ def test_what_is_not_wanted_is_an_exclusion(dialect: Dialect, text: str, expecte
     [
         (REGSYNC, ">=1 || <0", "regsync has no ||"),
         (REGSYNC, "!=1.2.3", "is no comparison of regsync"),
-        (REGSYNC, ">= 1.2.3.4", "at most three numbers"),
+        (SKOPEO, ">= 1.2.3.4", "at most three numbers"),
         (SKOPEO, ">=1 ||", "no comparison on one side"),
         (SKOPEO, "==1.2", "is no comparison of skopeo"),
         (SKOPEO, "newest", "is not a version"),
@@ -80,6 +95,8 @@ def test_nonsense_is_refused(dialect: Dialect, text: str, expected: str) -> None
         ("v1.2", True),
         ("1.2.3-alpine.1", True),
         ("1.2-alpine", False),
+        ("1.2.3-01", False),
+        ("1.2.3.4", False),
         ("1.2.3_x", False),
         ("latest", False),
     ],

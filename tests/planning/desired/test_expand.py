@@ -155,12 +155,43 @@ async def test_an_address_that_a_named_repository_fills_is_not_the_globs(world: 
 
 
 async def test_two_matches_for_one_address_are_an_error_naming_the_rule(world: World) -> None:
-    """Flattened names may meet; then nothing is planned."""
+    """Flattened names may meet; then nothing is done there, and the rest is planned."""
     world.seed("1", repo="team/a/b")
     world.seed("1", repo="team/a-b")
+    world.seed("1", repo="team/c")
     world.rules = GLOB % ", flatten: '-'"
-    with pytest.raises(ConfigError, match=rf"{NEW}/team-a-b:1 is asked for from two sources"):
-        await world.plan()
+    plan = await world.plan()
+    assert rows(plan) == {
+        f"{NEW}/team-a-b:1": ("error", "contested"),
+        f"{NEW}/team-c:1": ("copy", "new"),
+    }
+    (said,) = (change.detail or "" for change in plan.changes if change.detail)
+    assert said.count("imgmigrate.yaml:3") == 2
+    assert f"{OLD}/team/a-b:1 (" in said
+    assert f"{OLD}/team/a/b:1 (" in said
+
+
+async def test_what_two_sources_ask_for_is_not_let_go(world: World) -> None:
+    """Nobody knows what is wanted there: a record of it is neither forgotten nor deleted."""
+    world.seed("1", repo="team/a-b")
+    world.rules = GLOB % ", flatten: '-'"
+    await world.migrate()
+    world.seed("1", repo="team/a/b")
+    plan = await world.plan(allow_delete=True, allow_delete_gone=True)
+    assert rows(plan) == {f"{NEW}/team-a-b:1": ("error", "contested")}
+
+
+async def test_a_named_repository_beats_two_matches_that_meet(world: World) -> None:
+    """It fills the address, whichever rule comes first."""
+    mine = world.seed("1", b"mine", repo="own/a")
+    world.seed("1", b"other", repo="team/a/b")
+    world.seed("1", b"third", repo="team/a-b")
+    named = f"- {{source: {OLD}/own/a, destination: {NEW}/team-a-b}}"
+    flat = GLOB % ", flatten: '-'"
+    for world.rules in (f"{flat}\n{named}", f"{named}\n{flat}"):
+        (change,) = (await world.plan()).changes
+        assert change.source is not None
+        assert change.source.digest == mine
 
 
 @pytest.mark.parametrize("tags", ["", ", tags: [v1]"])
@@ -181,14 +212,13 @@ async def test_a_tag_that_only_some_repositories_have_is_no_error(world: World) 
 
 
 async def test_renamed_tags_that_meet_are_an_error(world: World) -> None:
-    """Two tags never overwrite each other in one plan."""
+    """Two tags never overwrite each other in one plan; the others are planned."""
     world.seed("v1")
     world.seed("1")
     world.rules = (
         f"- {{source: {OLD}/team/api, destination: {NEW}/team/api, rename: {{'/^v/': ''}}}}"
     )
-    with pytest.raises(ConfigError, match="is asked for from two sources"):
-        await world.plan()
+    assert rows(await world.plan()) == {f"{NEW}/team/api:1": ("error", "contested")}
 
 
 async def test_renamed_tags_are_recorded_under_their_new_names(world: World) -> None:

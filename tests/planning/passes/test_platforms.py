@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.errors import ConfigError, TransientError
+from imgmigrate.errors import TransientError
 from imgmigrate.events import Outcome
 from imgmigrate.oci.manifest import Manifest
 from imgmigrate.oci.platforms import filtered_index, parse_platforms
@@ -296,8 +297,9 @@ async def test_two_rules_with_other_platforms_contradict_each_other(world: World
         "platforms: linux/amd64}\n"
         f"- {{source: {OLD}/team/api, destination: {NEW}/team/api, tags: ['*0']}}"
     )
-    with pytest.raises(ConfigError, match=r"other platforms in .*imgmigrate.yaml:3"):
-        await world.plan()
+    (change,) = (await world.plan()).changes
+    assert (change.action.value, change.reason.value) == ("error", "contested")
+    assert re.search(r"with linux/amd64 \(.*:3\) and all platforms \(.*:4\)", change.detail or "")
 
 
 @pytest.mark.parametrize(
