@@ -2,11 +2,11 @@
 
 `python -m tests.benchmarks.run [--rounds N] [--work NAME ...]` prints a Markdown table of
 medians while they come, then the ratios beside what is aimed at. `--against PYTHON` measures the
-imgmigrate of another interpreter in turn with this one, and nobody else: before and after. Bytes and requests are those of
-the servers' logs; `wire` is all that the relay carried, headers included. Each run copies to an
-empty destination whose server starts and ends with it; a peer that leaves some tag behind is
-reported as failed, not as fast. Nothing here is a test: figures depend on the machine, ratios of
-one run are what to quote.
+imgmigrate of another interpreter in turn with this one, and nobody else: before and after. Bytes
+and requests are those of the servers' logs; `wire` is all that the relay carried, headers
+included. Each run copies to an empty destination whose server starts and ends with it; a peer that
+leaves some tag behind is reported as failed, not as fast. Nothing here is a test: figures depend on
+the machine, ratios of one run are what to quote.
 """
 
 from __future__ import annotations
