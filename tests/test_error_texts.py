@@ -33,6 +33,7 @@ ALLOWED = {
     "config/reading/variables.py": "masks what variables hold, wherever it may stand",
     "redaction.py": "masks secrets, and makes every text printable",
     "render/errors.py": "a plan and a journal keep the text of an error, which may name its row",
+    "render/options.py": "turns the parameters that a text names into options",
     "render/schema/codes.py": "prints the vocabulary's hints, which are no errors'",
     "stores/registry/http/failures.py": "reads what servers and aiohttp say, and makes facts of it",
     "stores/registry/wire/redirects.py": "hides no part of a URL that names what is asked for",
