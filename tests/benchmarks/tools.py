@@ -205,9 +205,8 @@ def another(python: str) -> Tool:
     def again(work: Work) -> list[Command]:
         return [[python, *call[1:]] for call in _plan(work)]
 
-    return Tool(
-        "the other imgmigrate", None, first, {"again": again}, speaks_tls=True, fans_out=True
-    )
+    ways = {"again": again}
+    return Tool("the other imgmigrate", None, first, ways, speaks_tls=True, fans_out=True)
 
 
 # What every peer calls doing it again: the same command.
