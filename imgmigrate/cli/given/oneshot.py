@@ -26,6 +26,7 @@ __all__ = [
     "ENDS",
     "STATE",
     "UNNAMED",
+    "ends_options",
     "load_for_apply",
     "load_oneshot",
     "oneshot_options",
@@ -45,18 +46,18 @@ _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
 _option = partial(kept_option, group="oneshot")
 
 
-def oneshot_options(function: _Decorated) -> _Decorated:
-    """Add the options of a one-shot plan to a command; what is given is kept in the settings."""
+def ends_options(function: _Decorated) -> _Decorated:
+    """Add the options that name both ends to a command; what is given is kept in the settings."""
     options = (
-        _option("--from", metavar="SRC", help="Plan without a config: the source."),
+        _option("--from", metavar="SRC", help="Without a config: the source."),
         _option("--to", multiple=True, metavar="DST", help="With --from: the destination."),
-        _option(
-            "--tags", multiple=True, metavar="TAGS", help="With --from: names, globs or /regexes/."
-        ),
-        plain_http_option,
     )
     return with_options(function, options)
 
+
+tags_option = _option(
+    "--tags", multiple=True, metavar="TAGS", help="With --from: names, globs or /regexes/."
+)
 
 plain_http_option = _option(
     "--plain-http",
@@ -64,6 +65,11 @@ plain_http_option = _option(
     metavar="HOST",
     help="Without a config: this registry speaks plain HTTP.",
 )
+
+
+def oneshot_options(function: _Decorated) -> _Decorated:
+    """Add the options of a one-shot plan to a command; what is given is kept in the settings."""
+    return with_options(function, (ends_options, tags_option, plain_http_option))
 
 
 def load_oneshot(settings: Settings) -> Config:

@@ -176,7 +176,7 @@ def test_whoever_prints_a_command_is_in_the_table() -> None:
         (["apply", "plan.out"], "apply --plain-http a:5000 plan.out"),
         (["plan"], "plan --from oci:a --to oci:b --tags 1 --plain-http a:5000"),
         (["rollback", "run-1"], "rollback --plain-http a:5000 run-1"),
-        (["state", "unprotect", "x"], "state --state state/oneshot unprotect x"),
+        (["state", "unprotect", "x"], "state --from oci:a --to oci:b unprotect x"),
     ],
 )
 def test_without_a_config_a_plan_knows_its_ends(
