@@ -29,8 +29,10 @@ __all__ = [
     "ends_options",
     "load_for_apply",
     "load_oneshot",
+    "name_ends",
     "oneshot_options",
     "plain_http_option",
+    "tags_option",
 ]
 
 # DESIGN section 3: the state of what no config names.
@@ -56,7 +58,7 @@ def ends_options(function: _Decorated) -> _Decorated:
 
 
 tags_option = _option(
-    "--tags", multiple=True, metavar="TAGS", help="With --from: names, globs or /regexes/."
+    "--tags", multiple=True, metavar="TAGS", help="Without a config: names, globs or /regexes/."
 )
 
 plain_http_option = _option(
@@ -72,6 +74,14 @@ def oneshot_options(function: _Decorated) -> _Decorated:
     return with_options(function, (ends_options, tags_option, plain_http_option))
 
 
+def name_ends(settings: Settings, source: str, destinations: tuple[str, ...]) -> None:
+    """Take the arguments SRC and DST for what --from and --to would say."""
+    named = {"--from": source, "--to": destinations}
+    settings.oneshot.update(named)
+    settings.given.update({"--from": (source,), "--to": destinations})
+    settings.ends = {"--from": "SRC", "--to": "DST"}
+
+
 def load_oneshot(settings: Settings) -> Config:
     """Make a config of the options; UsageError for options that contradict each other."""
     given = settings.oneshot
@@ -81,14 +91,15 @@ def load_oneshot(settings: Settings) -> Config:
         raise UsageError(message, hint=hint)
     if "--to" not in given:
         raise UsageError("--from needs a destination", hint="add --to DST")
-    _refuse_config(settings, "--from and --to stand instead of a config")
+    source, there = (settings.ends.get(name, name) for name in ("--from", "--to"))
+    _refuse_config(settings, f"{source} and {there} stand instead of a config")
     rule = {"source": given["--from"], "destination": list(given["--to"])}
     if "--tags" in given:
         rule["tags"] = _tags(given["--tags"])
     try:
         return _build(given, [rule])
     except ConfigError as error:
-        raise _translated(error, given) from None
+        raise _translated(error, settings) from None
 
 
 def load_for_apply(settings: Settings) -> Config:
@@ -103,7 +114,7 @@ def load_for_apply(settings: Settings) -> Config:
         rule = {"source": "oci:source", "destination": ["oci:destination"]}
         return replace(_build(given, [rule]), rules=())
     except ConfigError as error:
-        raise _translated(error, given) from None
+        raise _translated(error, settings) from None
 
 
 def _refuse_config(settings: Settings, why: str) -> None:
@@ -134,13 +145,17 @@ def _build(given: dict[str, Any], rules: list[dict[str, Any]]) -> Config:
     return replace(config, state=config.base / STATE, sha256="", name="", place="")
 
 
-def _translated(error: ConfigError, given: dict[str, Any]) -> UsageError:
-    """Name the option instead of a place in a file that is not there."""
+def _translated(error: ConfigError, settings: Settings) -> UsageError:
+    """Name the option or argument instead of a place in a file that is not there."""
     if error.errors:
-        return UsageError(lines_of([_translated(each, given) for each in error.errors], error.left))
+        told = [_translated(each, settings) for each in error.errors]
+        return UsageError(lines_of(told, error.left))
     if error.file != NAME:
         return error
-    option, value = _option_at(error.path, given)
+    option, value = _option_at(error.path, settings.oneshot)
+    if option in settings.ends:
+        subject = f"{settings.ends[option]} {value}"
+        return UsageError(error.cause, subject=subject, hint=error.hint)
     return UsageError(
         error.cause, parameter=option, value=value, subject=error.key, hint=error.hint
     )

@@ -42,6 +42,7 @@ TYPED = {
 ARGUMENTS = {
     "acknowledge": ["a/**"],
     "adopt": ["a/**"],
+    "copy": ["oci:a", "oci:b"],
     "rollback": ["run-1"],
     "state mv": ["a", "b"],
     "state rm": ["a/**"],
@@ -58,6 +59,8 @@ PRINTED = [
     ("apply", ["plan", "--allow-overwrite", "a/b:1"]),
     ("apply", ["rollback", "run-1", "--allow-delete", "--max-delete", "7", "--out", "back.out"]),
     ("apply", ["state", "unprotect", "a/b:1"]),
+    ("copy", ["copy", "oci:a", "oci:b"]),
+    ("copy", ["plan", "--allow-overwrite", "a/b:1"]),
     ("init", ["plan", "--config", "prod.yaml", "--out", "plan.out"]),
     ("init", ["validate"]),
     ("pin", ["pin"]),
