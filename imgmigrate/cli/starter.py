@@ -58,6 +58,7 @@ defaults:
 # protect: ["registry.example.com/mirror/base:**"]   # never these, also without this line later
 # max_delete: 5%                             # of all recorded images; more, and none is deleted
 # keep_previous: "{tag}-before-{date}"       # what is replaced or deleted gets this tag first
+# keep_previous_for: 30d                     # after that --allow-delete takes such a tag
 # moved:                                     # renamed within a registry, without a transfer
 #   - {from: "registry.example.com/mirror/old", to: "registry.example.com/mirror/new"}
 # max_plan_age: 24h                          # apply begins no older plan

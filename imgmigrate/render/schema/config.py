@@ -72,7 +72,7 @@ FLAG = _either({"type": "boolean"}, {"enum": [0, 1]}, _written(f"^({_ANY_CASE})$
 DURATION = _either(
     {"type": "number", "minimum": 0}, _written(r"^[0-9]{1,9}(\.[0-9]{1,6})?[smhdw]?$")
 )
-SPAN = _either(_written(r"^[0-9]{1,9}(\.[0-9]{1,6})?[smhdw]$"))
+SPAN = _either(_written(r"^[0-9]{1,9}(\.[0-9]{1,6})?[smhdw]$"), {"const": "forever"})
 SHARE = _either(
     {"type": "number", "minimum": 0}, _written(r"^\s*[0-9]{1,12}(\.[0-9]{1,6})?\s*%?\s*$")
 )
@@ -101,6 +101,7 @@ DEFINITIONS: dict[str, tuple[type[BaseModel], str, dict[str, tuple[Schema, str]]
             "max_delete": (SHARE, "More deletes than that of all recorded images: none is done."),
             "max_plan_age": (DURATION, "Apply begins no older plan, such as 24h."),
             "keep_previous": (KEPT, "The tag that what is replaced or deleted gets first."),
+            "keep_previous_for": (SPAN, "How long such tags are kept, such as 30d."),
             "moved": (_list_of(_ref("moved")), "Images with another address in their registry."),
             "name": (TEXT, "What the state belongs to; by default the name of the file."),
             "distinct": (
@@ -143,6 +144,7 @@ DEFINITIONS: dict[str, tuple[type[BaseModel], str, dict[str, tuple[Schema, str]]
             ),
             "flatten": (_one_of(("-", "_", "__", ".")), "Joins the segments of a name."),
             "keep_previous": (KEPT, "As for the whole config; none: nothing is kept."),
+            "keep_previous_for": (SPAN, "As for the whole config, for what goes where it writes."),
             "source_is_delta": (FLAG, "The source carries only what is new."),
         },
     ),
