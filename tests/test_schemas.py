@@ -32,12 +32,13 @@ from imgmigrate.plan import Plan, StateBinding, decode_plan
 from imgmigrate.planning.desired.pins import Pin, encode_pins
 from imgmigrate.render.json import JsonStream, document_line, plan_documents, state_document
 from imgmigrate.render.schema import lines
+from imgmigrate.render.schema.config import DEFINITIONS
 from imgmigrate.render.schema.describe import describe, text_of
 from imgmigrate.render.schema.lines import Part, line_types
 from imgmigrate.schemas import NAMES, schema, schema_text
 from imgmigrate.state.memory import StateInMemory
 from tests.render import samples
-from tests.support.schemas import assert_valid, errors, read_lines
+from tests.support.schemas import assert_valid, config_errors, errors, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,9 +91,12 @@ def test_the_files_say_what_the_models_say(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_schemas_are_sound_and_closed_to_nothing(name: str) -> None:
-    """Each is JSON Schema 2020-12, and forbids no field that a later version may add."""
+    """Each is JSON Schema 2020-12, and forbids no field that a later version may add.
+
+    That of the config does: its reader is this version alone, which refuses what it does not know.
+    """
     Draft202012Validator.check_schema(schema(name))
-    assert '"additionalProperties": false' not in schema_text(name)
+    assert ('"additionalProperties": false' in schema_text(name)) is (name == "config")
     references = set(re.findall(r'"#/\$defs/(\w+)"', schema_text(name)))
     assert references <= set(schema(name).get("$defs", {}))
 
@@ -243,3 +247,58 @@ def test_another_major_version_is_refused(version: str | None) -> None:
     with pytest.raises(PlanRefused, match="this imgmigrate reads 1"):
         decode_plan(data, "plan.out")
     assert errors("plan", json.loads(data.splitlines()[0]))
+
+
+def test_the_schema_of_the_config_has_the_keys_that_its_reader_takes() -> None:
+    """Every key of every level, which of them must be there, and no other."""
+    from imgmigrate.config.reading.schema import _LEVELS
+
+    assert {model for model, _ in _LEVELS.values()} == {each[0] for each in DEFINITIONS.values()}
+    whole = schema("config")
+    for name, (model, _, keys) in DEFINITIONS.items():
+        fields = {field.alias or key: field for key, field in model.model_fields.items()}
+        part = whole if name == "config" else whole["$defs"][name]
+        assert list(part["properties"]) == list(fields)
+        assert set(keys) == set(fields)
+        needed = [key for key, field in fields.items() if field.is_required()]
+        assert [*part.get("required", []), *(["images"] if part is whole else [])] == needed
+        assert part["additionalProperties"] is False
+
+
+def test_every_config_that_is_shown_meets_its_schema() -> None:
+    """Those of the README, where some show a part of one, and of the examples."""
+    root = Path(__file__).parents[1]
+    shown = re.findall(r"^```yaml\n(.*?)^```$", (root / "README.md").read_text(), re.M | re.S)
+    texts = [text for text in shown if not text.startswith("# trusted.yaml")]
+    texts += [path.read_text() for path in (root / "examples").rglob("*.yaml")]
+    assert len(texts) > 5
+    for text in texts:
+        text = text if "version:" in text else f"version: 1\n{text}"
+        rule = "images: [{source: a.example/a, destination: b.example/b}]\n"
+        assert config_errors(text if "images:" in text else text + rule) == [], text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "images: [{source: a/b, destination: c/d}]",
+        "version: 2\nimages: [{source: a/b, destination: c/d}]",
+        "version: 1",
+        "version: 1\nimages: []",
+        "version: 1\nimages: {source: a/b, destination: c/d}",
+        "version: 1\nimages: [{source: a/b}]",
+        "version: 1\nimages: [{source: a/b, destination: []}]",
+        "version: 1\nimages: [{source: a/b, destination: c/d, tag: x}]",
+        "version: 1\nimages: [{source: a/b, destination: c/d, tags: {newest: x}}]",
+        "version: 1\nimages: [{source: a/b, destination: c/d, tags: {by: name}}]",
+        "version: 1\nimages: [{source: a/b, destination: c/d, tags: {any: [], semver: x}}]",
+        "version: 1\nimages: [{source: a/b, destination: c/d, overwrite: sometimes}]",
+        "version: 1\ninclude: x\nregistries: {a.io: {username: me}}",
+        "version: 1\ninclude: x\nregistries: {a.io: {tls: {verify: perhaps}}}",
+        "version: 1\ninclude: x\nmax_delete: many",
+        "version: 1\ninclude: x\nmoved: {from: a/b, to: c/d}",
+    ],
+)
+def test_a_config_of_another_shape_is_found(text: str) -> None:
+    """What the reader refuses for its shape, an editor underlines."""
+    assert config_errors(text)

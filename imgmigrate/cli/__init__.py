@@ -17,6 +17,7 @@ from imgmigrate.cli.commands.acknowledge import acknowledge
 from imgmigrate.cli.commands.adopt import adopt
 from imgmigrate.cli.commands.apply import apply
 from imgmigrate.cli.commands.convert import convert
+from imgmigrate.cli.commands.copy import copy
 from imgmigrate.cli.commands.init import init, validate
 from imgmigrate.cli.commands.pin import pin
 from imgmigrate.cli.commands.plan import plan
@@ -82,6 +83,7 @@ for _command in (
     plan,
     show,
     apply,
+    copy,
     state,
     convert,
     pin,

@@ -1,8 +1,15 @@
 """The config that `imgmigrate init` writes: valid as it stands, and a tour of what there is."""
 
-__all__ = ["STARTER"]
+import json
+
+__all__ = ["SCHEMA", "STARTER", "starter"]
+
+# Beside the config; `imgmigrate schema config` prints it.
+SCHEMA = "imgmigrate.schema.json"
 
 STARTER = """\
+# yaml-language-server: $schema=imgmigrate.schema.json
+# `imgmigrate schema config` prints that schema anew, after an upgrade.
 # What should exist where. `imgmigrate plan --out plan.out` reads both sides and writes what
 # would change; `imgmigrate apply plan.out` carries out exactly that.
 # Quote values that hold any of : * { } [ ] # & ! | > @
@@ -51,6 +58,7 @@ defaults:
 # protect: ["registry.example.com/mirror/base:**"]   # never these, also without this line later
 # max_delete: 5%                             # of all recorded images; more, and none is deleted
 # keep_previous: "{tag}-before-{date}"       # what is replaced or deleted gets this tag first
+# keep_previous_for: 30d                     # after that --allow-delete takes such a tag
 # moved:                                     # renamed within a registry, without a transfer
 #   - {from: "registry.example.com/mirror/old", to: "registry.example.com/mirror/new"}
 # max_plan_age: 24h                          # apply begins no older plan
@@ -98,3 +106,31 @@ images:
   #   destination: "registry.example.com/mirror/nginx:stable,stable-alpine"
   #   overwrite: always
 """
+
+_REGISTRIES = "registries:\n"
+_DEFAULTS = "# Which tags at a destination may"
+_IMAGES = "\nimages:\n"
+
+
+def starter(source: str | None = None, destinations: tuple[str, ...] = ()) -> str:
+    """Give the tour, or one that is about an image of these ends: what else lives is a comment."""
+    if source is None:
+        return STARTER
+    head, _, rest = STARTER.partition(_REGISTRIES)
+    registries, _, rest = rest.partition(_DEFAULTS)
+    defaults, _, examples = rest.partition(_IMAGES)
+    ends = [json.dumps(each, ensure_ascii=False) for each in (source, *destinations)]
+    there = ends[1] if len(ends) == 2 else f"[{', '.join(ends[1:])}]"
+    rule = f"  - source: {ends[0]}\n    destination: {there}\n\n"
+    others = "".join(
+        line if line.startswith("  #") else _commented(line, indent="  ")
+        for line in examples.splitlines(keepends=True)
+    )
+    settings = _commented(_REGISTRIES + registries)
+    return "".join((head, settings, _DEFAULTS, defaults, _IMAGES, rule, others))
+
+
+def _commented(text: str, indent: str = "") -> str:
+    """Make a comment of every line that is not empty."""
+    lines = text.splitlines(keepends=True)
+    return "".join(f"{indent}# {line[len(indent) :]}" if line.strip() else line for line in lines)

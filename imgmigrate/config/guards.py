@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os.path
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.values.quantities import read_duration
@@ -34,14 +35,18 @@ if TYPE_CHECKING:
     from imgmigrate.rules.kept import KeptName
     from imgmigrate.rules.moves import Move
 
-__all__ = ["Guards", "build_guards", "read_kept_name", "read_pattern"]
+__all__ = ["Guards", "build_guards", "read_kept_for", "read_kept_name", "read_pattern"]
+
+# Whatever holds for other rules, the tags of this one are kept until somebody takes them away.
+FOREVER = "forever"
 
 
 @dataclass(frozen=True, slots=True)
 class Guards:
     """`protect`, `max_delete`, a share of the recorded images, `moved`, `max_plan_age` in s.
 
-    `keep_previous` names the tag of what an update or a delete replaces; a rule may say another.
+    `keep_previous` names the tag of what an update or a delete replaces; a rule may say another,
+    and for how many s such a tag is kept (`keep_previous_for`).
     The hosts of one set of `distinct` are known to be different registries.
     """
 
@@ -50,6 +55,7 @@ class Guards:
     moved: tuple[Move, ...] = ()
     max_plan_age: float | None = None
     keep_previous: KeptName | None = None
+    keep_previous_for: float | None = None
     distinct: tuple[frozenset[str], ...] = ()
     # The folder that layouts are relative to; empty where there is no config.
     base: str = ""
@@ -93,6 +99,7 @@ def build_guards(tree: Tree, model: FileModel, base: Path) -> Guards:
         ),
         max_plan_age=_duration(tree, model.max_plan_age) if model.max_plan_age else None,
         keep_previous=read_kept_name(tree, model.keep_previous, ("keep_previous",)),
+        keep_previous_for=read_kept_for(tree, model.keep_previous_for, ("keep_previous_for",)),
         distinct=tuple(_distinct(tree, model.distinct)),
         base=str(base),
     )
@@ -162,6 +169,17 @@ def read_kept_name(tree: Tree, text: str | None, path: KeyPath) -> KeptName | No
     except ValueError as error:
         hint = 'write keep_previous: "{tag}-before-{date}"'
         raise tree.error(str(error), path, hint=hint) from None
+
+
+def read_kept_for(tree: Tree, text: str | None, path: KeyPath) -> float | None:
+    """Read `keep_previous_for`, of the whole config or of a rule: in s, and inf for `forever`."""
+    if text is None or text == FOREVER:
+        return None if text is None else inf
+    try:
+        return read_duration(text, needs_unit=True)
+    except ValueError as error:
+        hint = f"write keep_previous_for: 30d, or {FOREVER}"
+        raise tree.error(f"{text!r} {error}", path, hint=hint) from None
 
 
 def _move(tree: Tree, old: str, new: str, path: KeyPath) -> Move:

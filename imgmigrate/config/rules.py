@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.guards import read_kept_name
+from imgmigrate.config.guards import read_kept_for, read_kept_name
 from imgmigrate.config.mapping import Mapper
 from imgmigrate.config.reading.includes import Part
 from imgmigrate.config.reading.schema import raise_all
@@ -104,6 +104,9 @@ class _Builder:
             rename=self.mapper.renaming(image, digest),
             keep_previous=read_kept_name(
                 self.tree, image.keep_previous, (*self.path, "keep_previous")
+            ),
+            keep_previous_for=read_kept_for(
+                self.tree, image.keep_previous_for, (*self.path, "keep_previous_for")
             ),
             is_delta=image.source_is_delta,
         )

@@ -27,7 +27,7 @@ from imgmigrate.planning.passes.base import run_passes
 from imgmigrate.planning.passes.deletes import CutOff, DeleteLimit, Deleting, Release
 from imgmigrate.planning.passes.gone import Gone
 from imgmigrate.planning.passes.inside import Comparing, Explain
-from imgmigrate.planning.passes.keep_previous import Keeping, KeptNames
+from imgmigrate.planning.passes.keep_previous import Keeping, KeptNames, Outlived
 from imgmigrate.planning.passes.known_conflicts import KnownConflicts
 from imgmigrate.planning.passes.moves import Moving
 from imgmigrate.planning.passes.namesakes import Namesakes
@@ -327,6 +327,9 @@ class _Planner:
             Moving(observer, state, guards.moved if owns else ()),
             self._deltas(),
             Gone(observer, state),
+            Outlived(
+                kept if options.allow_delete else (), rules, guards.keep_previous_for, self.now
+            ),
             Deleting(
                 observer,
                 state,

@@ -68,6 +68,7 @@ class Rule:
     pinned_tag: str | None = None
     # None is what the whole config says.
     keep_previous: KeptName | None = None
+    keep_previous_for: float | None = None
     # Its source carries only what is new: what is not there says nothing.
     is_delta: bool = False
 

@@ -1,4 +1,4 @@
-"""The JSON Schemas (2020-12) of what imgmigrate writes for programs, shipped with the package.
+"""The JSON Schemas (2020-12) of what imgmigrate writes and reads, shipped with the package.
 
 | name | what one line of it is |
 | --- | --- |
@@ -7,9 +7,11 @@
 | stream | every command as JSON |
 | lock | not a line but all of `imgmigrate.lock.yaml` |
 | trusted | not a line but all of the file of what a stranger may use |
+| config | not a line but all of a config, for editors |
 
 They describe version 1 of each format: a field may join, none goes, so no schema forbids further
-properties, and a stream may hold types that a reader must skip. The files are written by
+properties, and a stream may hold types that a reader must skip. That of the config alone does: it
+has the keys that this version reads, and no others. The files are written by
 `python -m imgmigrate.render.schema.describe`.
 """
 
@@ -21,7 +23,7 @@ from typing import Any
 
 __all__ = ["NAMES", "schema", "schema_text"]
 
-NAMES = ("lock", "plan", "show", "stream", "trusted")
+NAMES = ("config", "lock", "plan", "show", "stream", "trusted")
 
 
 def schema(name: str) -> dict[str, Any]:

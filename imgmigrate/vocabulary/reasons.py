@@ -166,6 +166,10 @@ class Reason(Term):
             is_by_source=True,
         ),
     )
+    KEPT_LONG_ENOUGH = (
+        "kept_long_enough",
+        ReasonTraits("IM242", "kept as long as keep_previous_for says", is_unwanted=True),
+    )
     NOT_IN_DELTA = "not_in_delta", ReasonTraits("IM222", "not among what is new; stays")
     BOTH_MOVED = "both_moved", ReasonTraits("IM223", "source and destination moved")
 

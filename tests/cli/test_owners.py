@@ -162,6 +162,44 @@ def test_there_is_nothing_to_rebind_before_the_first_apply(cli: Cli) -> None:
     assert not (cli.folder / "state").exists()
 
 
+LOOKS = [["status"], ["show"], ["state", "list"], ["state", "log"], ["state", "lock"]]
+
+
+@pytest.mark.parametrize("command", LOOKS, ids=" ".join)
+@pytest.mark.parametrize("behind", [True, False], ids=["behind", "before"])
+def test_what_stands_instead_of_a_config_leads_to_its_state(
+    team: Cli, command: list[str], behind: bool
+) -> None:
+    """By --images and --auth, or by --from and --to, wherever they stand: no --state is needed."""
+    ways = {
+        "images": ("--images", "images.yaml", "--auth", "auth.yaml", "--registry", "x.io"),
+        "oneshot": ("--from", "oci:from/web", "--to", "oci:bundle/web"),
+    }
+    (team.folder / "images.yaml").write_text('{"q.io/a/b:1": "x.io/a/b"}')
+    (team.folder / "auth.yaml").write_text("{}")
+    for name, ends in ways.items():
+        (team.folder / "state/team").rename(team.folder / "state" / name)
+        words = [*command, *ends] if behind else [command[0], *ends, *command[1:]]
+        assert team(*command, "--state", f"state/{name}") == 0
+        seen = team.out
+        assert team(*words) == 0
+        assert team.out == seen
+        assert "No run yet" not in seen
+        (team.folder / "state" / name).rename(team.folder / "state/team")
+
+
+def test_an_edit_by_images_asks_whose_the_state_is(team: Cli) -> None:
+    """A file that stands instead of a config is one, also beside --state."""
+    (team.folder / "images.yaml").write_text('{"q.io/a/b:1": "x.io/a/b"}')
+    named = ("--images", "images.yaml", "--state", "state/team")
+    assert team("state", "rm", "**", YES, *named) == 64
+    assert "it belongs to team.yaml, and this is images.yaml" in team.err
+    assert team("state", "list", *named) == 0
+    assert "it belongs to team.yaml" in team.err
+    assert team("state", "rebind", YES, *named) == 0
+    assert owner(team) == "images.yaml"
+
+
 def test_a_first_plan_goes_to_its_own_state(team: Cli) -> None:
     """Applied without its -c it is refused with the command that is right, which works."""
     config(team, "imgmigrate.yaml", "api")

@@ -125,6 +125,8 @@ def test_a_byte_order_mark_is_no_part_of_the_text(load: Load) -> None:
             f"{MINIMAL}moved: [{{from: 'a.io/b/*', to: a.io/c}}]\n",
             "prod.yaml:5: moved[0]: a.io/b/* and a.io/c: both must have the same wildcards",
         ),
+        (f"{MINIMAL}keep_previous_for: 30\n", "5: keep_previous_for: '30' is not a duration"),
+        (f"{MINIMAL}  keep_previous_for: x\n", "5: images[0].keep_previous_for: 'x' is not a"),
         (f"{MINIMAL}keep_previous: x\n", "prod.yaml:5: keep_previous: 'x' has no {tag}"),
         (f"{MINIMAL}  keep_previous: x\n", "5: images[0].keep_previous: 'x' has no {tag}"),
         (f"{MINIMAL}  protect: x\n", "images[0].protect: is not supported yet"),

@@ -6,6 +6,7 @@ import json
 from functools import cache
 from typing import Any
 
+import yaml
 from jsonschema import Draft202012Validator
 
 from imgmigrate.schemas import schema
@@ -27,6 +28,27 @@ def errors(name: str, document: Any) -> list[str]:
 def assert_valid(name: str, document: Any) -> None:
     """Check a document against a schema."""
     assert errors(name, document) == [], document
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads a config as editors do: YAML 1.2 knows no dates."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as in the class above
+        first: [each for each in found if not each[0].endswith(("timestamp", "merge"))]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def config_errors(text: str) -> list[str]:
+    """Say what the schema of the config finds in one, as an editor would."""
+    return errors("config", _with_texts(yaml.load(text, _Loader)))
+
+
+def _with_texts(value: Any) -> Any:
+    """Make every key a text, as JSON has them."""
+    if isinstance(value, dict):
+        return {str(key): _with_texts(each) for key, each in value.items()}
+    return [_with_texts(each) for each in value] if isinstance(value, list) else value
 
 
 def read_lines(name: str, text: str) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from imgmigrate.render.changes.tally import Tally
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
-__all__ = ["apply", "apply_now"]
+__all__ = ["Task", "apply", "apply_now"]
 
 
 @click.command(
@@ -56,7 +56,7 @@ __all__ = ["apply", "apply_now"]
 Examples:
   imgmigrate apply plan.out           do it; again: go on where it ended
   imgmigrate apply                    plan, show, ask for yes, apply
-  imgmigrate apply --auto-approve     without asking, as in CI
+  imgmigrate apply --auto-approve     without asking, as from cron
   imgmigrate apply plan.out --target 'registry.new/team/**'
   imgmigrate apply plan.out --max-duration 5h --max-failures 1%
   imgmigrate apply --locked           the same, planned from the pins
@@ -102,7 +102,7 @@ def apply(
 
     With PLAN exactly that is done, without asking; --target and --exclude choose rows of it,
     the others wait for another apply. Without it, imgmigrate plans, shows the plan and asks
-    for `yes`.
+    for `yes`; with --auto-approve it does all of it in one process, and asks nobody.
     """
     settings.output.left_something = True
     if as_json:
@@ -114,7 +114,8 @@ def apply(
         raise UsageError(message, hint="leave --locked out: PLAN knows what it was made from")
     else:
         choosing.refuse_planning(settings)
-    task = _Task(settings, parallelism, on_rate_limit, strict, lock_timeout, limits_of(settings))
+    same, limits = partial(again, settings, "apply"), limits_of(settings)
+    task = Task(settings, same, parallelism, on_rate_limit, strict, lock_timeout, limits)
     if plan_file is not None:
         return task.from_file(plan_file, expect_sha256)
     return task.from_config(auto_approve)
@@ -131,10 +132,11 @@ def _check_can_ask(auto_approve: bool, as_json: bool, expect_sha256: str | None)
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
-    """One apply, as the command line asks for it."""
+class Task:
+    """One apply, as the command line asks for it; `same` prints the command that asks."""
 
     settings: Settings
+    same: Callable[..., str]
     parallelism: int
     on_rate_limit: OnRateLimit
     strict: bool
@@ -189,7 +191,7 @@ class _Task:
 
     def _same(self, *plan_file: str) -> str:
         """The command that goes on in the same way; how old a plan may be is asked once."""
-        return again(self.settings, "apply", *plan_file, drop=("--max-plan-age",))
+        return self.same(*plan_file, drop=("--max-plan-age",))
 
     def _replan(self, plan: Plan) -> str:
         """The command that plans the same again, and allows the deletes that were too many."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +14,7 @@ from imgmigrate.cli.exit import Declined, Probed
 from imgmigrate.cli.given.again import again
 from imgmigrate.cli.given.config import open_config, shown
 from imgmigrate.cli.given.foreign import foreign_options, say_notes
+from imgmigrate.cli.given.oneshot import ENDS
 from imgmigrate.cli.given.options import (
     DEFAULT_CONFIG,
     Command,
@@ -23,6 +26,7 @@ from imgmigrate.cli.given.options import (
 )
 from imgmigrate.cli.given.untrusted import untrusted_options
 from imgmigrate.cli.outfile import check_new, save_to
+from imgmigrate.cli.signals import interruptible
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +44,11 @@ __all__ = ["init", "validate"]
 
 # Meant to be shared and committed: it holds names of secrets, not secrets.
 SHARED_FILE = 0o644
+_FROM = "From where? Such as quay.io/team/app, or harbor.old/team/** (nothing: examples): "
+_TO = "Where to? Such as registry.new/team/app, or registry.new/{repository}: "
+# States are not meant for git, and plans are made anew.
+_WHY = "# imgmigrate: states and plans"
+_IGNORED = ("/state/", "/*.out")
 
 
 @click.command(
@@ -48,30 +57,100 @@ SHARED_FILE = 0o644
 Examples:
   imgmigrate init
   imgmigrate init prod.yaml
+  imgmigrate init --from quay.io/team/app --to registry.new/team/app
+  imgmigrate init --from 'harbor.old/team/**' --to 'registry.new/{repository}'
 
 \b
-Exit codes: 0 written, 64 the file is there already.""",
+Exit codes: 0 written, 1 a file cannot be written, 64 the file is there
+already, or no rule can be made of --from and --to.""",
 )
 @click.argument("file", required=False, type=file_path())
+@click.option("--from", "source", metavar="SRC", help="The source of the first rule.")
+@click.option("--to", "destinations", multiple=True, metavar="DST", help="Its destination.")
 @common_options
 @pass_settings
-def init(settings: Settings, file: Path | None) -> None:
+def init(
+    settings: Settings, file: Path | None, source: str | None, destinations: tuple[str, ...]
+) -> None:
     """Write a commented config to start from.
 
-    FILE is imgmigrate.yaml if not given. A file that exists is never overwritten.
+    FILE is imgmigrate.yaml if not given. On a terminal it asks from where images come and where
+    they go, unless --from and --to say so. Beside FILE it puts its schema, for editors, and a
+    .gitignore for states and plans, or adds to one. A file that exists is never overwritten.
     """
-    from imgmigrate.cli.starter import STARTER
-
     path = file or settings.config or DEFAULT_CONFIG
     hint = "name another file: imgmigrate init FILE"
     check_new(path, settings, option="FILE", hint=hint)
-    save_to(settings, path, STARTER.encode(), mode=SHARED_FILE)
-    output = settings.output
+    text = _starter(settings, path, source, destinations)
+    save_to(settings, path, text.encode(), mode=SHARED_FILE)
+    output, beside = settings.output, _surround(settings, path)
     config = () if path == DEFAULT_CONFIG else ("--config", str(path))
-    following = partial(again, settings, drop=("--config",))
-    output.line(f"Wrote {path}. Edit it, then:")
+    following = partial(again, settings, drop=("--config", *ENDS))
+    output.line(f"Wrote {path}{''.join(f', {each}' for each in beside)}. Edit it, then:")
     output.line(f"  {following('validate', *config)}")
     output.line(f"  {following('plan', *config, '--out', 'plan.out')}")
+
+
+def _starter(
+    settings: Settings, path: Path, source: str | None, destinations: tuple[str, ...]
+) -> str:
+    """Make the text, of what was asked where nobody said it; UsageError if it is no rule."""
+    from imgmigrate.cli.starter import starter
+    from imgmigrate.config.load import build_config
+    from imgmigrate.config.reading.tree import parse_tree
+    from imgmigrate.errors import ConfigError
+
+    if sys.stdin.isatty() and not (source and destinations):
+        with interruptible("nothing was written"):
+            source = source or settings.output.ask(_FROM)
+            if source and not destinations:
+                destinations = tuple(settings.output.ask(_TO).split())
+    if not source and not destinations:
+        return starter()
+    if not (source and destinations):
+        given, other = ("--from", "--to DST") if source else ("--to", "--from SRC")
+        raise UsageError(f"{given} is one end of two", hint=f"add {other}, or leave {given} out")
+    text = starter(source, destinations)
+    try:
+        build_config(path, parse_tree(text, str(path)), text.encode(), os.environ)
+    except ConfigError as error:
+        is_there = "destination" in error.path
+        option, value = ("--to", " ".join(destinations)) if is_there else ("--from", source)
+        raise UsageError(error.cause, parameter=option, value=value, hint=error.hint) from None
+    return text
+
+
+def _surround(settings: Settings, path: Path) -> list[str]:
+    """Put beside a config what editors and git need; what is there stays, or is added to.
+
+    Returns the names of what was written.
+    """
+    from imgmigrate.cli.starter import SCHEMA
+    from imgmigrate.files import is_stream
+    from imgmigrate.schemas import schema_text
+
+    written: list[str] = []
+    if is_stream(path):
+        return written
+    schema = path.with_name(SCHEMA)
+    if not os.path.lexists(schema):
+        save_to(settings, schema, schema_text("config").encode(), mode=SHARED_FILE)
+        written.append(schema.name)
+    ignored = path.with_name(".gitignore")
+    if os.path.lexists(ignored) and (ignored.is_symlink() or not ignored.is_file()):
+        return written
+    try:
+        text = ignored.read_text("utf-8") if ignored.exists() else ""
+    except (OSError, ValueError):
+        return written
+    there = {line.strip().strip("/").removesuffix("/*") for line in text.splitlines()}
+    lines = [line for line in _IGNORED if line.strip("/") not in there]
+    if lines:
+        text += "" if text.endswith("\n") or not text else "\n"
+        text += "".join(f"{line}\n" for line in (_WHY, *lines))
+        save_to(settings, ignored, text.encode(), mode=SHARED_FILE)
+        written.append(ignored.name)
+    return written
 
 
 @click.command(

@@ -1,4 +1,4 @@
-"""`schema`: the JSON Schemas of what other programs read, from the package itself."""
+"""`schema`: the JSON Schemas of what other programs read, and of the config, from the package."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ __all__ = ["schema"]
 Examples:
   imgmigrate schema                          their names
   imgmigrate schema stream > stream.schema.json
+  imgmigrate schema config > imgmigrate.schema.json   for editors
 
 \b
 Exit codes: 0 printed, 64 there is no such schema.""",
@@ -24,11 +25,11 @@ Exit codes: 0 printed, 64 there is no such schema.""",
 @common_options
 @pass_settings
 def schema(settings: Settings, name: str | None) -> None:
-    """Print the JSON Schema of what programs read.
+    """Print the JSON Schema of what programs read, or of the config.
 
-    NAME is plan (a line of a plan file), show (a line of show --format json), stream (a line of
-    any command's --json), lock (all of imgmigrate.lock.yaml) or trusted (all of the file of
-    --trusted).
+    NAME is config (all of a config, for editors), plan (a line of a plan file), show (a line of
+    show --format json), stream (a line of any command's --json), lock (all of
+    imgmigrate.lock.yaml) or trusted (all of the file of --trusted).
     """
     if name is None:
         for each in NAMES:

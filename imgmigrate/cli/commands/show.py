@@ -9,11 +9,10 @@ import click
 
 from imgmigrate.cli.given.again import again
 from imgmigrate.cli.given.choice import chosen_rows, is_choosing, target_options
-from imgmigrate.cli.given.config import read_state, shown, state_folder, tell_whose
+from imgmigrate.cli.given.config import read_state, shown, state_folder, state_options, tell_whose
 from imgmigrate.cli.given.options import (
     Command,
     Settings,
-    common_options,
     file_path,
     pass_settings,
     verbose_option,
@@ -72,7 +71,7 @@ Exit codes: 0 shown, 4 the plan is damaged or edited, 64 wrong usage.""",
 )
 @target_options
 @verbose_option
-@common_options
+@state_options
 @pass_settings
 def show(
     settings: Settings,

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgmigrate.cli.given.config import answer_of, shown, state_folder, store_of, tell_whose
+from imgmigrate.cli.given.config import (
+    answer_of,
+    shown,
+    state_folder,
+    state_options,
+    store_of,
+    tell_whose,
+)
 from imgmigrate.cli.given.options import (
     Command,
     Settings,
-    common_options,
     json_option,
     pass_settings,
 )
@@ -39,7 +45,7 @@ Examples:
 Exit codes: 0 shown, 1 the state is damaged, 64 wrong usage or config.""",
 )
 @json_option
-@common_options
+@state_options
 @pass_settings
 def status(settings: Settings, as_json: bool) -> None:
     """Tell how far a run is, and how the last one ended.
@@ -84,7 +90,7 @@ Exit codes: 0 shown, 1 the state is damaged, 64 wrong usage or config.""",
     help="How many; the state remembers the last 50.",
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout, one a run.")
-@common_options
+@state_options
 @pass_settings
 def show_log(settings: Settings, most: int, as_json: bool) -> None:
     """List the runs: when, which plan, how long, what came of it.
@@ -121,7 +127,7 @@ Example:
 Exit codes: 0 shown, whether it is locked or not, 64 wrong usage or config.""",
 )
 @json_option
-@common_options
+@state_options
 @pass_settings
 def show_lock(settings: Settings, as_json: bool) -> None:
     """Tell who writes the state now, since when, and in which CI job.

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
-from imgmigrate.cli.given.config import open_config, shown
 from imgmigrate.cli.given.oneshot import ENDS, STATE, UNNAMED
 from imgmigrate.cli.given.options import DEFAULT_CONFIG, Settings
 from imgmigrate.redaction import redact
@@ -54,9 +53,7 @@ def again(settings: Settings, *words: str, drop: Collection[str] = ()) -> str:
     arguments, options = _told_apart(command, rest)
     taken = _options(command)
     dropped = {*drop, *_TELLING, *(() if command is context.command else _APPROVAL)}
-    # Where `--to` stands without `--from`, it belongs to a list of images.
-    knows_ends = "--from" not in taken or (path == ["apply"] and not _names_ends(settings))
-    if knows_ends and "--list" not in settings.foreign:
+    if _drops_ends(settings, path, taken):
         dropped.update(ENDS)
     kept = {name: v for name, v in settings.given.items() if name in taken and name not in dropped}
     for name, values in options.items():
@@ -116,21 +113,28 @@ def _told_apart(
     return arguments, options
 
 
-def _names_ends(settings: Settings) -> bool:
-    """Tell whether an apply has to name the ends of a plan, which knows them.
+def _drops_ends(settings: Settings, path: Sequence[str], taken: Collection[str]) -> bool:
+    """Tell whether the ends are left out.
 
-    Beside a config they show that none is meant.
+    An apply need not name those of its plan, which knows them; beside a config they show that
+    none is meant. Where only a state is looked at nobody has to fill them in. Where there is `--to`
+    without `--from` it belongs to a list of images, which is read again.
     """
-    return DEFAULT_CONFIG.exists() and settings.given.get("--from") != UNNAMED["--from"]
+    if "--list" in settings.foreign:
+        return False
+    if "--from" not in taken:
+        return True
+    are_unnamed = settings.given.get("--from") == UNNAMED["--from"]
+    if path == ["apply"]:
+        return are_unnamed or not DEFAULT_CONFIG.exists()
+    return are_unnamed and "--plain-http" not in taken
 
 
 def _place(settings: Settings, taken: Collection[str], kept: Given) -> Given:
     """Name the state for a command that cannot be told what stands instead of a config."""
     if "--state" in kept:
         return {}
-    if settings.foreign and "--images" not in taken:
-        return {"--state": (shown(open_config(settings).state),)}
-    if settings.oneshot and "--plain-http" not in taken:
+    if settings.oneshot and "--plain-http" not in taken and "--from" not in kept:
         return {"--state": (str(STATE),)}
     return {}
 

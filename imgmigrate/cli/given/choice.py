@@ -30,6 +30,7 @@ __all__ = [
     "Planning",
     "chosen",
     "chosen_rows",
+    "copying_options",
     "is_choosing",
     "planning_of",
     "planning_options",
@@ -106,8 +107,8 @@ def rollback_options(function: _Decorated) -> _Decorated:
     return with_options(function, options)
 
 
-def planning_options(function: _Decorated) -> _Decorated:
-    """Add the options that say how to plan to a command; `--target` and its kin are among them."""
+def copying_options(function: _Decorated) -> _Decorated:
+    """Add the options that say what to write to a command, `--target` and its kin among them."""
     options = (
         target_options,
         _option("--replace", multiple=True, metavar="GLOB", help="Write these again."),
@@ -117,6 +118,14 @@ def planning_options(function: _Decorated) -> _Decorated:
             metavar="GLOB",
             help="Overwrite these although they are not ours.",
         ),
+    )
+    return with_options(function, options)
+
+
+def planning_options(function: _Decorated) -> _Decorated:
+    """Add the options that say how to plan to a command: what to write, and what to let go."""
+    options = (
+        copying_options,
         _option(
             "--allow-delete",
             is_flag=True,

@@ -6,9 +6,9 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imgmigrate.cli.given.foreign import load_foreign
-from imgmigrate.cli.given.oneshot import load_oneshot
-from imgmigrate.cli.given.options import DEFAULT_CONFIG
+from imgmigrate.cli.given.foreign import foreign_options, load_foreign
+from imgmigrate.cli.given.oneshot import ends_options, load_oneshot
+from imgmigrate.cli.given.options import DEFAULT_CONFIG, common_options, with_options
 from imgmigrate.cli.given.untrusted import load_untrusted
 from imgmigrate.errors import UsageError
 
@@ -31,6 +31,7 @@ __all__ = [
     "read_state",
     "shown",
     "state_folder",
+    "state_options",
     "store_of",
     "tell_whose",
     "with_state",
@@ -38,6 +39,12 @@ __all__ = [
 
 _Answer = TypeVar("_Answer")
 _Row = TypeVar("_Row")
+_Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
+
+
+def state_options(function: _Decorated) -> _Decorated:
+    """Add the global options to a command that looks at a state, and all that says whose."""
+    return with_options(function, (ends_options, foreign_options, common_options))
 
 
 def open_config(settings: Settings) -> Config:
@@ -106,8 +113,13 @@ def check_edited(settings: Settings, state: State) -> None:
     """
     from imgmigrate.state.owner import check_owner
 
-    if settings.state is None or settings.config is not None:
+    if settings.state is None or _names_config(settings):
         check_owner(state, open_config(settings))
+
+
+def _names_config(settings: Settings) -> bool:
+    """Tell whether a config is named, or what stands instead of one."""
+    return settings.config is not None or bool(settings.foreign or settings.oneshot)
 
 
 def tell_whose(settings: Settings, state: State) -> None:
@@ -116,7 +128,7 @@ def tell_whose(settings: Settings, state: State) -> None:
     from imgmigrate.redaction import printable
     from imgmigrate.state.owner import is_anothers
 
-    if settings.state is not None and settings.config is None:
+    if settings.state is not None and not _names_config(settings):
         return
     try:
         config = open_config(settings)

@@ -26,10 +26,13 @@ __all__ = [
     "ENDS",
     "STATE",
     "UNNAMED",
+    "ends_options",
     "load_for_apply",
     "load_oneshot",
+    "name_ends",
     "oneshot_options",
     "plain_http_option",
+    "tags_option",
     "to_option",
 ]
 
@@ -46,20 +49,17 @@ _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
 _option = partial(kept_option, group="oneshot")
 
 
-def oneshot_options(function: _Decorated) -> _Decorated:
-    """Add the options of a one-shot plan to a command; what is given is kept in the settings."""
-    options = (
-        _option("--from", metavar="SRC", help="Plan without a config: the source."),
-        _option(
-            "--tags", multiple=True, metavar="TAGS", help="With --from: names, globs or /regexes/."
-        ),
-        plain_http_option,
-    )
-    return with_options(function, options)
+def ends_options(function: _Decorated) -> _Decorated:
+    """Add the source of what no config names to a command; `foreign_options` add where it goes."""
+    option = _option("--from", metavar="SRC", help="Without a config: the source.")
+    return with_options(function, (option,))
 
 
 to_option = _option(
     "--to", multiple=True, metavar="DST", help="With --from or --list: the destination."
+)
+tags_option = _option(
+    "--tags", multiple=True, metavar="TAGS", help="Without a config: names, globs or /regexes/."
 )
 plain_http_option = _option(
     "--plain-http",
@@ -67,6 +67,19 @@ plain_http_option = _option(
     metavar="HOST",
     help="Without a config: this registry speaks plain HTTP.",
 )
+
+
+def oneshot_options(function: _Decorated) -> _Decorated:
+    """Add the options of a one-shot plan to a command; what is given is kept in the settings."""
+    return with_options(function, (ends_options, tags_option, plain_http_option))
+
+
+def name_ends(settings: Settings, source: str, destinations: tuple[str, ...]) -> None:
+    """Take the arguments SRC and DST for what --from and --to would say."""
+    named = {"--from": source, "--to": destinations}
+    settings.oneshot.update(named)
+    settings.given.update({"--from": (source,), "--to": destinations})
+    settings.ends = {"--from": "SRC", "--to": "DST"}
 
 
 def load_oneshot(settings: Settings) -> Config:
@@ -78,14 +91,15 @@ def load_oneshot(settings: Settings) -> Config:
         raise UsageError(message, hint=hint)
     if "--to" not in given:
         raise UsageError("--from needs a destination", hint="add --to DST")
-    _refuse_config(settings, "--from and --to stand instead of a config")
+    source, there = (settings.ends.get(name, name) for name in ("--from", "--to"))
+    _refuse_config(settings, f"{source} and {there} stand instead of a config")
     rule = {"source": given["--from"], "destination": list(given["--to"])}
     if "--tags" in given:
         rule["tags"] = _tags(given["--tags"])
     try:
         return _build(given, [rule])
     except ConfigError as error:
-        raise _translated(error, given) from None
+        raise _translated(error, settings) from None
 
 
 def load_for_apply(settings: Settings) -> Config:
@@ -100,7 +114,7 @@ def load_for_apply(settings: Settings) -> Config:
         rule = {"source": "oci:source", "destination": ["oci:destination"]}
         return replace(_build(given, [rule]), rules=())
     except ConfigError as error:
-        raise _translated(error, given) from None
+        raise _translated(error, settings) from None
 
 
 def _refuse_config(settings: Settings, why: str) -> None:
@@ -131,13 +145,17 @@ def _build(given: dict[str, Any], rules: list[dict[str, Any]]) -> Config:
     return replace(config, state=config.base / STATE, sha256="", name="", place="")
 
 
-def _translated(error: ConfigError, given: dict[str, Any]) -> UsageError:
-    """Name the option instead of a place in a file that is not there."""
+def _translated(error: ConfigError, settings: Settings) -> UsageError:
+    """Name the option or argument instead of a place in a file that is not there."""
     if error.errors:
-        return UsageError(lines_of([_translated(each, given) for each in error.errors], error.left))
+        told = [_translated(each, settings) for each in error.errors]
+        return UsageError(lines_of(told, error.left))
     if error.file != NAME:
         return error
-    option, value = _option_at(error.path, given)
+    option, value = _option_at(error.path, settings.oneshot)
+    if option in settings.ends:
+        subject = f"{settings.ends[option]} {value}"
+        return UsageError(error.cause, subject=subject, hint=error.hint)
     return UsageError(
         error.cause, parameter=option, value=value, subject=error.key, hint=error.hint
     )

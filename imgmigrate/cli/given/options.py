@@ -60,8 +60,9 @@ class Settings:
     log_level: str = "warning"
     # Options for the files of image-syncer, by their names.
     foreign: dict[str, Any] = field(default_factory=dict)
-    # Options of a plan without a config, by their names.
+    # Options of a plan without a config, by their names; and what messages call its ends.
     oneshot: dict[str, Any] = field(default_factory=dict)
+    ends: dict[str, str] = field(default_factory=dict)
     # Options that choose addresses and say how to plan, by their names.
     planning: dict[str, Any] = field(default_factory=dict)
     # Options that end a run, by their names.

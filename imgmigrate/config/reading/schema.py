@@ -76,6 +76,7 @@ class ImageModel(_Part):
     rename: dict[str, str] = {}
     flatten: str | None = None
     keep_previous: str | None = None
+    keep_previous_for: str | None = None
     source_is_delta: bool = False
 
 
@@ -114,6 +115,7 @@ class FileModel(_Part):
     max_delete: str | None = None
     max_plan_age: str | None = None
     keep_previous: str | None = None
+    keep_previous_for: str | None = None
     moved: list[MovedModel] = []
     name: Annotated[str | None, BeforeValidator(read_name)] = None
     distinct: list[str | list[str]] = []
@@ -147,7 +149,7 @@ _LEVELS: dict[tuple[str, ...], tuple[type[BaseModel], frozenset[str]]] = {
     ("state",): (StateModel, frozenset({"backend"})),
     ("defaults",): (
         Defaults,
-        frozenset({"keep_previous", "protect", "rename"}),
+        frozenset({"keep_previous", "keep_previous_for", "protect", "rename"}),
     ),
     ("defaults", "tags"): (TagsModel, frozenset()),
     ("defaults", "tags", "any", "*"): (TagsModel, frozenset()),

@@ -91,7 +91,10 @@ class Deleting:
 
         Then it may be all that is left of what its source has lost, which `unwanted` is not for.
         """
-        is_by_config = not change.reason.traits.is_by_source and change.reason != Reason.MOVED
+        is_by_config = not change.reason.traits.is_by_source and change.reason not in (
+            Reason.MOVED,
+            Reason.KEPT_LONG_ENOUGH,
+        )
         return is_by_config and not self.gone and written.covers(change.address.repository)
 
     def _may_go(self, change: Change) -> bool:

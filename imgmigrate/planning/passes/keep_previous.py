@@ -2,13 +2,17 @@
 
 A manifest that no tag names is soon collected by many registries, and then there is no way back.
 Such a tag is recorded as ours with its own repository as the source: no rule asks for it, and
-none lets it go. What cannot be kept is not replaced: its row becomes an error.
+none lets it go, until it is as old as `keep_previous_for` says: then `allow_delete` takes it.
+What is moved lives on at its new address and needs none. What cannot be kept is not replaced: its
+row becomes an error.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
+from math import inf
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError
@@ -21,7 +25,6 @@ from imgmigrate.state.record import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from imgmigrate.config.model import Config
     from imgmigrate.observing.observe import Observer
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from imgmigrate.rules.rule import Rule
     from imgmigrate.state.record import ImageRecord, State
 
-__all__ = ["Keeping", "KeptNames"]
+__all__ = ["Keeping", "KeptNames", "Outlived", "decide_outlived"]
 
 # A tag that moves more often in a day is kept by {digest}, not by numbers.
 MOST_A_DAY = 99
@@ -88,6 +91,55 @@ class KeptNames:
         return next(selecting, near[0] if near else None)
 
 
+@dataclass(frozen=True, slots=True)
+class Outlived:
+    """Lets go of kept tags that are older, since they were recorded, than they are to be.
+
+    A tag does not tell by which rule it was kept: of all that write to its repository the longest
+    span counts, and that of the `default` where none says one. `kept` are their records.
+    """
+
+    kept: Sequence[ImageRecord]
+    rules: Sequence[Rule]
+    default: float | None
+    now: datetime
+
+    async def settle(
+        self, changes: Sequence[Change], asked: Mapping[Reference, Asked]
+    ) -> list[Change]:
+        """Return the changes with a row more for each that nobody asks for."""
+        usual = inf if self.default is None else self.default
+        spans: defaultdict[Repository, list[float]] = defaultdict(list)
+        for rule in self.rules:
+            span = usual if rule.keep_previous_for is None else rule.keep_previous_for
+            for each in rule.destinations:
+                spans[each.repository].append(span)
+        rows = [
+            decide_outlived(record, max(spans[record.address.repository], default=usual), self.now)
+            for record in self.kept
+            if record.address not in asked
+        ]
+        return [*changes, *(row for row in rows if row is not None)]
+
+
+def decide_outlived(record: ImageRecord, span: float, now: datetime) -> Change | None:
+    """Decide the record of a kept tag, pure; None where it is not `span` s old yet."""
+    try:
+        kept_at = datetime.fromisoformat(record.at)
+    except ValueError:
+        return None  # who knows how old it is
+    if kept_at.tzinfo is None or (now - kept_at).total_seconds() < span:
+        return None
+    return Change(
+        address=record.address,
+        action=Action.FORGET,
+        reason=Reason.KEPT_LONG_ENOUGH,
+        source=record.source,
+        recorded=record.digest,
+        media_type=record.media_type,
+    )
+
+
 @dataclass(slots=True)
 class Keeping:
     """Adds the rows that keep what updates and deletes replace; `day` is the plan's, in UTC."""
@@ -140,7 +192,7 @@ class Keeping:
         """Tell whether a row takes a tag from a digest that nothing else has to name."""
         record = self.state.record(change.address)
         is_kept = record is not None and record.keeps_previous
-        is_other = before != change.after and not is_kept
+        is_other = before != change.after and not is_kept and change.moved_to is None
         return change.action in (Action.UPDATE, Action.DELETE) and is_other
 
     def _choose(

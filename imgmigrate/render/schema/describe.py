@@ -1,8 +1,8 @@
 """Describe what programs read as JSON Schema: plan files, `show`, the `--json` stream, pins.
 
-What has a model is described by it, the lines of the stream by those of `lines.py`.
-`python -m imgmigrate.render.schema.describe` writes the files of `imgmigrate.schemas`; a test
-says when they are out of date.
+What people write, the config, is described by `config.py`. What has a model is described by it,
+the lines of the stream by those of `lines.py`. `python -m imgmigrate.render.schema.describe`
+writes the files of `imgmigrate.schemas`; a test says when they are out of date.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from imgmigrate.config.model import RegistryConfig
 from imgmigrate.config.trusted import TrustedModel
 from imgmigrate.oci.reference import Reference
 from imgmigrate.plan import FORMAT_VERSION, Action, Change, Header, Reason
+from imgmigrate.render.schema.config import config_definitions
 from imgmigrate.render.schema.lines import (
     COUNT,
     PLAN_ID,
@@ -48,6 +49,7 @@ _KEYS = ("description", "type", "format", "pattern", "minimum", "items")
 def describe() -> dict[str, Schema]:
     """Give every schema by its name, as `imgmigrate.schemas` ships them."""
     return {
+        "config": _config(),
         "lock": _lock(),
         "plan": _plan(),
         "show": _show(),
@@ -66,6 +68,11 @@ def write() -> None:
 def text_of(schema: Schema) -> str:
     """Print a schema as its file is."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _config() -> Schema:
+    schema, parts = config_definitions()
+    return _whole("config", schema.pop("description"), schema, parts)
 
 
 def _plan() -> Schema:

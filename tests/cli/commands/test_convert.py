@@ -346,7 +346,7 @@ def test_image_syncers_files_are_planned_as_they_are(
 
 
 def test_commands_that_are_shown_repeat_the_files(cli: Cli, files: Path) -> None:
-    """Those that do not know the files get the state's place instead."""
+    """Those that look at the state take the files too."""
     settings = Settings(Output())
     settings.foreign = {"--images": files / "images.yaml", "--registry": "x.io"}
     settings.foreign |= {"--namespace": "mirror"}
@@ -354,7 +354,7 @@ def test_commands_that_are_shown_repeat_the_files(cli: Cli, files: Path) -> None
     named = f"--images {files}/images.yaml --registry x.io --namespace mirror"
     with click.Context(commands, obj=settings):
         assert again(settings, "apply", "plan.out") == f"imgmigrate apply {named} plan.out"
-        assert again(settings, "state", "list") == "imgmigrate state --state state/images list"
+        assert again(settings, "state", "list") == f"imgmigrate state {named} list"
 
 
 def test_validate_says_that_such_configs_overwrite(cli: Cli, files: Path) -> None:

@@ -42,6 +42,7 @@ TYPED = {
 ARGUMENTS = {
     "acknowledge": ["a/**"],
     "adopt": ["a/**"],
+    "copy": ["oci:a", "oci:b"],
     "rollback": ["run-1"],
     "state mv": ["a", "b"],
     "state rm": ["a/**"],
@@ -58,6 +59,8 @@ PRINTED = [
     ("apply", ["plan", "--allow-overwrite", "a/b:1"]),
     ("apply", ["rollback", "run-1", "--allow-delete", "--max-delete", "7", "--out", "back.out"]),
     ("apply", ["state", "unprotect", "a/b:1"]),
+    ("copy", ["copy", "oci:a", "oci:b"]),
+    ("copy", ["plan", "--allow-overwrite", "a/b:1"]),
     ("init", ["plan", "--config", "prod.yaml", "--out", "plan.out"]),
     ("init", ["validate"]),
     ("pin", ["pin"]),
@@ -176,7 +179,7 @@ def test_whoever_prints_a_command_is_in_the_table() -> None:
         (["apply", "plan.out"], "apply --plain-http a:5000 plan.out"),
         (["plan"], "plan --from oci:a --to oci:b --tags 1 --plain-http a:5000"),
         (["rollback", "run-1"], "rollback --plain-http a:5000 run-1"),
-        (["state", "unprotect", "x"], "state --state state/oneshot unprotect x"),
+        (["state", "unprotect", "x"], "state --from oci:a --to oci:b unprotect x"),
     ],
 )
 def test_without_a_config_a_plan_knows_its_ends(

@@ -168,9 +168,11 @@ class Expectation:
         return told
 
     def _keep(self, rows: dict[str, Row]) -> None:
-        for name, (action, _) in list(rows.items()):
+        for name, (action, reason) in list(rows.items()):
             reference = Reference.parse(name)
             if action not in ("update", "delete") or reference.tag is None:
+                continue
+            if reason == "moved":  # it lives on at its new address
                 continue
             before = self.history.behind(name, self.there(name))
             if action == "update" and before == self.rule.wants(self._source(reference.tag) or ""):

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from math import inf
 from typing import TYPE_CHECKING
 
 import pytest
 
+from imgmigrate.config.values.shares import read_share
+from imgmigrate.errors import TransientError
 from imgmigrate.events import Outcome
+from imgmigrate.oci.reference import Digest, Reference
+from imgmigrate.planning.passes.keep_previous import decide_outlived
 from tests.fakes.memory import image
+from tests.support.records import make_record
 from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imgmigrate.oci.reference import Digest
-
+DIGEST = Digest.of(b"kept")
 API = f"{NEW}/team/api"
 KEEP = 'keep_previous: "{tag}-before"\n'
 
@@ -307,3 +314,146 @@ async def test_rules_with_globs_keep_too(world: World) -> None:
     assert f"{API}:1-was" in rows(plan)
     await world.apply(plan)
     assert f"{API}:1-was-2" in rows(await world.rollback(plan))
+
+
+AT_ONCE = f"{KEEP}keep_previous_for: 0s\n"
+BEFORE = f"{API}:1-before"
+PAST = ("delete", "kept_long_enough")
+
+
+async def kept(world: World, extra: str = AT_ONCE) -> Digest:
+    """An image was updated and kept; what its kept tag shows."""
+    digest = await moved(world)
+    await world.migrate()
+    world.extra = extra
+    return digest
+
+
+async def test_a_kept_tag_that_is_past_its_time_goes(world: World) -> None:
+    """Only where deletes are allowed, and for good: it is not kept once more."""
+    digest = await kept(world)
+    assert rows(await world.plan()) == {}
+    assert rows(await world.plan(forget=True)) == {}
+    assert rows(await world.plan(allow_delete_gone=True)) == {}
+    plan = await world.plan(allow_delete=True)
+    assert rows(plan) == {BEFORE: PAST}
+    assert (plan.changes[0].before, plan.changes[0].kept_as) == (digest, None)
+    assert (await world.apply(plan)).counts == {Outcome.APPLIED: 1}
+    assert set(tags(world)) == {"1"}
+    assert rows(await world.plan(allow_delete=True)) == {}
+
+
+@pytest.mark.parametrize(
+    ("at", "span", "goes"),
+    [
+        ("2026-11-01T00:00:00Z", 30 * 86_400.0, True),
+        ("2026-11-01T00:00:01Z", 30 * 86_400.0, False),
+        ("2026-11-01T02:00:00+02:00", 30 * 86_400.0, True),
+        ("2026-12-02T00:00:00Z", 0.0, False),
+        ("2026-11-01T00:00:00", 0.0, False),
+        ("once", 0.0, False),
+        ("2026-11-01T00:00:00Z", inf, False),
+    ],
+)
+def test_its_age_is_that_of_its_record(at: str, span: float, goes: bool) -> None:
+    """To the second; one of the future, or of which nobody knows, stays."""
+    address = Reference.parse(BEFORE)
+    record = replace(make_record(address, address, DIGEST), at=at)
+    change = decide_outlived(record, span, datetime(2026, 12, 1, tzinfo=UTC))
+    assert (change is not None) is goes
+
+
+@pytest.mark.parametrize(
+    ("spans", "usual", "goes"),
+    [
+        (["0s"], "30d", True),
+        (["30d"], "0s", False),
+        (["0s", "30d"], "0s", False),
+        (["0s", None], "30d", False),
+        (["0s", None], "0s", True),
+        (["forever"], "0s", False),
+        (["0s", None], None, False),
+    ],
+)
+async def test_of_all_rules_that_write_there_the_longest_counts(
+    world: World, spans: list[str | None], usual: str | None, goes: bool
+) -> None:
+    """A rule's own word stands before that of the whole config; what says none is for ever."""
+    await kept(world, KEEP + (f"keep_previous_for: {usual}\n" if usual else ""))
+    world.rules = "\n".join(
+        f"- {{source: {OLD}/team/api, destination: {API}, tags: ['{number}', none-{number}]"
+        + (f", keep_previous_for: {span}}}" if span else "}")
+        for number, span in enumerate(spans, 1)
+    )
+    assert (rows(await world.plan(allow_delete=True)).get(BEFORE) == PAST) is goes
+
+
+async def test_what_no_rule_writes_to_any_more_is_kept_as_usual(world: World) -> None:
+    """The whole config says how long."""
+    await kept(world)
+    world.rules = f"- {{source: {OLD}/team/web, destination: {NEW}/team/web}}"
+    world.old.seed("team/web", "1", *image(b"web"))
+    assert rows(await world.plan(allow_delete=True))[BEFORE] == PAST
+
+
+async def test_guards_hold_for_kept_tags(world: World) -> None:
+    """max_delete counts them, protect keeps them, and what is not ours stays."""
+    await kept(world)
+    many = await world.plan(allow_delete=True, max_delete=read_share("0"))
+    assert rows(many) == {BEFORE: ("blocked", "max_delete")}
+    world.extra = f"{AT_ONCE}protect: ['{API}:*-before']\n"
+    assert rows(await world.plan(allow_delete=True)) == {BEFORE: ("blocked", "protected")}
+    world.extra = AT_ONCE
+    world.new.seed("team/api", "1-before", *image(b"somebody's"))
+    (stays,) = (await world.plan(allow_delete=True)).changes
+    assert stays.action.value == "keep"
+    assert "which is not ours" in (stays.detail or "")
+
+
+async def test_a_kept_tag_that_a_rule_asks_for_stays(world: World) -> None:
+    """It is an image like any other then."""
+    await kept(world)
+    world.old.seed("team/api", "1-before", *image(b"wanted"))
+    assert rows(await world.plan(allow_delete=True)) == {BEFORE: ("update", "source_moved")}
+
+
+async def test_where_a_rule_could_not_be_read_kept_tags_stay(world: World) -> None:
+    """Which repositories it writes to is not known, and it may say that they are kept longer."""
+    await kept(world)
+
+    def refuse(*_: str) -> None:
+        raise TransientError("old.example", "down")
+
+    world.old.hooks["list_repositories"] = refuse
+    world.rules += f"\n- {{source: '{OLD}/**', destination: '{NEW}/{{repository}}', tags: [x]}}"
+    found = rows(await world.plan(allow_delete=True))
+    assert found[BEFORE] == ("keep", "kept_long_enough")
+    world.old.hooks.clear()
+    assert rows(await world.plan(allow_delete=True)) == {BEFORE: PAST}
+
+
+async def test_what_is_kept_again_while_it_goes_gets_a_number(world: World) -> None:
+    """The new tag is there before the old one goes, so the image is never without."""
+    digest = await kept(world, f"{AT_ONCE}")
+    world.seed("1")
+    await world.apply(await world.plan())
+    assert tags(world)["1"] == digest
+    world.seed("1", b"newest")
+    plan = await world.plan(allow_delete=True)
+    assert rows(plan)[BEFORE] == PAST
+    kept_as = next(c.kept_as for c in plan.changes if c.kept_as)
+    assert kept_as.tag not in ("1", "1-before")
+    await world.apply(plan)
+    assert tags(world)[str(kept_as.tag)] == digest
+
+
+async def test_what_moves_is_not_kept(world: World) -> None:
+    """Its image lives on at the new address, which is looked at before the old tag goes."""
+    digest = world.seed("1")
+    await world.migrate()
+    world.rules = f"- {{source: {OLD}/team/api, destination: {NEW}/crew/api}}"
+    world.extra = f"{KEEP}moved: [{{from: {API}, to: {NEW}/crew/api}}]\n"
+    plan = await world.plan(allow_delete=True)
+    assert rows(plan) == {f"{NEW}/crew/api:1": ("move", "moved"), f"{API}:1": ("delete", "moved")}
+    await world.apply(plan)
+    assert world.new.tags == {("crew/api", "1"): digest}

@@ -10,8 +10,8 @@ import click
 from imgmigrate.cli.approval import approved, changing_options, check_can_ask
 from imgmigrate.cli.exit import Declined
 from imgmigrate.cli.given.again import again
-from imgmigrate.cli.given.config import check_edited, pick, read_state, store_of
-from imgmigrate.cli.given.options import Command, Settings, common_options, pass_settings
+from imgmigrate.cli.given.config import check_edited, pick, read_state, state_options, store_of
+from imgmigrate.cli.given.options import Command, Settings, pass_settings
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ matches nothing.""",
 )
 @click.argument("globs", metavar="GLOB...", nargs=-1, required=True)
 @changing_options
-@common_options
+@state_options
 @pass_settings
 def remove_records(
     settings: Settings,
@@ -100,7 +100,7 @@ nothing, or TO has a live record.""",
 @click.argument("old", metavar="FROM")
 @click.argument("new", metavar="TO")
 @changing_options
-@common_options
+@state_options
 @pass_settings
 def move_records(
     settings: Settings,
@@ -166,7 +166,7 @@ matches no protected record.""",
 )
 @click.argument("globs", metavar="GLOB...", nargs=-1, required=True)
 @changing_options
-@common_options
+@state_options
 @pass_settings
 def unprotect_records(
     settings: Settings,

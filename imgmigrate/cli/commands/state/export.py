@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgmigrate.cli.given.config import answer_of, shown, state_folder, store_of, tell_whose
-from imgmigrate.cli.given.options import Command, Settings, common_options, file_path, pass_settings
+from imgmigrate.cli.given.config import (
+    answer_of,
+    shown,
+    state_folder,
+    state_options,
+    store_of,
+    tell_whose,
+)
+from imgmigrate.cli.given.options import Command, Settings, file_path, pass_settings
 from imgmigrate.cli.outfile import check_place, save_to
 from imgmigrate.errors import UsageError
 
@@ -30,7 +37,7 @@ Exit codes: 0 written, 1 the state is damaged or the file cannot be
 written, 64 there is no state yet.""",
 )
 @click.option("--out", type=file_path(), required=True, metavar="FILE", help="Where to write it.")
-@common_options
+@state_options
 @pass_settings
 def export_state(settings: Settings, out: Path) -> None:
     """Write what is recorded into one file, for plans where the state itself is not at hand.

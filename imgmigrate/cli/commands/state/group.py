@@ -16,15 +16,15 @@ from imgmigrate.cli.commands.state.export import export_state
 from imgmigrate.cli.commands.state.rebind import rebind_state
 from imgmigrate.cli.commands.state.repair import repair_state
 from imgmigrate.cli.commands.status import show_lock, show_log
-from imgmigrate.cli.given.config import pick, read_state, tell_whose
-from imgmigrate.cli.given.options import Group, Settings, common_options, json_option, pass_settings
+from imgmigrate.cli.given.config import pick, read_state, state_options, tell_whose
+from imgmigrate.cli.given.options import Group, Settings, json_option, pass_settings
 from imgmigrate.errors import UsageError
 
 __all__ = ["state"]
 
 
 @click.group(cls=Group)
-@common_options
+@state_options
 def state() -> None:
     """Look at the state, change records, repair it."""
 
@@ -42,7 +42,7 @@ Exit codes: 0 listed, 1 the state is damaged, 64 a glob matches nothing.""",
 @click.argument("globs", metavar="[GLOB]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Also what was forgotten or deleted.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout, one a record.")
-@common_options
+@state_options
 @pass_settings
 def list_records(
     settings: Settings, globs: tuple[str, ...], everything: bool, as_json: bool
@@ -74,7 +74,7 @@ Exit codes: 0 shown, 1 the state is damaged, 64 there is no such record.""",
 )
 @click.argument("address")
 @json_option
-@common_options
+@state_options
 @pass_settings
 def show_record(settings: Settings, address: str, as_json: bool) -> None:
     """Show everything recorded about one address."""

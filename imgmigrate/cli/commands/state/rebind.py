@@ -10,8 +10,8 @@ from imgmigrate.cli.approval import approved, changing_options
 from imgmigrate.cli.commands.state.edit import open_edit, tell_edit, write_edit
 from imgmigrate.cli.exit import Declined
 from imgmigrate.cli.given.again import again
-from imgmigrate.cli.given.config import open_config, read_state, shown, state_folder
-from imgmigrate.cli.given.options import Command, Settings, common_options, pass_settings
+from imgmigrate.cli.given.config import open_config, read_state, shown, state_folder, state_options
+from imgmigrate.cli.given.options import Command, Settings, pass_settings
 from imgmigrate.errors import StateError, UsageError
 from imgmigrate.redaction import printable
 
@@ -38,7 +38,7 @@ locked, 64 wrong usage or config, or there is no state.""",
 )
 @click.argument("name", metavar="[NAME]", required=False)
 @changing_options
-@common_options
+@state_options
 @pass_settings
 def rebind_state(
     settings: Settings,

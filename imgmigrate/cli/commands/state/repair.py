@@ -9,8 +9,8 @@ import click
 from imgmigrate.cli.approval import approved, changing_options, check_can_ask
 from imgmigrate.cli.exit import Declined
 from imgmigrate.cli.given.again import again
-from imgmigrate.cli.given.config import shown, state_folder, store_of, tell_whose
-from imgmigrate.cli.given.options import Command, Settings, common_options, pass_settings
+from imgmigrate.cli.given.config import shown, state_folder, state_options, store_of, tell_whose
+from imgmigrate.cli.given.options import Command, Settings, pass_settings
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ Exit codes: 0 repaired, or nothing to repair, 1 not approved, or nothing can
 be had back, 5 the state is locked, 64 wrong usage.""",
 )
 @changing_options
-@common_options
+@state_options
 @pass_settings
 def repair_state(
     settings: Settings, dry_run: bool, auto_approve: bool, lock_timeout: float, as_json: bool

@@ -1,0 +1,253 @@
+"""Describe the config as JSON Schema, for editors and for whoever writes one by program.
+
+Keys, and which of them must be there, are those of the models that the reader checks with. What a
+value may look like is said here, once for each key: the reader takes every scalar as the text that
+it was written as, so what YAML makes a number or a flag is one of several forms, and `${VAR}` may
+stand for any value. Unlike what programs read, a config is closed: the reader refuses what it does
+not know.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from imgmigrate.config.model import MOST_CONCURRENCY, Defaults, RegistryConfig, Tls
+from imgmigrate.config.reading.schema import (
+    FileModel,
+    ImageModel,
+    KnownModel,
+    MovedModel,
+    StateModel,
+)
+from imgmigrate.config.values.tags import TagsModel
+from imgmigrate.rules.rule import Overwrite
+from imgmigrate.rules.selection import By
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic import BaseModel
+
+__all__ = ["DEFINITIONS", "config_definitions"]
+
+Schema = dict[str, Any]
+
+# What YAML makes of a text that looks like something else, is that text to the reader.
+TEXT: Schema = {"type": ["string", "number", "boolean"]}
+VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
+
+
+def _either(*forms: Schema) -> Schema:
+    return {"anyOf": [*forms, VARIABLE]}
+
+
+def _one_of(values: Iterable[str]) -> Schema:
+    return _either({"enum": list(values)})
+
+
+def _written(pattern: str) -> Schema:
+    return {"type": "string", "pattern": pattern}
+
+
+def _list_of(form: Schema, **more: int) -> Schema:
+    return {"type": "array", "items": form, **more}
+
+
+def _text_or_list(**more: int) -> Schema:
+    return {"anyOf": [TEXT, _list_of(TEXT, **more)]}
+
+
+def _whole_number(least: int, most: int | None = None) -> Schema:
+    limits = {"minimum": least} | ({} if most is None else {"maximum": most})
+    return _either({"type": "integer", **limits}, _written(r"^\s*[0-9]+\s*$"))
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+_WORDS = ("true", "false", "yes", "no", "on", "off", "y", "n", "t", "f", "1", "0")
+_ANY_CASE = "|".join("".join(f"[{c}{c.upper()}]" for c in word) for word in _WORDS)
+FLAG = _either({"type": "boolean"}, {"enum": [0, 1]}, _written(f"^({_ANY_CASE})$"))
+DURATION = _either(
+    {"type": "number", "minimum": 0}, _written(r"^[0-9]{1,9}(\.[0-9]{1,6})?[smhdw]?$")
+)
+SPAN = _either(_written(r"^[0-9]{1,9}(\.[0-9]{1,6})?[smhdw]$"), {"const": "forever"})
+SHARE = _either(
+    {"type": "number", "minimum": 0}, _written(r"^\s*[0-9]{1,12}(\.[0-9]{1,6})?\s*%?\s*$")
+)
+OVERWRITE = _one_of(each.value for each in Overwrite)
+PLATFORMS: Schema = {"anyOf": [TEXT, _list_of(TEXT, minItems=1)]}
+# `null` is a tag, too.
+_TAG: Schema = {"type": [*TEXT["type"], "null"]}
+TAGS: Schema = {"anyOf": [TEXT, _list_of(_TAG, minItems=1), _ref("tags")]}
+KEPT = _either(_written(r"\{tag\}"), {"const": "none"})
+
+# Of each part: its model, what it is, and of each of its keys the form and what it says.
+DEFINITIONS: dict[str, tuple[type[BaseModel], str, dict[str, tuple[Schema, str]]]] = {
+    "config": (
+        FileModel,
+        "What should exist where.",
+        {
+            "version": ({"enum": [1, "1"]}, "Always 1."),
+            "state": (_ref("state"), "Where the record of what was migrated lives."),
+            "registries": (
+                {"type": "object", "additionalProperties": _ref("registry")},
+                "Registries that need settings, by host[:port] or host[:port]/path.",
+            ),
+            "defaults": (_ref("defaults"), "What holds for rules that do not say otherwise."),
+            "include": (_text_or_list(), "Patterns of files with more images."),
+            "protect": (_text_or_list(), "Addresses or globs that nothing deletes."),
+            "max_delete": (SHARE, "More deletes than that of all recorded images: none is done."),
+            "max_plan_age": (DURATION, "Apply begins no older plan, such as 24h."),
+            "keep_previous": (KEPT, "The tag that what is replaced or deleted gets first."),
+            "keep_previous_for": (SPAN, "How long such tags are kept, such as 30d."),
+            "moved": (_list_of(_ref("moved")), "Images with another address in their registry."),
+            "name": (TEXT, "What the state belongs to; by default the name of the file."),
+            "distinct": (
+                _list_of({"anyOf": [TEXT, _list_of(TEXT)]}),
+                "Hosts that are not one registry under two names.",
+            ),
+            "known_conflicts": (_list_of(_ref("known_conflict")), "Conflicts that are to stay."),
+            "images": (_list_of(_ref("image")), "The rules."),
+        },
+    ),
+    "state": (
+        StateModel,
+        "Where the state is.",
+        {"path": ({**TEXT, "minLength": 1}, "Its folder, seen from that of the config.")},
+    ),
+    "defaults": (
+        Defaults,
+        "What holds for rules that do not say otherwise.",
+        {
+            "overwrite": (OVERWRITE, "Which differing tags may be replaced."),
+            "platforms": (PLATFORMS, "Which platforms of an index to copy, or all."),
+            "tags": (TAGS, "For rules that name neither tags nor a digest."),
+            "immutable_tags": (_text_or_list(minItems=1), "Tags that never move."),
+        },
+    ),
+    "image": (
+        ImageModel,
+        "A rule: which images go where.",
+        {
+            "source": (TEXT, "host/repository or oci:PATH; with * and **, many repositories."),
+            "destination": (_text_or_list(minItems=1), "One, or a list; with placeholders."),
+            "tags": (TAGS, "Tags, globs and /regexes/, or a mapping that selects; else all."),
+            "overwrite": (OVERWRITE, "Which differing tags may be replaced."),
+            "platforms": (PLATFORMS, "Which platforms of an index to copy, or all."),
+            "immutable_tags": (_text_or_list(), "Tags that never move."),
+            "exclude_repositories": (_text_or_list(), "What a wildcard leaves out."),
+            "rename": (
+                {"type": "object", "additionalProperties": TEXT},
+                "Other names for tags, by tag or /regex/.",
+            ),
+            "flatten": (_one_of(("-", "_", "__", ".")), "Joins the segments of a name."),
+            "keep_previous": (KEPT, "As for the whole config; none: nothing is kept."),
+            "keep_previous_for": (SPAN, "As for the whole config, for what goes where it writes."),
+            "source_is_delta": (FLAG, "The source carries only what is new."),
+        },
+    ),
+    "tags": (
+        TagsModel,
+        "Which tags, by what they are.",
+        {
+            "include": (_text_or_list(minItems=1), "Tags, globs and /regexes/."),
+            "exclude": (_text_or_list(minItems=1), "Not these."),
+            "semver": (TEXT, "Ranges such as '>=1.2 <2 || 3.x'."),
+            "created_after": (TEXT, "A date, or a duration before now such as 90d."),
+            "newest": (_whole_number(1), "So many, by by."),
+            "by": (_one_of(each.value for each in By), "What newest counts by."),
+            "min": (_whole_number(0), "Fewer are an error."),
+            "any": (_list_of(_ref("tags"), minItems=1), "Several such mappings, united."),
+        },
+    ),
+    "registry": (
+        RegistryConfig,
+        "Settings of a registry, or of a path in it.",
+        {
+            "username": (TEXT, "With password; else docker's and podman's logins are used."),
+            "password": (TEXT, "Best a variable: ${NAME}."),
+            "credential_command": (_list_of(TEXT, minItems=1), "A program that prints a login."),
+            "plain_http": (FLAG, "Speak HTTP."),
+            "insecure": (FLAG, "Check no certificate; without TLS ask in the clear."),
+            "tls": (_ref("tls"), "How the registry proves itself, and we to it."),
+            "concurrency": (_whole_number(1, MOST_CONCURRENCY), "Blob streams at once."),
+            "rate_limit": (TEXT, "Requests a second."),
+            "bandwidth": (TEXT, "Such as 200MiB/s, reads and writes each."),
+            "proxy": (TEXT, "http://host:port"),
+        },
+    ),
+    "tls": (
+        Tls,
+        "How a registry proves itself, and we to it.",
+        {
+            "ca_file": (TEXT, "Certificates to trust."),
+            "client_cert": (TEXT, "Our certificate."),
+            "client_key": (TEXT, "Its key."),
+            "verify": (FLAG, "false: take any certificate."),
+        },
+    ),
+    "moved": (
+        MovedModel,
+        "Images that got another address in the same registry.",
+        {"from": (TEXT, "The old address, or a glob."), "to": (TEXT, "The new one.")},
+    ),
+    "known_conflict": (
+        KnownModel,
+        "A conflict that decides no exit code until its day.",
+        {
+            "address": (TEXT, "An address or a glob."),
+            "digest": (TEXT, "What the destination shows."),
+            "until": (TEXT, "The last day: YYYY-MM-DD."),
+            "because": (TEXT, "The reason, for whoever reads a plan."),
+        },
+    ),
+}
+# What keys ask of others.
+_TOGETHER: dict[str, Schema] = {
+    "config": {
+        # The rules may all be in files that are included.
+        "if": {"not": {"required": ["include"]}},
+        "then": {"required": ["images"], "properties": {"images": {"minItems": 1}}},
+    },
+    "registry": {"dependentRequired": {"username": ["password"], "password": ["username"]}},
+    "tags": {
+        "minProperties": 1,
+        "dependentRequired": {"by": ["newest"]},
+        "if": {"required": ["any"]},
+        "then": {
+            "propertyNames": {"enum": ["any", "min"]},
+            "properties": {"any": {"items": {"properties": {"any": False}}}},
+        },
+    },
+    "tls": {"dependentRequired": {"client_key": ["client_cert"]}},
+}
+
+
+def config_definitions() -> tuple[Schema, Schema]:
+    """Give the schema of a whole config, and what it refers to."""
+    found = {name: _definition(name) for name in DEFINITIONS}
+    return found.pop("config"), found
+
+
+def _definition(name: str) -> Schema:
+    model, about, keys = DEFINITIONS[name]
+    fields = {field.alias or key: field for key, field in model.model_fields.items()}
+    described = {}
+    for key in fields:
+        form, says = keys[key]
+        described[key] = {"description": says, **form}
+    # Which rules there are is a matter of `include` as well.
+    needed = [key for key, field in fields.items() if field.is_required() and (name, key) != _RULES]
+    return {
+        "description": about,
+        "type": "object",
+        "properties": described,
+        **({"required": needed} if needed else {}),
+        "additionalProperties": False,
+        **_TOGETHER.get(name, {}),
+    }
+
+
+_RULES = ("config", "images")
