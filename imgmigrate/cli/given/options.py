@@ -88,9 +88,10 @@ class Settings:
     def set_log_level(self, level: str) -> None:
         """Log from this level on."""
         self.log_level = level
-        logging.getLogger().setLevel(level.upper())
-        # Its debug lines tell about selectors, not about images.
-        logging.getLogger("asyncio").setLevel(max(logging.INFO, logging.getLogger().level))
+        own = logging.getLogger("imgmigrate")
+        own.setLevel(level.upper())
+        # Libraries tell of selectors, and one that signs requests of what it signs.
+        logging.getLogger().setLevel(max(logging.WARNING, own.level))
 
 
 pass_settings = click.make_pass_decorator(Settings)
