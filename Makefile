@@ -6,7 +6,7 @@ VENV := .venv
 ROUNDS ?= 1
 CHAOS_SECONDS ?= 60
 BIN := $(VENV)/bin
-DEBIAN_PACKAGES := python3-venv docker-registry skopeo umoci time
+DEBIAN_PACKAGES := python3-venv docker-registry skopeo umoci time bash zsh fish
 
 QUICK := not integration and not slow
 

@@ -7,17 +7,18 @@ imports what it needs when it runs.
 from __future__ import annotations
 
 import gc
+import os
 import signal
 from typing import TYPE_CHECKING
 
 import click
 
-from imgmigrate import __version__
 from imgmigrate.cli.commands.acknowledge import acknowledge
 from imgmigrate.cli.commands.adopt import adopt
 from imgmigrate.cli.commands.apply import apply
 from imgmigrate.cli.commands.convert import convert
 from imgmigrate.cli.commands.copy import copy
+from imgmigrate.cli.commands.help import completion, show_help, show_version, version_option
 from imgmigrate.cli.commands.init import init, validate
 from imgmigrate.cli.commands.pin import pin
 from imgmigrate.cli.commands.plan import plan
@@ -30,6 +31,7 @@ from imgmigrate.cli.commands.verify import verify
 from imgmigrate.cli.exit import exit_code
 from imgmigrate.cli.given.options import Group, Settings, common_options
 from imgmigrate.cli.output import Output, logging_to_stderr, report
+from imgmigrate.cli.shells import VARIABLE, answer
 from imgmigrate.cli.signals import interruptible
 from imgmigrate.cli.streams import guarded_streams
 
@@ -67,7 +69,7 @@ Exit codes:
 
 
 @click.group(cls=Group, epilog=_EPILOG)
-@click.version_option(__version__, prog_name="imgmigrate", message="%(prog)s %(version)s")
+@version_option
 @common_options
 def commands() -> None:
     """Migrate container images between registries.
@@ -77,6 +79,7 @@ def commands() -> None:
     """
 
 
+# In the order of the work, as `--help` lists them.
 for _command in (
     init,
     validate,
@@ -84,15 +87,18 @@ for _command in (
     show,
     apply,
     copy,
-    state,
-    convert,
-    pin,
-    schema,
+    status,
+    verify,
+    rollback,
     adopt,
     acknowledge,
-    status,
-    rollback,
-    verify,
+    pin,
+    state,
+    convert,
+    schema,
+    completion,
+    show_help,
+    show_version,
 ):
     commands.add_command(_command)
 
@@ -107,6 +113,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.set_threshold(COLLECT_EVERY)
     with guarded_streams() as streams:
         settings = Settings(Output())
+        if VARIABLE in os.environ:
+            settings.output.text(answer(commands, settings))
+            return 0
         with logging_to_stderr(settings):
             outcome = _outcome(argv, settings)
         is_untold = _is_untold(streams, settings.output)

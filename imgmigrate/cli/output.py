@@ -178,7 +178,7 @@ def logging_to_stderr(settings: Settings) -> Iterator[None]:
     handler = _Stderr()
     handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
-    levels = {logger: logger.level for logger in (root, logging.getLogger("asyncio"))}
+    levels = {logger: logger.level for logger in (root, logging.getLogger("imgmigrate"))}
     root.addHandler(handler)
     settings.set_log_level("warning")
     try:

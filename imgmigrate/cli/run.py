@@ -7,6 +7,7 @@ consistent; the second leaves at once. Whatever was recorded survives both.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from imgmigrate.cli.signals import heeded
 from imgmigrate.errors import Interrupted
+from imgmigrate.redaction import printable, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from imgmigrate.render.changes.tally import Tally
 
 __all__ = ["is_live", "look", "run", "watching"]
+
+logger = logging.getLogger(__name__)
 
 # The work ends itself within 5 s. This catches a thread that hangs, for example in name
 # resolution; GitHub Actions kills after 7.5 s.
@@ -143,6 +147,12 @@ def _say(text: bytes) -> None:
 @contextmanager
 def watching(output: Output, tally: Tally) -> Iterator[Sink]:
     """Give a sink that shows progress: JSON lines, a live display or plain lines."""
+    with _showing(output, tally) as sink:
+        yield _Both(_Log(), sink) if logger.isEnabledFor(logging.INFO) else sink
+
+
+@contextmanager
+def _showing(output: Output, tally: Tally) -> Iterator[Sink]:
     if output.stream is not None:
         yield _Both(tally, output.stream)
         return
@@ -165,6 +175,19 @@ def is_live() -> bool:
     """Tell whether stderr can be redrawn; a CI system that lends a terminal keeps every frame."""
     animated = os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
     return animated and sys.stderr.isatty()
+
+
+class _Log:
+    """Logs what is tried again, and what is waited for."""
+
+    def emit(self, event: Event) -> None:
+        """Log it, at level info."""
+        from imgmigrate.events import Retrying, Waiting
+
+        if isinstance(event, (Retrying, Waiting)):
+            what = "again in" if isinstance(event, Retrying) else "waiting, at most"
+            text = f"{event.subject}: {event.cause}; {what} {event.delay:.1f} s"
+            logger.info("%s", printable(redact(text)))
 
 
 class _Both:

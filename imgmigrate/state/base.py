@@ -7,6 +7,7 @@ writes through a `Writer` (`writer.py`), which a kind makes of a `View` and its 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.view import View
     from imgmigrate.state.writer import Writer
 
-__all__ = ["KINDS", "Repairable", "StateStore", "open_state"]
+__all__ = ["KINDS", "Names", "Repairable", "StateStore", "glance", "open_state"]
 
 
 class StateStore(Protocol):
@@ -83,6 +84,14 @@ class Repairable(Protocol):
         """Do what a survey said; return where the bytes that were taken away are kept."""
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What may be typed of a state: its live addresses, sorted, and its runs, the newest first."""
+
+    addresses: list[str]
+    runs: list[str]
+
+
 def _folder(place: Path | str) -> StateStore:
     from imgmigrate.state.local.store import LocalState
 
@@ -104,3 +113,10 @@ def open_state(place: Path | str) -> StateStore:
         message = f"state {place}: {scheme} is no kind of state that this version knows"
         raise UsageError(message, hint="name a folder: state: {path: DIR}")
     return kind(place)
+
+
+def glance(place: Path) -> Names:
+    """Name what a state in a folder holds, quickly and unverified; nothing where there is none."""
+    from imgmigrate.state.local.glance import addresses, runs
+
+    return Names(addresses(place), runs(place))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import random
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from imgmigrate.errors import Side
     from imgmigrate.events import Sink
 
-__all__ = ["ATTEMPTS", "Attempts", "Policy", "attempts", "heals", "retrying"]
+__all__ = ["ATTEMPTS", "Attempts", "Policy", "attempt_number", "attempts", "heals", "retrying"]
 
 T = TypeVar("T")
 # Refusals for the rate of requests are no failures; in the end something else is wrong.
@@ -34,6 +35,9 @@ MOST_REFUSALS = 50
 # DESIGN section 3; what regclient and oras make too.
 ATTEMPTS = 5
 _RANDOM = random.SystemRandom()
+
+# For the log alone: which attempt what is asked now belongs to, the innermost beyond the first.
+attempt_number: ContextVar[int] = ContextVar("attempt_number", default=1)
 
 # Retries are events of ours; stamina's own log line would be printed into the progress.
 logging.getLogger("stamina").setLevel(logging.ERROR)
@@ -171,14 +175,16 @@ class Attempts:
 class Attempt:
     """The `num`-th attempt, from 1 on: a context that takes up a failure that may pass."""
 
-    __slots__ = ("error", "num")
+    __slots__ = ("_outer", "error", "num")
 
     def __init__(self, num: int) -> None:
-        self.num = num
+        self.num, self._outer = num, 1
         self.error: TransientError | None = None
 
     def __enter__(self) -> None:
-        """Nothing is to be prepared."""
+        if self.num > 1:
+            self._outer = attempt_number.get()
+            attempt_number.set(self.num)
 
     def __exit__(
         self,
@@ -187,6 +193,9 @@ class Attempt:
         trace: TracebackType | None,
         /,
     ) -> bool:
+        if self.num > 1:
+            # Not by its token: a stream may be closed in another context than it was begun in.
+            attempt_number.set(self._outer)
         # Whatever else went wrong, a cancellation above all, travels on from where it was raised.
         self.error = error if isinstance(error, TransientError) else None
         return self.error is not None

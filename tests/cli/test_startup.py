@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cli.given.test_suggestions import remember
 from tests.cli.helpers import python
 from tests.support.images import image
 from tests.support.layouts import write_layout
@@ -45,6 +46,17 @@ def test_a_command_loads_what_it_needs(
     config = tmp_path / "imgmigrate.yaml"
     config.write_text(f"version: 1\nimages: [{rule}]\n")
     assert loaded(unneeded, command, "-c", str(config)) == "LOADED [] 0"
+
+
+def test_tab_loads_nothing_heavy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key press is answered at once: the state is looked through without any of it."""
+    remember(tmp_path / "state" / "imgmigrate", "registry.new/a:1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("_IMGMIGRATE_COMPLETE", "zsh_complete")
+    monkeypatch.setenv("_IMGMIGRATE_LINE", "imgmigrate plan --target ")
+    script = "from imgmigrate.cli import main; main()"
+    assert python(script).stdout == "plain\tregistry.new/a:1\t\n"
+    assert loaded(HEAVY) == "LOADED [] 0"
 
 
 def test_the_package_runs_as_a_module() -> None:

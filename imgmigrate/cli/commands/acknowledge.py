@@ -21,6 +21,7 @@ from imgmigrate.cli.given.options import (
     parallelism_option,
     pass_settings,
 )
+from imgmigrate.cli.given.suggestions import suggest_addresses
 from imgmigrate.errors import ImgmigrateError, UsageError
 from imgmigrate.redaction import printable
 
@@ -80,7 +81,9 @@ UNTIL, makes it an ordinary conflict again.
 Exit codes: 0 noted, or noted already, 3 some images could not be read,
 64 wrong usage or config, or a glob that matches no conflict.""",
 )
-@click.argument("globs", metavar="GLOB...", nargs=-1, required=True)
+@click.argument(
+    "globs", metavar="GLOB...", nargs=-1, required=True, shell_complete=suggest_addresses
+)
 @click.option(
     "--until",
     required=True,

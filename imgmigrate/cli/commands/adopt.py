@@ -22,6 +22,7 @@ from imgmigrate.cli.given.options import (
     parallelism_option,
     pass_settings,
 )
+from imgmigrate.cli.given.suggestions import suggest_addresses
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ Exit codes: 0 adopted, 1 not approved, 3 some images could not be read,
 5 the state is locked, 7 some images have changed meanwhile, 64 a glob
 matches nothing.""",
 )
-@click.argument("globs", metavar="GLOB...", nargs=-1, required=True)
+@click.argument(
+    "globs", metavar="GLOB...", nargs=-1, required=True, shell_complete=suggest_addresses
+)
 @click.option(
     "--take-ownership",
     is_flag=True,

@@ -19,6 +19,7 @@ from imgmigrate.cli.given.options import (
     parallelism_option,
     pass_settings,
 )
+from imgmigrate.cli.given.suggestions import suggest_addresses
 from imgmigrate.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,7 +55,13 @@ source could not be read: its pins are as they were, 6 fewer tags than a
 rule's min, 64 wrong usage or config.""",
 )
 @click.option("--check", is_flag=True, help="Write nothing; show what has moved, and exit 2.")
-@click.option("--upgrade", multiple=True, metavar="GLOB", help="Only these addresses.")
+@click.option(
+    "--upgrade",
+    multiple=True,
+    metavar="GLOB",
+    shell_complete=suggest_addresses,
+    help="Only these addresses.",
+)
 @parallelism_option("How many images to look at at once.")
 @on_rate_limit_option
 @json_option

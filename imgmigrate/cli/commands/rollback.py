@@ -26,6 +26,7 @@ from imgmigrate.cli.given.options import (
     pass_settings,
     verbose_option,
 )
+from imgmigrate.cli.given.suggestions import suggest_runs
 from imgmigrate.cli.outfile import check_place
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ Exit codes: 0 planned, 3 some images could not be read or are not at the
 destination any more, 4 the plan is damaged or edited, 6 more deletes than
 max_delete allows, 64 wrong usage or config, or no such run.""",
 )
-@click.argument("what", metavar="RUN|PLAN")
+@click.argument("what", metavar="RUN|PLAN", shell_complete=suggest_runs)
 @click.option("--out", type=file_path(), metavar="FILE", help="Save the plan, to apply it.")
 @rollback_options
 @parallelism_option("How many images to look at at once.")

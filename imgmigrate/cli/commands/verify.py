@@ -22,6 +22,7 @@ from imgmigrate.cli.given.options import (
     parallelism_option,
     pass_settings,
 )
+from imgmigrate.cli.given.suggestions import suggest_addresses
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ shows whose it is.
 Exit codes: 0 whole, 2 incomplete or changed, 3 some images could not be
 read, 64 wrong usage or config, or a glob that matches nothing.""",
 )
-@click.argument("what", metavar="[GLOB|oci:PATH]...", nargs=-1)
+@click.argument("what", metavar="[GLOB|oci:PATH]...", nargs=-1, shell_complete=suggest_addresses)
 @click.option("--deep", is_flag=True, help="Read every blob and hash its bytes.")
 @parallelism_option("How many images to look at at once.")
 @on_rate_limit_option

@@ -16,6 +16,7 @@ import click
 
 from imgmigrate.cli.given.limits import share
 from imgmigrate.cli.given.options import Settings, kept_option, with_options
+from imgmigrate.cli.given.suggestions import suggest_addresses
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ _TARGETS = ("--target", "--target-file", "--exclude")
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
 _option = partial(kept_option, group="planning")
+_address_option = partial(_option, multiple=True, metavar="GLOB", shell_complete=suggest_addresses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +79,14 @@ def _read_file(ctx: click.Context, param: click.Parameter, value: str | None) ->
 def target_options(function: _Decorated) -> _Decorated:
     """Add the options that choose addresses to a command."""
     options = (
-        _option("--target", multiple=True, metavar="GLOB", help="Only these addresses."),
+        _address_option("--target", help="Only these addresses."),
         _option(
             "--target-file",
             metavar="FILE",
             convert=_read_file,
             help="Only those of its globs, one a line; - is stdin.",
         ),
-        _option("--exclude", multiple=True, metavar="GLOB", help="Not these addresses."),
+        _address_option("--exclude", help="Not these addresses."),
     )
     return with_options(function, options)
 
@@ -111,13 +113,8 @@ def copying_options(function: _Decorated) -> _Decorated:
     """Add the options that say what to write to a command, `--target` and its kin among them."""
     options = (
         target_options,
-        _option("--replace", multiple=True, metavar="GLOB", help="Write these again."),
-        _option(
-            "--allow-overwrite",
-            multiple=True,
-            metavar="GLOB",
-            help="Overwrite these although they are not ours.",
-        ),
+        _address_option("--replace", help="Write these again."),
+        _address_option("--allow-overwrite", help="Overwrite these although they are not ours."),
     )
     return with_options(function, options)
 

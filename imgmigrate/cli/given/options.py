@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from imgmigrate.cli.given.pointers import no_such_command, pointed
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -43,6 +45,8 @@ __all__ = [
 
 DEFAULT_CONFIG = Path("imgmigrate.yaml")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+# Characters; no first sentence of a docstring is as long.
+UNCUT = 1000
 PARALLELISM = 32
 # More open images than this only queue for the registries' own limits.
 MOST_PARALLELISM = 1024
@@ -85,9 +89,10 @@ class Settings:
     def set_log_level(self, level: str) -> None:
         """Log from this level on."""
         self.log_level = level
-        logging.getLogger().setLevel(level.upper())
-        # Its debug lines tell about selectors, not about images.
-        logging.getLogger("asyncio").setLevel(max(logging.INFO, logging.getLogger().level))
+        own = logging.getLogger("imgmigrate")
+        own.setLevel(level.upper())
+        # Libraries tell of selectors, and one that signs requests of what it signs.
+        logging.getLogger().setLevel(max(logging.WARNING, own.level))
 
     def settle(self) -> None:
         """Give a list of images what a plan without a config has too: where they go, and how."""
@@ -106,8 +111,11 @@ class Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Give one-dash long options their second dash, then parse."""
         args = _two_dashes(self.get_params(ctx), args, all_of_them=True)
-        _note_given(self, ctx, args)
-        rest = super().parse_args(ctx, args)
+        try:
+            _note_given(self, ctx, args)
+            rest = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise pointed(error) from None
         settings = ctx.find_object(Settings)
         if settings is not None:
             settings.settle()
@@ -115,15 +123,38 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group whose long options work with one dash too."""
+    """A group whose long options work with one dash too, and which knows others' words."""
 
     command_class = Command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Give one-dash long options their second dash, up to the subcommand, then parse."""
         args = _two_dashes(self.get_params(ctx), args, all_of_them=False)
-        _note_given(self, ctx, args)
-        return super().parse_args(ctx, args)
+        try:
+            _note_given(self, ctx, args)
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise pointed(error) from None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a word of another tool gets a pointer to ours."""
+        if args[0] not in self.commands and not ctx.resilient_parsing:
+            message = no_such_command(self.name or "", args[0])
+            if message is not None:
+                raise click.UsageError(message, ctx)
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which they were added, that of the work."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, each with its whole first sentence."""
+        shown = [(name, each) for name, each in self.commands.items() if not each.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.get_short_help_str(UNCUT)) for name, each in shown])
 
 
 Group.group_class = Group

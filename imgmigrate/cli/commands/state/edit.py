@@ -12,6 +12,7 @@ from imgmigrate.cli.exit import Declined
 from imgmigrate.cli.given.again import again
 from imgmigrate.cli.given.config import check_edited, pick, read_state, state_options, store_of
 from imgmigrate.cli.given.options import Command, Settings, pass_settings
+from imgmigrate.cli.given.suggestions import suggest_addresses
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ Examples:
 Exit codes: 0 removed, 1 not approved, 5 the state is locked, 64 a glob
 matches nothing.""",
 )
-@click.argument("globs", metavar="GLOB...", nargs=-1, required=True)
+@click.argument(
+    "globs", metavar="GLOB...", nargs=-1, required=True, shell_complete=suggest_addresses
+)
 @changing_options
 @state_options
 @pass_settings
@@ -97,7 +100,7 @@ Examples:
 Exit codes: 0 moved, 1 not approved, 5 the state is locked, 64 FROM matches
 nothing, or TO has a live record.""",
 )
-@click.argument("old", metavar="FROM")
+@click.argument("old", metavar="FROM", shell_complete=suggest_addresses)
 @click.argument("new", metavar="TO")
 @changing_options
 @state_options
@@ -164,7 +167,9 @@ Examples:
 Exit codes: 0 lifted, 1 not approved, 5 the state is locked, 64 a glob
 matches no protected record.""",
 )
-@click.argument("globs", metavar="GLOB...", nargs=-1, required=True)
+@click.argument(
+    "globs", metavar="GLOB...", nargs=-1, required=True, shell_complete=suggest_addresses
+)
 @changing_options
 @state_options
 @pass_settings

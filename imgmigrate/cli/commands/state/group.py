@@ -18,6 +18,7 @@ from imgmigrate.cli.commands.state.repair import repair_state
 from imgmigrate.cli.commands.status import show_lock, show_log
 from imgmigrate.cli.given.config import pick, read_state, state_options, tell_whose
 from imgmigrate.cli.given.options import Group, Settings, json_option, pass_settings
+from imgmigrate.cli.given.suggestions import suggest_addresses
 from imgmigrate.errors import UsageError
 
 __all__ = ["state"]
@@ -39,7 +40,7 @@ Examples:
 \b
 Exit codes: 0 listed, 1 the state is damaged, 64 a glob matches nothing.""",
 )
-@click.argument("globs", metavar="[GLOB]...", nargs=-1)
+@click.argument("globs", metavar="[GLOB]...", nargs=-1, shell_complete=suggest_addresses)
 @click.option("--all", "everything", is_flag=True, help="Also what was forgotten or deleted.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout, one a record.")
 @state_options
@@ -72,7 +73,7 @@ Example:
 \b
 Exit codes: 0 shown, 1 the state is damaged, 64 there is no such record.""",
 )
-@click.argument("address")
+@click.argument("address", shell_complete=suggest_addresses)
 @json_option
 @state_options
 @pass_settings

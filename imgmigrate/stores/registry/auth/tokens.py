@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ from imgmigrate.errors import (
     Rejected,
     TransientError,
 )
-from imgmigrate.redaction import hide
+from imgmigrate.redaction import hide, printable, redact
 from imgmigrate.stores.registry.auth.realms import may_receive_credentials
 from imgmigrate.stores.registry.http.failures import failure, is_web_page, retry_after
 from imgmigrate.stores.registry.http.limits import TOKEN_BODY
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from imgmigrate.stores.registry.logins.credentials import Credential
 
 __all__ = ["Realm", "Token", "TokenServer", "life_of"]
+
+logger = logging.getLogger(__name__)
 
 # The specification's least, and what counts if a server says nothing or less.
 SHORTEST_LIFE = 60.0
@@ -152,13 +155,28 @@ class TokenServer:
             self._check(realm)  # those who waited share the failure of those who asked
             try:
                 if credential is not None and credential.identity_token:
-                    return await self._post_first(realm, scopes, credential)
-                return await self._get_first(realm, scopes, credential)
+                    token = await self._post_first(realm, scopes, credential)
+                else:
+                    token = await self._get_first(realm, scopes, credential)
             except (RateLimited, OutOfReach, LeftBehind):
                 raise
             except TransientError as error:
                 self._down[realm.url] = (error, self._clock.time() + FAILURE_RESTS)
                 raise
+            self._tell(realm, scopes, credential, token)
+            return token
+
+    def _tell(
+        self, realm: Realm, scopes: tuple[str, ...], credential: Credential | None, token: Token
+    ) -> None:
+        if logger.isEnabledFor(logging.INFO):
+            who = "with a login" if credential is not None else "without a login"
+            what = " ".join(scopes) or "no scope"
+            life = token.expires - self._clock.time()
+            text = (
+                f"{self._host}: token for {what} from {_server(realm.url)}, {who}, for {life:.0f} s"
+            )
+            logger.info("%s", printable(redact(text)))
 
     def _check(self, realm: Realm) -> None:
         """Raise what a token server that is down was found to be, as long as that stands."""

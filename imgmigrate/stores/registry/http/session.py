@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -31,10 +31,11 @@ from imgmigrate.stores.registry.http.limits import (
 )
 from imgmigrate.stores.registry.http.line import Line, Poured
 from imgmigrate.stores.registry.http.silence import Silence
+from imgmigrate.stores.registry.http.trace import is_traced, traced
 from imgmigrate.stores.registry.http.trust import Proxies
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Mapping
     from contextlib import AbstractContextManager
 
     from imgmigrate.events import Sink
@@ -153,11 +154,14 @@ class Http:
         """Tell whether a URL leads to one of the hosts that the config names."""
         return self._map.names(url)
 
-    async def send(self, request: Request) -> Answer:
+    def send(self, request: Request) -> Coroutine[Any, Any, Answer]:
         """Send one request and return its answer, an error's body already read.
 
         TransientError, or what `connection_failure` makes of it, if there is no answer.
         """
+        return traced(request, self._send) if is_traced() else self._send(request)
+
+    async def _send(self, request: Request) -> Answer:
         headers = {**_ALWAYS, **request.headers}
         if request.body is not None:
             # Without it aiohttp sends chunks, which storage behind registries refuses.
