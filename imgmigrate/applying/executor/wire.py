@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from imgmigrate import errors
 from imgmigrate.applying.executor.base import RowFacts
-from imgmigrate.errors import ImgmigrateError
+from imgmigrate.errors import ImgmigrateError, Symptom
 from imgmigrate.events import Outcome, Receipt
 
 # Pydantic needs these at run time.
@@ -29,6 +29,7 @@ __all__ = ["decode_receipt", "decode_row", "encode_receipt", "encode_row"]
 
 _FACTS: TypeAdapter[RowFacts] = TypeAdapter(RowFacts)
 _Plain = str | int | float | bool | None
+_Said = _Plain | list[str | int]
 
 
 class _Frozen(BaseModel):
@@ -41,10 +42,10 @@ class _Row(_Frozen):
 
 
 class _Error(_Frozen):
-    """The nearest class with a number of its own, and the fields that are plain."""
+    """The nearest class with a number of its own, and the fields that can be plain."""
 
     number: str
-    says: dict[str, _Plain]
+    says: dict[str, _Said]
 
 
 class _Receipt(_Frozen):
@@ -86,15 +87,23 @@ def decode_receipt(data: Mapping[str, Any]) -> Receipt:
     return Receipt(told.address, told.outcome, told.digest, told.moved, error)
 
 
-def _told(error: ImgmigrateError) -> dict[str, _Plain]:
+def _told(error: ImgmigrateError) -> dict[str, _Said]:
     """The fields of an error; what only its maker's process can use stays there."""
-    return {name: each for name, each in vars(error).items() if isinstance(each, _Plain)}
+    told: dict[str, _Said] = {}
+    for name, each in vars(error).items():
+        if isinstance(each, _Plain):
+            told[name] = each
+        elif name == "symptoms":
+            told[name] = sorted(symptom.name for symptom in each)
+        elif name == "path":
+            told[name] = list(each)
+    return told
 
 
 def _made(told: _Error) -> ImgmigrateError:
     """Make an error again: by the fields that its class takes, then with all the others."""
     kind: Callable[..., ImgmigrateError] = _KINDS.get(told.number, ImgmigrateError)
-    says = {name: _safe(each) for name, each in told.says.items()}
+    says = {name: _read(name, each) for name, each in told.says.items()}
     takes = inspect.signature(kind).parameters
     try:
         error = kind(**{name: says[name] for name in takes if name in says})
@@ -105,10 +114,17 @@ def _made(told: _Error) -> ImgmigrateError:
     return error
 
 
-def _safe(each: _Plain) -> _Plain:
+def _read(name: str, each: _Said) -> object:
+    """Read a field; a symptom of a later version is none, and a text is made safe to show."""
+    if name == "symptoms" and isinstance(each, list):
+        return frozenset(symptom for symptom in Symptom if symptom.name in each)
+    if isinstance(each, list):
+        return tuple(_safe(part) if isinstance(part, str) else part for part in each)
+    return _safe(each) if isinstance(each, str) else each
+
+
+def _safe(each: str) -> str:
     """Make a text safe to show, line by line."""
-    if not isinstance(each, str):
-        return each
     return "\n".join(printable(line, 2000) for line in redact(each).split("\n"))
 
 

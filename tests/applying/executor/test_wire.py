@@ -16,7 +16,7 @@ from imgmigrate.applying.executor.wire import (
     encode_receipt,
     encode_row,
 )
-from imgmigrate.errors import ImgmigrateError, OutOfReach, Rejected, StoreError, on_side
+from imgmigrate.errors import ImgmigrateError, OutOfReach, Rejected, StoreError, Symptom, on_side
 from imgmigrate.events import Outcome, Receipt
 from imgmigrate.oci.reference import Digest, Reference, Repository
 from imgmigrate.stores.base import NoDeletes
@@ -38,6 +38,11 @@ GIVEN: dict[str, Any] = {
     "file": "imgmigrate.yaml",
     "line": 3,
     "key": "images",
+    "path": ("images", 0),
+    "parameter": "target",
+    "value": "a/**",
+    "repo": "team/api",
+    "symptoms": frozenset({Symptom.EXPIRED, Symptom.RATE_LIMIT}),
 }
 
 
@@ -45,7 +50,13 @@ def every_error() -> list[ImgmigrateError]:
     """Make one of each class."""
     kinds = [each for _, each in inspect.getmembers(errors, inspect.isclass)]
     return [
-        kind(**{name: GIVEN[name] for name in inspect.signature(kind).parameters})
+        kind(
+            **{
+                name: GIVEN[name]
+                for name, each in inspect.signature(kind).parameters.items()
+                if each.kind is not each.VAR_KEYWORD
+            }
+        )
         for kind in kinds
         if issubclass(kind, ImgmigrateError)
     ]
