@@ -173,7 +173,7 @@ def _refusal(refusal: Refusal, style: Style) -> Iterator[str]:
     yield from (style.paint(line, "bold", "red") for line in style.wrap(title, hanging="  "))
     error = refusal.error
     is_said = error.subject == refusal.name and not (isinstance(error, StoreError) and error.side)
-    cause = error.cause if is_said else message_of(error)
+    cause = spoken(error.cause) if is_said else message_of(error)
     yield from style.wrap(printable(cause, 500), indent="  ")
     hint = hint_of(error)
     if hint:
