@@ -103,7 +103,7 @@ def _differing(
     if wish.overwrite is Overwrite.NEVER:
         return Action.KEEP, Reason.OVERWRITE_NEVER
     if state.owns(wish.address, destination):
-        return Action.UPDATE, _why_ours(wish, state.record(wish.address))
+        return Action.UPDATE, _why_ours(wish, destination, state.record(wish.address))
     if wish.overwrite is Overwrite.ALWAYS:
         return Action.UPDATE, Reason.OVERWRITE_ALWAYS
     if exceptions.equivalent and wish.overwrite is Overwrite.EQUIVALENT:
@@ -115,8 +115,12 @@ def _differing(
     return Action.CONFLICT, Reason.CHANGED_HERE if live else Reason.FOREIGN
 
 
-def _why_ours(wish: Wish, record: ImageRecord | None) -> Reason:
-    if record is None or wish.found is None or record.source.digest != wish.found.digest:
+def _why_ours(wish: Wish, destination: Digest, record: ImageRecord | None) -> Reason:
+    if record is None or wish.found is None:
+        return Reason.SOURCE_MOVED
+    if record.undid == (wish.kept or wish.found.digest) and record.digest == destination:
+        return Reason.ROLLED_BACK
+    if record.source.digest != wish.found.digest:
         return Reason.SOURCE_MOVED
     return Reason.SOURCE_MOVED if record.filter == wish.filter else Reason.PLATFORMS_CHANGED
 

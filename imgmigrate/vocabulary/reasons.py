@@ -95,6 +95,16 @@ class Reason(Term):
         ReasonTraits("IM209", "other platforms are wanted now"),
     )
 
+    ROLLED_BACK = (
+        "rolled_back",
+        ReasonTraits(
+            "IM242",
+            "was rolled back, and its source shows what that undid",
+            hint="The rules still ask for what was rolled back, so a plan writes it again. To "
+            "keep what is there, change the rule or its source, or leave it out: `exclude`.",
+        ),
+    )
+
     # The destination has what is not ours.
     FOREIGN = (
         "foreign",
@@ -112,6 +122,8 @@ class Reason(Term):
             "written by us, then overwritten by somebody else",
             is_foreign=True,
             cause="somebody overwrote what imgmigrate had written",
+            hint="Where nobody else writes to such tags, this state may be older than they are: "
+            "restored from a backup, or from a cache. To take over what is there:",
         ),
     )
     EQUIVALENT = (

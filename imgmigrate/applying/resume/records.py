@@ -82,6 +82,7 @@ class Recording:
             digest=change.after,
             previous=previous,
             former=_former_of(record, previous, source.reference),
+            undid=record.digest if record and change.reason == Reason.ROLLBACK else None,
             media_type=change.media_type or "",
             size=change.size,
             at=at,

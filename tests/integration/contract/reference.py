@@ -108,6 +108,8 @@ class Expectation:
             return None if is_same else ("adopt", "already_there")
         if there not in self.history.ours(name):
             return "conflict", "changed_here" if live else "foreign"
+        if record is not None and record.digest == there and record.undid == wanted:
+            return "update", "rolled_back"
         is_recut = record is not None and record.source[1] == origin and not is_told
         return "update", "platforms_changed" if is_recut else "source_moved"
 
@@ -334,7 +336,8 @@ def drifted(history: History, world: World) -> dict[str, Row]:
         elif not is_here and there == source and not record.platforms:
             rows[name] = ("adopt", "already_there")
         elif is_here and is_moved:
-            rows[name] = ("drift", "source_moved" if source else "source_gone")
+            moved = "rolled_back" if source == record.undid else "source_moved"
+            rows[name] = ("drift", moved if source else "source_gone")
         elif not is_here:
             rows[name] = ("drift", "both_moved" if is_moved else "changed_here")
     return rows
