@@ -26,7 +26,8 @@ __all__ = ["Exceptions", "Wish", "decide", "decide_unwanted"]
 class Wish:
     """What the rules ask for at one address. `found` is None if the source does not have it.
 
-    Where a rule names platforms, `filter` says which and `kept` is the digest of what they leave.
+    Where a rule names platforms, `filter` says which and `kept` is the digest of what they leave;
+    a chart, or a signature, `runs_nowhere`, as far as that is known.
     """
 
     address: Reference
@@ -36,6 +37,7 @@ class Wish:
     explicit: bool
     filter: Filter | None = None
     kept: Digest | None = None
+    runs_nowhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ def decide(
             recorded=recorded,
             media_type=wish.found.media_type if wish.found else None,
             filter=wish.filter,
+            platforms=() if wish.runs_nowhere else None,
         )
 
     if destination is None:
@@ -118,11 +121,11 @@ def _differing(
 def _why_ours(wish: Wish, destination: Digest, record: ImageRecord | None) -> Reason:
     if record is None or wish.found is None:
         return Reason.SOURCE_MOVED
-    if record.undid == (wish.kept or wish.found.digest) and record.digest == destination:
-        return Reason.ROLLED_BACK
-    if record.source.digest != wish.found.digest:
-        return Reason.SOURCE_MOVED
-    return Reason.SOURCE_MOVED if record.filter == wish.filter else Reason.PLATFORMS_CHANGED
+    if record.source.digest == wish.found.digest and record.filter != wish.filter:
+        return Reason.PLATFORMS_CHANGED
+    wanted = wish.kept or wish.found.digest
+    is_undone = record.undid == wanted and record.digest == destination
+    return Reason.ROLLED_BACK if is_undone else Reason.SOURCE_MOVED
 
 
 def _tells(record: ImageRecord | None, wish: Wish, origin: Digest) -> bool:

@@ -108,10 +108,10 @@ class Expectation:
             return None if is_same else ("adopt", "already_there")
         if there not in self.history.ours(name):
             return "conflict", "changed_here" if live else "foreign"
-        if record is not None and record.digest == there and record.undid == wanted:
-            return "update", "rolled_back"
-        is_recut = record is not None and record.source[1] == origin and not is_told
-        return "update", "platforms_changed" if is_recut else "source_moved"
+        if record is not None and record.source[1] == origin and not is_told:
+            return "update", "platforms_changed"
+        is_undone = record is not None and (record.digest, record.undid) == (there, wanted)
+        return "update", "rolled_back" if is_undone else "source_moved"
 
     def _tells(self, record: Record | None, origin: str) -> bool:
         if record is None:
