@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -230,6 +231,11 @@ async def test_max_delete_blocks_the_deletes_of_a_rollback(world: World) -> None
     world.extra = "max_delete: 0\n"
     back = await world.rollback(plan, allow_delete=True)
     assert rows(back)[f"{API}:new"] == ("blocked", "max_delete")
+    (note,) = back.header.notes
+    assert re.fullmatch(
+        r"1 delete of 3 images, and max_delete: 0 \(imgmigrate\.yaml:\d+\) allows 0: none is done",
+        note,
+    )
 
 
 async def test_a_forgotten_image_is_ours_again(world: World) -> None:
