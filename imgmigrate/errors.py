@@ -1,6 +1,11 @@
 """Every error that a user can meet, as one tree.
 
 ImgmigrateError                    1   anything that stopped the work
+├── RowConflict                    1   a row is not what was planned, or not ours: a person decides
+├── RowFailed                      1   a row cannot be carried out: plan again
+├── NotReached                     1   a run ended before a row: the same plan goes on
+├── NoRoom                         1   the disk here cannot take what is to be written
+├── FileUnwritable                 1   a file here cannot be written
 ├── UsageError                    64   the command line asks for what cannot be
 │   └── ConfigError               64   the config is wrong; names file, line, key and fix
 ├── GuardError                     6   a guard of the user's own refused
@@ -51,18 +56,23 @@ __all__ = [
     "AuthenticationError",
     "ConfigError",
     "Dangling",
+    "FileUnwritable",
     "GuardError",
     "ImgmigrateError",
     "IntegrityError",
     "Interrupted",
     "LeftBehind",
+    "NoRoom",
     "NotFound",
+    "NotReached",
     "OutOfReach",
     "PlanRefused",
     "ProtocolError",
     "QuotaExhausted",
     "RateLimited",
     "Rejected",
+    "RowConflict",
+    "RowFailed",
     "Side",
     "StateError",
     "StateLocked",
@@ -108,6 +118,36 @@ class ImgmigrateError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class RowConflict(ImgmigrateError):
+    """A row is a conflict: it is not what was planned from, or not ours; a person decides."""
+
+    number = "IM302"
+
+
+class RowFailed(ImgmigrateError):
+    """A row cannot be carried out as it is; another plan may know better."""
+
+    number = "IM303"
+
+
+class NotReached(ImgmigrateError):
+    """The run ended before a row, or one that it needs; the same plan goes on."""
+
+    number = "IM304"
+
+
+class NoRoom(ImgmigrateError):
+    """A disk here cannot take what is to be written; nothing was."""
+
+    number = "IM305"
+
+
+class FileUnwritable(ImgmigrateError):
+    """A file here cannot be written."""
+
+    number = "IM306"
 
 
 class UsageError(ImgmigrateError):

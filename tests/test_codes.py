@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections import Counter
@@ -42,3 +43,17 @@ def test_an_error_is_told_by_the_class_that_has_a_code() -> None:
     assert facts_of(errors.PlanRefused("no")) == {"code": "IM330", "kind": "PlanRefused"}
     assert facts_of(NoDeletes("a.b/c", "no")) == {"code": "IM365", "kind": "Rejected"}
     assert facts_of(ValueError("odd")) == {"code": UNEXPECTED, "kind": "ValueError"}
+
+
+def test_nothing_is_told_by_the_root_of_all_errors() -> None:
+    """`ImgmigrateError` tells nobody what to do: each error is made as one that does."""
+    package = Path(errors.__file__).parent
+    made = [
+        f"{path.relative_to(package)}:{node.lineno}"
+        for path in sorted(package.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == errors.ImgmigrateError.__name__
+    ]
+    assert made == []

@@ -25,6 +25,11 @@ from imgmigrate.errors import (
 
 EXIT_CODES = {
     "ImgmigrateError": 1,
+    "RowConflict": 1,
+    "RowFailed": 1,
+    "NotReached": 1,
+    "NoRoom": 1,
+    "FileUnwritable": 1,
     "UsageError": 64,
     "ConfigError": 64,
     "GuardError": 6,

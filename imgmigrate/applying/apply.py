@@ -384,7 +384,7 @@ class _Run:
         return StateUnsaved(
             message,
             hint=f"its record is in {place}; free the state, then apply the same plan again: "
-            "it finds the image and records it without moving a byte",
+            "it finds the image and records it without moving a byte; that file may go then",
         )
 
     def _count(self, receipt: Receipt) -> None:

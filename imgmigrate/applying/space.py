@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import ImgmigrateError, StoreError
+from imgmigrate.errors import NoRoom, StoreError
 from imgmigrate.oci.bounds import Graph
 from imgmigrate.oci.platforms import choose
 from imgmigrate.stores.place import Place
@@ -56,7 +56,7 @@ async def check_space(
                 f"{_printed(disk.room.free)} are free; nothing was written"
             )
             hint = "free some space, or apply a part of the plan with `target`"
-            raise ImgmigrateError(message, hint=hint)
+            raise NoRoom(message, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)

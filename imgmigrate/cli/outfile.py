@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import ImgmigrateError, UsageError
+from imgmigrate.errors import FileUnwritable, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +86,7 @@ def save_to(
         write_output(out, data, mode=mode)
     except OSError as error:
         cause, subject = f"cannot be written: {error.strerror or error}", f"{what} {out}".lstrip()
-        raise ImgmigrateError(cause, subject=subject, hint="name another place") from None
+        raise FileUnwritable(cause, subject=subject, hint="name another place") from None
     settings.output.left_something = True
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os.path
 from dataclasses import dataclass, replace
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.values.quantities import read_duration
@@ -25,7 +26,6 @@ from imgmigrate.rules.moves import parse_move
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from imgmigrate.config.reading.schema import FileModel
     from imgmigrate.config.reading.tree import KeyPath, Tree
@@ -52,6 +52,8 @@ class Guards:
 
     protect: tuple[Pattern, ...] = ()
     max_delete: Share | None = None
+    # `file:line`, for messages; the folder that the file is in is this machine's affair.
+    max_delete_at: str = ""
     moved: tuple[Move, ...] = ()
     max_plan_age: float | None = None
     keep_previous: KeptName | None = None
@@ -93,6 +95,7 @@ def build_guards(tree: Tree, model: FileModel, base: Path) -> Guards:
             read_pattern(tree, text, ("protect", index)) for index, text in enumerate(model.protect)
         ),
         max_delete=_share(tree, model.max_delete) if model.max_delete is not None else None,
+        max_delete_at=f"{Path(tree.file).name}:{tree.line(('max_delete',))}",
         moved=tuple(
             _move(tree, each.old, each.new, ("moved", index))
             for index, each in enumerate(model.moved)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.config.guards import read_pattern
 from imgmigrate.config.reading.schema import KnownFileModel, raise_all, validate
 from imgmigrate.config.reading.tree import Scalar, parse_only
-from imgmigrate.errors import ConfigError, ImgmigrateError
+from imgmigrate.errors import ConfigError, FileUnwritable
 from imgmigrate.files import write_atomically
 from imgmigrate.matching import parse_pattern
 from imgmigrate.oci.reference import Digest
@@ -152,7 +152,7 @@ def append_known(path: Path, entries: Sequence[Acknowledgement]) -> None:
         write_atomically(target, data, mode=SHARED_FILE)
     except OSError as error:
         message = f"{path}: cannot be written: {error.strerror}"
-        raise ImgmigrateError(message, hint="nothing was changed") from None
+        raise FileUnwritable(message, hint="nothing was changed") from None
 
 
 def _decode(data: bytes, path: Path) -> tuple[KnownConflict, ...]:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
+    "ATTESTATION",
     "FILTER_VERSION",
     "NoSuchPlatformError",
+    "attested",
     "canonical_platforms",
     "choose",
     "filtered_index",
@@ -162,7 +164,7 @@ def _kept(
     return [
         entry
         for entry, is_kept in zip(entries, wanted, strict=True)
-        if is_kept or _attests(entry) in images
+        if is_kept or attested(entry) in images
     ]
 
 
@@ -180,7 +182,7 @@ def _is_wanted(entry: Mapping[str, Any], platforms: Iterable[Platform]) -> bool:
     return any(matches(wanted, found) for wanted in platforms)
 
 
-def _attests(entry: Mapping[str, Any]) -> str | None:
+def attested(entry: Mapping[str, Any]) -> str | None:
     """Name the image that an entry was made for, if it is an attestation."""
     found = platform_of(entry.get("platform"))
     annotations = entry.get("annotations")

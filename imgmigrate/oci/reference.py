@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
 
-__all__ = ["LAYOUTS", "Digest", "Reference", "Repository", "is_tag", "parse_endpoint"]
+__all__ = [
+    "LAYOUTS",
+    "Digest",
+    "Reference",
+    "Repository",
+    "is_tag",
+    "naming_fault",
+    "parse_endpoint",
+]
 
 # The store of all OCI layouts together; no registry host can be called this.
 LAYOUTS = "oci:"
@@ -234,6 +242,10 @@ def _looks_like_host_only(text: str) -> bool:
     return name == "localhost" or ("." in name and port.isdigit())
 
 
+# Of classes and alternatives, which globs elsewhere have.
+_MISTAKEN_FOR_GLOBS = frozenset("[]{}!")
+
+
 @lru_cache(maxsize=65536)  # a state names few repositories, many times each
 def _registry_repository(host: str, path: str) -> Repository:
     if not _HOST.fullmatch(host) or not _is_sane(host):
@@ -246,10 +258,21 @@ def _registry_repository(host: str, path: str) -> Repository:
     if host == DOCKER_HUB and "/" not in path:
         path = f"library/{path}"
     if not is_repository_path(path) or len(host) + 1 + len(path) > LONGEST_NAME:
-        reason = "it must be lower case" if path != path.lower() else "see the naming rules"
-        msg = f"{path!r} is not a repository name: {reason}"
+        msg = f"{path!r} is not a repository name: {naming_fault(path)}"
         raise ValueError(msg)
     return Repository(host, path)
+
+
+def naming_fault(path: str) -> str:
+    """Say what is wrong with a repository's name, which may be a glob.
+
+    The rules are those of distribution-spec "Pulling manifests".
+    """
+    if not _MISTAKEN_FOR_GLOBS.isdisjoint(path):
+        return "globs know *, ** and ? alone; name them one by one, or select by a wider glob"
+    if path != path.lower():
+        return "it must be lower case"
+    return "its parts are of a-z and 0-9, with single ., _, __ or dashes between them"
 
 
 def _is_sane(host: str) -> bool:

@@ -85,6 +85,7 @@ class Change(_Frozen):
     filter: Filter | None = None
     size: _Amount | None = None
     transfer_bytes: _Amount | None = None
+    # None is not known; there are none of a chart, a signature, or one image.
     platforms: tuple[str, ...] | None = None
     blobs: _Amount | None = None
     inside: tuple[str, ...] | None = None

@@ -26,7 +26,8 @@ __all__ = ["Exceptions", "Wish", "decide", "decide_unwanted"]
 class Wish:
     """What the rules ask for at one address. `found` is None if the source does not have it.
 
-    Where a rule names platforms, `filter` says which and `kept` is the digest of what they leave.
+    Where a rule names platforms, `filter` says which and `kept` is the digest of what they leave;
+    a chart, or a signature, `runs_nowhere`, as far as that is known.
     """
 
     address: Reference
@@ -36,6 +37,7 @@ class Wish:
     explicit: bool
     filter: Filter | None = None
     kept: Digest | None = None
+    runs_nowhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ def decide(
             recorded=recorded,
             media_type=wish.found.media_type if wish.found else None,
             filter=wish.filter,
+            platforms=() if wish.runs_nowhere else None,
         )
 
     if destination is None:
@@ -103,7 +106,7 @@ def _differing(
     if wish.overwrite is Overwrite.NEVER:
         return Action.KEEP, Reason.OVERWRITE_NEVER
     if state.owns(wish.address, destination):
-        return Action.UPDATE, _why_ours(wish, state.record(wish.address))
+        return Action.UPDATE, _why_ours(wish, destination, state.record(wish.address))
     if wish.overwrite is Overwrite.ALWAYS:
         return Action.UPDATE, Reason.OVERWRITE_ALWAYS
     if exceptions.equivalent and wish.overwrite is Overwrite.EQUIVALENT:
@@ -115,10 +118,14 @@ def _differing(
     return Action.CONFLICT, Reason.CHANGED_HERE if live else Reason.FOREIGN
 
 
-def _why_ours(wish: Wish, record: ImageRecord | None) -> Reason:
-    if record is None or wish.found is None or record.source.digest != wish.found.digest:
+def _why_ours(wish: Wish, destination: Digest, record: ImageRecord | None) -> Reason:
+    if record is None or wish.found is None:
         return Reason.SOURCE_MOVED
-    return Reason.SOURCE_MOVED if record.filter == wish.filter else Reason.PLATFORMS_CHANGED
+    if record.source.digest == wish.found.digest and record.filter != wish.filter:
+        return Reason.PLATFORMS_CHANGED
+    wanted = wish.kept or wish.found.digest
+    is_undone = record.undid == wanted and record.digest == destination
+    return Reason.ROLLED_BACK if is_undone else Reason.SOURCE_MOVED
 
 
 def _tells(record: ImageRecord | None, wish: Wish, origin: Digest) -> bool:

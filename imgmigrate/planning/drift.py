@@ -129,8 +129,12 @@ def decide_drift(
     # What a filter leaves of the source is not known without reading it: then it stays drift.
     if destination != record.digest and destination == source and record.filter is None:
         return change(Action.ADOPT, Reason.ALREADY_THERE)
+    if destination == record.digest and source is not None:
+        # Undone, and not moved since: the source shows what was there before the rollback.
+        is_undone = source == record.undid
+        return change(Action.DRIFT, Reason.ROLLED_BACK if is_undone else Reason.SOURCE_MOVED)
     if destination == record.digest:
-        return change(Action.DRIFT, Reason.SOURCE_MOVED if source else Reason.SOURCE_GONE)
+        return change(Action.DRIFT, Reason.SOURCE_GONE)
     return change(Action.DRIFT, Reason.BOTH_MOVED if source_moved else Reason.CHANGED_HERE)
 
 

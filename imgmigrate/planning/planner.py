@@ -24,7 +24,7 @@ from imgmigrate.planning.drift import OnlyTold, find_drift
 from imgmigrate.planning.heading import heading
 from imgmigrate.planning.owner import state_of, tell_owner
 from imgmigrate.planning.passes.base import run_passes
-from imgmigrate.planning.passes.deletes import CutOff, DeleteLimit, Deleting, Release
+from imgmigrate.planning.passes.deletes import CutOff, DeleteLimit, Deleting, Release, told_limit
 from imgmigrate.planning.passes.gone import Gone
 from imgmigrate.planning.passes.inside import Comparing, Explain
 from imgmigrate.planning.passes.keep_previous import Keeping, KeptNames, Outlived
@@ -116,7 +116,7 @@ async def make_plan(
         unwanted=unwanted,
         filters=Filters(target=options.target, exclude=options.exclude),
         refresh_only=options.refresh_only,
-        notes=skips.notes,
+        notes=(*skips.notes, *told_limit(changes, options.max_delete, config.guards, state)),
         max_delete=options.max_delete,
     )
     return Plan.of(header, changes)
@@ -324,7 +324,12 @@ class _Planner:
         # What no config asks for neither moves nor deletes.
         owns = not self.config.is_oneshot
         return (
-            Moving(observer, state, guards.moved if owns else ()),
+            Moving(
+                observer,
+                state,
+                guards.moved if owns else (),
+                None if is_part else self.workspace.sink,
+            ),
             self._deltas(),
             Gone(observer, state),
             Outlived(

@@ -15,8 +15,9 @@ from imgmigrate.rules.templates import concrete_rule
 if TYPE_CHECKING:
     from imgmigrate.config.model import Config, RegistryConfig
     from imgmigrate.oci.reference import Repository
+    from imgmigrate.rules.rule import GlobRule
 
-__all__ = ["Needs", "needs_of"]
+__all__ = ["Needs", "needs_of", "settings_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,9 @@ class Needs:
     """What the rules want of one registry with one set of settings.
 
     `lists` is a source whose tags are listed, `reads` one of which a tag or digest is read, and
-    `writes` a destination: the first of each kind. `finds` is a source's glob, and `fills` stands
-    for a destination whose name depends on what a glob finds. `trouble` is why the settings
-    cannot be used.
+    `writes` a destination: the first of each kind. `globs` are all sources' globs, and `fills`
+    stands for a destination whose name depends on what the glob of `filling` finds. `trouble` is
+    why the settings cannot be used.
     """
 
     host: str
@@ -34,8 +35,14 @@ class Needs:
     reads: tuple[str, str] | None = None
     writes: str | None = None
     trouble: ConfigError | None = None
-    finds: str | None = None
+    globs: tuple[str, ...] = ()
     fills: str | None = None
+    filling: GlobRule | None = None
+
+    @property
+    def finds(self) -> str | None:
+        """The glob that is tried: the first."""
+        return self.globs[0] if self.globs else None
 
     @property
     def known(self) -> str | None:
@@ -60,14 +67,18 @@ def needs_of(config: Config) -> tuple[Needs, ...]:
     """Gather what the rules want, by host and settings, in the order of hosts."""
     found: dict[tuple[str, object], Needs] = {}
 
-    def note(repository: Repository, kind: str, what: Any) -> None:
+    def note(repository: Repository, kind: str, what: Any, **more: Any) -> None:
         if repository.is_layout:
             return
-        settings = _settings(config, stand_in(repository))
+        settings = settings_of(config, stand_in(repository))
         trouble = settings if isinstance(settings, ConfigError) else None
         key = (repository.store, str(trouble) if trouble else settings)
         old = found.get(key) or Needs(repository.store, trouble=trouble)
-        found[key] = old if getattr(old, kind) else replace(old, **{kind: what})
+        if kind == "globs":
+            what = tuple(dict.fromkeys((*old.globs, what)))
+        elif getattr(old, kind):
+            what, more = getattr(old, kind), {}
+        found[key] = replace(old, **{kind: what}, **more)
 
     for rule in config.rules:
         if rule.has_patterns:
@@ -79,13 +90,15 @@ def needs_of(config: Config) -> tuple[Needs, ...]:
             note(destination.repository, "writes", destination.repository.path)
     for glob in config.globs:
         source = glob.rule.source
-        note(source, "finds", source.path)
+        note(source, "globs", source.path)
         for destination in concrete_rule(glob, stand_in(source), str(config.base)).destinations:
-            note(destination.repository, "fills", destination.repository.path)
+            path = destination.repository.path
+            note(destination.repository, "fills", path, filling=glob)
     return tuple(sorted(found.values(), key=lambda needs: (needs.host, needs.sample or "")))
 
 
-def _settings(config: Config, repository: Repository) -> RegistryConfig | ConfigError:
+def settings_of(config: Config, repository: Repository) -> RegistryConfig | ConfigError:
+    """Look up the settings of a repository's registry, or why they cannot be used."""
     try:
         return config.registry(repository.store, repository.path)
     except ConfigError as error:

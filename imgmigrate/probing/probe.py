@@ -24,6 +24,7 @@ from imgmigrate.errors import (
 )
 from imgmigrate.oci.manifest import OCI_INDEX
 from imgmigrate.oci.reference import Digest, Repository, is_tag
+from imgmigrate.probing.listings import Listings
 from imgmigrate.probing.needs import needs_of
 from imgmigrate.stores.registry import manifests
 from imgmigrate.stores.registry.auth.access import Access
@@ -95,18 +96,21 @@ async def probe_all(config: Config | Workspace, *, sink: Sink) -> tuple[Report, 
     workspace = open_workspace(config, sink=sink, timeouts=TIMEOUTS)
     wanted = needs_of(workspace.config)
     async with workspace.stores() as stores:
+        listings = Listings(workspace.config, stores, wanted)
 
         async def one(needs: Needs) -> Report:
             try:
                 if needs.trouble is not None:
                     raise needs.trouble
                 store = stores.of(Repository(needs.host, needs.sample or ""))
+                if not isinstance(store, RegistryStore):
+                    msg = f"{needs.host} is no registry"
+                    raise TypeError(msg)
+                return await probe(store, needs, listings)
             except ConfigError as error:
                 return Report(needs.host, needs.roles, (_failed("settings", error),))
-            if not isinstance(store, RegistryStore):
-                msg = f"{needs.host} is no registry"
-                raise TypeError(msg)
-            return await probe(store, needs)
+            finally:
+                listings.tell(needs, is_let_in=False)
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(needs)) for needs in wanted]
@@ -120,13 +124,14 @@ async def probe_all(config: Config | Workspace, *, sink: Sink) -> tuple[Report, 
     )
 
 
-async def probe(store: RegistryStore, needs: Needs) -> Report:
+async def probe(store: RegistryStore, needs: Needs, listings: Listings) -> Report:
     """Probe one registry; what cannot work after a failure is not tried."""
-    probing = _Probing(store, needs)
+    probing = _Probing(store, needs, listings)
     checks = [await probing.guarded("reach", probing.reach)]
     if checks[0].verdict is Verdict.OK:
         checks.append(await probing.guarded("log in", probing.log_in))
     can_go_on = all(check.verdict is not Verdict.FAILED for check in checks)
+    listings.tell(needs, is_let_in=can_go_on)
     for name, check in probing.rest():
         if can_go_on:
             checks.append(await probing.guarded(name, check))
@@ -143,8 +148,8 @@ async def probe(store: RegistryStore, needs: Needs) -> Report:
 class _Probing:
     """The checks of one registry, each by itself; they share what is learnt on the way."""
 
-    def __init__(self, store: RegistryStore, needs: Needs) -> None:
-        self._store, self._remote, self._needs = store, store.remote, needs
+    def __init__(self, store: RegistryStore, needs: Needs, listings: Listings) -> None:
+        self._remote, self._needs, self._listings = store.remote, needs, listings
         self._asks = False
         # What is asked for at the registry, beside what fails of it.
         self._asked = ""
@@ -162,7 +167,7 @@ class _Probing:
         """What is tried once we are logged in."""
         if self._needs.finds:
             yield "list", self.find
-        if self._needs.lists or self._needs.reads:
+        if self._needs.lists or self._needs.reads or self._needs.finds:
             yield "pull", self.pull
         if self._needs.writes or self._needs.fills:
             yield "push", self.push
@@ -199,7 +204,9 @@ class _Probing:
     async def find(self) -> Check:
         """List the repositories that a glob matches, as planning will; that is all of the list."""
         glob = self._needs.finds or ""
-        found = await self._store.list_repositories(glob)
+        found = await self._found()
+        if isinstance(found, ImgmigrateError):
+            raise found
         if not found:
             cause = f"no repository matches {glob}"
             return Check("list", Verdict.FAILED, cause, "check the rule's source")
@@ -208,12 +215,19 @@ class _Probing:
 
     async def pull(self) -> Check:
         """List one source and read one image, as far as the rules will."""
-        done = []
-        if self._needs.lists:
-            tags = await self._tags(self._needs.lists)
-            done.append(f"lists {self._needs.lists}")
-            if tags and self._needs.reads is None:
-                await self._describe(self._needs.lists, tags[0])
+        lists, done = self._needs.lists, []
+        if lists is None and self._needs.reads is None:
+            found = await self._found()
+            if not isinstance(found, list) or not found:
+                return Check("pull", Verdict.UNTRIED, "what the rules match is not known")
+            lists = found[0]
+        if lists:
+            tags = await self._tags(lists)
+            done.append(f"lists {lists}")
+            if self._needs.reads is None:
+                if not tags:
+                    return Check("pull", Verdict.UNTRIED, f"{lists} has no tags to read")
+                await self._describe(lists, tags[0])
         if self._needs.reads:
             repo, ref = self._needs.reads
             if await self._describe(repo, ref) is None:
@@ -223,11 +237,16 @@ class _Probing:
         return Check("pull", Verdict.OK, ", ".join(done))
 
     async def push(self) -> Check:
-        """Open an upload and cancel it: nothing stays."""
-        if self._needs.writes is None:
-            detail = "the repositories are known once the sources are listed"
-            return Check("push", Verdict.UNTRIED, detail, is_needed=False)
-        repo, access = self._needs.writes or "", Access(self._needs.writes, push=True)
+        """Open an upload and cancel it: nothing stays.
+
+        Where rules with wildcards alone write, to where the first repository that one finds goes.
+        """
+        repo = self._needs.writes or await self._listings.first(self._needs)
+        if repo is None:
+            source = self._needs.filling.rule.source if self._needs.filling else ""
+            detail = f"what {source} matches is not known, so where it goes is not"
+            return Check("push", Verdict.UNTRIED, detail)
+        access = Access(repo, push=True)
         self._asked, subject = repo, f"{self._remote.host}/{repo}"
         target = f"/v2/{repo}/blobs/uploads/"
         answer = await self._remote.call(
@@ -285,6 +304,10 @@ class _Probing:
             return Check("referrers", Verdict.UNTRIED, detail, is_needed=False)
         detail = "clients find signatures by their tags there"
         return Check("referrers", Verdict.ABSENT, detail, is_needed=False)
+
+    async def _found(self) -> list[str] | ImgmigrateError | None:
+        """What the first glob matches."""
+        return await self._listings.of(Repository(self._needs.host, self._needs.finds or ""))
 
     async def _tags(self, repo: str) -> list[str]:
         """The first tags of a repository."""

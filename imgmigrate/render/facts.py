@@ -125,7 +125,7 @@ def _digests(change: Change) -> Iterator[Fact]:
     if change.action is Action.UPDATE and change.reason != Reason.INCOMPLETE:
         yield Fact("digests", "{} -> {}", (before, after))
     elif change.action in (Action.CONFLICT, Action.UNKNOWN) and source:
-        part = "some platforms of " if change.filter else ""
+        part = "some platforms of " if change.filter and change.platforms != () else ""
         yield Fact("digests", f"holds {{}}, wanted {part}{{}}", (before, source))
     elif change.action is Action.DRIFT and before != change.recorded:
         yield Fact("digests", "holds {}, recorded {}", (before, change.recorded))
@@ -142,7 +142,7 @@ def _below(change: Change) -> Iterator[Fact]:
         yield Fact("known", "known until {}: {}", (change.known.until, change.known.because))
     if change.detail:
         yield Fact("detail", "{}", (detail_of(change),))
-    if change.filter:
+    if change.filter and change.platforms != ():  # a chart or a signature has none
         kept = ", ".join(change.filter.platforms)
         yield Fact("filter", "only the platforms {}", (kept,))
         if is_cut(change):

@@ -22,6 +22,7 @@ OPTIONS = {
     "exclude": "--exclude",
     "explain": "--explain",
     "fail_fast": "--fail-fast",
+    "forget": "--forget",
     "images": "--images",
     "json": "--json",
     "list": "--list",

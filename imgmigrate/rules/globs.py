@@ -15,6 +15,7 @@ from imgmigrate.oci.reference import (
     Repository,
     is_repository_path,
     layout_address,
+    naming_fault,
     parse_endpoint,
 )
 
@@ -92,8 +93,7 @@ def _registry(name: str) -> Repository:
     if host == DOCKER_HUB and "/" not in path and path != "**":
         path = f"library/{path}"
     if not is_repository_path(_WILDCARDS.sub("x", path)):
-        reason = "it must be lower case" if path != path.lower() else "see the naming rules"
-        msg = f"{path!r} matches no repository: {reason}"
+        msg = f"{path!r} matches no repository: {naming_fault(path)}"
         raise ValueError(msg)
     return Repository(host, path)
 

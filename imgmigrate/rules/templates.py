@@ -236,6 +236,11 @@ class Renaming:
     exact: tuple[tuple[str, str], ...] = ()
     patterns: tuple[_Substitution, ...] = ()
 
+    @property
+    def written(self) -> tuple[tuple[str, str], ...]:
+        """What becomes what, as the config has it, in the order in which it is tried."""
+        return (*self.exact, *((each.text, each.replacement) for each in self.patterns))
+
     def of(self, tag: str) -> str:
         """The new name of a tag; the same where nothing applies."""
         for old, new in self.exact:

@@ -97,6 +97,8 @@ class ImageRecord:
     status: Status = Status.LIVE
     # What the run did, as its plan's rows say it; None in records of earlier versions.
     action: _Word | None = None
+    # Of what a rollback put back: the digest of what the run had left that it undid.
+    undid: Digest | None = None
     # Set by apply where the config protects the address; lifted by `state unprotect` alone.
     protected: bool = False
 

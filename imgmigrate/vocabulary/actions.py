@@ -158,6 +158,9 @@ class Action(Term):
                 160, "forget", ".", "forget", "no longer ours; stays at the destination", "dim"
             ),
             lets_go=True,
+            hint="The tags to forget stay at their destinations, and no later plan deletes them: "
+            "only who may delete there can. To have them deleted, plan with `allow_delete` "
+            "instead of `forget`.",
         ),
     )
     KEEP = (

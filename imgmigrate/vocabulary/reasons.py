@@ -95,6 +95,16 @@ class Reason(Term):
         ReasonTraits("IM209", "other platforms are wanted now"),
     )
 
+    ROLLED_BACK = (
+        "rolled_back",
+        ReasonTraits(
+            "IM243",
+            "was rolled back, and its source shows what that undid",
+            hint="The rules still ask for what was rolled back, so a plan writes it again. To "
+            "keep what is there, change the rule or its source, or leave it out: `exclude`.",
+        ),
+    )
+
     # The destination has what is not ours.
     FOREIGN = (
         "foreign",
@@ -112,6 +122,8 @@ class Reason(Term):
             "written by us, then overwritten by somebody else",
             is_foreign=True,
             cause="somebody overwrote what imgmigrate had written",
+            hint="Where nobody else writes to such tags, this state may be older than they are: "
+            "restored from a backup, or from a cache. To take over what is there:",
         ),
     )
     EQUIVALENT = (
@@ -168,7 +180,7 @@ class Reason(Term):
     )
     KEPT_LONG_ENOUGH = (
         "kept_long_enough",
-        ReasonTraits("IM242", "kept as long as keep_previous_for says", is_unwanted=True),
+        ReasonTraits("IM244", "kept as long as keep_previous_for says", is_unwanted=True),
     )
     NOT_IN_DELTA = "not_in_delta", ReasonTraits("IM222", "not among what is new; stays")
     BOTH_MOVED = "both_moved", ReasonTraits("IM223", "source and destination moved")

@@ -285,3 +285,18 @@ def test_models_refuse_what_is_no_reference(value: object) -> None:
         _Model.model_validate({"reference": value, "digest": DIGEST})
     with pytest.raises(ValidationError):
         _Model.model_validate({"reference": "quay.io/a/b", "digest": value})
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("payments/svc-0[89]", r"globs know \*, \*\* and \? alone"),
+        ("payments/{a,b}", r"globs know \*, \*\* and \? alone"),
+        ("Payments/svc", "it must be lower case"),
+        ("pay..ments", "its parts are of a-z and 0-9"),
+    ],
+)
+def test_what_is_wrong_with_a_name_is_said(path: str, why: str) -> None:
+    """Classes of other tools' globs, capitals, and what the rules are."""
+    with pytest.raises(ValueError, match=why):
+        parse_endpoint(f"quay.io/{path}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from imgmigrate.oci.manifest import OCI_MANIFEST, Descriptor
@@ -75,6 +77,28 @@ def test_source_present_decides_by_destination_and_record(
     assert change.after == (None if action is Action.CONFLICT else S)
     found = known.record(ADDRESS)
     assert change.recorded == (found.digest if found else None)
+
+
+@pytest.mark.parametrize(
+    ("undid", "there", "reason"),
+    [
+        (S, OLD, "rolled_back"),
+        (ALIEN, OLD, "source_moved"),
+        (None, OLD, "source_moved"),
+        (S, ALIEN, "source_moved"),
+    ],
+)
+def test_what_a_rollback_undid_is_not_a_moved_source(
+    undid: Digest | None, there: Digest, reason: str
+) -> None:
+    """Only where the rules ask for just what was undone, and the destination shows what came back.
+
+    In the last row a begun run has written something else since.
+    """
+    known = state(replace(LIVE_OLD, undid=undid), claims=frozenset({there}))
+    change = decide(wish(), there, known, Exceptions())
+    assert change is not None
+    assert (change.action, change.reason) == (Action.UPDATE, reason)
 
 
 def test_equal_everywhere_is_unchanged() -> None:

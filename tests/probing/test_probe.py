@@ -11,6 +11,7 @@ from imgmigrate.foreign.load import load_config
 from imgmigrate.probing import probe
 from imgmigrate.probing.needs import needs_of
 from imgmigrate.probing.probe import Report, Verdict, probe_all
+from imgmigrate.render.reports.probe import probe_headline
 from imgmigrate.stores.registry.http.limits import Timeouts
 from tests.fakes.registry import FakeRegistry, User
 from tests.support.images import image
@@ -243,25 +244,96 @@ def test_needs_are_the_first_of_each_kind(tmp_path: Path) -> None:
     assert (found["x.io"].writes, found["x.io"].roles) == ("a", ("destination",))
 
 
-async def test_globs_are_listed_and_where_they_lead_is_logged_in_to(tmp_path: Path) -> None:
-    """Nothing is pushed under a name that nobody knows yet; the list is what planning needs."""
+async def test_globs_are_listed_and_where_they_lead_is_pushed_to(tmp_path: Path) -> None:
+    """What the list finds is read at the one side, and its place is tried at the other."""
     async with seeded() as source, seeded() as target:
         registries = entries((source, ME, ME.password), (target, ME, ME.password))
         rule = f"{{source: '{source.host}/team/**', destination: '{target.host}/{{repository}}'}}"
         reports = await probe_all(config_of(tmp_path, rule, registries=registries), sink=NoSink())
         found = {report.host: report for report in reports}
-        assert verdicts(found[source.host]) == {"reach": "ok", "log in": "ok", "list": "ok"}
+        assert verdicts(found[source.host]) == {
+            "reach": "ok",
+            "log in": "ok",
+            "list": "ok",
+            "pull": "ok",
+        }
+        assert "lists team/a" in detail(found[source.host], "pull")
         assert "1 repository matches team/**" in detail(found[source.host], "list")
         assert found[source.host].roles == ("source",)
         assert verdicts(found[target.host]) == {
             "reach": "ok",
             "log in": "ok",
-            "push": "not tried",
+            "push": "ok",
             "catalog": "ok",
         }
+        assert detail(found[target.host], "push").startswith("team/a;")
         assert found[target.host].roles == ("destination",)
         assert all(report.works for report in reports)
-        assert target.count("POST", "") == 0
+        assert target.count("POST", "/v2/team/a/blobs/uploads") == 1
+        assert not target.storage.sessions
+        assert target.count("PUT", "") == 0
+        assert source.count("GET", "_catalog") == 1
+
+
+@pytest.mark.parametrize("password", [ME.password, "wrong"])
+async def test_push_that_a_glob_leads_to_tells_of_a_missing_right(
+    tmp_path: Path, password: str
+) -> None:
+    """It fails where we may not push; where the source lets nobody list it is not tried."""
+    async with seeded() as source, seeded() as target:
+        registries = entries((source, ME, password), (target, READER, READER.password))
+        rule = f"{{source: '{source.host}/team/**', destination: '{target.host}/{{name}}'}}"
+        reports = await probe_all(config_of(tmp_path, rule, registries=registries), sink=NoSink())
+        found = {report.host: report for report in reports}[target.host]
+        if password == ME.password:
+            assert verdicts(found)["push"] == "failed"
+            assert "lack push" in detail(found, "push")
+            assert not found.works
+        else:
+            assert verdicts(found)["push"] == "not tried"
+            assert f"what {source.host}/team/** matches is not known" in detail(found, "push")
+            assert source.count("GET", "_catalog") == 0
+
+
+async def test_push_is_tried_for_the_layouts_that_a_glob_matches(tmp_path: Path) -> None:
+    """Folders are listed too, and what a rule leaves out is not where it goes."""
+    for name in ("a", "b"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        (tmp_path / "in" / name / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+        (tmp_path / "in" / name / "index.json").write_text('{"schemaVersion": 2, "manifests": []}')
+    async with seeded() as target:
+        rule = (
+            f"{{source: 'oci:in/*', destination: '{target.host}/new/{{name}}', "
+            "exclude_repositories: ['oci:in/a*']}"
+        )
+        config = config_of(tmp_path, rule, registries=entries((target, ME, ME.password)))
+        report = await one(config)
+        assert verdicts(report)["push"] == "ok"
+        assert detail(report, "push").startswith("new/b;")
+
+
+async def test_push_to_nowhere_that_is_known_is_not_tried(tmp_path: Path) -> None:
+    """Layouts that are not there yet break nothing, and nothing was tried: both is told."""
+    async with seeded() as target:
+        rule = f"{{source: 'oci:in/*', destination: '{target.host}/new/{{name}}'}}"
+        config = config_of(tmp_path, rule, registries=entries((target, ME, ME.password)))
+        report = await one(config)
+        assert verdicts(report)["push"] == "not tried"
+        assert report.works
+        assert probe_headline([report]) == (
+            f"1 registry tried: what was tried works. Not tried: push at {target.host}."
+        )
+
+
+async def test_a_source_of_a_glob_without_tags_is_not_said_to_be_read(tmp_path: Path) -> None:
+    """No image is read where there is none, and then it is not said to work."""
+    async with seeded() as registry:
+        registry.repositories["team/a"].tags.clear()
+        rule = f"{{source: '{registry.host}/team/**', destination: 'oci:out/{{match}}'}}"
+        config = config_of(tmp_path, rule, registries=entries((registry, ME, ME.password)))
+        report = await one(config)
+        assert verdicts(report)["pull"] == "not tried"
+        assert "team/a has no tags to read" in detail(report, "pull")
 
 
 @pytest.mark.parametrize(
@@ -282,7 +354,12 @@ async def test_glob_that_finds_nothing_breaks_a_report(
         rule = f"{{source: '{registry.host}/{glob}', destination: 'oci:out/{{repository}}'}}"
         config = config_of(tmp_path, rule, registries=entries((registry, ME, ME.password)))
         report = await one(config)
-        assert verdicts(report) == {"reach": "ok", "log in": "ok", "list": "failed"}
+        assert verdicts(report) == {
+            "reach": "ok",
+            "log in": "ok",
+            "list": "failed",
+            "pull": "not tried",
+        }
         assert reason in detail(report, "list")
         assert not report.works
 
@@ -296,6 +373,7 @@ async def test_glob_is_not_listed_with_a_wrong_password(tmp_path: Path) -> None:
             "reach": "ok",
             "log in": "failed",
             "list": "not tried",
+            "pull": "not tried",
         }
         assert registry.count("GET", "_catalog") == 0
 

@@ -16,6 +16,7 @@ from imgmigrate.render.facts import Bytes, facts_of, in_sections
 from imgmigrate.render.json import JsonStream, plan_documents
 from imgmigrate.render.style import Style
 from imgmigrate.render.units import size
+from imgmigrate.state.record import Filter
 from tests.render import samples
 
 if TYPE_CHECKING:
@@ -195,3 +196,17 @@ def test_digests_are_said_where_a_reviewer_decides_by_them(
     action, reason, more = change
     row = samples.change("a.b/a:1", action, reason, **{"source": "harbor.old/a:1", **more})
     assert of(("digests", "before", "after"), row) == said
+
+
+@pytest.mark.parametrize(("action", "before"), [("copy", None), ("conflict", "theirs")])
+def test_a_chart_has_no_platforms_to_choose(action: str, before: str | None) -> None:
+    """A rule's platforms are not told of what runs nowhere; that they chose, of all else."""
+    there = samples.digest(before) if before else None
+    chosen = Filter(platforms=("linux/amd64",), version=1)
+
+    def said(**more: Any) -> str:
+        row = samples.change("harbor.new/a:1", action, "new", filter=chosen, before=there, **more)
+        return plan_text(samples.plan(row), WIDE)
+
+    assert "platforms" in said()
+    assert "platforms" not in said(platforms=())

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from imgmigrate.applying.blobs.delivery import Delivery, carry
 from imgmigrate.applying.blobs.fanout import Meetings
 from imgmigrate.applying.blobs.parallel_read import Lanes
-from imgmigrate.errors import ImgmigrateError, StoreError, on_side
+from imgmigrate.errors import ImgmigrateError, NotReached, RowFailed, StoreError, on_side
 from imgmigrate.events import BlobFinished
 from imgmigrate.stores.base import Mounted, OtherForm
 from imgmigrate.stores.retries import attempts
@@ -178,12 +178,12 @@ class BlobBoard:
             if flight.trust is Trust.BYTES or how == "uploaded":
                 entry.proved.add(destination.repo)
         except asyncio.CancelledError:
-            flight.error = ImgmigrateError(f"{destination.repository}@{blob.digest}: cancelled")
+            flight.error = NotReached(f"{destination.repository}@{blob.digest}: cancelled")
             raise
         except ImgmigrateError as error:
             flight.error = error
         except Exception as error:  # noqa: BLE001 - the boundary of one blob: waiters get it
-            flight.error = ImgmigrateError(f"{destination.repository}@{blob.digest}: {error!r}")
+            flight.error = RowFailed(f"{destination.repository}@{blob.digest}: {error!r}")
         finally:
             # In this order: see above. The meeting asks whether this store has the blob now.
             del entry.flights[destination.repo]
@@ -275,7 +275,7 @@ class BlobBoard:
             await delivery.over.wait()
         except asyncio.CancelledError:
             name = f"{flight.destination.repository}@{blob.digest}"
-            await delivery.fail(ImgmigrateError(f"{name}: cancelled"))
+            await delivery.fail(NotReached(f"{name}: cancelled"))
             raise
         finally:
             flight.is_under_way = False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from imgmigrate.applying.blobs.parallel_read import read_ahead
 from imgmigrate.concurrency import both, together, ungrouped
-from imgmigrate.errors import ImgmigrateError, IntegrityError, on_side
+from imgmigrate.errors import IntegrityError, NotReached, on_side
 from imgmigrate.events import BlobMoved, BlobStarted
 from imgmigrate.stores.base import Mounted
 from imgmigrate.stores.resumed import chain
@@ -170,7 +170,7 @@ async def carry(
     except asyncio.CancelledError:
         for each in deliveries:
             name = f"{each.destination.repository}@{blob.digest}"
-            await each.fail(ImgmigrateError(f"{name}: cancelled"))
+            await each.fail(NotReached(f"{name}: cancelled"))
         raise
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.applying.engine.turns import Turns
 from imgmigrate.applying.executor.base import Recorded, RowFacts, Stock
-from imgmigrate.errors import ImgmigrateError
+from imgmigrate.errors import ImgmigrateError, NotReached
 from imgmigrate.oci.reference import Reference
 from imgmigrate.plan import Action
 
@@ -156,4 +156,4 @@ def _sequence(record: ImageRecord) -> int:
 
 def _waits(change: Change, cause: str) -> ImgmigrateError:
     hint = "see that row; then apply the same plan again"
-    return ImgmigrateError(cause, subject=str(change.address), hint=hint)
+    return NotReached(cause, subject=str(change.address), hint=hint)

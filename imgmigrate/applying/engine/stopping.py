@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import AuthenticationError, ImgmigrateError
+from imgmigrate.errors import AuthenticationError, NotReached
 from imgmigrate.events import Outcome, Receipt
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Stop:
     def receipt(self, address: Reference) -> Receipt:
         """The receipt of an image that was not reached or not finished."""
         cause = f"not reached: {self.reason}"
-        error = ImgmigrateError(cause, subject=str(address), hint=self._hint)
+        error = NotReached(cause, subject=str(address), hint=self._hint)
         return Receipt(address, Outcome.CANCELLED, error=error)
 
     async def guard(self, change: Change, work: Coroutine[object, object, Receipt]) -> Receipt:

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
 from imgmigrate.config.values.paths import default_place
-from imgmigrate.errors import ImgmigrateError, PlanRefused
+from imgmigrate.errors import PlanRefused, RowConflict
 from imgmigrate.events import Outcome, Receipt
 from imgmigrate.remedies import remedy
 
@@ -160,7 +160,7 @@ def stale(change: Change, record: ImageRecord | None) -> Receipt:
             found += f" (plan {record.plan_id})"
     cause = f"the state moved since the plan ({planned}): {found}"
     hint = "plan again for this image"
-    error = ImgmigrateError(cause, subject=str(change.address), hint=hint)
+    error = RowConflict(cause, subject=str(change.address), hint=hint)
     return Receipt(change.address, Outcome.CONFLICT, error=error)
 
 

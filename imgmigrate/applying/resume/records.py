@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.applying.protection import is_protected
 from imgmigrate.applying.worker.delete_tag import placeholder
 from imgmigrate.clock import now, timestamp
-from imgmigrate.errors import ImgmigrateError
+from imgmigrate.errors import RowFailed
 from imgmigrate.plan import Action, Reason
 from imgmigrate.state.record import Claim, Former, ImageRecord, Source, Status
 
@@ -68,7 +68,7 @@ class Recording:
             )
         if change.source is None or change.after is None:
             cause = "the plan does not say what was to be written"
-            raise ImgmigrateError(cause, subject=str(change.address), hint="plan again")
+            raise RowFailed(cause, subject=str(change.address), hint="plan again")
         origin = self._origin(change)
         if change.reason == Reason.ROLLBACK:
             origin = _before_it(record, change.address, change.after)
@@ -82,6 +82,7 @@ class Recording:
             digest=change.after,
             previous=previous,
             former=_former_of(record, previous, source.reference),
+            undid=record.digest if record and change.reason == Reason.ROLLBACK else None,
             media_type=change.media_type or "",
             size=change.size,
             at=at,
@@ -118,7 +119,7 @@ class Recording:
         record = self._state.record(change.source.reference)
         if record is None:
             cause = f"the record of {change.source.reference} is gone"
-            raise ImgmigrateError(cause, subject=str(change.address), hint="plan again")
+            raise RowFailed(cause, subject=str(change.address), hint="plan again")
         return record
 
 
@@ -131,7 +132,7 @@ def _before_it(record: ImageRecord | None, address: Reference, digest: Digest) -
     """
     if record is None:
         cause = "its record is gone, so it is not known where the image came from"
-        raise ImgmigrateError(cause, subject=str(address), hint="plan the rollback again")
+        raise RowFailed(cause, subject=str(address), hint="plan the rollback again")
     if record.digest == digest:
         return record
     if record.previous == digest and record.former is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.applying.protection import is_protected
 from imgmigrate.applying.resume.plan_checks import stale
-from imgmigrate.errors import GuardError, ImgmigrateError
+from imgmigrate.errors import GuardError, RowConflict, RowFailed
 from imgmigrate.events import Outcome, Receipt
 from imgmigrate.plan import Action
 from imgmigrate.state.record import Status
@@ -64,11 +64,11 @@ class _Settler:
                 what = f"the action {change.action}"
             hint = "apply it with the imgmigrate that planned it"
             cause = f"this version does not know {what}"
-            error = ImgmigrateError(cause, subject=str(change.address), hint=hint)
+            error = RowFailed(cause, subject=str(change.address), hint=hint)
             return Receipt(change.address, Outcome.FAILED, error=error)
         if change.action is Action.ERROR:
             subject = None if change.detail else str(change.address)
-            error = ImgmigrateError(change.detail or str(change.reason), subject=subject)
+            error = RowFailed(change.detail or str(change.reason), subject=subject)
             return Receipt(change.address, Outcome.FAILED, error=error)
         if change.is_known:
             return Receipt(change.address, Outcome.KNOWN)
@@ -78,8 +78,8 @@ class _Settler:
             hint = "plan again with `allow_overwrite` to replace it, or exclude it"
             if self.plan.header.undoes:
                 hint = "roll back what wrote it last, or exclude it"
-            error = ImgmigrateError(cause, subject=f"destination {change.address}", hint=hint)
-            return Receipt(change.address, Outcome.CONFLICT, error=error)
+            conflict = RowConflict(cause, subject=f"destination {change.address}", hint=hint)
+            return Receipt(change.address, Outcome.CONFLICT, error=conflict)
         record = self.state.record(change.address)
         if record is not None and self._is_done(change, record):
             return Receipt(change.address, Outcome.ALREADY, record.digest)
@@ -101,7 +101,7 @@ class _Settler:
             return None
         cause = f"the record of {change.source.reference} moved since the plan"
         hint = "plan again for this image"
-        error = ImgmigrateError(cause, subject=str(change.address), hint=hint)
+        error = RowConflict(cause, subject=str(change.address), hint=hint)
         return Receipt(change.address, Outcome.CONFLICT, error=error)
 
     def _is_done(self, change: Change, record: ImageRecord) -> bool:

@@ -95,7 +95,7 @@ def check_warrants(
 def check_deletes(plan: Plan, todo: Sequence[Change], config: Config, state: State) -> None:
     """Ask `max_delete` again: the config may have changed, and the plan's file too."""
     deletes = sum(change.action is Action.DELETE for change in todo)
-    most, limit = config.guards.max_delete, f"max_delete in {config.path.name}"
+    most, limit = config.guards.max_delete, f"max_delete in {config.guards.max_delete_at}"
     if (said := plan.header.max_delete) is not None:
         limit = "the plan's `max_delete`"
         try:

@@ -16,10 +16,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import (
-    ImgmigrateError,
     NotFound,
     ProtocolError,
     Rejected,
+    RowConflict,
+    RowFailed,
     StoreError,
     on_side,
 )
@@ -91,7 +92,7 @@ class Deleter:
         tag = change.address.tag
         if tag is None or change.before is None:
             cause = "the plan does not say what to delete"
-            raise ImgmigrateError(cause, subject=str(change.address), hint="plan again")
+            raise RowFailed(cause, subject=str(change.address), hint="plan again")
         stand_in = placeholder(plan_id, change.address)
         with on_side("destination"):
             found = await self._look(destination, tag)
@@ -257,7 +258,7 @@ def _wanted(change: Change, other: Reference, verb: str) -> Receipt:
     if verb != "is":
         hosts = f"{change.address.repository.store}, {other.repository.store}"
         hint = f"if these are two registries, say so in the config: distinct: [{hosts}]"
-    error = ImgmigrateError(cause, subject=str(change.address), hint=hint)
+    error = RowConflict(cause, subject=str(change.address), hint=hint)
     return Receipt(change.address, Outcome.CONFLICT, error=error)
 
 
@@ -306,5 +307,5 @@ def _moved_on(change: Change, found: Digest | None) -> Receipt:
     planned = change.before.short if change.before else "nothing"
     cause = f"shows {found.short}, planned to delete {planned}"
     hint = "somebody changed it since the plan; plan again"
-    error = ImgmigrateError(cause, subject=f"destination {change.address}", hint=hint)
+    error = RowConflict(cause, subject=f"destination {change.address}", hint=hint)
     return Receipt(change.address, Outcome.CONFLICT, error=error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import ImgmigrateError, on_side
+from imgmigrate.errors import RowFailed, on_side
 from imgmigrate.stores.place import Place, shown
 
 if TYPE_CHECKING:
@@ -32,4 +32,4 @@ async def check_heir(change: Change, heir: Reference, digest: Digest | None, pla
     else:
         return
     cause = f"not touched: {heir}, which is to hold it, {fault}"
-    raise ImgmigrateError(cause, subject=str(change.address), hint=hint)
+    raise RowFailed(cause, subject=str(change.address), hint=hint)

@@ -19,7 +19,7 @@ from imgmigrate.applying.worker.copy_graph import Transfer
 from imgmigrate.applying.worker.delete_tag import Deleter
 from imgmigrate.applying.worker.heir import check_heir
 from imgmigrate.applying.worker.write_tag import TagWriter
-from imgmigrate.errors import ImgmigrateError, QuotaExhausted
+from imgmigrate.errors import ImgmigrateError, QuotaExhausted, RowFailed
 from imgmigrate.events import Outcome, Receipt
 from imgmigrate.plan import Action
 from imgmigrate.stores.gate import image_rank
@@ -96,9 +96,7 @@ class Worker:
             return Receipt(change.address, Outcome.FAILED, error=error)
         except Exception as error:
             logger.exception("unexpected failure of %s", change.address)
-            wrapped = ImgmigrateError(
-                f"{type(error).__name__}: {error}", subject=str(change.address)
-            )
+            wrapped = RowFailed(f"{type(error).__name__}: {error}", subject=str(change.address))
             return Receipt(change.address, Outcome.FAILED, error=wrapped)
 
     def expect(self, batch: Sequence[Change]) -> None:
@@ -145,7 +143,7 @@ class Worker:
             return await self._delete(change, facts)
         if change.source is None or change.after is None:
             cause = "the plan does not say what to write"
-            raise ImgmigrateError(cause, subject=str(change.address), hint="plan again")
+            raise RowFailed(cause, subject=str(change.address), hint="plan again")
         if change.action is Action.ADOPT:
             return await self._writer.adopt(change, change.after, facts)
         origin, digest = change.source.reference.repository, change.source.digest

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.applying.blobs.board import Trust
 from imgmigrate.applying.worker.heir import check_heir
 from imgmigrate.concurrency import both
-from imgmigrate.errors import ImgmigrateError, on_side
+from imgmigrate.errors import RowConflict, RowFailed, on_side
 from imgmigrate.events import Outcome, Receipt
 from imgmigrate.oci.platforms import choose
 from imgmigrate.plan import Reason
@@ -62,7 +62,7 @@ class TagWriter:
         if missing:
             cause = f"lost {missing[0].short} since the plan"
             hint = "plan again: its parts are brought then"
-            raise ImgmigrateError(cause, subject=f"destination {change.address}", hint=hint)
+            raise RowFailed(cause, subject=f"destination {change.address}", hint=hint)
         return Receipt(change.address, Outcome.APPLIED, after)
 
     async def copy(
@@ -181,10 +181,10 @@ class TagWriter:
             rebuilt = choose(manifest, change.filter.platforms, change.filter.version)
         except ValueError as error:
             cause = f"{source} cannot be cut to its platforms: {error}"
-            raise ImgmigrateError(cause, subject=subject, hint=hint) from None
+            raise RowFailed(cause, subject=subject, hint=hint) from None
         if rebuilt.digest != after:
             cause = f"{source} cut to its platforms is {rebuilt.digest}, planned was {after}"
-            raise ImgmigrateError(cause, subject=subject, hint=hint)
+            raise RowFailed(cause, subject=subject, hint=hint)
         if rebuilt is not manifest:
             self._cache.put(rebuilt)  # what a later run asks about its own work
         return rebuilt
@@ -219,5 +219,5 @@ def _conflict(change: Change, found: Digest | None) -> Receipt:
     shows = found.short if found else "nothing"
     cause, subject = f"shows {shows}, planned from {planned}", f"destination {change.address}"
     hint = "somebody changed it since the plan; plan again"
-    error = ImgmigrateError(cause, subject=subject, hint=hint)
+    error = RowConflict(cause, subject=subject, hint=hint)
     return Receipt(change.address, Outcome.CONFLICT, error=error)

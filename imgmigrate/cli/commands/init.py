@@ -23,6 +23,7 @@ from imgmigrate.cli.given.options import (
     common_options,
     file_path,
     pass_settings,
+    verbose_option,
 )
 from imgmigrate.cli.given.untrusted import untrusted_options
 from imgmigrate.cli.outfile import check_new, save_to
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import Event, Sink
     from imgmigrate.oci.reference import Repository
     from imgmigrate.render.schema import lines
+    from imgmigrate.render.style import Style
     from imgmigrate.rules.rule import Rule
 
 __all__ = ["init", "validate"]
@@ -181,13 +183,19 @@ With --write-test: 1 if nothing can be pushed, or the answer was not yes.""",
     "be empty or absent, and keep it for plans on this machine. Asks first.",
 )
 @auto_approve_option
+@verbose_option
 @click.option("--json", "as_json", is_flag=True, help="Write JSON Lines to stdout.")
 @untrusted_options
 @foreign_options
 @common_options
 @pass_settings
 def validate(
-    settings: Settings, online: bool, write_test: str | None, auto_approve: bool, as_json: bool
+    settings: Settings,
+    online: bool,
+    write_test: str | None,
+    auto_approve: bool,
+    verbose: bool,
+    as_json: bool,
 ) -> Probed | Declined | None:
     """Check the config, without network and secrets unless --online asks for them."""
     output = settings.output
@@ -206,7 +214,7 @@ def validate(
     if output.stream is not None:
         output.stream.line(_valid(config), f"{shown(config.path)} is valid")
     else:
-        for line in _found(config):
+        for line in _found(config, output.style(), verbose=verbose):
             output.line(line)
     if not online:
         return None
@@ -299,29 +307,15 @@ def _layouts(config: Config) -> set[str]:
     return {each.path for each in _repositories(config) if each.is_layout}
 
 
-def _found(config: Config) -> Iterator[str]:
-    from imgmigrate.redaction import printable
+def _found(config: Config, style: Style, *, verbose: bool) -> Iterator[str]:
+    from imgmigrate.render.reports.rules import rule_lines
     from imgmigrate.render.units import count
 
     total = len(config.rules) + len(config.globs)
     yield f"{shown(config.path)} is valid: {count(total, 'rule')}"
-    for glob in config.globs:
-        rule = glob.rule
-        yield f"  {rule.number}. {printable(str(rule.source))} ({printable(_tags(rule))})"
-        yield from (f"     -> {printable(each.text)}" for each in glob.destinations)
-    for rule in config.rules:
-        yield f"  {rule.number}. {printable(str(rule.source))} ({printable(_tags(rule))})"
-        yield from (f"     -> {printable(str(each.repository))}" for each in rule.destinations)
+    yield from rule_lines(config, style, verbose=verbose)
     yield f"registries: {', '.join(_hosts(config)) or 'none'}"
     layouts = _layouts(config)
     if layouts:
         yield f"OCI layouts: {len(layouts):,}"
     yield f"state: {shown(config.state) if config.has_state else 'not known here'}"
-
-
-def _tags(rule: Rule) -> str:
-    if rule.digest:
-        return f"digest {rule.digest.short}"
-    if rule.tags is None:
-        return "all tags"
-    return "tags " + ", ".join(str(each) for each in rule.tags)

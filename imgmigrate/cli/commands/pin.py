@@ -18,6 +18,7 @@ from imgmigrate.cli.given.options import (
     on_rate_limit_option,
     parallelism_option,
     pass_settings,
+    verbose_option,
 )
 from imgmigrate.cli.given.suggestions import suggest_addresses
 from imgmigrate.errors import ConfigError
@@ -64,6 +65,7 @@ rule's min, 64 wrong usage or config.""",
 )
 @parallelism_option("How many images to look at at once.")
 @on_rate_limit_option
+@verbose_option
 @json_option
 @foreign_options
 @common_options
@@ -74,6 +76,7 @@ def pin(
     upgrade: tuple[str, ...],
     parallelism: int,
     on_rate_limit: OnRateLimit,
+    verbose: bool,
     as_json: bool,
 ) -> Pinned:
     """Pin every address to the digest that its source shows now.
@@ -104,7 +107,7 @@ def pin(
     is_in_vain = bool(pinning.problems) and not pinning.pins and not path.exists()
     wrote = not (check or is_in_vain) and write_pins(path, pinning.pins, _ABOUT)
     settings.output.left_something = wrote
-    _present(settings, pinning, path, wrote=wrote, check=check)
+    _present(settings, pinning, path, wrote=wrote, check=check, verbose=verbose)
     return Pinned(bool(pinning.problems), bool(check and pinning.differences))
 
 
@@ -126,7 +129,9 @@ def _pin(
     )
 
 
-def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, check: bool) -> None:
+def _present(
+    settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, check: bool, verbose: bool
+) -> None:
     from imgmigrate.planning.pin_sources import Kind
     from imgmigrate.redaction import printable
     from imgmigrate.render.reports.pins import (
@@ -159,7 +164,7 @@ def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, c
         return
     for row in pinning.problems:
         output.note(f"Error: {row.address}: {printable(detail_of(row) or row.reason, 2000)}")
-    for line in pins_lines(pinning, output.style()):
+    for line in pins_lines(pinning, output.style(), verbose=verbose):
         output.line(line)
     if wrote:
         output.line(f"Wrote {shown(path)}. To plan from it:")

@@ -11,13 +11,11 @@ if TYPE_CHECKING:
 
 __all__ = ["OF_COMMANDS", "OF_OPTIONS", "OF_STATE", "no_such_command", "pointed"]
 
-_COPY = "`imgmigrate plan --from SRC --to DST --out plan.out`, then `imgmigrate apply plan.out`"
 # Terraform's, skopeo's, regsync's, crane's and git's words, each with what does that here.
 OF_COMMANDS: Mapping[str, str] = {
     "check": "`imgmigrate plan --detailed-exitcode` tells by its exit code what would change",
     "clean": "`imgmigrate plan --allow-delete` plans to delete our images that no rule asks for",
-    "copy": _COPY,
-    "cp": _COPY,
+    "cp": "`imgmigrate copy SRC DST` plans, shows and applies in one go",
     "delete": "take the images out of the config, then `imgmigrate plan --allow-delete`",
     "destroy": "take the images out of the config, then `imgmigrate plan --allow-delete`",
     "diff": "`imgmigrate plan` shows what differs; it changes nothing",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import ConfigError, ImgmigrateError, StoreError, UsageError
+from imgmigrate.errors import ConfigError, RowFailed, StoreError, UsageError
 from imgmigrate.observing.observe import Observer
 from imgmigrate.observing.skipped import Skips
 from imgmigrate.oci.reference import Reference, layout_address, parse_endpoint
@@ -136,7 +136,7 @@ def _concerned(expansion: Expansion, what: str, address: Reference | None, base:
         _refuse_excluded(expansion, what, address, base)
     if expansion.problems:
         message = "\n".join(dict.fromkeys(each.detail or "" for each in expansion.problems))
-        raise ImgmigrateError(message)
+        raise RowFailed(message)
     repository = address.repository if address else ""
     message = f"`explain` {what}: no rule writes to {repository}"
     raise UsageError(message, hint="an address is a destination, such as registry.new/team/api")

@@ -16,7 +16,7 @@ from imgmigrate.config.load import decode_other, read_file
 from imgmigrate.config.reading.schema import raise_all
 from imgmigrate.config.reading.tree import Mapping, Scalar, parse_only
 from imgmigrate.config.untrusted import refuse_link
-from imgmigrate.errors import ConfigError, ImgmigrateError
+from imgmigrate.errors import ConfigError, FileUnwritable
 from imgmigrate.files import write_output
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.remedies import remedy
@@ -101,7 +101,7 @@ def write_pins(path: Path, pins: Pins, about: str = _ABOUT) -> bool:
         write_output(path, data, mode=SHARED_FILE)
     except OSError as error:
         message = f"{path}: cannot be written: {error.strerror}"
-        raise ImgmigrateError(message, hint="nothing was changed; mend it and pin again") from None
+        raise FileUnwritable(message, hint="nothing was changed; mend it and pin again") from None
     return True
 
 

@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from imgmigrate.rules.rule import Rule
     from imgmigrate.state.record import State
 
-__all__ = ["CutOff", "DeleteLimit", "Deleting", "Release", "decide_delete", "limit_deletes"]
+__all__ = [
+    "CutOff",
+    "DeleteLimit",
+    "Deleting",
+    "Release",
+    "decide_delete",
+    "limit_deletes",
+    "told_limit",
+]
 
 # Stands for what a source that nobody asked shows.
 _THERE = object()
@@ -194,6 +202,20 @@ def limit_deletes(changes: Sequence[Change], most: Share | None, images: int) ->
     if most is None or deletes <= most.of(images):
         return list(changes)
     return [_limited(change) if change.action is Action.DELETE else change for change in changes]
+
+
+def told_limit(
+    changes: Sequence[Change], given: Share | None, guards: Guards, state: State
+) -> tuple[str, ...]:
+    """Say which limit kept the deletes, where it stands, and how many it allows; once, if any."""
+    over, most = sum(change.is_over_limit for change in changes), given or guards.max_delete
+    if not over or most is None:
+        return ()
+    limit = f"`max_delete` {most}" if given else f"max_delete: {most} ({guards.max_delete_at})"
+    images, deletes = state.live_count, "1 delete" if over == 1 else f"{over:,} deletes"
+    return (
+        f"{deletes} of {images:,} images, and {limit} allows {most.of(images):,}: none is done",
+    )
 
 
 def _limited(change: Change) -> Change:

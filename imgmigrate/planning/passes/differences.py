@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from imgmigrate.oci.platforms import ATTESTATION, attested, platform_of
+from imgmigrate.oci.reference import Digest
 from imgmigrate.redaction import printable
 
 if TYPE_CHECKING:
@@ -43,13 +45,40 @@ def _kind(manifest: Manifest) -> str:
 
 
 def _platforms(before: Manifest, after: Manifest) -> list[str]:
-    old = {str(child.platform or child.digest.short): child.digest for child in before.children}
-    new = {str(child.platform or child.digest.short): child.digest for child in after.children}
-    lines = [f"platform {name} added" for name in new if name not in old]
-    lines += [f"platform {name} removed" for name in old if name not in new]
+    old, new = _children(before), _children(after)
+    lines = [f"{name} added" for name in new if name not in old]
+    lines += [f"{name} removed" for name in old if name not in new]
     changed = [name for name in new if name in old and new[name] != old[name]]
-    lines += [f"platform {name}: {old[name].short} -> {new[name].short}" for name in changed]
+    lines += [f"{name}: {_short(old[name])} -> {_short(new[name])}" for name in changed]
     return lines
+
+
+def _children(index: Manifest) -> dict[str, list[Digest]]:
+    """Name what an index lists: images by their platforms, attestations by those of theirs."""
+    entries: list[dict[str, Any]] = index.document.get("manifests") or []
+    images = {
+        entry["digest"]: str(platform_of(entry["platform"]))
+        for entry in entries
+        if platform_of(entry.get("platform")) not in (None, ATTESTATION)
+    }
+    found: dict[str, list[Digest]] = {}
+    for entry in entries:
+        digest = Digest.parse(entry["digest"])
+        refers = attested(entry)
+        if refers is not None:
+            name = f"attestation of {images.get(refers, refers)}"
+        elif platform_of(entry.get("platform")) == ATTESTATION:
+            name = f"attestation {digest.short}"
+        elif (platform := images.get(digest)) is not None:
+            name = f"platform {platform}"
+        else:
+            name = f"part {digest.short}"
+        found.setdefault(name, []).append(digest)
+    return found
+
+
+def _short(digests: list[Digest]) -> str:
+    return ", ".join(digest.short for digest in digests)
 
 
 def _layers(before: Manifest, after: Manifest) -> list[str]:

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError
+from imgmigrate.events import Warned
 from imgmigrate.plan import Action, Change, Reason
 from imgmigrate.state.record import Source, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from imgmigrate.events import Sink
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.reference import Reference
     from imgmigrate.planning.desired.desired import Asked
@@ -27,11 +29,12 @@ __all__ = ["Moving"]
 
 @dataclass(frozen=True, slots=True)
 class Moving:
-    """Turns copies into moves."""
+    """Turns copies into moves; a `sink` hears of each pair that moves nothing."""
 
     observer: Observer
     state: State
     moves: tuple[Move, ...]
+    sink: Sink | None = None
 
     async def settle(
         self, changes: Sequence[Change], asked: Mapping[Reference, Asked]
@@ -43,7 +46,8 @@ class Moving:
         origins: dict[Reference, ImageRecord] = {}
         heirs: dict[Reference, Reference] = {}
         leaving = {change.address for change in changes if change.action is Action.FORGET}
-        for record in self._movable():
+        movable = self._movable()
+        for record in movable:
             new = self._target(record.address)
             if new is None or record.address in asked or record.status is Status.DELETED:
                 continue
@@ -63,6 +67,12 @@ class Moving:
                 continue
             found[new] = record
             heirs[record.address] = new
+        if self.sink is not None:
+            for move in self.moves:
+                about = [each for each in movable if self._move_of(each.address) is move]
+                if (why := self._idle(about, asked, heirs, copies)) is not None:
+                    message = f"moved: {move.old} to {move.new} moves nothing: {why}"
+                    self.sink.emit(Warned("nothing_moved", message))
         return [self._row(change, found, heirs) for change in changes]
 
     def _row(
@@ -100,20 +110,47 @@ class Moving:
 
     def _target(self, old: Reference) -> Reference | None:
         """Where an address goes by the first pair that is about it; within its store only."""
-        for move in self.moves:
-            try:
-                new = move.apply(old)
-            except ValueError:  # what the globs make is no address
-                continue
-            if new is not None:
-                is_near = new.repository.store == old.repository.store
-                return new if is_near and new != old else None
-        return None
+        move = self._move_of(old)
+        new = _applied(move, old) if move is not None else None
+        if new is None or new == old or new.repository.store != old.repository.store:
+            return None
+        return new
+
+    def _move_of(self, old: Reference) -> Move | None:
+        """The first pair that is about an address."""
+        return next((move for move in self.moves if _applied(move, old) is not None), None)
+
+    def _idle(
+        self,
+        about: Iterable[ImageRecord],
+        asked: Mapping[Reference, Asked],
+        heirs: Mapping[Reference, Reference],
+        copies: Mapping[Reference, Change],
+    ) -> str | None:
+        """Say why a pair moves none of the records that it is about; None if it does, or did."""
+        live = [record.address for record in about if record.is_live]
+        if any(address in heirs for address in live) or (not live and any(about)):
+            return None
+        if not live:
+            return "nothing that is recorded is there; correct it, or remove it if that is done"
+        if (still := next((each for each in live if each in asked), None)) is not None:
+            return f"a rule still asks for {still}, so it stays where it is"
+        new = self._target(live[0])
+        if new in copies:
+            return f"{live[0]} has not the image that {new} gets, so that is copied"
+        return f"no rule asks for a new {new}, where {live[0]} would go"
 
     def _has_moved(self, record: ImageRecord, new: Reference) -> bool:
         """Tell whether the same image is recorded at the new address already."""
         heir = self.state.record(new)
         return heir is not None and heir.is_live and heir.digest == record.digest
+
+
+def _applied(move: Move, old: Reference) -> Reference | None:
+    try:
+        return move.apply(old)
+    except ValueError:  # what the globs make is no address
+        return None
 
 
 def _may_move(change: Change) -> bool:

@@ -115,10 +115,12 @@ class Filtering:
         wish, _ = pair
         if wish.found is None or wish.filter is None:
             return wish
-        kept = self._recorded(wish, wish.found.digest)
+        kept, runs_nowhere = self._recorded(wish, wish.found.digest), False
         if kept is None:
             try:
-                kept = await self._keep(wish.source.repository, wish.found.digest, wish.filter)
+                kept, runs_nowhere = await self._keep(
+                    wish.source.repository, wish.found.digest, wish.filter
+                )
             except StoreError as error:
                 return wish, Reason.UNREADABLE, str(error)
             except NoSuchPlatformError as error:
@@ -130,7 +132,7 @@ class Filtering:
         if wish.address.digest not in (None, kept):
             detail = f"source {wish.source}: its chosen platforms have another digest, {kept.short}"
             return wish, Reason.UNSUPPORTED, f"{detail}; name a tag at the destination"
-        return replace(wish, kept=kept)
+        return replace(wish, kept=kept, runs_nowhere=runs_nowhere)
 
     def _recorded(self, wish: Wish, source: Digest) -> Digest | None:
         record = self._state.record(wish.address)
@@ -139,7 +141,10 @@ class Filtering:
         is_same = record.source.digest == source and record.filter == wish.filter
         return record.digest if is_same else None
 
-    async def _keep(self, repository: Repository, source: Digest, choice: Filter) -> Digest:
+    async def _keep(
+        self, repository: Repository, source: Digest, choice: Filter
+    ) -> tuple[Digest, bool]:
+        """Find the digest of what a choice keeps, and whether that runs nowhere."""
         place = self._observer.place(repository)
         async with self._reading[source]:  # a read may be metered
             with on_side("source"):
@@ -148,13 +153,13 @@ class Filtering:
                     kept = chosen(manifest, choice)
                     if kept is not manifest:
                         self._cache.put(kept)
-                    return kept.digest
+                    return kept.digest, False
                 found = await self._platforms.of(place, manifest)
         # A chart or a signature runs nowhere: no choice of platforms is about it.
         wanted = parse_platforms(choice.platforms)
         if found is not None and not any(matches(each, found) for each in wanted):
             raise NoSuchPlatformError(missing(wanted, [str(found)]))
-        return manifest.digest
+        return manifest.digest, found is None
 
 
 def _is_concerned(wish: Wish) -> bool:

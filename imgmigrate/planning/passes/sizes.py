@@ -203,7 +203,7 @@ def _share(
                 update={
                     "size": sum(contents.blobs.values()) + sum(contents.manifests.values()),
                     "transfer_bytes": 0 if is_near else moving,
-                    "platforms": contents.platforms or None,
+                    "platforms": contents.platforms or change.platforms,
                     "blobs": len(contents.blobs),
                 }
             )

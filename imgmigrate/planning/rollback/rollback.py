@@ -20,7 +20,7 @@ from imgmigrate.plan import Action, Filters, Plan, Reason
 from imgmigrate.planning.heading import heading
 from imgmigrate.planning.owner import tell_owner
 from imgmigrate.planning.passes.base import run_passes
-from imgmigrate.planning.passes.deletes import DeleteLimit
+from imgmigrate.planning.passes.deletes import DeleteLimit, told_limit
 from imgmigrate.planning.passes.keep_previous import Keeping, KeptNames
 from imgmigrate.planning.passes.namesakes import Namesakes
 from imgmigrate.planning.passes.wholeness import not_whole
@@ -92,6 +92,7 @@ async def make_rollback(
         unchanged,
         filters=filters,
         undoes=past.name,
+        notes=told_limit(changes, options.max_delete, config.guards, state),
         max_delete=options.max_delete,
     )
     return Plan.of(header, changes)

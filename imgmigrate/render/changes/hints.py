@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from imgmigrate.plan import Action, Reason
 from imgmigrate.redaction import printable
-from imgmigrate.render.options import OPTIONS
+from imgmigrate.render.options import OPTIONS, spoken
 from imgmigrate.render.units import count
 from imgmigrate.render.words import has_work
 from imgmigrate.vocabulary.actions import LATER_ACTION
@@ -26,7 +26,10 @@ __all__ = ["Commander", "Hint", "allowing", "apply_hints", "plan_hints", "shown_
 # A command repeats what was typed, and that may be many globs: nothing of it is cut.
 LONGEST_COMMAND = 1_000_000
 # Commands that help with rows for a reason, before the address of the first.
-_REMEDIES = {Reason.PROTECTED: ("state", "unprotect")}
+_REMEDIES = {
+    Reason.PROTECTED: ("state", "unprotect"),
+    Reason.CHANGED_HERE: ("adopt", "--take-ownership"),
+}
 
 
 class Commander(Protocol):
@@ -116,6 +119,8 @@ def _problems(plan: Plan, command: Commander) -> Iterator[Hint]:
         )
     yield from _over_limit(plan, command)
     yield from _reasons(rows, command)
+    if any(each.action is Action.FORGET and each.reason.traits.is_unwanted for each in rows):
+        yield Hint(spoken(Action.FORGET.traits.hint or ""))
     if any(not change.is_understood for change in rows):
         yield Hint(LATER_ACTION.hint or "")
     if plan.counted.error:
@@ -130,7 +135,8 @@ def _reasons(rows: Iterable[Change], command: Commander) -> Iterator[Hint]:
     for reason in Reason:
         if reason in first and (text := reason.traits.hint) is not None:
             does = _REMEDIES.get(reason)
-            yield Hint(text, command(*does, str(first[reason].address)) if does else None)
+            said = command(*does, str(first[reason].address)) if does else None
+            yield Hint(spoken(text), said)
 
 
 def _over_limit(plan: Plan, command: Commander) -> Iterator[Hint]:

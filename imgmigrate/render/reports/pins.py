@@ -5,6 +5,7 @@ Pure: a Pinning in, lines and data out.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from imgmigrate.planning.pin_sources import Kind
@@ -23,16 +24,30 @@ if TYPE_CHECKING:
 __all__ = ["difference_line", "difference_text", "pins_headline", "pins_lines"]
 
 _COLOURS: dict[Kind, Colour] = {Kind.MOVED: "yellow", Kind.ADDED: "green", Kind.REMOVED: "red"}
+# More new ones are counted.
+MOST_NEW = 20
 # "removed" and two blanks.
 _KIND = 9
 # As many as a name may have, and its registry.
 _NAME = 500
 
 
-def pins_lines(pinning: Pinning, style: Style = PLAIN) -> Iterator[str]:
-    """Show every difference, then the sentence."""
+def pins_lines(pinning: Pinning, style: Style = PLAIN, *, verbose: bool = False) -> Iterator[str]:
+    """Show every difference, then the sentence.
+
+    Many that are new are counted by repository, unless `verbose`: there is nothing to compare.
+    """
+    new = [each for each in pinning.differences if each.kind is Kind.ADDED]
+    is_folded = len(new) > MOST_NEW and not verbose
     for each in pinning.differences:
-        yield from _row(each, style)
+        if not is_folded or each.kind is not Kind.ADDED:
+            yield from _row(each, style)
+    if is_folded:
+        counts = Counter(str(each.address.repository) for each in new)
+        for name, number in sorted(counts.items()):
+            text = f"{Kind.ADDED.value:<{_KIND}}{printable(name, _NAME)}: {count(number, 'pin')}"
+            yield from style.wrap(text, hanging=" " * _KIND)
+        yield f"{'':<{_KIND}}--verbose lists all"
     yield from style.wrap(pins_headline(pinning), hanging="  ")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imgmigrate.probing.probe import Verdict
 from imgmigrate.redaction import printable
 from imgmigrate.render.options import spoken
 from imgmigrate.render.schema import lines
@@ -43,11 +44,27 @@ def probe_headline(reports: Sequence[Report]) -> str:
     broken = [report.host for report in reports if not report.works]
     if not reports:
         return "No registries: the rules name none."
-    if not broken:
-        return f"{count(len(reports), 'registry', 'registries')} tried: all that is needed works."
-    names = printable(", ".join(dict.fromkeys(broken)))
     total = count(len(reports), "registry", "registries")
-    return f"{len(broken)} of {total} cannot do what the rules need: {names}."
+    untried = _untried(reports)
+    if broken:
+        names = printable(", ".join(dict.fromkeys(broken)))
+        said = f"{len(broken)} of {total} cannot do what the rules need: {names}."
+    else:
+        said = f"{total} tried: {'what was tried' if untried else 'all that is needed'} works."
+    return f"{said} Not tried: {printable(', '.join(untried))}." if untried else said
+
+
+def _untried(reports: Sequence[Report]) -> list[str]:
+    """What the rules need and nobody tried, where."""
+    found = {
+        f"{report.host}{f' for {report.about}' if report.about else ''}": [
+            check.name
+            for check in report.checks
+            if check.is_needed and check.verdict is Verdict.UNTRIED
+        ]
+        for report in reports
+    }
+    return [f"{' and '.join(names)} at {where}" for where, names in found.items() if names]
 
 
 def probe_line(report: Report) -> lines.Registry:

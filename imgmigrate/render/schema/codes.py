@@ -7,10 +7,12 @@ of date.
 from __future__ import annotations
 
 import inspect
+import re
 from typing import TYPE_CHECKING
 
 from imgmigrate import errors
 from imgmigrate.render.errors import UNEXPECTED
+from imgmigrate.render.options import spoken
 from imgmigrate.render.words import words_of
 from imgmigrate.vocabulary.actions import Action
 from imgmigrate.vocabulary.reasons import Reason
@@ -70,8 +72,8 @@ def _actions() -> Iterator[tuple[str, ...]]:
 
 def _reasons() -> Iterator[tuple[str, ...]]:
     for reason in Reason:
-        # A hint that ends so is followed by a command.
-        hint = (reason.traits.hint or "").removesuffix(" To lift that:")
+        # A sentence that ends so is followed by a command.
+        hint = re.sub(r" [^.]+:$", "", spoken(reason.traits.hint or ""))
         yield reason.traits.code or "", f"`{reason}`", words_of(reason), hint
 
 

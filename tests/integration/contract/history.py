@@ -26,6 +26,7 @@ class Record:
     platforms: tuple[str, ...]
     protected: bool
     keeps: bool
+    undid: str | None
 
     @classmethod
     def of(cls, line: dict[str, Any], sequence: int) -> Record:
@@ -42,6 +43,7 @@ class Record:
             platforms=tuple(line.get("filter", {}).get("platforms", ())),
             protected=line.get("protected", False),
             keeps=source.startswith(f"{repository}@"),
+            undid=line.get("undid"),
         )
 
     @property

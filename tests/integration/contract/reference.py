@@ -108,8 +108,10 @@ class Expectation:
             return None if is_same else ("adopt", "already_there")
         if there not in self.history.ours(name):
             return "conflict", "changed_here" if live else "foreign"
-        is_recut = record is not None and record.source[1] == origin and not is_told
-        return "update", "platforms_changed" if is_recut else "source_moved"
+        if record is not None and record.source[1] == origin and not is_told:
+            return "update", "platforms_changed"
+        is_undone = record is not None and (record.digest, record.undid) == (there, wanted)
+        return "update", "rolled_back" if is_undone else "source_moved"
 
     def _tells(self, record: Record | None, origin: str) -> bool:
         if record is None:
@@ -336,7 +338,8 @@ def drifted(history: History, world: World) -> dict[str, Row]:
         elif not is_here and there == source and not record.platforms:
             rows[name] = ("adopt", "already_there")
         elif is_here and is_moved:
-            rows[name] = ("drift", "source_moved" if source else "source_gone")
+            moved = "rolled_back" if source == record.undid else "source_moved"
+            rows[name] = ("drift", moved if source else "source_gone")
         elif not is_here:
             rows[name] = ("drift", "both_moved" if is_moved else "changed_here")
     return rows

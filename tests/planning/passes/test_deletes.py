@@ -11,6 +11,7 @@ from imgmigrate.errors import AccessDenied, NotFound, TransientError
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.plan import Action, Change
 from imgmigrate.planning.passes.deletes import decide_delete, limit_deletes
+from imgmigrate.render.changes.text import plan_text
 from imgmigrate.state.memory import StateInMemory
 from imgmigrate.state.record import Source, State
 from tests.fakes.memory import image
@@ -119,6 +120,24 @@ async def test_a_removed_rule_deletes_only_where_that_is_allowed(world: World) -
     change = next(each for each in plan.changes if each.action is Action.DELETE)
     assert change.before == change.recorded == world.new.tags["team/api", "1"]
     assert (plan.summary.delete, plan.summary.writes, plan.summary.alters) == (1, 1, 2)
+
+
+async def test_the_limit_its_place_and_what_it_allows_are_named(world: World) -> None:
+    """Whoever reads that nothing is deleted learns which number to change, and where it stands."""
+    await migrated(world, "1", "2", "3", "4")
+    world.rules = f"- {{source: '{OLD}/team/api:1', destination: {API}}}"
+    world.extra = "protect: []\nmax_delete: 50%\n"
+    line = world.config.path.read_text().splitlines().index("max_delete: 50%") + 1
+    plan = await world.plan(allow_delete=True)
+    limit = f"max_delete: 50% (imgmigrate.yaml:{line})"
+    said = f"3 deletes of 4 images, and {limit} allows 2: none is done"
+    assert plan.header.notes == (said,)
+    plan = await world.plan(allow_delete=True, max_delete=read_share("1"))
+    assert plan.header.notes == (
+        "3 deletes of 4 images, and `max_delete` 1 allows 1: none is done",
+    )
+    assert "note: 3 deletes of 4 images, and --max-delete 1 allows 1" in plan_text(plan)
+    assert (await world.plan(allow_delete=True, max_delete=read_share("3"))).header.notes == ()
 
 
 async def test_a_deselected_tag_is_deleted(world: World) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.events import Outcome
+from imgmigrate.events import Outcome, Warned
 from imgmigrate.state.record import Status
 from tests.fakes.memory import image
 from tests.support.world import NEW, OLD, World, rows
@@ -153,3 +153,58 @@ async def test_protection_moves_along(world: World) -> None:
     assert rows(plan) == {f"{CREW}:1": ("move", "moved"), f"{TEAM}:1": ("blocked", "protected")}
     await world.apply(plan)
     assert world.state.records[f"{CREW}:1"].protected
+
+
+def idle(world: World) -> list[str]:
+    """The warnings about pairs that move nothing, since they were last asked for."""
+    found = [
+        each.message
+        for each in world.sink.events
+        if isinstance(each, Warned) and each.code == "nothing_moved"
+    ]
+    world.sink.events.clear()
+    return found
+
+
+async def test_a_pair_that_moves_is_no_warning_and_neither_is_one_that_did(world: World) -> None:
+    """Also long after, when the old tag is gone: the line may stay in the config."""
+    await renamed(world)
+    await world.migrate()
+    await world.apply(await world.plan(allow_delete=True))
+    assert rows(await world.plan()) == {}
+    assert idle(world) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "pair", "why"),
+    [
+        (BEFORE, AFTER, "tema/*, crew/*", "nothing that is recorded is there"),
+        (BEFORE, f"{BEFORE}\n{AFTER}", "team/*, crew/*", f"a rule still asks for {TEAM}:1"),
+        (BEFORE, AFTER, "team/*, corw/*", "no rule asks for a new new.example/corw/api:1"),
+    ],
+)
+async def test_a_pair_that_moves_nothing_is_a_warning(
+    world: World, before: str, after: str, pair: str, why: str
+) -> None:
+    """A mistyped address, or one that a rule still asks for, would be copied without a word."""
+    world.rules = before
+    world.seed("1")
+    await world.migrate()
+    old, new = pair.split(", ")
+    world.rules = after
+    world.extra = f"moved: [{{from: '{NEW}/{old}', to: '{NEW}/{new}'}}]\n"
+    plan = await world.plan()
+    assert "move" not in [action for action, _ in rows(plan).values()]
+    (said,) = idle(world)
+    assert said.startswith(f"moved: {NEW}/{old} to {NEW}/{new} moves nothing: {why}")
+    await world.plan(target=("**:1",))
+    assert idle(world) == []  # of a part nobody knows
+
+
+async def test_a_pair_whose_image_is_another_by_now_says_that_it_is_copied(world: World) -> None:
+    """The source moved together with the address: what is there is not what is wanted."""
+    await renamed(world)
+    world.seed("1", b"newer")
+    assert rows(await world.plan()) == {f"{CREW}:1": ("copy", "new")}
+    (said,) = idle(world)
+    assert f"{TEAM}:1 has not the image that {CREW}:1 gets" in said

@@ -162,6 +162,7 @@ async def test_an_artifact_runs_nowhere_and_is_copied(world: World) -> None:
     put(world.old, "chart", images.artifact())
     plan = await world.plan()
     assert rows(plan) == {f"{API}:chart": ("copy", "new")}
+    assert "platforms" not in plan_text(plan)
     assert "open_blob" not in source_calls(world)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from imgmigrate.errors import UsageError
 from imgmigrate.events import Outcome, Warned
 from imgmigrate.plan import Action
+from imgmigrate.render.facts import facts_of
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.record import Status
 from tests.fakes.memory import image
@@ -109,7 +111,7 @@ async def test_a_rollback_can_be_rolled_back(world: World) -> None:
 
 
 async def test_records_keep_their_source_and_the_next_plan_is_honest(world: World) -> None:
-    """What was undone is planned again as what it is: the source moved, the tag is unwanted."""
+    """What was undone is planned again as what it is: rolled back, and the tag is unwanted."""
     before, plan = await changed(world)
     await world.apply(await world.rollback(plan))
     moved, gone = (world.state.records[f"{API}:{tag}"] for tag in ("moved", "gone"))
@@ -119,8 +121,41 @@ async def test_records_keep_their_source_and_the_next_plan_is_honest(world: Worl
     assert gone.status is Status.LIVE
     assert rows(await world.plan(forget=True)) == {
         f"{API}:gone": ("forget", "deselected"),
-        f"{API}:moved": ("update", "source_moved"),
+        f"{API}:moved": ("update", "rolled_back"),
     }
+    assert rows(await world.plan(refresh_only=True))[f"{API}:moved"] == ("drift", "rolled_back")
+    world.seed("moved", b"newest")
+    assert rows(await world.plan())[f"{API}:moved"] == ("update", "source_moved")
+    assert rows(await world.plan(refresh_only=True))[f"{API}:moved"] == ("drift", "source_moved")
+
+
+async def test_an_overwrite_that_was_undone_is_not_said_to_come_from_the_source(
+    world: World,
+) -> None:
+    """The image that another had put there is back, and the plan says why it goes again."""
+    world.seed("1")
+    theirs = world.new.seed("team/api", "1", *image(b"theirs"))
+    forced = await world.plan(allow_overwrite=("**",))
+    await world.apply(forced)
+    await world.apply(await world.rollback(forced))
+    assert shown(world) == {"1": theirs}
+    again = await world.plan()
+    assert rows(again) == {f"{API}:1": ("update", "rolled_back")}
+    await world.apply(again)
+    assert rows(await world.plan()) == {}
+    world.seed("1", b"newer")
+    assert rows(await world.plan()) == {f"{API}:1": ("update", "source_moved")}
+
+
+async def test_what_is_written_since_is_not_said_to_hold_nothing(world: World) -> None:
+    """Of a row that another run has written since, only that is said."""
+    _, first = await changed(world)
+    world.seed("moved", b"third")
+    await world.migrate()
+    (row,) = [c for c in (await world.rollback(first)).changes if c.reason == "written_since"]
+    said = facts_of(row)
+    assert [fact.key for fact in said.beside] == ["reason"]
+    assert [fact.key for fact in said.below] == ["detail"]
 
 
 async def test_the_same_rollback_twice_is_a_no_op(world: World) -> None:
@@ -196,6 +231,11 @@ async def test_max_delete_blocks_the_deletes_of_a_rollback(world: World) -> None
     world.extra = "max_delete: 0\n"
     back = await world.rollback(plan, allow_delete=True)
     assert rows(back)[f"{API}:new"] == ("blocked", "max_delete")
+    (note,) = back.header.notes
+    assert re.fullmatch(
+        r"1 delete of 3 images, and max_delete: 0 \(imgmigrate\.yaml:\d+\) allows 0: none is done",
+        note,
+    )
 
 
 async def test_a_forgotten_image_is_ours_again(world: World) -> None:

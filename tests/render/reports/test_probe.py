@@ -90,3 +90,18 @@ def test_document_says_everything() -> None:
         "detail": "",
         "fix": None,
     }
+
+
+def test_what_was_not_tried_stands_in_the_last_line() -> None:
+    """All that is needed works only if all of it was tried; what no rule needs is not missed."""
+    untried = Report(
+        "new.example", ("destination",), (Check("push", Verdict.UNTRIED, "not known"),)
+    )
+    assert probe_headline([GOOD]) == "1 registry tried: all that is needed works."
+    assert probe_headline([GOOD, untried]) == (
+        "2 registries tried: what was tried works. Not tried: push at new.example."
+    )
+    assert probe_headline([BAD, untried]) == (
+        "1 of 2 registries cannot do what the rules need: new.example:5000. "
+        "Not tried: push at new.example."
+    )
