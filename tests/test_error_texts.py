@@ -32,6 +32,8 @@ ALLOWED = {
     "observing/problems.py": "says the same failure once in a row",
     "config/reading/variables.py": "masks what variables hold, wherever it may stand",
     "redaction.py": "masks secrets, and makes every text printable",
+    "render/options.py": "says parameters as options, in every text that is printed",
+    "render/style.py": "breaks texts into lines",
     "render/errors.py": "a plan and a journal keep the text of an error, which may name its row",
     "render/schema/codes.py": "prints the vocabulary's hints, which are no errors'",
     "stores/registry/http/failures.py": "reads what servers and aiohttp say, and makes facts of it",

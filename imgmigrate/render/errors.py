@@ -42,7 +42,7 @@ def cause_at(address: str, error: BaseException) -> str:
     """
     if isinstance(error, ImgmigrateError) and error.subject in (address, f"destination {address}"):
         is_elsewhere = isinstance(error, StoreError) and error.side == "source"
-        return message_of(error) if is_elsewhere else error.cause
+        return message_of(error) if is_elsewhere else spoken(error.cause)
     message = message_of(error)
     for start in (f"{address}: ", f"destination {address}: "):
         message = message.removeprefix(start)

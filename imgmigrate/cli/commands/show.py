@@ -11,6 +11,7 @@ from imgmigrate.cli.given.again import again
 from imgmigrate.cli.given.choice import chosen_rows, is_choosing, target_options
 from imgmigrate.cli.given.config import read_state, shown, state_folder, tell_whose
 from imgmigrate.cli.given.options import (
+    EVERY_ROW,
     Command,
     Settings,
     common_options,
@@ -71,7 +72,7 @@ Exit codes: 0 shown, 4 the plan is damaged or edited, 64 wrong usage.""",
     help=f"Only rows with it: {', '.join(ACTIONS)}.",
 )
 @target_options
-@verbose_option
+@verbose_option(EVERY_ROW)
 @common_options
 @pass_settings
 def show(
@@ -80,7 +81,6 @@ def show(
     form: str,
     as_json: bool,
     only: tuple[str, ...],
-    verbose: bool,
 ) -> None:
     """Show a saved plan, or without PLAN what the state holds.
 
@@ -88,7 +88,7 @@ def show(
     """
     form = "json" if as_json else form
     if plan_file is not None:
-        _show_plan(settings, plan_file, only, form, verbose)
+        _show_plan(settings, plan_file, only, form)
         return
     if only or is_choosing(settings):
         message = "--only, --target and --exclude select rows of a plan: name its file"
@@ -99,9 +99,7 @@ def show(
     _show_state(settings, form == "json")
 
 
-def _show_plan(
-    settings: Settings, path: Path, only: tuple[str, ...], form: str, verbose: bool
-) -> None:
+def _show_plan(settings: Settings, path: Path, only: tuple[str, ...], form: str) -> None:
     from imgmigrate.plan import read_plan
 
     made = read_plan(path)
@@ -123,7 +121,7 @@ def _show_plan(
 
         output.text(plan_markdown(made, rows, hints))
         return
-    view = View(output.style(), verbose=verbose, rows=rows, hints=hints)
+    view = View(output.style(), verbose=output.is_verbose, rows=rows, hints=hints)
     output.text(plan_text(made, view))
 
 
