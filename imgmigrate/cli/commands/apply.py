@@ -233,6 +233,7 @@ class _Task:
                 resume=command,
                 replan=self._replan(plan),
                 style=output.style(),
+                verbose=output.is_verbose,
             )
 
         return Applied(plan, apply_now(self.settings, config, plan, options, tally, ended))

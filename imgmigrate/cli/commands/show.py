@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["show"]
 
 ACTIONS = tuple(action.value for action in Action)
-FORMATS = ("text", "json", "markdown", "md")
+FORMATS = ("text", "json", "markdown", "md", "repositories")
 
 
 def _format(ctx: click.Context, param: click.Parameter, value: str) -> str:
@@ -49,6 +49,7 @@ Examples:
   imgmigrate show plan.out --only conflict --only update
   imgmigrate show plan.out --format json       JSON Lines, for programs
   imgmigrate show plan.out --format markdown   a comment on a pull request
+  imgmigrate show plan.out --format repositories   those to create first, as JSON
   imgmigrate show                     what the state holds
 
 \b
@@ -59,7 +60,7 @@ Exit codes: 0 shown, 4 the plan is damaged or edited, 64 wrong usage.""",
     "--format",
     "form",
     default="text",
-    metavar="[text|json|markdown]",
+    metavar="[text|json|markdown|repositories]",
     callback=_format,
     help="How to show it.  [default: text]",
 )
@@ -93,7 +94,7 @@ def show(
     if only or is_choosing(settings):
         message = "--only, --target and --exclude select rows of a plan: name its file"
         raise UsageError(message, hint="for the state: imgmigrate state list GLOB")
-    if form in ("markdown", "md"):
+    if form in ("markdown", "md", "repositories"):
         message = f"--format {form} shows a plan: name its file"
         raise UsageError(message, hint=f"imgmigrate show plan.out --format {form}")
     _show_state(settings, form == "json")
@@ -110,6 +111,11 @@ def _show_plan(settings: Settings, path: Path, only: tuple[str, ...], form: str)
 
         for document in plan_documents(made, rows):
             output.line(document_line(document))
+        return
+    if form == "repositories":
+        from imgmigrate.render.json import document_line, repositories_document
+
+        output.line(document_line(repositories_document(made, rows)))
         return
     from imgmigrate.render.changes.hints import apply_hints, plan_hints
     from imgmigrate.render.changes.text import View, plan_text
