@@ -96,6 +96,7 @@ class Symptom(Enum):
     EXPIRED = auto()  # the credentials have ended
     IMMUTABLE = auto()  # the tag may not be written a second time
     MEDIA_TYPE = auto()  # it is about a media type
+    NO_SPACE = auto()  # a disk, or what is allowed of one, is full
     NO_TLS = auto()  # a TLS handshake was answered with something else
     PARTS_MENTIONED = auto()  # in words that may mean that parts of an image are missing
     PARTS_REQUIRED = auto()  # in words that mean it for sure

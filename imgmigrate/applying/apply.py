@@ -34,6 +34,7 @@ from imgmigrate.applying.resume.rows import overtaken, sort_rows
 from imgmigrate.applying.resume.warrant import check_deletes, check_summary, check_warrants
 from imgmigrate.applying.space import check_space
 from imgmigrate.applying.worker.worker import open_worker
+from imgmigrate.causes import cause_of
 from imgmigrate.errors import StateError, StateUnsaved, StoreError
 from imgmigrate.events import (
     ImageFinished,
@@ -369,7 +370,7 @@ class _Run:
         side = f"{error.side} " if isinstance(error, StoreError) and error.side else ""
         cause = f"{side}{error.message}" if error else ""
         with suppress(StateError):
-            await self.writer.failed(receipt.address, cause)
+            await self.writer.failed(receipt.address, cause, cause_of(error))
 
     def _unsaved(self, change: Change, receipt: Receipt, error: StateError) -> StateError:
         """Say that the state can no longer be written, and where the record went instead."""

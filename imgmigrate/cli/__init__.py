@@ -18,12 +18,11 @@ from imgmigrate.cli.commands.adopt import adopt
 from imgmigrate.cli.commands.apply import apply
 from imgmigrate.cli.commands.convert import convert
 from imgmigrate.cli.commands.copy import copy
-from imgmigrate.cli.commands.help import completion, show_help, show_version, version_option
+from imgmigrate.cli.commands.help import completion, schema, show_help, show_version, version_option
 from imgmigrate.cli.commands.init import init, validate
 from imgmigrate.cli.commands.pin import pin
 from imgmigrate.cli.commands.plan import plan
 from imgmigrate.cli.commands.rollback import rollback
-from imgmigrate.cli.commands.schema import schema
 from imgmigrate.cli.commands.show import show
 from imgmigrate.cli.commands.state.group import state
 from imgmigrate.cli.commands.status import status

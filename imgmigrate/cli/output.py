@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from imgmigrate.cli.streams import read_line
-from imgmigrate.errors import ImgmigrateError
+from imgmigrate.errors import ImgmigrateError, Interrupted
 from imgmigrate.redaction import redact
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Output:
     def __init__(self) -> None:
         self.stream: JsonStream | None = None
         self.no_color = False
+        # How much of its way a command tells: only its end, or each image.
+        self.is_quiet = self.is_verbose = False
         # A file, a record or an image outlives the command: what it printed is not all of it.
         self.left_something = False
         for file in (sys.stdout, sys.stderr):
@@ -58,6 +60,14 @@ class Output:
         """Write one line of diagnostics to stderr."""
         self._write("stderr", line + "\n")
 
+    def say(self, text: str, *, indent: str = "", hanging: str = "  ") -> None:
+        """Write prose to stderr, folded where that is a terminal: a log keeps it in one line."""
+        if not sys.stderr.isatty():
+            self.note(f"{indent}{text}")
+            return
+        for line in self.style("stderr").wrap(text, indent=indent, hanging=hanging):
+            self.note(line)
+
     def ask(self, question: str) -> str:
         """Ask on stderr and read a line of stdin; the end of the input is an empty answer."""
         self._write("stderr", question)
@@ -71,7 +81,7 @@ class Output:
         else:
             from imgmigrate.render.options import spoken
 
-            self.note(f"Warning: {spoken(message)}")
+            self.say(f"Warning: {spoken(message)}")
 
     def open_stream(self) -> JsonStream:
         """Turn stdout into the JSON Lines stream, once."""
@@ -131,12 +141,14 @@ def report(error: BaseException, settings: Settings) -> None:
 
     for cause in causes(error):
         first, *rest = message_of(cause).split("\n")
-        output.note(f"Error: {first}")
+        output.say(f"Error: {first}")
         for line in rest:
-            output.note(f"  {line}")
+            output.say(line, indent="  ", hanging="    ")
         hint = hint_of(cause)
-        if hint:
+        if hint and isinstance(cause, Interrupted):  # a command, to be pasted
             output.note(f"  {hint}")
+        elif hint:
+            output.say(hint, indent="  ")
         if not isinstance(cause, ImgmigrateError) and not settings.is_debugging:
             output.note("  this is unexpected; --log-level debug shows where it happened")
 
@@ -146,7 +158,7 @@ def _report_usage(error: click.ClickException, output: Output) -> None:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         output.note(error.format_message())
         return
-    output.note(f"Error: {redact(error.format_message())}")
+    output.say(f"Error: {redact(error.format_message())}")
     if isinstance(context, click.Context):
         output.note(f"  see: {context.command_path} --help")
 

@@ -156,18 +156,19 @@ def _showing(output: Output, tally: Tally) -> Iterator[Sink]:
     if output.stream is not None:
         yield _Both(tally, output.stream)
         return
-    if is_live():
+    if is_live() and not output.is_quiet:
         from rich.console import Console
 
         from imgmigrate.render.progress import LiveProgress
 
         console = Console(stderr=True, no_color=not output.colours("stderr"))
-        with LiveProgress(tally, console) as live:
+        with LiveProgress(tally, console, every=output.is_verbose) as live:
             yield live
     else:
         from imgmigrate.render.lines import LineProgress
 
-        with LineProgress(tally, output.note) as lines:
+        quiet, every = output.is_quiet, output.is_verbose
+        with LineProgress(tally, output.note, every=every, quiet=quiet) as lines:
             yield lines
 
 

@@ -63,6 +63,7 @@ class Observer:
     _sources: dict[Repository, frozenset[Reference]] = field(default_factory=dict)
     _heads: dict[Reference, Descriptor | StoreError | None] = field(default_factory=dict)
     _listed: set[Repository] = field(default_factory=set)
+    _absent: set[Repository] = field(default_factory=set)
     _relisted: dict[Repository, list[str] | StoreError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -155,6 +156,12 @@ class Observer:
 
         return dict(zip(wanted, await self.each(wanted, look, _store_of), strict=True))
 
+    def lacks(self, repository: Repository) -> bool:
+        """Tell whether a destination repository was seen not to be there; a layout is made."""
+        if repository.is_layout:
+            return False
+        return repository in self._absent or self.place(repository).store.lacks(repository.path)
+
     async def missing_parts(self, address: Reference) -> tuple[Digest, ...] | StoreError:
         """List what a layout has lost of the image at an address; a registry is believed."""
         if not address.repository.is_layout:
@@ -200,7 +207,10 @@ class Observer:
                 with on_side("destination"):
                     return frozenset(await place.store.list_tags(place.repo))
         except StoreError as error:
-            return frozenset() if self._means_absent(error, repository) else error
+            if not self._means_absent(error, repository):
+                return error
+            self._absent.add(repository)
+            return frozenset()
 
     async def _look_at_destination(
         self, address: Reference, *, is_new: bool

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from imgmigrate.causes import cause_of
 from imgmigrate.errors import Archived, Dangling, OutOfReach
 from imgmigrate.oci.reference import Reference, Repository
 from imgmigrate.plan import Action, Change, Reason
@@ -81,7 +82,7 @@ def unreadable(
     """Say that a side of an address could not be read, and which registry was down, if it was."""
     row = failed(address, reason, detail or str(error), record)
     host = error.host if isinstance(error, OutOfReach) else None
-    return row.model_copy(update={"out_of_reach": host}) if host else row
+    return row.model_copy(update={"out_of_reach": host, "why": cause_of(error)})
 
 
 def merged(problems: list[Change]) -> list[Change]:
@@ -90,6 +91,7 @@ def merged(problems: list[Change]) -> list[Change]:
     for row in problems:
         first = rows.get(row.address)
         if first is not None and first.detail != row.detail:
-            row = row.model_copy(update={"detail": f"{first.detail}; {row.detail}"})
+            said = {"detail": f"{first.detail}; {row.detail}", "why": None}
+            row = row.model_copy(update=said)
         rows[row.address] = row
     return list(rows.values())

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from imgmigrate.causes import Cause
+from imgmigrate.errors import OutOfReach
 from imgmigrate.files import write_output
 
 # Pydantic needs these at run time.
@@ -71,7 +73,8 @@ class Change(_Frozen):
     `moved_to` is where the image of a row that is no longer wanted here goes by another row,
     `kept_as` the tag that its `before` gets first, by a row of its own. `namesakes` are addresses
     that are wanted and may be of the same place: a delete must be proven not to take them along.
-    `out_of_reach` is the registry that was down, of a row that could not be decided because of it.
+    `out_of_reach` is the registry that was down, of a row that could not be decided because of it,
+    `why` what such a row has in common with others.
     """
 
     address: Reference
@@ -94,6 +97,9 @@ class Change(_Frozen):
     kept_as: Reference | None = None
     namesakes: tuple[Reference, ...] | None = None
     out_of_reach: str | None = None
+    why: Cause | None = None
+    # True of what is written to a repository that the destination does not have yet.
+    new_repository: bool | None = None
     # Of a conflict that the config knows: it is told apart, and decides no exit code.
     known: Known | None = None
 
@@ -103,6 +109,19 @@ class Change(_Frozen):
         pinned = ("source", "before", "after", "recorded", "media_type")
         head = {key: row.pop(key) for key in ("address", "action", "reason")}
         return head | {key: row.pop(key, None) for key in pinned} | row
+
+    @property
+    def shared(self) -> Cause | None:
+        """What this row may have in common with others that could not be decided.
+
+        A plan of an older version tells of registries that were down alone.
+        """
+        if self.why is not None or self.out_of_reach is None:
+            return self.why
+        text = self.detail or ""
+        return Cause(
+            kind="out_of_reach", code=OutOfReach.number, place=self.out_of_reach, text=text
+        )
 
     @property
     def is_over_limit(self) -> bool:

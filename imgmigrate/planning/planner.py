@@ -31,6 +31,7 @@ from imgmigrate.planning.passes.keep_previous import Keeping, KeptNames, Outlive
 from imgmigrate.planning.passes.known_conflicts import KnownConflicts
 from imgmigrate.planning.passes.moves import Moving
 from imgmigrate.planning.passes.namesakes import Namesakes
+from imgmigrate.planning.passes.new_repositories import NewRepositories
 from imgmigrate.planning.passes.platforms import Filtering
 from imgmigrate.planning.passes.sizes import Measure, Sizes
 from imgmigrate.planning.passes.wholeness import Unmendable, Wholeness
@@ -353,5 +354,6 @@ class _Planner:
             Unmendable(self.wholeness, kept),
             Measure(observer.place, cache, state, sizes, options.parallelism),
             Explain(observer, cache, sizes),
+            NewRepositories(observer),
             KnownConflicts(self.workspace.config.known, self.now.date()),
         )

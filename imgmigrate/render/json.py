@@ -13,11 +13,13 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from imgmigrate import __version__
+from imgmigrate.causes import cause_of, grouped
 from imgmigrate.events import (
     Checked,
     ImageFinished,
@@ -33,6 +35,7 @@ from imgmigrate.events import (
     Warned,
 )
 from imgmigrate.redaction import printable
+from imgmigrate.render.causes import hint_text, why_text
 from imgmigrate.render.changes.tally import Tally
 from imgmigrate.render.errors import causes, facts_of, failure_of, hint_of, message_of
 from imgmigrate.render.facts import meaning_of
@@ -49,7 +52,14 @@ if TYPE_CHECKING:
     from imgmigrate.plan import Change, Plan
     from imgmigrate.state.record import ImageRecord, State
 
-__all__ = ["UI_VERSION", "JsonStream", "document_line", "plan_documents", "state_document"]
+__all__ = [
+    "UI_VERSION",
+    "JsonStream",
+    "document_line",
+    "plan_documents",
+    "repositories_document",
+    "state_document",
+]
 
 UI_VERSION = "1.0"
 DOCUMENT_VERSION = "1.0"
@@ -252,6 +262,20 @@ class JsonStream:
                 )
                 for each in event.unfinished
             ),
+            causes=tuple(
+                lines.SharedCause(
+                    kind=cause.kind,
+                    code=cause.code,
+                    place=printable(cause.place),
+                    side=cause.side,
+                    text=why_text(cause),
+                    hint=hint_text(cause),
+                    addresses=tuple(str(each.address) for each in rows),
+                )
+                for cause, rows in grouped(
+                    event.unfinished, lambda receipt: cause_of(receipt.error)
+                )[0]
+            ),
         )
         words = [f"{number} {word}" for word, number in counts.items() if number]
         message = "; ".join(words) or "nothing to do"
@@ -289,6 +313,30 @@ def plan_documents(plan: Plan, rows: Sequence[Change] | None = None) -> Iterator
     for change in changes:
         yield {"type": "change", **change.line(), **meaning_of(change)}
     yield {"type": "end", "changes": len(changes), "of": len(plan.changes)}
+
+
+def repositories_document(plan: Plan, rows: Sequence[Change] | None = None) -> dict[str, Any]:
+    """Lay out in one document the destination repositories that rows need and that are not there.
+
+    For whoever creates them; `namespace` is the first part of a path, which may be a project.
+    """
+    changes = plan.changes if rows is None else rows
+    new = Counter(each.address.repository for each in changes if each.new_repository)
+    return {
+        "type": "repositories",
+        "format_version": DOCUMENT_VERSION,
+        "kind": "imgmigrate.repositories",
+        "plan_id": plan.plan_id,
+        "repositories": [
+            {
+                "registry": each.store,
+                "repository": each.path,
+                "namespace": each.path.partition("/")[0] if "/" in each.path else None,
+                "images": images,
+            }
+            for each, images in sorted(new.items())
+        ],
+    }
 
 
 def state_document(state: State) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Show a run as plain lines, for logs: one per finished image, and signs of life between.
+"""Show a run as plain lines, for logs: what failed, and how far it is once a minute.
 
 Decides nothing. The sentences are shared with the live display (`progress.py`); this module
 loads no library, because most runs in CI need only it.
@@ -36,19 +36,31 @@ __all__ = [
     "overall",
     "planning_line",
     "retry_line",
+    "share",
     "wait_line",
     "was_begun",
 ]
 
-HEARTBEAT_SECONDS = 10.0
+# A log of a night has a few hundred of them; a job that says nothing for ten minutes is killed.
+HEARTBEAT_SECONDS = 60.0
 
 
 class LineProgress:
-    """Write one line per finished image, and a sign of life at most every ten seconds."""
+    """Write one line per image that failed, or with `every` per image, and a sign of life a minute.
 
-    def __init__(self, tally: Tally, write: Callable[[str], None]) -> None:
+    A `quiet` one writes warnings alone.
+    """
+
+    def __init__(
+        self,
+        tally: Tally,
+        write: Callable[[str], None],
+        *,
+        every: bool = False,
+        quiet: bool = False,
+    ) -> None:
         self.tally = tally
-        self._write = write
+        self._write, self._every, self._quiet = write, every, quiet
         self._spoke = tally.clock()
 
     def __enter__(self) -> Self:
@@ -62,11 +74,15 @@ class LineProgress:
         event = event.warning if isinstance(event, NamesSkipped) else event
         settled, begun = self.tally.settled, was_begun(event, self.tally)
         self.tally.emit(event)
-        if isinstance(event, ImageFinished):
+        if isinstance(event, Warned):
+            self._say(f"Warning: {printable(spoken(event.message))}")
+        elif self._quiet:
+            return
+        elif isinstance(event, ImageFinished) and (
+            self._every or not event.receipt.outcome.is_done
+        ):
             if self.tally.settled == settled and begun:
                 self._say(finished_line(event.receipt, self.tally))
-        elif isinstance(event, Warned):
-            self._say(f"Warning: {printable(spoken(event.message))}")
         elif isinstance(event, RateLearnt):
             self._say(rate_text(event))
         elif isinstance(event, Waiting):
@@ -115,6 +131,13 @@ def overall(tally: Tally) -> list[str]:
     left = tally.seconds_left
     octets = f"{size(tally.moved)}{total}, {speed}/s, {duration(tally.seconds)}"
     return [images, octets + (f", about {duration(left)} left" if left is not None else "")]
+
+
+def share(tally: Tally) -> float:
+    """How much is through, from 0 to 1: of the bytes, where it is known how many they are."""
+    if tally.size:
+        return min(1.0, max(0, tally.moved) / tally.size)
+    return tally.outcomes.total() / tally.images if tally.images else 0.0
 
 
 def finished_line(receipt: Receipt, tally: Tally) -> str:

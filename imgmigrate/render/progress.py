@@ -7,9 +7,11 @@ thread of rich's from a `Tally`, so drawing never delays the engine.
 from __future__ import annotations
 
 import heapq
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console, Group
+from rich.cells import cell_len
+from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -22,34 +24,49 @@ from imgmigrate.render.lines import (
     overall,
     planning_line,
     retry_line,
+    share,
     wait_line,
     was_begun,
 )
 from imgmigrate.render.options import spoken
+from imgmigrate.render.style import Style
 from imgmigrate.render.units import count, size
 from imgmigrate.render.words import rate_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
-    from rich.console import RenderableType
+    from rich.console import ConsoleOptions, RenderableType, RenderResult
 
     from imgmigrate.events import Event
-    from imgmigrate.render.changes.tally import Tally
+    from imgmigrate.oci.reference import Reference
+    from imgmigrate.render.changes.tally import InFlight, Tally
 
 __all__ = ["LiveProgress"]
 
 # More would push the totals off a small terminal.
 MOST_BLOBS = 8
 FRAMES_PER_SECOND = 8
+# A blob's bar where the terminal is wide, and where it is not: the name needs the room.
 BAR_WIDTH = 24
+SMALL_BAR_WIDTH = 8
+WIDE = 72
+# The longest that two sizes get: `1023 MiB / 1023 MiB`.
+SIZES_WIDTH = 19
+PERCENT_WIDTH = len(" 100 %")
 
 
 class LiveProgress:
-    """Redraw totals and the blobs in flight at the foot of a terminal; messages scroll above."""
+    """Redraw totals and the blobs in flight at the foot of a terminal; messages scroll above.
 
-    def __init__(self, tally: Tally, console: Console | None = None) -> None:
-        self.tally = tally
+    With `every` each image that is done is one of the messages.
+    """
+
+    def __init__(
+        self, tally: Tally, console: Console | None = None, *, every: bool = False
+    ) -> None:
+        self.tally, self._every = tally, every
         self.console = console or Console(stderr=True)
         self._live = Live(
             get_renderable=self.draw,
@@ -83,38 +100,97 @@ class LiveProgress:
             self._say(wait_line(event))
         elif self.tally.settled > settled or not begun:
             return
-        elif isinstance(event, ImageFinished) and not event.receipt.outcome.is_done:
+        elif isinstance(event, ImageFinished) and (
+            self._every or not event.receipt.outcome.is_done
+        ):
             self._say(finished_line(event.receipt, self.tally))
 
     def draw(self) -> RenderableType:
-        """One frame."""
-        tally = self.tally
-        if not tally.images:
-            return Text(planning_line(tally), overflow="ellipsis", no_wrap=True)
-        lines: list[RenderableType] = [
-            Text(line, overflow="ellipsis", no_wrap=True) for line in overall(tally)
-        ]
-        # Drawn in a thread: the engine may add a blob meanwhile, so they are copied in one step.
-        blobs = list(tally.blobs.values())
-        shown = heapq.nlargest(MOST_BLOBS, blobs, key=lambda blob: blob.size)
-        table = Table.grid(padding=(0, 1))
-        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        table.add_column(width=BAR_WIDTH)
-        table.add_column(justify="right", no_wrap=True)
-        for blob in shown:
-            table.add_row(
-                Text(f"  {printable(blob.name)}", overflow="ellipsis", no_wrap=True),
-                ProgressBar(total=max(1, blob.size), completed=blob.moved, width=BAR_WIDTH),
-                Text(f"{size(blob.moved)} / {size(blob.size)}"),
-            )
-        if shown:
-            lines.append(table)
-        if len(blobs) > len(shown):
-            lines.append(Text(f"  and {count(len(blobs) - len(shown), 'smaller blob')}"))
-        if tally.last_retry and blobs:
-            text = f"  {retry_line(tally.last_retry, tally)}"
-            lines.append(Text(text, overflow="ellipsis", no_wrap=True))
-        return Group(*lines)
+        """One frame, as wide as the terminal is when it is drawn."""
+        return _Frame(self.tally)
 
     def _say(self, text: str) -> None:
-        self.console.print(Text(text), soft_wrap=True)
+        lines = Style(self.console.width).wrap(text, hanging="  ")
+        self.console.print(Text("\n".join(lines)), soft_wrap=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """Totals, a bar, and the largest blobs in flight; no line is wider than the terminal."""
+
+    tally: Tally
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        width, tally = options.max_width, self.tally
+        if not tally.images:
+            yield from _folded([planning_line(tally)], width)
+            return
+        images, *octets = overall(tally)
+        yield from _folded([images], width)
+        yield _bar(share(tally), width)
+        yield from _folded(octets, width)
+        # Drawn in a thread: the engine may add to both meanwhile, so each is copied in one step.
+        blobs, opened = list(tally.blobs.values()), list(tally.open)
+        shown = heapq.nlargest(MOST_BLOBS, blobs, key=lambda blob: blob.size)
+        if shown:
+            yield _blobs(shown, opened, width)
+        if len(blobs) > len(shown):
+            yield Text(f"  and {count(len(blobs) - len(shown), 'smaller blob')}")
+        if tally.last_retry and blobs:
+            yield from _folded([retry_line(tally.last_retry, tally)], width, indent="  ")
+
+
+def _folded(lines: Iterable[str], width: int, indent: str = "") -> Iterable[RenderableType]:
+    """Break lines between words, or cut them where a terminal is too narrow for that."""
+    for line in lines:
+        parts = Style(width).wrap(line, indent=indent, hanging=f"{indent}  ")
+        yield from (Text(part, overflow="ellipsis", no_wrap=True) for part in parts)
+
+
+def _bar(part: float, width: int) -> RenderableType:
+    bar = Table.grid(padding=0)
+    room = max(1, width - PERCENT_WIDTH)
+    bar.add_column(width=room)
+    bar.add_column(width=PERCENT_WIDTH, justify="right", no_wrap=True)
+    bar.add_row(ProgressBar(total=1, completed=part, width=room), f"{int(part * 100)} %")
+    return bar
+
+
+def _blobs(shown: list[InFlight], opened: list[Reference], width: int) -> RenderableType:
+    """One line a blob. Its sizes are never cut; its name gives way, then its bar."""
+    bar = BAR_WIDTH if width >= WIDE else SMALL_BAR_WIDTH
+    room = max(1, width - len("  ") - 1 - bar - 1 - SIZES_WIDTH)
+    names = [printable(_name(blob, opened), 500) for blob in shown]
+    full = [f"{name} {blob.digest.short}" for name, blob in zip(names, shown, strict=True)]
+    if all(cell_len(name) <= room for name in full):
+        names = full
+    table = Table.grid(padding=0)
+    for column in (2, room, 1, bar, 1):
+        table.add_column(width=column, no_wrap=True)
+    table.add_column(width=SIZES_WIDTH, justify="right", no_wrap=True)
+    for name, blob in zip(names, shown, strict=True):
+        sizes = f"{size(blob.moved)} / {size(blob.size)}"
+        drawn = ProgressBar(total=max(1, blob.size), completed=blob.moved, width=bar)
+        table.add_row("", Text(_end_of(name, room)), "", drawn, "", Text(sizes))
+    return table
+
+
+def _name(blob: InFlight, opened: list[Reference]) -> str:
+    """The last part of its repository, and the tag that it is brought for.
+
+    What several open tags share is named for all of them: it belongs to none.
+    """
+    tags = [each.tag or "" for each in opened if each.repository == blob.repository]
+    name = blob.repository.path.rpartition("/")[2]
+    if len(tags) == 1 and tags[0]:
+        return f"{name}:{tags[0]}"
+    return f"{name} ({count(len(tags), 'tag')})" if len(tags) > 1 else name
+
+
+def _end_of(name: str, room: int) -> str:
+    """What fits of a name: its end tells more than its beginning."""
+    if cell_len(name) <= room:
+        return name
+    while cell_len(name) >= room:
+        name = name[1:]
+    return f"…{name}"

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import OutOfReach, StoreError
+from imgmigrate.causes import cause_of, grouped
+from imgmigrate.errors import OutOfReach
 from imgmigrate.events import Outcome
 from imgmigrate.redaction import printable
+from imgmigrate.render.causes import MOST_ADDRESSES, cause_lines
 from imgmigrate.render.changes.hints import shown_command
-from imgmigrate.render.errors import cause_at, hint_of, message_of
+from imgmigrate.render.errors import cause_at, hint_of
 from imgmigrate.render.options import spoken
-from imgmigrate.render.outages import outage_lines, split
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count, duration, rate, size
 from imgmigrate.render.words import detail_of, rate_text, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from imgmigrate.causes import Cause
     from imgmigrate.events import Receipt, Refusal, RunFinished
+    from imgmigrate.oci.reference import Reference
     from imgmigrate.plan import Change, Plan
     from imgmigrate.render.style import Colour
 
@@ -60,9 +63,12 @@ def result_text(
     resume: str | None = None,
     replan: str | None = None,
     style: Style = PLAIN,
+    verbose: bool = False,
 ) -> str:
     """Show the end of an apply as one text that ends with a newline."""
-    lines = result_lines(plan, result, spared=spared, resume=resume, replan=replan, style=style)
+    lines = result_lines(
+        plan, result, spared=spared, resume=resume, replan=replan, style=style, verbose=verbose
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -74,19 +80,17 @@ def result_lines(
     resume: str | None = None,
     replan: str | None = None,
     style: Style = PLAIN,
+    verbose: bool = False,
 ) -> Iterator[str]:
     """Show the end of an apply, and the command that helps with what is not done.
 
     `resume` goes on where this run ended; `replan` is for rows that need another plan.
-    `spared` bytes of blobs needed no transfer.
+    `spared` bytes of blobs needed no transfer; `verbose` lists each address.
     """
-    left = unplanned(plan, result)
-    refusals = [each for each in result.refusals if not _is_alone(each)]
-    refused = {address for each in refusals for address in each.rows}
-    others = [each for each in result.unfinished if each.address not in refused]
-    outages, _ = split(plan.changes)
-    refused |= {row.address for rows in outages for row in rows}
-    others = [each for each in others if each.address not in refused]
+    groups = _shared(plan, result)
+    told = {address for _, rows in groups for address in rows}
+    left = tuple(each for each in unplanned(plan, result) if each.address not in told)
+    others = [each for each in result.unfinished if each.address not in told]
     tried = [each for each in others if each.outcome is not Outcome.CANCELLED]
     if tried:
         yield style.paint(f"! not done ({len(tried):,})", "bold")
@@ -94,22 +98,20 @@ def result_lines(
             yield from _unfinished(receipt, style)
         yield ""
     yield from _unreached(others, result.stopped, style)
-    for rows in outages:
-        yield from outage_lines(rows, style)
-        yield ""
-    left = tuple(each for each in left if each.address not in refused)
     if left:
         title = f"! left out by the plan ({len(left):,})"
         yield style.paint(title, "bold")
         for change in left:
             yield from _row(str(change.address), detail_of(change) or reason(change), None, style)
         yield ""
-    for refusal in refusals:
-        yield from _refusal(refusal, style)
+    for cause, rows in groups:
+        named, most = [str(each) for each in rows], None if verbose else MOST_ADDRESSES
+        yield from cause_lines(cause, named, style, end=" not done", most=most)
+        yield ""
     yield from _known(plan, style)
     for learnt in result.rates:
         yield from style.wrap(rate_text(learnt), hanging="  ")
-    complete = not result.unfinished and not left and not outages
+    complete = not result.unfinished and not left and not groups
     colour: Colour = "green" if complete else "red"
     for line in style.wrap(_headline(result, complete, spared), hanging="  "):
         yield style.paint(line, "bold", colour)
@@ -161,24 +163,23 @@ def _unfinished(receipt: Receipt, style: Style) -> Iterator[str]:
         yield from _row(address, word, None, style)
 
 
+def _shared(plan: Plan, result: RunFinished) -> list[tuple[Cause, Sequence[Reference]]]:
+    """Why rows are not done, where several share it: what the run stopped for, then the rest."""
+    stopped = [
+        (cause.model_copy(update={"place": each.name}), each.rows)
+        for each in result.refusals
+        if not _is_alone(each) and (cause := cause_of(each.error))
+    ]
+    told = {address for _, rows in stopped for address in rows}
+    whys = {receipt.address: cause_of(receipt.error) for receipt in result.unfinished}
+    whys |= {change.address: change.shared for change in plan.changes if change.shared}
+    rest, _ = grouped((each for each in whys if each not in told), whys.__getitem__)
+    return [*stopped, *rest]
+
+
 def _is_alone(refusal: Refusal) -> bool:
     """Tell whether only one row needed what is down: its own error says more."""
     return isinstance(refusal.error, OutOfReach) and len(refusal.rows) == 1
-
-
-def _refusal(refusal: Refusal, style: Style) -> Iterator[str]:
-    """A registry that refused our login, or was down: once, with some of its addresses."""
-    what = "out of reach" if isinstance(refusal.error, OutOfReach) else "no access"
-    title = f"! {printable(refusal.name)}: {what}, {count(len(refusal.rows), 'row')} not done"
-    yield from (style.paint(line, "bold", "red") for line in style.wrap(title, hanging="  "))
-    error = refusal.error
-    is_said = error.subject == refusal.name and not (isinstance(error, StoreError) and error.side)
-    cause = spoken(error.cause) if is_said else message_of(error)
-    yield from style.wrap(printable(cause, 500), indent="  ")
-    hint = hint_of(error)
-    if hint:
-        yield from style.wrap(hint, indent="  hint: ", hanging="    ")
-    yield from _some([str(address) for address in refusal.rows], style)
 
 
 def _unreached(receipts: list[Receipt], stopped: str | None, style: Style) -> Iterator[str]:

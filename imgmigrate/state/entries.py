@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 # Pydantic needs them at run time.
+from imgmigrate.causes import Cause  # noqa: TC001 - pydantic needs it at run time
 from imgmigrate.oci.reference import Digest, Reference, normalise_address
 from imgmigrate.state.record import RECORDS, ImageRecord
 
@@ -94,6 +95,7 @@ class Failed(_Frozen):
     run: str
     address: _Key
     cause: str
+    why: Cause | None = None
 
 
 class Remove(_Frozen):

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 # Pydantic needs these at run time.
+from imgmigrate.causes import Cause  # noqa: TC001
 from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
 
 if TYPE_CHECKING:
@@ -135,10 +136,11 @@ class Claim(_Frozen):
 
 
 class Failure(_Frozen):
-    """A row that a run could not do, and why."""
+    """A row that a run could not do, and why: in words, and in what it shares with others."""
 
     address: str
     cause: str
+    why: Cause | None = None
 
 
 class Run(_Frozen):

@@ -85,7 +85,8 @@ class View:
                 self._settle(address, run)
                 self._count(run, conflicts=1)
             case Failed(run=run):
-                self._count(run, failure=Failure(address=entry.address, cause=entry.cause))
+                failure = Failure(address=entry.address, cause=entry.cause, why=entry.why)
+                self._count(run, failure=failure)
             case Remove(address=address):
                 self.records.drop(address)
                 self._settle(address)

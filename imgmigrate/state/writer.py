@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from imgmigrate.causes import Cause
     from imgmigrate.oci.reference import Reference
     from imgmigrate.state.entries import Entry
     from imgmigrate.state.memory import StateInMemory
@@ -166,11 +167,15 @@ class Writer:
         if self._view.has_claim(run, address):
             await self._append(Conflict(run=run, address=str(address)))
 
-    async def failed(self, address: Reference, cause: str) -> None:
+    async def failed(self, address: Reference, cause: str, why: Cause | None = None) -> None:
         """Note that this run could not do its row, for whoever asks how far it is."""
-        if self._run is not None:
-            cause = printable(redact(cause), LONGEST_CAUSE)
-            await self._append(Failed(run=self._run.run, address=str(address), cause=cause))
+        if self._run is None:
+            return
+        cause = printable(redact(cause), LONGEST_CAUSE)
+        if why is not None:
+            why = why.model_copy(update={"text": printable(why.text, LONGEST_CAUSE)})
+        entry = Failed(run=self._run.run, address=str(address), cause=cause, why=why)
+        await self._append(entry)
 
     async def remove(self, addresses: Sequence[Reference]) -> None:
         """Erase the records of addresses, and all claims on them; unknown ones are ignored."""

@@ -153,6 +153,12 @@ class Store(Protocol):
         `skip` is told, perhaps more than once, of each listed name that is no valid tag.
         """
 
+    def lacks(self, repo: str) -> bool:
+        """Tell whether an answer to `look` said that there is no such repository; asks nothing.
+
+        Many registries do not say that, and a layout never does.
+        """
+
     async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
         """Describe a manifest by the cheapest question; None proves nothing.
 

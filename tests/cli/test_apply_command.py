@@ -73,7 +73,7 @@ def test_each_finished_image_is_a_line_on_stderr(cli: Cli, engine: Engine) -> No
         ImageStarted(COPY.address),
         ImageFinished(receipt),
     )
-    assert cli("apply", "plan.out") == 0
+    assert cli("apply", "plan.out", "--verbose") == 0
     assert cli.err == "[1/1] done: harbor.new/a:1, 2.00 KiB\n"
 
 

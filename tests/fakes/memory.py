@@ -129,6 +129,9 @@ class MemoryStore:
             raise NotFound(f"{self.identity}/{repo}", "not found (404)")
         return sorted(found)
 
+    def lacks(self, repo: str) -> bool:
+        return False
+
     async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
         await self._call("head", repo, ref)
         found = None if self.denies_heads else self._find(repo, ref)

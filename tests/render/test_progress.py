@@ -35,10 +35,12 @@ REPOSITORY = Repository("harbor.new", "team/api")
 STARTED = RunStarted("run", "plan", images=3, size=4096)
 
 
-def lines_of(*events: Event, step: float = 0.0) -> list[str]:
+def lines_of(
+    *events: Event, step: float = 0.0, every: bool = False, quiet: bool = False
+) -> list[str]:
     """What `LineProgress` writes for these events, `step` seconds apart."""
     clock, written = Clock(), list[str]()
-    progress = LineProgress(Tally(clock), written.append)
+    progress = LineProgress(Tally(clock), written.append, every=every, quiet=quiet)
     with progress as sink:
         for event in events:
             clock.now += step
@@ -52,17 +54,32 @@ def finished(tag: str, outcome: Outcome, **more: object) -> tuple[Event, Event]:
     return ImageStarted(address), ImageFinished(Receipt(address, outcome, moved=2048, error=error))
 
 
+THREE = (
+    STARTED,
+    *finished("1", Outcome.APPLIED),
+    *finished("2", Outcome.ALREADY),
+    *finished("3", Outcome.FAILED, error=True),
+)
+
+
 def test_each_finished_image_is_a_line() -> None:
-    """Without a terminal a log has one line an image: place, outcome, address, bytes or cause."""
-    assert lines_of(
-        STARTED,
-        *finished("1", Outcome.APPLIED),
-        *finished("2", Outcome.ALREADY),
-        *finished("3", Outcome.FAILED, error=True),
-    ) == [
+    """With --verbose a log has a line an image: place, outcome, address, bytes or cause."""
+    assert lines_of(*THREE, every=True) == [
         "[1/3] done: harbor.new/team/api:1, 2.00 KiB",
         "[2/3] already done: harbor.new/team/api:2",
         "[3/3] failed: harbor.new/team/api:3: denied; ask",
+    ]
+
+
+def test_a_log_names_what_failed_alone() -> None:
+    """100,000 records are no 100,000 lines: without --verbose only failures have one."""
+    assert lines_of(*THREE) == ["[3/3] failed: harbor.new/team/api:3: denied; ask"]
+
+
+def test_a_quiet_log_has_warnings_alone() -> None:
+    """With --quiet nothing is told before the end, but what must not be missed."""
+    assert lines_of(*THREE, Warned("code", "mind this"), step=300, quiet=True) == [
+        "Warning: mind this"
     ]
 
 
@@ -73,10 +90,10 @@ def test_rows_settled_from_the_start_are_no_lines() -> None:
 
 
 def test_long_silence_is_broken_by_a_sign_of_life() -> None:
-    """While bytes move but no image ends, a line tells the totals at most every ten seconds."""
+    """While bytes move but no image ends, a line tells the totals at most once a minute."""
     blob = samples.digest("blob")
     moved = [BlobMoved(REPOSITORY, blob, 100)] * 5
-    lines = lines_of(STARTED, BlobStarted(REPOSITORY, blob, 4096), *moved, step=4.0)
+    lines = lines_of(STARTED, BlobStarted(REPOSITORY, blob, 4096), *moved, step=24.0)
     assert len(lines) == 2
     assert lines[0].startswith("0 of 3 images done  ")
     assert "of at most 4.00 KiB" in lines[0]
@@ -84,14 +101,14 @@ def test_long_silence_is_broken_by_a_sign_of_life() -> None:
 
 def test_planning_shows_life_too() -> None:
     """While both sides are read, the count of images looked at is told."""
-    lines = lines_of(Listed(REPOSITORY, 7), Observed(3, 7), step=11.0)
+    lines = lines_of(Listed(REPOSITORY, 7), Observed(3, 7), step=61.0)
     assert lines[0].startswith("reading both sides: 1 repository listed")
     assert "3 of 7 images looked at" in lines[1]
 
 
 def test_retries_are_told_when_they_are_all_there_is() -> None:
     """A run that waits for a registry says for which, and why."""
-    (line,) = lines_of(STARTED, Retrying("harbor.new", "answered 503", 2.0), step=6.0)
+    (line,) = lines_of(STARTED, Retrying("harbor.new", "answered 503", 2.0), step=31.0)
     assert line == "1 retry; the last in 2.0 s: harbor.new: answered 503"
 
 

@@ -15,12 +15,14 @@ from imgmigrate.cli.given.again import again
 from imgmigrate.cli.given.config import open_config
 from imgmigrate.cli.given.foreign import foreign_options
 from imgmigrate.cli.given.options import (
+    EVERY_IMAGE,
     Command,
     Settings,
     common_options,
     on_rate_limit_option,
     parallelism_option,
     pass_settings,
+    telling_options,
 )
 from imgmigrate.cli.given.suggestions import suggest_addresses
 from imgmigrate.errors import UsageError
@@ -60,6 +62,7 @@ matches nothing.""",
     help="Also what differs from its source: a later apply overwrites it.",
 )
 @changing_options
+@telling_options(EVERY_IMAGE)
 @parallelism_option("How many images to look at at once.")
 @on_rate_limit_option
 @foreign_options
@@ -91,10 +94,12 @@ def adopt(
     config = open_config(settings)
     task = _Task(settings, globs, take_ownership, lock_timeout, parallelism, on_rate_limit)
     adoption = sort_for_adoption(task.plan(config), take_ownership=take_ownership)
-    task.show(adoption)
+    asks = take_ownership and bool(adoption.differing)
+    if dry_run or asks or not adoption.has_work or not settings.output.is_quiet:
+        task.show(adoption)
     if dry_run or not adoption.has_work:
         return Applied(adoption.plan, None)
-    if take_ownership and adoption.differing:
+    if asks:
         question = f"Take over {len(adoption.differing):,} that differ?"
         if not approved(settings.output, question, auto_approve=auto_approve):
             return Declined()

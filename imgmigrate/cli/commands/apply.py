@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imgmigrate.cli.approval import approved, check_can_ask
-from imgmigrate.cli.commands.plan import plan_now
+from imgmigrate.cli.commands.plan import plan_now, show_headline
 from imgmigrate.cli.exit import Applied, Declined
 from imgmigrate.cli.given import choice as choosing
 from imgmigrate.cli.given.again import again, was_given
@@ -22,6 +22,7 @@ from imgmigrate.cli.given.limits import Limits, limit_options, limits_of, outage
 from imgmigrate.cli.given.oneshot import ENDS, load_for_apply, load_oneshot, oneshot_options
 from imgmigrate.cli.given.options import (
     DEFAULT_CONFIG,
+    EVERY_IMAGE,
     Command,
     Settings,
     auto_approve_option,
@@ -33,6 +34,7 @@ from imgmigrate.cli.given.options import (
     on_rate_limit_option,
     parallelism_option,
     pass_settings,
+    telling_options,
 )
 from imgmigrate.errors import Interrupted, PlanRefused, StateError, UsageError
 
@@ -78,6 +80,7 @@ command goes on; 7 needs a person who decides.""",
     "--expect-sha256", metavar="HEX", help="Refuse PLAN unless sha256sum prints this for it."
 )
 @lock_timeout_option
+@telling_options(EVERY_IMAGE)
 @json_option
 @planning_options
 @limit_options
@@ -179,7 +182,7 @@ class Task:
         began = monotonic()
         plan = plan_now(self.settings, config, options)
         planned_in = monotonic() - began
-        self._show(plan)
+        self._show(plan, is_asked=not auto_approve)
         from imgmigrate.render.words import has_work
 
         if has_work(plan.summary) and not approved(
@@ -232,6 +235,7 @@ class Task:
                 resume=command,
                 replan=self._replan(plan),
                 style=output.style(),
+                verbose=output.is_verbose,
             )
 
         return Applied(plan, apply_now(self.settings, config, plan, options, tally, ended))
@@ -271,28 +275,31 @@ class Task:
 
         A plan of conflicts and errors alone is shown, as nothing follows.
         """
-        from imgmigrate.render.words import has_work, headline_of
+        from imgmigrate.render.words import has_work
 
         output = self.settings.output
         if output.stream:
             output.stream.plan(plan, rows=(), **({"rows_left": left} if left else {}))
-            return
-        if not has_work(plan.summary):
+        elif not has_work(plan.summary):
             self._show(plan)
-            return
-        for line in output.style().wrap(headline_of(plan), hanging="  "):
-            output.line(line)
+        elif not output.is_quiet:
+            show_headline(self.settings, plan)
 
-    def _show(self, plan: Plan) -> None:
+    def _show(self, plan: Plan, *, is_asked: bool = False) -> None:
+        """Show a plan; a quiet one is shown to whoever is asked about it."""
         output = self.settings.output
         if output.stream:
             output.stream.plan(plan)
             return
         from imgmigrate.render.changes.hints import plan_hints
         from imgmigrate.render.changes.text import View, plan_text
+        from imgmigrate.render.words import has_work
+
+        if output.is_quiet and has_work(plan.summary) and not is_asked:
+            return  # the end of its apply follows
 
         hints = plan_hints(plan, partial(again, self.settings))
-        output.text(plan_text(plan, View(output.style(), hints=hints)))
+        output.text(plan_text(plan, View(output.style(), verbose=output.is_verbose, hints=hints)))
 
     def _warn_of_differences(self, config: Config, plan: Plan) -> None:
         """Tell that the config has moved on; the plan alone decides what is written."""

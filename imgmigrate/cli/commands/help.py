@@ -1,4 +1,4 @@
-"""`help`, `version` and `completion`: what helps to type, and touches neither config nor state."""
+"""`help`, `version`, `completion` and `schema`: they touch neither config nor state."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from click.shell_completion import CompletionItem
 from imgmigrate import __version__
 from imgmigrate.cli.given.options import Command, Settings, common_options, pass_settings
 from imgmigrate.cli.shells import SHELLS, script
+from imgmigrate.schemas import NAMES, schema_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["completion", "show_help", "show_version", "version_option"]
+__all__ = ["completion", "schema", "show_help", "show_version", "version_option"]
 
 _TEXT = f"imgmigrate {__version__}"
 
@@ -109,3 +110,31 @@ def completion(settings: Settings, shell: str) -> None:
 version_option: Callable[[Any], Any] = click.version_option(
     __version__, "-v", "-V", "--version", message=_TEXT
 )
+
+
+@click.command(
+    cls=Command,
+    epilog="""\b
+Examples:
+  imgmigrate schema                          their names
+  imgmigrate schema stream > stream.schema.json
+  imgmigrate schema config > imgmigrate.schema.json   for editors
+
+\b
+Exit codes: 0 printed, 64 there is no such schema.""",
+)
+@click.argument("name", metavar="[NAME]", required=False, type=click.Choice(NAMES))
+@common_options
+@pass_settings
+def schema(settings: Settings, name: str | None) -> None:
+    """Print the JSON Schema of what programs read, or of the config.
+
+    NAME is config (all of a config, for editors), plan (a line of a plan file), show (a line of
+    show --format json), stream (a line of any command's --json), lock (all of
+    imgmigrate.lock.yaml) or trusted (all of the file of --trusted).
+    """
+    if name is None:
+        for each in NAMES:
+            settings.output.line(each)
+    else:
+        settings.output.text(schema_text(name))

@@ -17,6 +17,7 @@ from imgmigrate.cli.given.foreign import foreign_options, say_notes
 from imgmigrate.cli.given.oneshot import ENDS
 from imgmigrate.cli.given.options import (
     DEFAULT_CONFIG,
+    EVERY_ROW,
     Command,
     Settings,
     auto_approve_option,
@@ -183,7 +184,7 @@ With --write-test: 1 if nothing can be pushed, or the answer was not yes.""",
     "be empty or absent, and keep it for plans on this machine. Asks first.",
 )
 @auto_approve_option
-@verbose_option
+@verbose_option(EVERY_ROW)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON Lines to stdout.")
 @untrusted_options
 @foreign_options
@@ -194,7 +195,6 @@ def validate(
     online: bool,
     write_test: str | None,
     auto_approve: bool,
-    verbose: bool,
     as_json: bool,
 ) -> Probed | Declined | None:
     """Check the config, without network and secrets unless --online asks for them."""
@@ -214,7 +214,7 @@ def validate(
     if output.stream is not None:
         output.stream.line(_valid(config), f"{shown(config.path)} is valid")
     else:
-        for line in _found(config, output.style(), verbose=verbose):
+        for line in _found(config, output.style(), verbose=output.is_verbose):
             output.line(line)
     if not online:
         return None

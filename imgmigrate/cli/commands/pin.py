@@ -11,6 +11,7 @@ from imgmigrate.cli.given.again import again
 from imgmigrate.cli.given.config import open_config, shown
 from imgmigrate.cli.given.foreign import foreign_options, say_notes
 from imgmigrate.cli.given.options import (
+    EVERY_ROW,
     Command,
     Settings,
     common_options,
@@ -65,7 +66,7 @@ rule's min, 64 wrong usage or config.""",
 )
 @parallelism_option("How many images to look at at once.")
 @on_rate_limit_option
-@verbose_option
+@verbose_option(EVERY_ROW)
 @json_option
 @foreign_options
 @common_options
@@ -76,7 +77,6 @@ def pin(
     upgrade: tuple[str, ...],
     parallelism: int,
     on_rate_limit: OnRateLimit,
-    verbose: bool,
     as_json: bool,
 ) -> Pinned:
     """Pin every address to the digest that its source shows now.
@@ -107,7 +107,7 @@ def pin(
     is_in_vain = bool(pinning.problems) and not pinning.pins and not path.exists()
     wrote = not (check or is_in_vain) and write_pins(path, pinning.pins, _ABOUT)
     settings.output.left_something = wrote
-    _present(settings, pinning, path, wrote=wrote, check=check, verbose=verbose)
+    _present(settings, pinning, path, wrote=wrote, check=check)
     return Pinned(bool(pinning.problems), bool(check and pinning.differences))
 
 
@@ -129,9 +129,7 @@ def _pin(
     )
 
 
-def _present(
-    settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, check: bool, verbose: bool
-) -> None:
+def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, check: bool) -> None:
     from imgmigrate.planning.pin_sources import Kind
     from imgmigrate.redaction import printable
     from imgmigrate.render.reports.pins import (
@@ -164,7 +162,7 @@ def _present(
         return
     for row in pinning.problems:
         output.note(f"Error: {row.address}: {printable(detail_of(row) or row.reason, 2000)}")
-    for line in pins_lines(pinning, output.style(), verbose=verbose):
+    for line in pins_lines(pinning, output.style(), verbose=output.is_verbose):
         output.line(line)
     if wrote:
         output.line(f"Wrote {shown(path)}. To plan from it:")

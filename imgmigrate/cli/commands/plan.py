@@ -17,6 +17,7 @@ from imgmigrate.cli.given.foreign import foreign_options, say_notes
 from imgmigrate.cli.given.limits import limits_of, outage_option
 from imgmigrate.cli.given.oneshot import oneshot_options
 from imgmigrate.cli.given.options import (
+    EVERY_ROW,
     Command,
     Settings,
     common_options,
@@ -26,7 +27,7 @@ from imgmigrate.cli.given.options import (
     on_rate_limit_option,
     parallelism_option,
     pass_settings,
-    verbose_option,
+    telling_options,
 )
 from imgmigrate.cli.given.untrusted import (
     refuse_without_state,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from imgmigrate.planning.planner import PlanOptions
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
 
-__all__ = ["plan", "plan_now", "present", "save", "while_planning"]
+__all__ = ["plan", "plan_now", "present", "save", "show_headline", "while_planning"]
 
 
 _refresh_only_option = click.option(
@@ -94,7 +95,7 @@ config.""",
 @parallelism_option("How many images to look at at once.")
 @on_rate_limit_option
 @outage_option
-@verbose_option
+@telling_options(EVERY_ROW)
 @json_option
 @explain_option
 @locked_option
@@ -112,7 +113,6 @@ def plan(
     sizes: Literal["auto", "always", "never"],
     parallelism: int,
     on_rate_limit: OnRateLimit,
-    verbose: bool,
     as_json: bool,
     explain: str | None,
 ) -> Planned | None:
@@ -157,7 +157,7 @@ def plan(
             explain,
             parallelism=parallelism,
             on_rate_limit=on_rate_limit,
-            verbose=verbose,
+            verbose=output.is_verbose,
         )
         return None
     if out is not None:
@@ -172,7 +172,7 @@ def plan(
     )
     made = plan_now(settings, config, options)
     sha256 = save(settings, made, out) if out else None
-    present(settings, made, out, sha256, verbose=verbose, command=partial(again, settings))
+    present(settings, made, out, sha256, command=partial(again, settings))
     return Planned(made, detailed=detailed_exitcode)
 
 
@@ -206,7 +206,6 @@ def present(
     out: Path | None,
     sha256: str | None,
     *,
-    verbose: bool,
     command: Callable[..., str],
 ) -> None:
     """Show a plan and what to do next, by commands that `command` makes."""
@@ -214,13 +213,24 @@ def present(
     if output.stream:
         output.stream.plan(made, saved=str(out) if out else None, file_sha256=sha256)
         return
+    if output.is_quiet:
+        show_headline(settings, made)
+        return
     from imgmigrate.render.changes.hints import apply_hints, plan_hints
     from imgmigrate.render.changes.text import View, plan_text
 
     # What applies the file is not asked again for what it was planned with.
     following = command if out is None else partial(command, drop=HELD)
     hints = plan_hints(made, command) + apply_hints(made, following, out, sha256)
-    output.text(plan_text(made, View(output.style(), verbose=verbose, hints=hints)))
+    output.text(plan_text(made, View(output.style(), verbose=output.is_verbose, hints=hints)))
+
+
+def show_headline(settings: Settings, made: Plan) -> None:
+    """Say a plan in its one sentence."""
+    from imgmigrate.render.words import headline_of
+
+    for line in settings.output.style().wrap(headline_of(made), hanging="  "):
+        settings.output.line(line)
 
 
 def _refuse_with_refresh_only(**options: object) -> None:

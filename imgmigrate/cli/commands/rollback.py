@@ -16,6 +16,7 @@ from imgmigrate.cli.given.config import open_config, with_state
 from imgmigrate.cli.given.foreign import foreign_options
 from imgmigrate.cli.given.oneshot import load_for_apply, plain_http_option
 from imgmigrate.cli.given.options import (
+    EVERY_ROW,
     Command,
     Settings,
     common_options,
@@ -24,7 +25,7 @@ from imgmigrate.cli.given.options import (
     on_rate_limit_option,
     parallelism_option,
     pass_settings,
-    verbose_option,
+    telling_options,
 )
 from imgmigrate.cli.given.suggestions import suggest_runs
 from imgmigrate.cli.outfile import check_place
@@ -59,7 +60,7 @@ max_delete allows, 64 wrong usage or config, or no such run.""",
 @rollback_options
 @parallelism_option("How many images to look at at once.")
 @on_rate_limit_option
-@verbose_option
+@telling_options(EVERY_ROW)
 @json_option
 @plain_http_option
 @foreign_options
@@ -71,7 +72,6 @@ def rollback(
     out: Path | None,
     parallelism: int,
     on_rate_limit: OnRateLimit,
-    verbose: bool,
     as_json: bool,
 ) -> Planned:
     """Plan how to undo a run, or all runs of a plan; changes nothing.
@@ -102,7 +102,7 @@ def rollback(
     )
     sha256 = save(settings, made, out) if out else None
     command = partial(_again, settings, what)
-    present(settings, made, out, sha256, verbose=verbose, command=command)
+    present(settings, made, out, sha256, command=command)
     return Planned(made)
 
 

@@ -11,6 +11,7 @@ from imgmigrate.cli.given.again import again
 from imgmigrate.cli.given.choice import chosen_rows, is_choosing, target_options
 from imgmigrate.cli.given.config import read_state, shown, state_folder, state_options, tell_whose
 from imgmigrate.cli.given.options import (
+    EVERY_ROW,
     Command,
     Settings,
     file_path,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["show"]
 
 ACTIONS = tuple(action.value for action in Action)
-FORMATS = ("text", "json", "markdown", "md")
+FORMATS = ("text", "json", "markdown", "md", "repositories")
 
 
 def _format(ctx: click.Context, param: click.Parameter, value: str) -> str:
@@ -47,6 +48,7 @@ Examples:
   imgmigrate show plan.out --only conflict --only update
   imgmigrate show plan.out --format json       JSON Lines, for programs
   imgmigrate show plan.out --format markdown   a comment on a pull request
+  imgmigrate show plan.out --format repositories   those to create first, as JSON
   imgmigrate show                     what the state holds
 
 \b
@@ -57,7 +59,7 @@ Exit codes: 0 shown, 4 the plan is damaged or edited, 64 wrong usage.""",
     "--format",
     "form",
     default="text",
-    metavar="[text|json|markdown]",
+    metavar="[text|json|markdown|repositories]",
     callback=_format,
     help="How to show it.  [default: text]",
 )
@@ -70,7 +72,7 @@ Exit codes: 0 shown, 4 the plan is damaged or edited, 64 wrong usage.""",
     help=f"Only rows with it: {', '.join(ACTIONS)}.",
 )
 @target_options
-@verbose_option
+@verbose_option(EVERY_ROW)
 @state_options
 @pass_settings
 def show(
@@ -79,7 +81,6 @@ def show(
     form: str,
     as_json: bool,
     only: tuple[str, ...],
-    verbose: bool,
 ) -> None:
     """Show a saved plan, or without PLAN what the state holds.
 
@@ -87,20 +88,18 @@ def show(
     """
     form = "json" if as_json else form
     if plan_file is not None:
-        _show_plan(settings, plan_file, only, form, verbose)
+        _show_plan(settings, plan_file, only, form)
         return
     if only or is_choosing(settings):
         message = "--only, --target and --exclude select rows of a plan: name its file"
         raise UsageError(message, hint="for the state: imgmigrate state list GLOB")
-    if form in ("markdown", "md"):
+    if form in ("markdown", "md", "repositories"):
         message = f"--format {form} shows a plan: name its file"
         raise UsageError(message, hint=f"imgmigrate show plan.out --format {form}")
     _show_state(settings, form == "json")
 
 
-def _show_plan(
-    settings: Settings, path: Path, only: tuple[str, ...], form: str, verbose: bool
-) -> None:
+def _show_plan(settings: Settings, path: Path, only: tuple[str, ...], form: str) -> None:
     from imgmigrate.plan import read_plan
 
     made = read_plan(path)
@@ -112,6 +111,11 @@ def _show_plan(
         for document in plan_documents(made, rows):
             output.line(document_line(document))
         return
+    if form == "repositories":
+        from imgmigrate.render.json import document_line, repositories_document
+
+        output.line(document_line(repositories_document(made, rows)))
+        return
     from imgmigrate.render.changes.hints import apply_hints, plan_hints
     from imgmigrate.render.changes.text import View, plan_text
 
@@ -122,7 +126,7 @@ def _show_plan(
 
         output.text(plan_markdown(made, rows, hints))
         return
-    view = View(output.style(), verbose=verbose, rows=rows, hints=hints)
+    view = View(output.style(), verbose=output.is_verbose, rows=rows, hints=hints)
     output.text(plan_text(made, view))
 
 

@@ -31,7 +31,7 @@ _WHERE = (
     *("--list", "--scoped", "--images", "--auth", "--registry", "--namespace", "--os", "--arch"),
 )
 # They say how to tell of it, and a person who pastes a command reads what it prints.
-_TELLING = ("--json", "--format", "--verbose")
+_TELLING = ("--json", "--format", "--quiet", "--verbose")
 # What was approved was this command.
 _APPROVAL = ("--auto-approve",)
 # A plan's file holds what these have made of it, and its apply refuses most of them.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_CONFIG",
+    "EVERY_IMAGE",
+    "EVERY_ROW",
     "PARALLELISM",
     "Command",
     "Group",
@@ -39,6 +41,7 @@ __all__ = [
     "pass_settings",
     "remember",
     "seconds",
+    "telling_options",
     "verbose_option",
     "with_options",
 ]
@@ -50,6 +53,9 @@ UNCUT = 1000
 PARALLELISM = 32
 # More open images than this only queue for the registries' own limits.
 MOST_PARALLELISM = 1024
+# What `--verbose` adds.
+EVERY_ROW = "List every row of long lists."
+EVERY_IMAGE = "A line for each image, and every row of long lists."
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
 
@@ -228,8 +234,8 @@ def remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]
             return
         if name == "log_level":
             settings.set_log_level(value)
-        elif name == "no_color":
-            settings.output.no_color = True
+        elif name in ("no_color", "is_quiet", "is_verbose"):
+            setattr(settings.output, name, True)
         else:
             setattr(settings, name, value)
 
@@ -326,7 +332,32 @@ def parallelism_option(about: str) -> Callable[[_Decorated], _Decorated]:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
 
-verbose_option = click.option("--verbose", is_flag=True, help="List every row of long lists.")
+
+def telling_options(everything: str) -> Callable[[_Decorated], _Decorated]:
+    """Add `--quiet` and `--verbose`, of which the settings' output knows; `everything` is a help.
+
+    A stream of JSON tells everything anyway, and nothing of it goes away.
+    """
+    quiet = click.option(
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=remember("is_quiet"),
+        help="Only how it ends, and warnings; goes before --verbose.",
+    )
+    return lambda function: with_options(function, (quiet, verbose_option(everything)))
+
+
+def verbose_option(everything: str) -> Callable[[_Decorated], _Decorated]:
+    """Add `--verbose` to a command; `everything` is its help."""
+    return click.option(
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=remember("is_verbose"),
+        help=everything,
+    )
+
 
 auto_approve_option = click.option("--auto-approve", is_flag=True, help="Do not ask.")
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from imgmigrate.causes import grouped
 from imgmigrate.oci.reference import Digest
 from imgmigrate.redaction import printable
+from imgmigrate.render.causes import cause_title, hint_text, why_text
 from imgmigrate.render.facts import Bytes, facts_of, in_sections
 from imgmigrate.render.options import spoken
 from imgmigrate.render.units import UNKNOWN, count, moment, size
@@ -22,6 +24,7 @@ from imgmigrate.render.words import headline_of, unwanted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from imgmigrate.causes import Cause
     from imgmigrate.plan import Change, Plan
     from imgmigrate.render.changes.hints import Hint
     from imgmigrate.render.facts import Fact, RowFacts, Value
@@ -41,6 +44,8 @@ MOST_NOTES = 10
 LONGEST = 300
 # An update of a big image can differ in hundreds of places.
 MOST_INSIDE = 4
+# Addresses that help to see what one cause is about.
+MOST_NAMED = 5
 
 _CODE_BREAKERS = re.compile(r"[`|\\]")
 _PLAIN_WORDS = re.compile(r"[A-Za-z ,:;-]+")
@@ -97,7 +102,9 @@ class _Page:
 
     def _section(self, section: Section, changes: list[Change], room: int) -> str:
         title = f"{section.title} ({len(changes):,}): {section.meaning}"
-        lines = [_row(change) for change in changes]
+        groups, alone = grouped(changes, lambda change: change.shared)
+        lines = [_group(section, *group) for group in groups] + [_row(change) for change in alone]
+        weights = [len(members) for _, members in groups] + [1] * len(alone)
         head = _head(section)
         fitting = _fitting(lines, room)
         note = ""
@@ -111,8 +118,9 @@ class _Page:
                 gone = count(len(lines) - fitting, "repository", "repositories")
                 note += f" {gone} more not shown."
         elif fitting < len(lines):
-            self.left_out += len(lines) - fitting
-            note = f"**{len(lines) - fitting:,} more not shown: too large to review here.**"
+            gone_rows = sum(weights[fitting:])
+            self.left_out += gone_rows
+            note = f"**{gone_rows:,} more not shown: too large to review here.**"
         table = "\n".join([head, *lines[:fitting]]) if fitting else ""
         body = "\n\n".join(part for part in (table, note) if part)
         if not section.is_dangerous and fitting > MOST_OPEN:
@@ -141,6 +149,17 @@ def _row(change: Change) -> str:
         cells.append(_code(str(facts.source)) if facts.source else "")
     cells.append("<br>".join(_details(facts)))
     return f"| {' | '.join(cells)} |"
+
+
+def _group(section: Section, cause: Cause, members: list[Change]) -> str:
+    """One row for all that one cause keeps from being decided."""
+    named = [_code(str(each.address)) for each in members[:MOST_NAMED]]
+    if len(members) > MOST_NAMED:
+        named.append(f"and {len(members) - MOST_NAMED:,} more; --verbose lists all")
+    hint = hint_text(cause)
+    said = [_code(cause_title(cause, len(members))), _code(why_text(cause))]
+    cells = ["<br>".join(named), *([""] if section.is_sourced else [])]
+    return f"| {' | '.join([*cells, '<br>'.join([*said, *([_code(hint)] if hint else [])])])} |"
 
 
 def _details(facts: RowFacts) -> Iterator[str]:

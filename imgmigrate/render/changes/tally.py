@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from imgmigrate.events import Event, Receipt
-    from imgmigrate.oci.reference import Reference
+    from imgmigrate.oci.reference import Digest, Reference, Repository
 
 __all__ = ["InFlight", "Tally"]
 
@@ -42,9 +42,10 @@ SAMPLE_SECONDS = 0.5
 
 @dataclass(slots=True)
 class InFlight:
-    """A blob on its way: how much of it has arrived."""
+    """A blob on its way to a repository: how much of it has arrived."""
 
-    name: str
+    repository: Repository
+    digest: Digest
     size: int
     moved: int = 0
 
@@ -122,7 +123,7 @@ class Tally:
                 self._move(event)
             case BlobStarted():
                 name = f"{event.repository}@{event.digest}"
-                self.blobs[name] = InFlight(f"{event.repository} {event.digest.short}", event.size)
+                self.blobs[name] = InFlight(event.repository, event.digest, event.size)
             case BlobFinished():
                 self.blobs.pop(f"{event.repository}@{event.digest}", None)
                 if event.how in ("mounted", "exists"):

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from imgmigrate.causes import grouped
 from imgmigrate.oci.reference import Digest
 from imgmigrate.redaction import printable
+from imgmigrate.render.causes import cause_lines
 from imgmigrate.render.changes.hints import shown_command
 from imgmigrate.render.facts import Bytes, facts_of, in_sections, is_cut
 from imgmigrate.render.options import spoken
-from imgmigrate.render.outages import outage_lines, split
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import UNKNOWN, count, moment, size
 from imgmigrate.render.words import headline_of, unwanted
@@ -158,9 +159,11 @@ def _folded(section: Section, changes: list[Change], view: View) -> Iterator[str
 
 def _listed(section: Section, changes: list[Change], view: View) -> Iterator[str]:
     if not view.verbose:
-        outages, changes = split(changes)
-        for outage in outages:
-            yield from outage_lines(outage, view.style, how="; --verbose lists all")
+        groups, changes = grouped(changes, lambda change: change.shared)
+        for cause, together in groups:
+            named = [str(each.address) for each in together]
+            how = "; --verbose lists all"
+            yield from cause_lines(cause, named, view.style, indent="  ", how=how)
     # What has no source stands above all headings, or it would seem to be from the last one.
     told = sorted(map(facts_of, changes), key=lambda facts: facts.source is not None)
     for source, group in groupby(told, key=lambda facts: facts.source and facts.source.repository):

@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from imgmigrate.causes import grouped
 from imgmigrate.events import Outcome
 from imgmigrate.redaction import printable
+from imgmigrate.render.causes import cause_lines
 from imgmigrate.render.errors import with_address
 from imgmigrate.render.options import spoken
 from imgmigrate.render.schema import lines
@@ -229,10 +231,13 @@ def _failures(view: RunView, style: Style) -> Iterator[str]:
         return
     more = f", the last {len(run.failures)}" if run.failed > len(run.failures) else ""
     yield f"  failed ({run.failed:,}){more}:"
-    for each in run.failures:
+    groups, alone = grouped(run.failures, lambda failure: failure.why)
+    for cause, members in groups:
+        yield from cause_lines(cause, [each.address for each in members], style, indent="    ")
+    for each in alone:
         head = f"    {style.paint('!', 'red')} "
-        cause = printable(spoken(each.cause), 500)
-        said = with_address(printable(each.address, 500), cause)
+        said_why = printable(spoken(each.cause), 500)
+        said = with_address(printable(each.address, 500), said_why)
         lines = list(style.wrap(said, indent="      "))
         yield head + lines[0].lstrip()
         yield from lines[1:]

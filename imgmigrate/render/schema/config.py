@@ -155,6 +155,7 @@ DEFINITIONS: dict[str, tuple[type[BaseModel], str, dict[str, tuple[Schema, str]]
             "include": (_text_or_list(minItems=1), "Tags, globs and /regexes/."),
             "exclude": (_text_or_list(minItems=1), "Not these."),
             "semver": (TEXT, "Ranges such as '>=1.2 <2 || 3.x'."),
+            "suffixes": (_one_of(("any",)), "Whatever stands behind the hyphen is a suffix."),
             "created_after": (TEXT, "A date, or a duration before now such as 90d."),
             "newest": (_whole_number(1), "So many, by by."),
             "by": (_one_of(each.value for each in By), "What newest counts by."),

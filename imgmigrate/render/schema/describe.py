@@ -111,17 +111,29 @@ def _show() -> Schema:
             "runs": {"type": "array", "items": ref("run")},
         }
     )
+    missing = an_object(
+        {"registry": TEXT, "repository": TEXT, "namespace": maybe(TEXT), "images": COUNT}
+    )
     lines = {
         "plan": {"allOf": [ref("header"), an_object(more)]},
         "change": {"allOf": [ref("row"), an_object(_meaning())]},
         "end": an_object({"changes": COUNT, "of": COUNT}),
         "state": state,
+        "repositories": an_object(
+            {
+                "format_version": _version(),
+                "kind": {"const": "imgmigrate.repositories"},
+                "plan_id": PLAN_ID,
+                "repositories": {"type": "array", "items": missing},
+            }
+        ),
     }
     models = {**_models(), "run": _model(Run)}
     models["row"] = models.pop("change")
     return _whole(
         "show",
-        "One line of `show --format json`: a plan as `plan`, `change`s and `end`, or one `state`.",
+        "One line of `show --format json`: a plan as `plan`, `change`s and `end`, or one `state`; "
+        "the one of `show --format repositories`.",
         {"type": "object", "required": ["type"], "properties": {"type": TEXT}, **_by_type(lines)},
         {**models, **lines},
     )

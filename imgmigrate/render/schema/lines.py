@@ -269,8 +269,23 @@ class Unfinished(Failing, Undone):
     """A row that is not done."""
 
 
+class SharedCause(Part):
+    """Why several rows are not done, and which; `text` and `hint` are of one of them."""
+
+    kind: Text
+    code: Text
+    place: Text
+    side: Text | None
+    text: Text
+    hint: Text | None
+    addresses: tuple[Text, ...]
+
+
 class RunSummary(Line):
-    """An apply ended; `stopped` says why it ended before it had tried every row."""
+    """An apply ended; `stopped` says why it ended before it had tried every row.
+
+    `causes` are those that several rows share.
+    """
 
     run: Text
     plan_id: PlanId
@@ -280,6 +295,7 @@ class RunSummary(Line):
     stopped: Text | None
     refusals: tuple[Refusal, ...]
     unfinished: tuple[Unfinished, ...]
+    causes: tuple[SharedCause, ...]
 
 
 class Record(Line):

@@ -123,6 +123,10 @@ class LayoutStore:
 
         return await run(folder.name, folder.path, read)
 
+    def lacks(self, repo: str) -> bool:
+        """Tell nothing: a folder is made when something is written."""
+        return False
+
     async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
         """Describe a manifest from its own verified bytes; None if it is not there."""
         found = await self._find(repo, ref)

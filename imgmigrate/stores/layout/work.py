@@ -6,7 +6,7 @@ import contextlib
 import errno
 from typing import TYPE_CHECKING, TypeVar
 
-from imgmigrate.errors import Rejected, TransientError
+from imgmigrate.errors import Rejected, Symptom, TransientError
 from imgmigrate.files import in_thread
 
 if TYPE_CHECKING:
@@ -54,10 +54,12 @@ def worded(subject: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         cause = f"{error.filename or path}: {error.strerror or error}"
+        symptoms: frozenset[Symptom] = frozenset()
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = "free some space there and run the same command again"
+            symptoms = frozenset({Symptom.NO_SPACE})
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             hint = "give this user the right to it, or choose another folder"
         else:
             raise TransientError(subject, cause) from None
-        raise Rejected(subject, cause, hint=hint) from None
+        raise Rejected(subject, cause, hint=hint, symptoms=symptoms) from None

@@ -110,7 +110,9 @@ async def _read_whole(
     """Read a manifest to describe it; None if it is not there."""
     try:
         manifest = await read_manifest(remote, repo, ref, to_write=to_write)
-    except NotFound:
+    except NotFound as error:
+        if error.code == "NAME_UNKNOWN":
+            remote.lacking.add(repo)
         return None
     if keep is not None:
         keep(manifest)

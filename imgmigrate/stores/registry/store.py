@@ -131,6 +131,10 @@ class RegistryStore:
         """List every valid tag; NotFound if there is no such repository."""
         return await listing.list_tags(self._remote, repo, skip=skip)
 
+    def lacks(self, repo: str) -> bool:
+        """Tell whether the registry said that it has no such repository."""
+        return repo in self._remote.lacking
+
     async def head(self, repo: str, ref: str, *, to_write: bool = False) -> Descriptor | None:
         """Describe a manifest; None, which proves nothing, if it is said not to be there."""
         return await manifests.head(self._remote, repo, ref, to_write=to_write)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COPY = samples.change("new.example/a:1", "copy", "new")
 CONFLICT = samples.change("new.example/a:2", "conflict", "not_ours", before=samples.digest("x"))
 # How a command tells of what it does; none is repeated.
-TELLING = {"--json", "--format", "--verbose"}
+TELLING = {"--json", "--format", "--quiet", "--verbose"}
 ENDS = {"--from", "--to", "--tags"}
 # What is typed for an option that not every text fits.
 TYPED = {

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from imgmigrate.causes import Cause
 from imgmigrate.oci.reference import LAYOUTS, Reference, Repository
 from imgmigrate.plan import Filters
 from imgmigrate.redaction import printable
@@ -220,3 +221,15 @@ def test_a_command_cannot_leave_its_fence() -> None:
     page = plan_markdown(samples.plan(unchanged=1), hints=[Hint("do:", "x ```\n@everyone")])
     (fence,) = [token for token in MARKDOWN.parse(page) if token.type == "fence"]
     assert fence.content == "x ``` @everyone\n"
+
+
+def test_what_one_cause_keeps_from_being_planned_is_one_row() -> None:
+    """A registry that cannot be reached fills no comment; all rows are in the plan file."""
+    why = Cause(kind="unreachable", code="IM367", place="h.new", text="refused | <b>", hint="wait")
+    rows = (samples.change(f"h.new/a:{n:02}", "error", "unreadable", why=why) for n in range(40))
+    text = plan_markdown(samples.plan(*rows))
+    (row,) = [line for line in text.splitlines() if line.startswith("| `h.new/a:")]
+    assert row.count("`h.new/a:") == 5
+    assert "and 35 more" in row
+    assert "`h.new: cannot be reached, 40 rows`" in row
+    assert "<b>" not in row

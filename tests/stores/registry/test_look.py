@@ -163,3 +163,14 @@ async def test_write_is_proved_by_reading_where_head_denies_it(
     fake_registry.fail("HEAD", "/manifests/", status=404)
     await connect(fake_registry.host).put_manifest("a", "new", parsed())
     assert fake_registry.tags("a")["new"] == made.top
+
+
+async def test_registry_that_says_so_lacks_a_repository(
+    fake_registry: FakeRegistry, connect: Connect
+) -> None:
+    """Its words about a tag are known of the repository; a tag that is not there says nothing."""
+    fake_registry.put_image("a", "1", image())
+    store = connect(fake_registry.host)
+    assert await store.look("a", "2", is_new=True) is None
+    assert await store.look("b", "2", is_new=True) is None
+    assert (store.lacks("a"), store.lacks("b")) == (False, True)

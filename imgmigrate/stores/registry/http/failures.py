@@ -95,6 +95,9 @@ _IN_WORDS = {
 # Characters of an error's text that are looked through: more than a message shows of it.
 LONGEST_SAID = 1000
 _QUOTA = "free some space there, or have the quota raised"
+_FULL = "the registry has no space left"
+# How distribution tells what its disk said, in the details of an unknown error: ENOSPC, EDQUOT.
+_DISK_SAID = re.compile(rb'"Err":\s*(?:28|122)\b|(?i:no space left on device)')
 # Alibaba Cloud, to what aiohttp sends again where a connection broke: it needs a new signature.
 _NONCE_USED = "SignatureNonceUsed"
 # Registries, then the APIs of AWS and of Alibaba Cloud, which answer 400.
@@ -159,9 +162,11 @@ def failure(
     kind, hint, symptoms = _kind(status, found), None, _symptoms(text)
     if kind is not RateLimited and writes:
         if status < FIRST_SERVER_ERROR and "quota" in text.lower():
-            kind, hint = Rejected, _QUOTA
+            kind, hint, symptoms = Rejected, _QUOTA, symptoms | {Symptom.NO_SPACE}
         elif _is_immutable(status, text):
             kind, hint, symptoms = Rejected, _IS_IMMUTABLE, symptoms | {Symptom.IMMUTABLE}
+    if writes and _is_full(status, body):
+        hint, symptoms = _FULL, symptoms | {Symptom.NO_SPACE}
     hint = hint or _hint(status, found, body, writes=writes)
     return kind(
         subject,
@@ -193,13 +198,17 @@ def _hint(status: int, found: Diagnosis, body: bytes, *, writes: bool) -> str | 
         return _POLICY
     if status == 413:
         return "the registry or a proxy before it limits how much may be sent at once"
-    if status == 507:
-        return "the registry has no space left"
     if NO_PULLS in (found.message or ""):
         return NO_PULLS_HINT
     if found.code == "NAME_UNKNOWN" and writes:
         return _CREATE
     return _HINTS.get(found.code or "")
+
+
+def _is_full(status: int, body: bytes) -> bool:
+    """Tell a registry whose disk is full."""
+    said = _DISK_SAID.search(body[: 4 * LONGEST_SAID]) if status >= FIRST_SERVER_ERROR else None
+    return status == 507 or said is not None
 
 
 def is_throttling(body: bytes) -> bool:

@@ -100,6 +100,8 @@ class Remote:
             # What a stranger has asked for touches nothing of this machine's own.
             self.quirks = improved_here(host, self.quirks)
         self.timeouts = http.timeouts
+        # Repositories that it said it does not have.
+        self.lacking: set[str] = set()
         scheme = "http" if own.plain_http else "https"
         origin = f"{scheme}://{self.quirks.api_host or host}"
         self._http, self._sink = http, sink
