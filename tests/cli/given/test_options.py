@@ -17,7 +17,7 @@ from imgmigrate.cli.given.options import (
     pass_settings,
     seconds,
 )
-from imgmigrate.cli.output import Output
+from imgmigrate.cli.output import Output, logging_to_stderr
 
 if TYPE_CHECKING:
     from tests.cli.helpers import Cli
@@ -41,9 +41,12 @@ def go(settings: Settings, out: str | None, flag: bool, rest: tuple[str, ...]) -
 
 
 def understood(*arguments: str) -> tuple[str | None, bool, tuple[str, ...], Settings]:
-    found: tuple[str | None, bool, tuple[str, ...], Settings] = tool.main(
-        list(arguments), standalone_mode=False, obj=Settings(Output())
-    )
+    settings = Settings(Output())
+    # As for a real command: the level that is asked for ends with it.
+    with logging_to_stderr(settings):
+        found: tuple[str | None, bool, tuple[str, ...], Settings] = tool.main(
+            list(arguments), standalone_mode=False, obj=settings
+        )
     return found
 
 
