@@ -127,7 +127,7 @@ class Oracle:
                 self.fault("foreign-changed", f"{place}: {old} -> {new}")
             if new is None:
                 self._deleted(place, made)
-            elif made.keep and old in self.world.known and is_ours:
+            elif made.keep and old in self.world.known and is_ours and not self._moves(place, made):
                 self._kept(place, old, after)
             if is_ours and old in self.world.known:
                 self._inherited(place, old, after, made)
@@ -156,6 +156,10 @@ class Oracle:
         is_gone = made.wants.is_asked(place, origin) and place not in made.wanted
         if is_gone and deletes == {"--allow-delete"}:
             self.fault("deleted-gone", what)
+
+    def _moves(self, place: Place, made: Made) -> bool:
+        """Tell whether its image moves: it has an heir, and a delete may leave a placeholder."""
+        return any(row.reason == "moved" for row in self._rows(made).get(place, ()))
 
     def _kept(self, place: Place, old: str, after: dict[Place, str]) -> None:
         others = (
