@@ -32,6 +32,7 @@ from imgmigrate.events import (
     Waiting,
     Warned,
 )
+from imgmigrate.plan.summary import traffic_of
 from imgmigrate.redaction import printable
 from imgmigrate.render.changes.tally import Tally
 from imgmigrate.render.errors import causes, facts_of, failure_of, hint_of, message_of
@@ -151,6 +152,7 @@ class JsonStream:
             plan_id=plan.plan_id,
             complete=plan.header.complete,
             changes=_summary(plan),
+            registries=_registries(plan),
             stateless=plan.header.stateless,
             **fields,
         )
@@ -284,6 +286,7 @@ def plan_documents(plan: Plan, rows: Sequence[Change] | None = None) -> Iterator
         "summary": _summary(plan),
         "plan_id": plan.plan_id,
         "sha256": plan.sha256,
+        "registries": _registries(plan),
         "errored": plan.counted.error > 0,
     }
     for change in changes:
@@ -307,6 +310,10 @@ def state_document(state: State) -> dict[str, Any]:
         "claims": len(state.claims),
         "runs": [run.model_dump(mode="json") for run in state.runs],
     }
+
+
+def _registries(plan: Plan) -> dict[str, dict[str, int]]:
+    return {store: each.model_dump() for store, each in traffic_of(plan.changes).items()}
 
 
 def _operation(plan: Plan) -> str:

@@ -26,6 +26,13 @@ SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 PLAN_ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
 
 
+# Of each destination registry its bytes, by what becomes of them.
+TRAFFICS: Schema = {
+    "type": "object",
+    "additionalProperties": {"type": "object", "additionalProperties": COUNT},
+}
+
+
 def _array(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
@@ -52,6 +59,11 @@ Counts = Annotated[
     Mapping[str, int],
     SkipValidation,
     WithJsonSchema({"type": "object", "additionalProperties": COUNT}),
+]
+Traffics = Annotated[
+    Mapping[str, Mapping[str, int]],
+    SkipValidation,
+    WithJsonSchema(TRAFFICS),
 ]
 Words = Annotated[
     Mapping[str, str],
@@ -168,12 +180,16 @@ class PlannedChange(Line):
 
 
 class ChangeSummary(Line):
-    """The plan as a whole; `changes` counts its rows by their actions."""
+    """The plan as a whole; `changes` counts its rows by their actions.
+
+    `registries` has the bytes for each destination: sent at most, unsure and spared ones.
+    """
 
     operation: Operation
     plan_id: PlanId
     complete: Flag
     changes: Summed
+    registries: Traffics
     stateless: Flag = False
     saved: Text | None = None
     file_sha256: Sha256 | None = None
