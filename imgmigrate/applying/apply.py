@@ -169,9 +169,12 @@ class _Run:
     name: str = field(default_factory=lambda: run_name(datetime.now(UTC)))
     recording: Recording = field(init=False)
     counts: Counter[Outcome] = field(default_factory=Counter)
+    actions: Counter[Action] = field(default_factory=Counter)
+    rows: dict[Reference, Change] = field(init=False)
     unfinished: list[Receipt] = field(default_factory=list)
     told: set[Reference] = field(default_factory=set)
     moved: int = 0
+    spared: int = 0
     wrote: bool = False
     begun: bool = False
     stopped: str | None = None
@@ -182,6 +185,7 @@ class _Run:
         self.config, self.sink = self.workspace.config, self.workspace.sink
         guards, plan_id = self.config.guards, self.plan.plan_id
         self.recording = Recording(self.writer, guards, self.name, plan_id)
+        self.rows = {change.address: change for change in self.plan.changes}
 
     async def carry_out(self) -> RunFinished:
         """Sort the rows, run what is left, record, and sum up."""
@@ -217,6 +221,8 @@ class _Run:
             self.stopped,
             self.refusals,
             self.rates,
+            dict(self.actions),
+            self.spared,
         )
         self.sink.emit(finished)
         if trouble is not None:
@@ -388,12 +394,25 @@ class _Run:
         )
 
     def _count(self, receipt: Receipt) -> None:
+        receipt = _of_row(self.rows[receipt.address], receipt)
         self.told.add(receipt.address)
+        if receipt.action is not None and receipt.outcome is Outcome.APPLIED:
+            self.actions[receipt.action] += 1
+        self.spared += receipt.spared
         self.counts[receipt.outcome] += 1
         self.moved += receipt.moved
         if not receipt.outcome.is_done:
             self.unfinished.append(receipt)
         self.sink.emit(ImageFinished(receipt))
+
+
+def _of_row(change: Change, receipt: Receipt) -> Receipt:
+    """Add what the row asked for, and what its image did not have to send."""
+    spared = 0
+    if receipt.outcome is Outcome.APPLIED and change.action.writes:
+        known = (change.transfer_bytes or 0) + (change.spared_bytes or 0)
+        spared = max(0, known - receipt.moved)
+    return replace(receipt, action=change.action, spared=spared)
 
 
 def _unrecorded(outcome: Outcome) -> Outcome:

@@ -40,7 +40,7 @@ from imgmigrate.render.facts import meaning_of
 from imgmigrate.render.options import spoken
 from imgmigrate.render.schema import lines
 from imgmigrate.render.units import count
-from imgmigrate.render.words import OUTCOMES, headline_of, rate_text, reason
+from imgmigrate.render.words import headline_of, outcome_text, rate_text, reason
 from imgmigrate.state.record import RECORDS
 
 if TYPE_CHECKING:
@@ -189,8 +189,10 @@ class JsonStream:
             "outcome": outcome.value,
             "digest": receipt.digest,
             "moved": receipt.moved,
+            "action": receipt.action and receipt.action.value,
+            "spared": receipt.spared,
         }
-        message = f"{name}: {OUTCOMES[outcome]}"
+        message = f"{name}: {outcome_text(receipt)}"
         if outcome.is_done:
             self.line(lines.ApplyComplete(**fields), message)
         else:
@@ -238,6 +240,8 @@ class JsonStream:
             plan_id=event.plan_id,
             counts=counts,
             moved=event.moved,
+            actions={action.value: number for action, number in event.actions.items()},
+            spared=event.spared,
             seconds=round(event.seconds, 3),
             stopped=event.stopped and printable(spoken(event.stopped)),
             refusals=tuple(

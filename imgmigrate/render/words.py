@@ -19,16 +19,18 @@ from imgmigrate.vocabulary.actions import LATER_ACTION
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from imgmigrate.events import RateLearnt
+    from imgmigrate.events import RateLearnt, Receipt
     from imgmigrate.plan import Change, Plan, Reason, Summary
     from imgmigrate.plan.summary import Traffic
 
 __all__ = [
     "OUTCOMES",
+    "bytes_text",
     "detail_of",
     "has_work",
     "headline",
     "headline_of",
+    "outcome_text",
     "rate_text",
     "reason",
     "traffic_lines",
@@ -48,6 +50,22 @@ OUTCOMES = {
     Outcome.FAILED: "failed",
     Outcome.CANCELLED: "not reached",
 }
+
+
+def outcome_text(receipt: Receipt) -> str:
+    """Say what became of a row; of one that is done, what was done."""
+    done = receipt.action.traits.done if receipt.action is not None else None
+    if done is None or not receipt.outcome.is_done or receipt.outcome is Outcome.KNOWN:
+        return OUTCOMES[receipt.outcome]
+    return done if receipt.outcome is Outcome.APPLIED else f"already {done}"
+
+
+def bytes_text(receipt: Receipt) -> str:
+    """Say what travelled for a row that is done, and what was spared; nothing of other rows."""
+    if receipt.outcome is not Outcome.APPLIED or (receipt.action and not receipt.action.writes):
+        return ""
+    spared = f", {size(receipt.spared)} spared" if receipt.spared else ""
+    return f", {size(receipt.moved)}{spared}"
 
 
 def reason(change: Change) -> str:

@@ -189,6 +189,8 @@ class Situation:
         else:
             really = self.ends.read() - read
         assert really == finished.moved
+        foretold = plan.summary.transfer_bytes + plan.summary.spared_bytes
+        assert finished.moved + finished.spared <= foretold
         return plan.summary, really
 
 

@@ -226,7 +226,7 @@ class _Task:
             return result_text(
                 plan,
                 result,
-                spared=tally.spared,
+                spared=result.spared,
                 resume=command,
                 replan=self._replan(plan),
                 style=output.style(),

@@ -234,10 +234,12 @@ class Received(Undone):
 
     digest: Digested | None
     moved: Count
+    action: Text | None
+    spared: Count
 
 
 class ApplyComplete(Received, Line):
-    """A row is done and recorded; `moved` is in bytes."""
+    """A row is done and recorded; `moved` bytes were sent, `spared` ones did not have to be."""
 
 
 class ApplyErrored(Failing, Received, Line):
@@ -286,12 +288,17 @@ class Unfinished(Failing, Undone):
 
 
 class RunSummary(Line):
-    """An apply ended; `stopped` says why it ended before it had tried every row."""
+    """An apply ended; `stopped` says why it ended before it had tried every row.
+
+    `actions` counts what was done in this run.
+    """
 
     run: Text
     plan_id: PlanId
     counts: Counts
     moved: Count
+    actions: Counts
+    spared: Count
     seconds: Seconds
     stopped: Text | None
     refusals: tuple[Refusal, ...]
