@@ -120,6 +120,7 @@ class Checked:
 class RunStarted:
     """An apply began; `images` rows are to be done, `size` bytes at most if known.
 
+    `loads` tells of each row that writes, where it is known, what is sent at most and what spared.
     Rows whose outcome was known before get an `ImageFinished` too, without `ImageStarted`.
     """
 
@@ -127,6 +128,7 @@ class RunStarted:
     plan_id: str
     images: int
     size: int | None
+    loads: Mapping[Reference, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

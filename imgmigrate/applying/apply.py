@@ -44,6 +44,8 @@ from imgmigrate.events import (
     Warned,
 )
 from imgmigrate.plan import Action
+from imgmigrate.plan.pace import Pace
+from imgmigrate.state.holder import Progress
 from imgmigrate.state.owner import check_owner, owner_of, waits_for_owner
 from imgmigrate.state.spelling import rename
 from imgmigrate.state.writer import run_name
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
     from imgmigrate.clock import Clock
     from imgmigrate.config.model import Config
     from imgmigrate.config.values.shares import Share
-    from imgmigrate.events import RateLearnt, Refusal, Sink
+    from imgmigrate.events import Event, RateLearnt, Refusal, Sink
     from imgmigrate.oci.reference import Reference, Repository
     from imgmigrate.plan import Change, Plan
     from imgmigrate.state.record import Owner, State
@@ -65,6 +67,10 @@ if TYPE_CHECKING:
     from imgmigrate.workspace import Workspace
 
 __all__ = ["ApplyOptions", "apply_plan"]
+
+
+# How often whoever looks at the state is told anew.
+TELL_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +188,8 @@ class _Run:
     rates: tuple[RateLearnt, ...] = ()
 
     def __post_init__(self) -> None:
-        self.config, self.sink = self.workspace.config, self.workspace.sink
+        self.config = self.workspace.config
+        self.sink = _Telling(self.workspace.sink, self.writer, self.name, self.workspace.clock)
         guards, plan_id = self.config.guards, self.plan.plan_id
         self.recording = Recording(self.writer, guards, self.name, plan_id)
         self.rows = {change.address: change for change in self.plan.changes}
@@ -202,7 +209,8 @@ class _Run:
             self._resolve(stores, todo)
             await check_space(todo, stores, self.workspace.cache, self.writer.state)
             size = _total(change.transfer_bytes for change in todo if change.action.writes)
-            self.sink.emit(RunStarted(self.name, self.plan.plan_id, len(todo), size))
+            begun = RunStarted(self.name, self.plan.plan_id, len(todo), size, _loads(todo))
+            self.sink.emit(begun)
             for receipt in settled:
                 self._count(receipt)
             await protect(self.writer, self.config.guards)
@@ -404,6 +412,34 @@ class _Run:
         if not receipt.outcome.is_done:
             self.unfinished.append(receipt)
         self.sink.emit(ImageFinished(receipt))
+
+
+class _Telling:
+    """Passes events on, and lets `status` know every few seconds how far the bytes are."""
+
+    def __init__(self, sink: Sink, writer: Writer, run: str, clock: Clock) -> None:
+        self._sink, self._writer, self._run, self._clock = sink, writer, run, clock
+        self._pace = Pace(clock.time)
+        self._told = clock.time()
+
+    def emit(self, event: Event) -> None:
+        """Count it, and pass it on."""
+        self._pace.emit(event)
+        self._sink.emit(event)
+        if isinstance(event, RunStarted) or self._clock.time() - self._told >= TELL_SECONDS:
+            self._told = self._clock.time()
+            run, pace = self._run, self._pace
+            told = Progress(run=run, moved=pace.moved, left=pace.left, rate=pace.rate)
+            self._writer.tell(told)
+
+
+def _loads(todo: Iterable[Change]) -> dict[Reference, tuple[int, int]]:
+    """What each row that writes has to send at most, and what is spared, where that is known."""
+    return {
+        change.address: (change.transfer_bytes, change.spared_bytes or 0)
+        for change in todo
+        if change.action.writes and change.transfer_bytes is not None
+    }
 
 
 def _of_row(change: Change, receipt: Receipt) -> Receipt:

@@ -213,6 +213,7 @@ class JsonStream:
             message = f"{event.done:,} of {count(event.total, 'image')} looked at"
             self.line(lines.PlanProgress(done=event.done, total=event.total), message)
             return
+        left = tally.seconds_left
         progress = lines.ApplyProgress(
             images=tally.images,
             done=tally.done,
@@ -220,6 +221,9 @@ class JsonStream:
             moved=tally.moved,
             size=tally.size,
             blobs_in_flight=len(tally.blobs),
+            left=tally.left,
+            rate=None if tally.rate is None else round(tally.rate),
+            seconds_left=None if left is None else round(left),
         )
         self.line(progress, f"{tally.done:,} of {count(tally.images, 'image')} done")
 

@@ -212,7 +212,10 @@ class ApplyStart(Line):
 
 
 class ApplyProgress(Line):
-    """How far an apply is, at most once a second."""
+    """How far an apply is, at most once a second.
+
+    `left` bytes are to be sent yet, at most, at `rate` bytes a second, that of the last minute.
+    """
 
     images: Count
     done: Count
@@ -220,6 +223,9 @@ class ApplyProgress(Line):
     moved: Count
     size: Count | None
     blobs_in_flight: Count
+    left: Count | None
+    rate: Count | None
+    seconds_left: Count | None
 
 
 class Undone(Part):
@@ -319,7 +325,11 @@ class ImageFailure(Part):
 
 
 class Run(Line):
-    """An apply that the state remembers; `resume` goes on with it, `name` was bound by it."""
+    """An apply that the state remembers; `resume` goes on with it, `name` was bound by it.
+
+    `plan_done` of `plan_rows` are done by all runs of its plan up to it. While it goes on, `moved`
+    bytes are sent, and `bytes_left` are left at most.
+    """
 
     run: Text
     plan_id: Text
@@ -337,6 +347,10 @@ class Run(Line):
     failed: Count
     failures: tuple[ImageFailure, ...]
     left: Count | None
+    plan_rows: Count | None
+    plan_done: Count
+    moved: Count | None
+    bytes_left: Count | None
     counts: Counts
     per_minute: Seconds | None
     seconds_left: Count | None
