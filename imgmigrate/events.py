@@ -6,15 +6,18 @@ listens. Events carry no time: a sink that wants one reads its own clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from imgmigrate.redaction import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from imgmigrate.errors import ImgmigrateError
     from imgmigrate.oci.reference import Digest, Reference, Repository
+    from imgmigrate.vocabulary.actions import Action
 
 __all__ = [
     "BlobFinished",
@@ -64,13 +67,19 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of one change. `moved` counts bytes of blobs sent to the destination."""
+    """What became of one change. `moved` counts bytes of blobs sent to the destination.
+
+    `action` is what its row asked for; `spared` bytes were mounted or there already, as far as the
+    plan knows what the image consists of. Both are known where a whole plan is applied.
+    """
 
     address: Reference
     outcome: Outcome
     digest: Digest | None = None
     moved: int = 0
     error: ImgmigrateError | None = None
+    action: Action | None = None
+    spared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,7 @@ class Checked:
 class RunStarted:
     """An apply began; `images` rows are to be done, `size` bytes at most if known.
 
+    `loads` tells of each row that writes, where it is known, what is sent at most and what spared.
     Rows whose outcome was known before get an `ImageFinished` too, without `ImageStarted`.
     """
 
@@ -118,6 +128,7 @@ class RunStarted:
     plan_id: str
     images: int
     size: int | None
+    loads: Mapping[Reference, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +252,9 @@ class NamesSkipped:
 class RunFinished:
     """An apply ended. `counts` says how many rows had which outcome; `moved` is in bytes.
 
+    `actions` tells of the rows that were carried out what they did, and `spared` how many bytes of
+    theirs were mounted or there already.
+
     `unfinished` holds the receipts of the rows that are not done, by address; `stopped` says
     why the run ended before it had tried them all, `refusals` which logins were refused, `rates`
     which registries refused requests for their rate.
@@ -255,6 +269,8 @@ class RunFinished:
     stopped: str | None = None
     refusals: tuple[Refusal, ...] = ()
     rates: tuple[RateLearnt, ...] = ()
+    actions: Mapping[Action, int] = field(default_factory=dict)
+    spared: int = 0
 
 
 Event = (

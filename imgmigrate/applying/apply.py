@@ -45,6 +45,8 @@ from imgmigrate.events import (
     Warned,
 )
 from imgmigrate.plan import Action
+from imgmigrate.plan.pace import Pace
+from imgmigrate.state.holder import Progress
 from imgmigrate.state.owner import check_owner, owner_of, waits_for_owner
 from imgmigrate.state.spelling import rename
 from imgmigrate.state.writer import run_name
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
     from imgmigrate.clock import Clock
     from imgmigrate.config.model import Config
     from imgmigrate.config.values.shares import Share
-    from imgmigrate.events import RateLearnt, Refusal, Sink
+    from imgmigrate.events import Event, RateLearnt, Refusal, Sink
     from imgmigrate.oci.reference import Reference, Repository
     from imgmigrate.plan import Change, Plan
     from imgmigrate.state.record import Owner, State
@@ -66,6 +68,10 @@ if TYPE_CHECKING:
     from imgmigrate.workspace import Workspace
 
 __all__ = ["ApplyOptions", "apply_plan"]
+
+
+# How often whoever looks at the state is told anew.
+TELL_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +176,12 @@ class _Run:
     name: str = field(default_factory=lambda: run_name(datetime.now(UTC)))
     recording: Recording = field(init=False)
     counts: Counter[Outcome] = field(default_factory=Counter)
+    actions: Counter[Action] = field(default_factory=Counter)
+    rows: dict[Reference, Change] = field(init=False)
     unfinished: list[Receipt] = field(default_factory=list)
     told: set[Reference] = field(default_factory=set)
     moved: int = 0
+    spared: int = 0
     wrote: bool = False
     begun: bool = False
     stopped: str | None = None
@@ -180,9 +189,11 @@ class _Run:
     rates: tuple[RateLearnt, ...] = ()
 
     def __post_init__(self) -> None:
-        self.config, self.sink = self.workspace.config, self.workspace.sink
+        self.config = self.workspace.config
+        self.sink = _Telling(self.workspace.sink, self.writer, self.name, self.workspace.clock)
         guards, plan_id = self.config.guards, self.plan.plan_id
         self.recording = Recording(self.writer, guards, self.name, plan_id)
+        self.rows = {change.address: change for change in self.plan.changes}
 
     async def carry_out(self) -> RunFinished:
         """Sort the rows, run what is left, record, and sum up."""
@@ -199,7 +210,8 @@ class _Run:
             self._resolve(stores, todo)
             await check_space(todo, stores, self.workspace.cache, self.writer.state)
             size = _total(change.transfer_bytes for change in todo if change.action.writes)
-            self.sink.emit(RunStarted(self.name, self.plan.plan_id, len(todo), size))
+            begun = RunStarted(self.name, self.plan.plan_id, len(todo), size, _loads(todo))
+            self.sink.emit(begun)
             for receipt in settled:
                 self._count(receipt)
             await protect(self.writer, self.config.guards)
@@ -218,6 +230,8 @@ class _Run:
             self.stopped,
             self.refusals,
             self.rates,
+            dict(self.actions),
+            self.spared,
         )
         self.sink.emit(finished)
         if trouble is not None:
@@ -389,12 +403,53 @@ class _Run:
         )
 
     def _count(self, receipt: Receipt) -> None:
+        receipt = _of_row(self.rows[receipt.address], receipt)
         self.told.add(receipt.address)
+        if receipt.action is not None and receipt.outcome is Outcome.APPLIED:
+            self.actions[receipt.action] += 1
+        self.spared += receipt.spared
         self.counts[receipt.outcome] += 1
         self.moved += receipt.moved
         if not receipt.outcome.is_done:
             self.unfinished.append(receipt)
         self.sink.emit(ImageFinished(receipt))
+
+
+class _Telling:
+    """Passes events on, and lets `status` know every few seconds how far the bytes are."""
+
+    def __init__(self, sink: Sink, writer: Writer, run: str, clock: Clock) -> None:
+        self._sink, self._writer, self._run, self._clock = sink, writer, run, clock
+        self._pace = Pace(clock.time)
+        self._told = clock.time()
+
+    def emit(self, event: Event) -> None:
+        """Count it, and pass it on."""
+        self._pace.emit(event)
+        self._sink.emit(event)
+        if isinstance(event, RunStarted) or self._clock.time() - self._told >= TELL_SECONDS:
+            self._told = self._clock.time()
+            run, pace = self._run, self._pace
+            told = Progress(run=run, moved=pace.moved, left=pace.left, rate=pace.rate)
+            self._writer.tell(told)
+
+
+def _loads(todo: Iterable[Change]) -> dict[Reference, tuple[int, int]]:
+    """What each row that writes has to send at most, and what is spared, where that is known."""
+    return {
+        change.address: (change.transfer_bytes, change.spared_bytes or 0)
+        for change in todo
+        if change.action.writes and change.transfer_bytes is not None
+    }
+
+
+def _of_row(change: Change, receipt: Receipt) -> Receipt:
+    """Add what the row asked for, and what its image did not have to send."""
+    spared = 0
+    if receipt.outcome is Outcome.APPLIED and change.action.writes:
+        known = (change.transfer_bytes or 0) + (change.spared_bytes or 0)
+        spared = max(0, known - receipt.moved)
+    return replace(receipt, action=change.action, spared=spared)
 
 
 def _unrecorded(outcome: Outcome) -> Outcome:

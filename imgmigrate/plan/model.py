@@ -69,7 +69,8 @@ class Change(_Frozen):
 
     `before` is the destination's digest when planned, `recorded` the state's (live or
     tombstone), `after` what will be there. Sizes are bytes; `transfer_bytes` is the most
-    that has to move for this row when the rows before it are done; `detail` explains an error.
+    that has to be sent for this row when the rows before it are done, of which `unsure_bytes` may
+    be spared as well, and `spared_bytes` are mounted or there already. `detail` explains an error.
     `moved_to` is where the image of a row that is no longer wanted here goes by another row,
     `kept_as` the tag that its `before` gets first, by a row of its own. `namesakes` are addresses
     that are wanted and may be of the same place: a delete must be proven not to take them along.
@@ -88,6 +89,8 @@ class Change(_Frozen):
     filter: Filter | None = None
     size: _Amount | None = None
     transfer_bytes: _Amount | None = None
+    unsure_bytes: _Amount | None = None
+    spared_bytes: _Amount | None = None
     # None is not known; there are none of a chart, a signature, or one image.
     platforms: tuple[str, ...] | None = None
     blobs: _Amount | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,7 +14,29 @@ if TYPE_CHECKING:
 
     from imgmigrate.plan.model import Change
 
-__all__ = ["OF_ROWS", "Summary"]
+__all__ = ["OF_ROWS", "Summary", "Traffic", "traffic_of"]
+
+
+class Traffic(BaseModel):
+    """Bytes of blobs: sent at most, of these `unsure_bytes` may be spared besides what is."""
+
+    transfer_bytes: int = 0
+    unsure_bytes: int = 0
+    spared_bytes: int = 0
+    unknown_sizes: int = 0
+
+    model_config = ConfigDict(frozen=True)
+
+    @classmethod
+    def of(cls, changes: Iterable[Change]) -> Traffic:
+        """Sum up the rows that write."""
+        writing = [change for change in changes if change.action.writes]
+        return cls(
+            transfer_bytes=sum(each.transfer_bytes or 0 for each in writing),
+            unsure_bytes=sum(each.unsure_bytes or 0 for each in writing),
+            spared_bytes=sum(each.spared_bytes or 0 for each in writing),
+            unknown_sizes=sum(each.transfer_bytes is None for each in writing),
+        )
 
 
 class Summary(BaseModel):
@@ -40,7 +62,10 @@ class Summary(BaseModel):
     known_conflict: int = 0
     unchanged: int = 0
     unwanted: int = 0
+    # As in `Traffic`.
     transfer_bytes: int = 0
+    unsure_bytes: int = 0
+    spared_bytes: int = 0
     unknown_sizes: int = 0
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
@@ -54,14 +79,12 @@ class Summary(BaseModel):
             for change in changes
             if change.action.is_understood
         )
-        writes = [change.transfer_bytes for change in changes if change.action.writes]
         return cls.model_validate(
             {
                 **counts,
                 "unchanged": unchanged,
                 "unwanted": unwanted,
-                "transfer_bytes": sum(size for size in writes if size is not None),
-                "unknown_sizes": writes.count(None),
+                **Traffic.of(changes).model_dump(),
             }
         )
 
@@ -84,6 +107,15 @@ class Summary(BaseModel):
         return self.count_of(lambda action: action.alters)
 
 
+def traffic_of(changes: Iterable[Change]) -> dict[str, Traffic]:
+    """Sum up what goes to each registry, and to layouts, by its name."""
+    by_store: defaultdict[str, list[Change]] = defaultdict(list)
+    for change in changes:
+        if change.action.writes:
+            by_store[change.address.repository.store].append(change)
+    return {store: Traffic.of(rows) for store, rows in sorted(by_store.items())}
+
+
 # What a summary says of the rows; the rest is of images without one, and only the header knows it.
 OF_ROWS = ("copy_", *(each.value for each in Action if each is not Action.COPY))
-OF_ROWS += ("known_conflict", "transfer_bytes", "unknown_sizes")
+OF_ROWS += ("known_conflict", "transfer_bytes", "unsure_bytes", "spared_bytes", "unknown_sizes")

@@ -352,7 +352,7 @@ class _Planner:
             Keeping(observer, state, KeptNames(self.config, self.expansion.lost), self.now),
             release,
             Unmendable(self.wholeness, kept),
-            Measure(observer.place, cache, state, sizes, options.parallelism),
+            Measure(observer.place, cache, state, sizes, options.parallelism, is_part),
             Explain(observer, cache, sizes),
             NewRepositories(observer),
             KnownConflicts(self.workspace.config.known, self.now.date()),

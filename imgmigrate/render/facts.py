@@ -25,9 +25,10 @@ __all__ = ["Bytes", "Fact", "RowFacts", "facts_of", "in_sections", "is_cut", "me
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """An amount of data; None where it is not known."""
+    """An amount of data; None where it is not known. Of a bound some bytes are `unsure`."""
 
     count: int | None
+    unsure: int | None = None
 
 
 # Texts are anybody's: servers, configs and plans of later versions have them.
@@ -109,7 +110,7 @@ def _beside(change: Change) -> Iterator[Fact]:
         yield why  # what the rest of it means is not known either
     yield from _digests(change)
     if change.action.writes:
-        yield Fact("transfer_bytes", "{}", (Bytes(change.transfer_bytes),))
+        yield Fact("transfer_bytes", "{}", (Bytes(change.transfer_bytes, change.unsure_bytes),))
     if change.moved_to is not None:
         yield Fact("moved_to", "moved to {}", (change.moved_to,))
     if change.kept_as is not None:

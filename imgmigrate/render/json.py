@@ -34,6 +34,7 @@ from imgmigrate.events import (
     Waiting,
     Warned,
 )
+from imgmigrate.plan.summary import traffic_of
 from imgmigrate.redaction import printable
 from imgmigrate.render.causes import hint_text, why_text
 from imgmigrate.render.changes.tally import Tally
@@ -42,7 +43,7 @@ from imgmigrate.render.facts import meaning_of
 from imgmigrate.render.options import spoken
 from imgmigrate.render.schema import lines
 from imgmigrate.render.units import count
-from imgmigrate.render.words import OUTCOMES, headline_of, rate_text, reason
+from imgmigrate.render.words import headline_of, outcome_text, rate_text, reason
 from imgmigrate.state.record import RECORDS
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ class JsonStream:
             plan_id=plan.plan_id,
             complete=plan.header.complete,
             changes=_summary(plan),
+            registries=_registries(plan),
             stateless=plan.header.stateless,
             **fields,
         )
@@ -197,8 +199,10 @@ class JsonStream:
             "outcome": outcome.value,
             "digest": receipt.digest,
             "moved": receipt.moved,
+            "action": receipt.action and receipt.action.value,
+            "spared": receipt.spared,
         }
-        message = f"{name}: {OUTCOMES[outcome]}"
+        message = f"{name}: {outcome_text(receipt)}"
         if outcome.is_done:
             self.line(lines.ApplyComplete(**fields), message)
         else:
@@ -219,6 +223,7 @@ class JsonStream:
             message = f"{event.done:,} of {count(event.total, 'image')} looked at"
             self.line(lines.PlanProgress(done=event.done, total=event.total), message)
             return
+        left = tally.seconds_left
         progress = lines.ApplyProgress(
             images=tally.images,
             done=tally.done,
@@ -226,6 +231,9 @@ class JsonStream:
             moved=tally.moved,
             size=tally.size,
             blobs_in_flight=len(tally.blobs),
+            left=tally.left,
+            rate=None if tally.rate is None else round(tally.rate),
+            seconds_left=None if left is None else round(left),
         )
         self.line(progress, f"{tally.done:,} of {count(tally.images, 'image')} done")
 
@@ -246,6 +254,8 @@ class JsonStream:
             plan_id=event.plan_id,
             counts=counts,
             moved=event.moved,
+            actions={action.value: number for action, number in event.actions.items()},
+            spared=event.spared,
             seconds=round(event.seconds, 3),
             stopped=event.stopped and printable(spoken(event.stopped)),
             refusals=tuple(
@@ -308,6 +318,7 @@ def plan_documents(plan: Plan, rows: Sequence[Change] | None = None) -> Iterator
         "summary": _summary(plan),
         "plan_id": plan.plan_id,
         "sha256": plan.sha256,
+        "registries": _registries(plan),
         "errored": plan.counted.error > 0,
     }
     for change in changes:
@@ -355,6 +366,10 @@ def state_document(state: State) -> dict[str, Any]:
         "claims": len(state.claims),
         "runs": [run.model_dump(mode="json") for run in state.runs],
     }
+
+
+def _registries(plan: Plan) -> dict[str, dict[str, int]]:
+    return {store: each.model_dump() for store, each in traffic_of(plan.changes).items()}
 
 
 def _operation(plan: Plan) -> str:

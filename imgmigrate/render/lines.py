@@ -22,7 +22,7 @@ from imgmigrate.redaction import printable
 from imgmigrate.render.errors import cause_at, hint_of
 from imgmigrate.render.options import spoken
 from imgmigrate.render.units import UNKNOWN, count, duration, size
-from imgmigrate.render.words import OUTCOMES, rate_text
+from imgmigrate.render.words import bytes_text, outcome_text, rate_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,11 +144,11 @@ def finished_line(receipt: Receipt, tally: Tally) -> str:
     """One image's end: what became of it, how many are through, what it moved or why not."""
     place = f"{tally.outcomes.total():,}/{tally.images:,}" if tally.images else "?"
     address = str(receipt.address)
-    line = f"[{place}] {OUTCOMES[receipt.outcome]}: {printable(address)}"
+    line = f"[{place}] {outcome_text(receipt)}: {printable(address)}"
     if receipt.error:
         hint = hint_of(receipt.error)
         return f"{line}: {cause_at(address, receipt.error)}" + (f"; {hint}" if hint else "")
-    return f"{line}, {size(receipt.moved)}" if receipt.outcome is Outcome.APPLIED else line
+    return line + bytes_text(receipt)
 
 
 def retry_line(event: Retrying, tally: Tally) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.causes import cause_of, grouped
 from imgmigrate.errors import OutOfReach
 from imgmigrate.events import Outcome
+from imgmigrate.plan import Action
 from imgmigrate.redaction import printable
 from imgmigrate.render.causes import MOST_ADDRESSES, cause_lines
 from imgmigrate.render.changes.hints import shown_command
@@ -141,9 +142,17 @@ def _can_resume(plan: Plan, result: RunFinished) -> bool:
 
 def _headline(result: RunFinished, complete: bool, spared: int) -> str:
     parts = [
+        f"{result.actions[action]:,} {action.traits.done}"
+        for action in Action
+        if result.actions.get(action)
+    ]
+    # Of a run that did not say what it did.
+    untold = result.counts.get(Outcome.APPLIED, 0) - sum(result.actions.values())
+    counts = result.counts | {Outcome.APPLIED: untold}
+    parts += [
         (one if number == 1 else many).format(f"{number:,}")
         for outcome, one, many in _COUNTED
-        if (number := result.counts.get(outcome, 0))
+        if (number := counts.get(outcome, 0))
     ]
     start = "Apply complete" if complete else "Apply incomplete"
     moved = f"{size(result.moved)} moved in {duration(result.seconds)}"

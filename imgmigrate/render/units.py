@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from imgmigrate.redaction import printable
 
-__all__ = ["UNKNOWN", "count", "duration", "moment", "rate", "size"]
+__all__ = ["UNKNOWN", "amount", "count", "duration", "moment", "rate", "size"]
 
 UNKNOWN = "?"
 _KIBI = 1024
@@ -38,6 +38,11 @@ def size(octets: int | None) -> str:
         return f"{octets} B"
     decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:.{decimals}f} {_UNITS[unit]}"
+
+
+def amount(octets: int | None, unsure: int | None = None) -> str:
+    """Print bytes that are to come; where some of them may turn out not to, it is a bound."""
+    return f"at most {size(octets)}" if unsure else size(octets)
 
 
 def rate(octets: int, seconds: float) -> str:

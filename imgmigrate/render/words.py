@@ -8,24 +8,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imgmigrate.events import Outcome
+from imgmigrate.oci.reference import LAYOUTS
 from imgmigrate.plan import Action
+from imgmigrate.plan.summary import traffic_of
 from imgmigrate.redaction import printable
 from imgmigrate.render.options import spoken
-from imgmigrate.render.units import UNKNOWN, count, size
+from imgmigrate.render.units import UNKNOWN, amount, count, size
 from imgmigrate.vocabulary.actions import LATER_ACTION
 
 if TYPE_CHECKING:
-    from imgmigrate.events import RateLearnt
+    from collections.abc import Iterator
+
+    from imgmigrate.events import RateLearnt, Receipt
     from imgmigrate.plan import Change, Plan, Reason, Summary
+    from imgmigrate.plan.summary import Traffic
 
 __all__ = [
     "OUTCOMES",
+    "bytes_text",
     "detail_of",
     "has_work",
     "headline",
     "headline_of",
+    "outcome_text",
     "rate_text",
     "reason",
+    "traffic_lines",
     "unwanted",
     "words_of",
 ]
@@ -42,6 +50,22 @@ OUTCOMES = {
     Outcome.FAILED: "failed",
     Outcome.CANCELLED: "not reached",
 }
+
+
+def outcome_text(receipt: Receipt) -> str:
+    """Say what became of a row; of one that is done, what was done."""
+    done = receipt.action.traits.done if receipt.action is not None else None
+    if done is None or not receipt.outcome.is_done or receipt.outcome is Outcome.KNOWN:
+        return OUTCOMES[receipt.outcome]
+    return done if receipt.outcome is Outcome.APPLIED else f"already {done}"
+
+
+def bytes_text(receipt: Receipt) -> str:
+    """Say what travelled for a row that is done, and what was spared; nothing of other rows."""
+    if receipt.outcome is not Outcome.APPLIED or (receipt.action and not receipt.action.writes):
+        return ""
+    spared = f", {size(receipt.spared)} spared" if receipt.spared else ""
+    return f", {size(receipt.moved)}{spared}"
 
 
 def reason(change: Change) -> str:
@@ -122,6 +146,14 @@ def headline(
     return f"Plan: {', '.join(parts)}. {_transfer(summary)}"
 
 
+def traffic_lines(plan: Plan) -> Iterator[str]:
+    """Say what goes to each registry, where there are several."""
+    traffic = traffic_of(plan.changes)
+    if len(traffic) > 1:
+        for store, each in traffic.items():
+            yield f"to {'layouts' if store == LAYOUTS else printable(store, 500)}: {_sent(each)}"
+
+
 def unwanted(summary: Summary) -> str | None:
     """Say in one line what no rule asks for any more; None where there is nothing of it."""
     if not summary.unwanted:
@@ -156,7 +188,13 @@ def _transfer(summary: Summary) -> str:
         return "Nothing to transfer."
     if summary.unknown_sizes == summary.writes and not summary.transfer_bytes:
         return f"{UNKNOWN} to transfer (sizes unknown)."
+    return f"{_sent(summary)}."
+
+
+def _sent(summary: Summary | Traffic) -> str:
+    said = f"{amount(summary.transfer_bytes, summary.unsure_bytes)} to transfer"
     if summary.unknown_sizes:
-        unknown = count(summary.unknown_sizes, "image")
-        return f"{size(summary.transfer_bytes)} to transfer, and {unknown} of unknown size."
-    return f"{size(summary.transfer_bytes)} to transfer."
+        said += f", and {count(summary.unknown_sizes, 'image')} of unknown size"
+    if summary.spared_bytes:
+        said += f"; {size(summary.spared_bytes)} mounted or there already"
+    return said

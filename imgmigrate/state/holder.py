@@ -14,7 +14,21 @@ from pydantic import BaseModel, ConfigDict
 from imgmigrate.clock import timestamp
 from imgmigrate.redaction import redact
 
-__all__ = ["Holder", "Lock"]
+__all__ = ["Holder", "Lock", "Progress"]
+
+
+class Progress(BaseModel):
+    """How far the bytes of a run are: sent, left to send at most, and a second in the last minute.
+
+    What is not known is None.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    run: str
+    moved: int
+    left: int | None = None
+    rate: float | None = None
 
 
 class Holder(BaseModel):
@@ -28,6 +42,7 @@ class Holder(BaseModel):
     command: str
     since: datetime
     job: str | None = None
+    progress: Progress | None = None
 
     @classmethod
     def me(cls, command: str, since: datetime) -> Holder:

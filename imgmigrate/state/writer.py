@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from imgmigrate.causes import Cause
     from imgmigrate.oci.reference import Reference
     from imgmigrate.state.entries import Entry
+    from imgmigrate.state.holder import Progress
     from imgmigrate.state.memory import StateInMemory
     from imgmigrate.state.record import Claim, ImageRecord, Owner
     from imgmigrate.state.view import View
@@ -101,9 +102,11 @@ class Writer:
         *,
         command: str,
         clock: Callable[[], datetime] = now,
+        tell: Callable[[Progress], None] = lambda _: None,
     ) -> None:
+        """`tell` lets whoever asks who writes this state know how far it is."""
         self._view, self._journal = view, journal
-        self._command, self._clock = command, clock
+        self._command, self._clock, self.tell = command, clock, tell
         self._run: Begin | None = None
 
     @property

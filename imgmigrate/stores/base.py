@@ -132,6 +132,10 @@ class Store(Protocol):
         """Whether only blobs of committed manifests can be mounted (ECR)."""
 
     @property
+    def mounts(self) -> bool:
+        """Whether it is known to give a blob of one repository to another without its bytes."""
+
+    @property
     def deletes_tags(self) -> bool:
         """Whether it is known to delete a tag by its name and to leave all other tags alone."""
 

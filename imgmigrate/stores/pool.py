@@ -55,6 +55,7 @@ class _Pool:
         self._http: Http | None = None
         self._registries: list[RegistryStore] = []
         self._estimates: Estimates | None = None
+        self._mounting: frozenset[str] = frozenset()
 
     def of(self, repository: Repository) -> Store:
         """Find or make the store of a host, or that of all layouts."""
@@ -105,12 +106,14 @@ class _Pool:
         # Imported here, so that a run among layouts never loads aiohttp.
         from imgmigrate.stores.registry.http.limits import Timeouts
         from imgmigrate.stores.registry.http.session import Http
+        from imgmigrate.stores.registry.known.mounts import known_to_mount
         from imgmigrate.stores.registry.pace.estimates import Estimates
         from imgmigrate.stores.registry.store import RegistryStore
 
         if self._estimates is None and not self._config.is_untrusted:
-            self._estimates = Estimates()
+            self._estimates, self._mounting = Estimates(), known_to_mount()
             self._stack.callback(self._keep_rates, self._estimates)
+            self._stack.callback(self._keep_mounting)
         if self._http is None:
             self._http = Http(
                 self._timeouts or Timeouts(outage=self._outage),
@@ -130,9 +133,16 @@ class _Pool:
             is_met=partial(self._is_met, host),
             news=self.news,
             known=self._estimates.of(host) if self._estimates else None,
+            mounts=host in self._mounting,
         )
         self._registries.append(store)
         return store
+
+    def _keep_mounting(self) -> None:
+        """Let the next plan know where blobs are mounted."""
+        from imgmigrate.stores.registry.known.mounts import keep_mounting
+
+        keep_mounting({store.identity: store.mounting for store in self._registries})
 
     def _keep_rates(self, estimates: Estimates) -> None:
         """Let the next run begin where this one has found limits."""

@@ -27,13 +27,17 @@ Needs = Literal["another run", "a person"]
 
 @dataclass(frozen=True, slots=True)
 class ActionTraits:
-    """What an action means. `counted` are a headline's words for one row and for several."""
+    """What an action means. `counted` are a headline's words for one row and for several.
+
+    `done` is what has become of a row that was carried out, in every result.
+    """
 
     code: str | None
     counted: tuple[str, str]
     does: Does
     section: Section
     needs: Needs | None = None
+    done: str = "done"
     # It takes an image away, or what is known of it: never for a reason that nobody here knows.
     lets_go: bool = False
     # What to do about such rows; where a command helps, the command line knows it.
@@ -84,6 +88,7 @@ class Action(Term):
             _same("{} to copy"),
             "writes",
             Section(140, "copy", "+", "copy", "new at the destination", "green", is_sourced=True),
+            done="copied",
         ),
     )
     UPDATE = (
@@ -101,6 +106,7 @@ class Action(Term):
                 "yellow",
                 is_sourced=True,
             ),
+            done="updated",
         ),
     )
     # To another address in the same store, from where we put it.
@@ -119,6 +125,7 @@ class Action(Term):
                 "cyan",
                 is_sourced=True,
             ),
+            done="moved",
         ),
     )
     DELETE = (
@@ -137,6 +144,7 @@ class Action(Term):
                 is_dangerous=True,
             ),
             lets_go=True,
+            done="deleted",
         ),
     )
     ADOPT = (
@@ -146,6 +154,7 @@ class Action(Term):
             _same("{} to adopt"),
             "records",
             Section(150, "adopt", "=", "adopt", "already there; only recorded", "cyan"),
+            done="adopted",
         ),
     )
     FORGET = (
@@ -161,6 +170,7 @@ class Action(Term):
             hint="The tags to forget stay at their destinations, and no later plan deletes them: "
             "only who may delete there can. To have them deleted, plan with `allow_delete` "
             "instead of `forget`.",
+            done="forgot",
         ),
     )
     KEEP = (

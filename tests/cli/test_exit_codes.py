@@ -36,7 +36,7 @@ async def move(
 async def done(move: Move) -> None:
     """Everything was carried out."""
     ran = await move.run("apply", "--auto-approve", code=0)
-    assert_says(ran.out, "Apply complete: 1 done")
+    assert_says(ran.out, "Apply complete: 1 copied")
 
 
 async def not_approved(move: Move) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.cli.helpers import Cli
 
 Rows = list[dict[str, Any]]
-UNCOUNTED = ("unchanged", "transfer_bytes", "unknown_sizes")
+UNCOUNTED = ("unchanged", "transfer_bytes", "unsure_bytes", "spared_bytes", "unknown_sizes")
 
 
 @pytest.fixture
@@ -43,6 +43,8 @@ def forge(cli: Cli, edit: Callable[[dict[str, Any], Rows], None], file: str = "p
     }
     counts["transfer_bytes"] = sum(size or 0 for size in sizes)
     counts["unknown_sizes"] = sizes.count(None)
+    for key in ("unsure_bytes", "spared_bytes"):
+        counts[key] = sum(row.get(key, 0) for row in rows if row["action"] in ("copy", "update"))
     lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in (header, *rows))
     body = "".join(lines).encode()
     closing = {"sha256": hashlib.sha256(body).hexdigest(), "changes": len(rows)}

@@ -81,7 +81,7 @@ def test_stopped_run_says_why_and_how_to_go_on(cli: Cli, hub: FakeRegistry) -> N
         f"{hub.host}: its pull limit (100 in 6 h) is used up hint:".split()
     )
     assert "  and 3 more" in lines
-    assert any(line.startswith("Apply incomplete: 2 done, 13 not reached") for line in lines)
+    assert any(line.startswith("Apply incomplete: 2 copied, 13 not reached") for line in lines)
     assert lines[-2:] == [
         "To go on where this ended:",
         "  imgmigrate apply plan.out --parallelism 1 --on-rate-limit stop",

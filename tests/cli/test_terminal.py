@@ -49,7 +49,7 @@ def test_yes_on_a_terminal_copies_under_a_live_display(folder: Path, kind: str) 
     code, out, drawn = run_typing(folder, kind, "yes\n", "apply")
     assert code == 0
     assert out.startswith("Plan: 1 to copy.")
-    assert "Apply complete: 1 done" in out
+    assert "Apply complete: 1 copied" in out
     assert "\x1b[" not in out
     assert "Only yes is accepted" in drawn
     assert "1 of 1 image done" in drawn

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from imgmigrate.clock import now
 from imgmigrate.errors import StateError, StateLocked
 from imgmigrate.state.entries import decode
-from imgmigrate.state.holder import Holder, Lock
+from imgmigrate.state.holder import Holder, Lock, Progress
 from imgmigrate.state.view import View
 from imgmigrate.state.writer import Writer
 
@@ -79,6 +79,10 @@ class StateElsewhere:
         """Name the points at which it was compacted."""
         return tuple(f"{self.place}@{each}" for each in self.kept.compacted)
 
+    def _tell(self, progress: Progress) -> None:
+        if self.kept.holder is not None:
+            self.kept.holder = self.kept.holder.model_copy(update={"progress": progress})
+
     @asynccontextmanager
     async def writer(self, *, command: str, lock_timeout: float = 0) -> AsyncIterator[Writer]:
         """Take the lease."""
@@ -90,7 +94,8 @@ class StateElsewhere:
             await asyncio.sleep(0)
         self.kept.holder = Holder.me(command, now())
         try:
-            writer = Writer(await self.load(), _Journal(self.kept), command=command)
+            journal = _Journal(self.kept)
+            writer = Writer(await self.load(), journal, command=command, tell=self._tell)
             try:
                 yield writer
             except BaseException:

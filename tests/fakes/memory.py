@@ -87,6 +87,10 @@ class MemoryStore:
     def __post_init__(self) -> None:
         self.budget = Budget(self.identity, self.streams)
 
+    @property
+    def mounts(self) -> bool:
+        return not self.refuses_mounts
+
     def seed(
         self, repo: str, tag: str, top: Manifest, blobs: dict[Digest, bytes], *others: Manifest
     ) -> Digest:

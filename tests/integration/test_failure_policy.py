@@ -115,7 +115,7 @@ async def test_a_refused_login_stops_its_registry_only(move: Move, closed: FakeR
     asked = len(closed.requests)
     ran = await move.run("apply", "plan.out", code=3, env={"PASS": "wrong-one"})
     assert_says(ran.out, f"! {closed.host}: no access, 14 rows not done", "and 4 more")
-    assert_says(ran.out, "Apply incomplete: 13 done", "imgmigrate apply plan.out")
+    assert_says(ran.out, "Apply incomplete: 13 copied", "imgmigrate apply plan.out")
     assert ran.out.count("were refused") == 1
     # Nobody locks an account: the password was tried once, and then no more.
     tried = [each for each in closed.requests[asked:] if each.status == 401]
@@ -234,7 +234,7 @@ async def test_overlapping_plans_that_differ_meet_in_one_row(move: Move) -> None
     assert_says(ran.err, other.plan_id, "plan again: imgmigrate plan --out plan.out")
     assert move.destination() == before
     ran = await move.run("apply", "whole.out", code=7)
-    assert_says(ran.out, "2 done, 1 conflict", f"run {run.run} recorded")
+    assert_says(ran.out, "2 copied, 1 conflict", f"run {run.run} recorded")
     await move.assert_finished(t0=moved, t1=others["t1"])
 
 
@@ -244,7 +244,9 @@ async def test_rows_of_a_plan_are_applied_one_after_the_other(move: Move) -> Non
     plan = await move.plan()
     (move.folder / "urgent").write_text(f"# first\n{move.address('t1')}\n{move.address('t2')}\n")
     ran = await move.run("apply", plan.name, "--target-file", "urgent")
-    assert_says(ran.out, "Apply complete: 2 done", "Left for another apply: 2 of the plan's rows.")
+    assert_says(
+        ran.out, "Apply complete: 2 copied", "Left for another apply: 2 of the plan's rows."
+    )
     assert set(move.new.tags("app")) == {"first", "t1", "t2"}
     ran = await move.run("apply", plan.name, "--strict")
     assert_says(ran.out, "2 done, 2 already done")

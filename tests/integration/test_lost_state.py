@@ -34,7 +34,7 @@ async def test_adopt_rebuilds_a_lost_state(move: Move) -> None:
     seen = len(move.new.requests)
     ran = await move.run("adopt", "**")
     assert {request.method for request in move.new.requests[seen:]} <= {"GET", "HEAD"}
-    assert_says(ran.out, "already there (2): recorded", "2 done; 0 B moved")
+    assert_says(ran.out, "already there (2): recorded", "2 adopted; 0 B moved")
     await move.assert_finished()
     ran = await move.run("plan", "--detailed-exitcode")
     assert_says(ran.out, "Nothing to do: all 2 images are as the config says.")

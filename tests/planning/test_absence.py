@@ -116,12 +116,15 @@ async def test_source_that_begins_to_deny_heads_has_not_lost_its_tags(world: Wor
 
 
 async def test_planning_a_new_tag_costs_one_request_a_side(world: World) -> None:
-    """The read that tells whether it is there is also its manifest."""
+    """The read that tells whether it is there is also its manifest.
+
+    Whether a repository holds anything that need not be sent is one question for all its tags.
+    """
     for number in range(3):
         world.seed(f"t{number}")
     await world.plan(sizes="always")
     assert world.old.calls == {"list_tags": 1, "manifest": 3}
-    assert world.new.calls == {"manifest": 3}
+    assert world.new.calls == {"manifest": 3, "list_tags": 1}
 
 
 async def test_what_was_read_while_planning_is_not_read_to_apply(world: World) -> None:

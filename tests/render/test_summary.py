@@ -9,6 +9,9 @@ import pytest
 from imgmigrate.errors import AccessDenied, ImgmigrateError, TransientError
 from imgmigrate.events import Outcome, Receipt, RunFinished
 from imgmigrate.oci.reference import Reference
+from imgmigrate.plan import Action
+from imgmigrate.render.changes.tally import Tally
+from imgmigrate.render.lines import finished_line
 from imgmigrate.render.style import Style
 from imgmigrate.render.summary import interrupted_text, result_lines, result_text, unplanned
 from tests.render import samples
@@ -119,3 +122,40 @@ def test_an_interrupted_apply_says_what_is_saved() -> None:
     assert interrupted_text(0, 0, "state/prod").endswith("nothing was changed")
     said = interrupted_text(3, 12, "state/prod")
     assert said == "interrupted: 3 of 12 images done and recorded in state/prod"
+
+
+def test_the_end_says_what_was_done() -> None:
+    """Each action has its word, with bytes that travelled and bytes that did not have to."""
+    done = RunFinished(
+        "run",
+        "plan",
+        {Outcome.APPLIED: 36, Outcome.CONFLICT: 2},
+        moved=1024,
+        seconds=1.0,
+        actions={Action.DELETE: 18, Action.COPY: 18},
+    )
+    (line,) = result_lines(samples.plan(), done, spared=2048, style=Style(200))
+    assert line == (
+        "Apply complete: 18 copied, 18 deleted, 2 conflicts; 1.00 KiB moved in 1.0 s, 1.00 KiB/s; "
+        "2.00 KiB mounted or there already."
+    )
+
+
+@pytest.mark.parametrize(
+    ("action", "outcome", "said"),
+    [
+        ("copy", Outcome.APPLIED, "copied: harbor.new/a:1, 1.00 KiB, 2.00 KiB spared"),
+        ("update", Outcome.APPLIED, "updated: harbor.new/a:1, 1.00 KiB, 2.00 KiB spared"),
+        ("move", Outcome.APPLIED, "moved: harbor.new/a:1, 1.00 KiB, 2.00 KiB spared"),
+        ("delete", Outcome.APPLIED, "deleted: harbor.new/a:1"),
+        ("adopt", Outcome.APPLIED, "adopted: harbor.new/a:1"),
+        ("forget", Outcome.APPLIED, "forgot: harbor.new/a:1"),
+        ("copy", Outcome.ALREADY, "already copied: harbor.new/a:1"),
+        ("copy", Outcome.FAILED, "failed: harbor.new/a:1"),
+    ],
+)
+def test_a_line_says_what_was_done(action: str, outcome: Outcome, said: str) -> None:
+    """Bytes stand only where an image was written."""
+    address = Reference.parse("harbor.new/a:1")
+    receipt = Receipt(address, outcome, moved=1024, action=Action(action), spared=2048)
+    assert finished_line(receipt, Tally()) == f"[?] {said}"

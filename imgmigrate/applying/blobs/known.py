@@ -20,21 +20,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import AccessDenied, NotFound, StoreError, on_side
+from imgmigrate.plan.stock import blobs_of
 from imgmigrate.stores.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from imgmigrate.applying.blobs.board import BlobBoard, Witness
-    from imgmigrate.applying.executor.base import Recorded, Stock
     from imgmigrate.oci.reference import Digest, Reference, Repository
+    from imgmigrate.plan.stock import Recorded, Stock
     from imgmigrate.stores.base import Store
     from imgmigrate.stores.cache import ManifestCache
 
 __all__ = ["Known"]
-
-# Enough to know the bases that a repository's images share; more would cost a start its speed.
-MOST_MANIFESTS = 200
 
 
 class Known:
@@ -114,25 +112,12 @@ class Known:
         ]
 
     def _blobs(self, records: Sequence[Recorded], destination: Place) -> dict[Digest, Witness]:
-        """List the blobs of recorded images, as far as their manifests are at hand.
-
-        The witness of each is the newest image that has it, so that few are asked.
-        """
-        seen: set[Digest] = set()
-        blobs: dict[Digest, Witness] = {}
-        for record in reversed(records):
-            witness = partial(self._is_there, destination, record)
-            waiting = [record.digest]
-            while waiting and len(seen) < MOST_MANIFESTS:
-                digest = waiting.pop()
-                manifest = None if digest in seen else self._cache.get(digest)
-                seen.add(digest)
-                if manifest is not None:
-                    for blob in manifest.blobs:
-                        if not blob.is_foreign:
-                            blobs.setdefault(blob.digest, witness)
-                    waiting += [child.digest for child in manifest.children if child.is_manifest]
-        return blobs
+        """List the blobs of recorded images, each with the image that speaks for it."""
+        witnesses: dict[Recorded, Witness] = {}
+        return {
+            digest: witnesses.setdefault(record, partial(self._is_there, destination, record))
+            for digest, record in blobs_of(records, self._cache).items()
+        }
 
     async def _is_there(self, destination: Place, record: Recorded) -> bool:
         """Ask whether a record's address still shows its image; the answer holds for the run."""

@@ -7,30 +7,24 @@ costs a walk over the state.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from imgmigrate.applying.engine.turns import Turns
-from imgmigrate.applying.executor.base import Recorded, RowFacts, Stock
+from imgmigrate.applying.executor.base import RowFacts
 from imgmigrate.errors import ImgmigrateError, NotReached
-from imgmigrate.oci.reference import Reference
 from imgmigrate.plan import Action
+from imgmigrate.plan.stock import Stocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from imgmigrate.oci.reference import Digest, Repository
+    from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.plan import Change
-    from imgmigrate.state.record import ImageRecord, State
+    from imgmigrate.state.record import State
     from imgmigrate.stores.gate import Rank
 
 __all__ = ["Ledger"]
-
-# Enough to know the bases that a repository's images share; more would cost a start its speed.
-MOST_IMAGES = 200
-# Of so many repositories the newest image is looked at for what can be mounted: some 0.1 s.
-MOST_REPOSITORIES = 1000
 
 
 class Ledger:
@@ -45,15 +39,8 @@ class Ledger:
     ) -> None:
         """Look at what earlier runs left; `base` is what layouts are relative to."""
         self._state, self._plan_id, self._base = state, plan_id, base
-        self._doubted = frozenset(doubted)
-        self._records: defaultdict[Repository, list[ImageRecord]] = defaultdict(list)
-        for record in state.live():
-            self._records[record.address.repository].append(record)
+        self._stocks = Stocks(state, doubted)
         self._claims = frozenset(state.claims)
-        self._claimed = {Reference.parse(key).repository for key in self._claims}
-        self._stocks: dict[Repository, Stock] = {}
-        self._elsewhere: dict[str, tuple[Recorded, ...]] = {}
-        self._wanted: frozenset[Digest | None] = frozenset()
         self._rows: frozenset[Reference] = frozenset()
         self._done: set[Reference] = set()
         self.turns = Turns((), base)
@@ -61,7 +48,7 @@ class Ledger:
     def open(self, changes: Sequence[Change]) -> None:
         """Learn which rows the run carries out."""
         self._rows = frozenset(change.address for change in changes)
-        self._wanted = frozenset(change.after for change in changes)
+        self._stocks.expect(changes)
         self.turns = Turns(changes, self._base)
 
     def done(self, address: Reference) -> None:
@@ -80,7 +67,7 @@ class Ledger:
             behind = self._state.behind(address, behind)
         self._check_kept(change, behind)
         self._check_moved(change)
-        record = self._state.record(address) if address.repository in self._records else None
+        record = self._state.record(address) if address.repository in self._stocks else None
         return RowFacts(
             self._plan_id,
             behind,
@@ -88,7 +75,7 @@ class Ledger:
             may_be_done=bool(self._claims) and str(address) in self._claims,
             turn=self.turns.of(address),
             rank=rank,
-            stock=self._stock(address.repository),
+            stock=self._stocks.of(address.repository),
         )
 
     def _check_kept(self, change: Change, behind: Digest | None) -> None:
@@ -112,46 +99,6 @@ class Ledger:
             return address in self._done
         record = self._state.record(address)
         return record is not None and record.is_live and record.digest == digest
-
-    def _stock(self, repository: Repository) -> Stock:
-        """Say what is recorded of a repository, as it was when the run began: made once."""
-        found = self._stocks.get(repository)
-        if found is None:
-            found = self._stocks[repository] = Stock(
-                _recorded(self._records.get(repository, [])[-MOST_IMAGES:]),
-                self._of_store(repository.store),
-                is_doubted=repository in self._doubted,
-                is_claimed=repository in self._claimed,
-            )
-        return found
-
-    def _of_store(self, store: str) -> tuple[Recorded, ...]:
-        """Choose the images of a store whose blobs are the likeliest to be mounted: made once.
-
-        The newest of each repository, which has the bases that the others share, and the very
-        images that are to come.
-        """
-        found = self._elsewhere.get(store)
-        if found is None:
-            newest, same = [], []
-            for repository, records in self._records.items():
-                if repository.store == store and repository not in self._doubted:
-                    newest.append(max(records, key=_sequence))
-                    same += [each for each in records if each.digest in self._wanted]
-            # The newest last: their word for a shared base stands longer than that of a tag
-            # which this run may be about to move.
-            chosen = sorted(same, key=_sequence, reverse=True)[:MOST_REPOSITORIES]
-            chosen += sorted(newest, key=_sequence, reverse=True)[:MOST_REPOSITORIES]
-            found = self._elsewhere[store] = _recorded(chosen)
-        return found
-
-
-def _recorded(records: Iterable[ImageRecord]) -> tuple[Recorded, ...]:
-    return tuple(Recorded(record.address, record.digest) for record in records)
-
-
-def _sequence(record: ImageRecord) -> int:
-    return record.sequence
 
 
 def _waits(change: Change, cause: str) -> ImgmigrateError:

@@ -17,39 +17,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 # Pydantic needs these at run time.
-from imgmigrate.oci.reference import Digest, Reference, Repository
+from imgmigrate.oci.reference import Digest, Repository
+from imgmigrate.plan.stock import Recorded, Stock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from imgmigrate.events import Receipt
+    from imgmigrate.oci.reference import Reference
     from imgmigrate.plan import Change
 
 __all__ = ["Executor", "Opener", "Recorded", "RowFacts", "Stock"]
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """An image that an earlier run left at an address, by its live record."""
-
-    address: Reference
-    digest: Digest
-
-
-@dataclass(frozen=True, slots=True)
-class Stock:
-    """What is recorded of a destination repository; one object for all rows of it.
-
-    `images` are its own, by address, and `elsewhere` some of other repositories of its store, from
-    which blobs can be mounted, the most telling last. Records are believed only as far as the
-    destination confirms them, and in nothing where the plan saw something gone (`is_doubted`). A
-    repository with claims of runs that were cut off (`is_claimed`) may hold what nothing records.
-    """
-
-    images: tuple[Recorded, ...] = ()
-    elsewhere: tuple[Recorded, ...] = ()
-    is_doubted: bool = False
-    is_claimed: bool = False
+# What a row is told where nothing is recorded.
+_NOTHING = Stock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +52,7 @@ class RowFacts:
     may_be_done: bool = False
     turn: int | None = None
     rank: tuple[int, int] = (0, 0)
-    stock: Stock = Stock()
+    stock: Stock = _NOTHING
 
 
 class Executor(Protocol):

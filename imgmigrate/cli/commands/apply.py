@@ -231,7 +231,7 @@ class Task:
             return result_text(
                 plan,
                 result,
-                spared=tally.spared,
+                spared=result.spared,
                 resume=command,
                 replan=self._replan(plan),
                 style=output.style(),

@@ -1,4 +1,4 @@
-"""Say what a change costs: read the manifests of what would be copied, never its blobs.
+"""Say what a change costs: read the manifests of what would be copied, never its blobs' bytes.
 
 A metered registry's pulls are not spent only to show a size; what is not known stays absent.
 """
@@ -6,14 +6,13 @@ A metered registry's pulls are not spent only to show a size; what is not known 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from imgmigrate.errors import StoreError
 from imgmigrate.oci.bounds import Graph
-from imgmigrate.plan import Action, Reason
 from imgmigrate.planning.passes.platforms import chosen
+from imgmigrate.planning.passes.traffic import loads_of
 from imgmigrate.stores.place import read_manifest
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.plan import Change
     from imgmigrate.planning.desired.desired import Asked
+    from imgmigrate.planning.passes.traffic import Load
     from imgmigrate.state.record import Filter, State
     from imgmigrate.stores.cache import ManifestCache
     from imgmigrate.stores.place import Place
@@ -57,11 +57,18 @@ class Measure:
     state: State
     sizes: Sizes
     parallelism: int
+    is_part: bool
 
     async def settle(self, changes: Sequence[Change], _: Mapping[Reference, Asked]) -> list[Change]:
         """Read the manifests of what would be copied."""
         return await _measured(
-            changes, self.place, self.cache, self.state, self.sizes, self.parallelism
+            changes,
+            self.place,
+            self.cache,
+            self.state,
+            self.sizes,
+            self.parallelism,
+            is_part=self.is_part,
         )
 
 
@@ -72,6 +79,8 @@ async def _measured(
     state: State,
     sizes: Sizes,
     parallelism: int,
+    *,
+    is_part: bool,
 ) -> list[Change]:
     changes = sorted(changes, key=lambda change: str(change.address))
     found: dict[Digest, Contents | None] = {}
@@ -90,8 +99,18 @@ async def _measured(
                     found[change.after] = None
                     source = place(change.source.reference.repository)
                     group.create_task(look(change.after, change.source.digest, change, source))
-    there = _already_there(changes, cache, state)
-    return _share(changes, found, there, await _in_layouts(changes, found, place))
+    measured = [
+        (change, contents)
+        for change in changes
+        if change.action.writes and change.after and (contents := found.get(change.after))
+    ]
+    rows = [(change, contents.blobs) for change, contents in measured]
+    loads = await loads_of(rows, changes, place, cache, state, parallelism, is_part=is_part)
+    described = {
+        change.address: _described(change, contents, load)
+        for (change, contents), load in zip(measured, loads, strict=True)
+    }
+    return [described.get(change.address, change) for change in changes]
 
 
 async def _contents(
@@ -129,83 +148,15 @@ async def _contents(
     return contents
 
 
-def _already_there(
-    changes: list[Change], cache: ManifestCache, state: State
-) -> dict[str, set[Digest]]:
-    """Blobs that our own images brought to the destination stores, as far as the cache knows.
-
-    Nothing is known of a repository that something of ours is gone from, nor of a layout, which
-    can be looked at.
-    """
-    repositories = {change.address.repository for change in changes if change.action.writes}
-    repositories -= {change.address.repository for change in changes if change.tells_of_loss}
-    known: dict[str, set[Digest]] = {}
-    written = (each for each in repositories if not each.is_layout)
-    for record in (record for repository in written for record in state.of(repository)):
-        repository = record.address.repository
-        waiting = [record.digest]
-        while waiting:
-            manifest = cache.get(waiting.pop())
-            if manifest is not None:
-                waiting += [child.digest for child in manifest.children if child.is_manifest]
-                known.setdefault(repository.store, set()).update(
-                    blob.digest for blob in manifest.blobs
-                )
-    return known
-
-
-async def _in_layouts(
-    changes: list[Change],
-    found: dict[Digest, Contents | None],
-    place: Callable[[Repository], Place],
-) -> dict[Repository, set[Digest]]:
-    """Blobs that the layouts to be written hold, in files of their size."""
-    wanted: defaultdict[Repository, dict[Digest, int]] = defaultdict(dict)
-    for change in changes:
-        contents = found.get(change.after) if change.after and change.action.writes else None
-        if contents is not None and change.address.repository.is_layout:
-            wanted[change.address.repository].update(contents.blobs)
-    held = {}
-    for repository, blobs in wanted.items():
-        layout = place(repository)
-        try:
-            sizes = await layout.store.sizes(layout.repo, blobs)
-        except StoreError:  # applying will say it
-            continue
-        held[repository] = {each for each, size in sizes.items() if blobs[each] == size}
-    return held
-
-
-def _share(
-    changes: list[Change],
-    found: dict[Digest, Contents | None],
-    there: dict[str, set[Digest]],
-    layouts: dict[Repository, set[Digest]],
-) -> list[Change]:
-    """Charge each blob to the first change, by address, that brings it to a store."""
-    measured = []
-    for change in changes:
-        contents = found.get(change.after) if change.after else None
-        if not change.action.writes or contents is None:
-            measured.append(change)
-            continue
-        known = there.setdefault(change.address.repository.store, set())
-        here = known | layouts.get(change.address.repository, set())
-        fresh = {digest: size for digest, size in contents.blobs.items() if digest not in here}
-        known.update(fresh)
-        # Its blobs are mounted, or where they have to be.
-        is_near = change.action is Action.MOVE or change.is_near
-        # What is written again is looked for blob by blob: only that tells what is missing.
-        is_again = change.before == change.after and change.reason != Reason.INCOMPLETE
-        moving = None if is_again else sum(fresh.values())
-        measured.append(
-            change.model_copy(
-                update={
-                    "size": sum(contents.blobs.values()) + sum(contents.manifests.values()),
-                    "transfer_bytes": 0 if is_near else moving,
-                    "platforms": contents.platforms or change.platforms,
-                    "blobs": len(contents.blobs),
-                }
-            )
-        )
-    return measured
+def _described(change: Change, contents: Contents, load: Load) -> Change:
+    """Write into a row what its image consists of, and what has to be sent of it."""
+    return change.model_copy(
+        update={
+            "size": sum(contents.blobs.values()) + sum(contents.manifests.values()),
+            "transfer_bytes": load.sent,
+            "unsure_bytes": load.unsure or None,
+            "spared_bytes": load.spared,
+            "platforms": contents.platforms or change.platforms,
+            "blobs": len(contents.blobs),
+        }
+    )

@@ -18,8 +18,8 @@ from imgmigrate.redaction import printable
 from imgmigrate.render.causes import cause_title, hint_text, why_text
 from imgmigrate.render.facts import Bytes, facts_of, in_sections
 from imgmigrate.render.options import spoken
-from imgmigrate.render.units import UNKNOWN, count, moment, size
-from imgmigrate.render.words import headline_of, unwanted
+from imgmigrate.render.units import UNKNOWN, amount, count, moment
+from imgmigrate.render.words import headline_of, traffic_lines, unwanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -65,6 +65,7 @@ def plan_markdown(
     chosen = plan.changes if rows is None else tuple(rows)
     title = headline_of(plan)
     top = [f"<!-- imgmigrate plan={plan.plan_id} -->", f"### {title}", *_identity(plan)]
+    top += [_code(line) for line in traffic_lines(plan)]
     if rows is not None:
         top.append(f"Shown: {len(chosen):,} of {count(len(plan.changes), 'row')}.")
     bottom = [*_advice(hints), f"**{title}**"]
@@ -182,7 +183,7 @@ def _value(value: Value, key: str) -> str:
         case Digest():
             return f"`{value.short}`"
         case Bytes():
-            return size(value.count)
+            return amount(value.count, value.unsure)
         case str() if key == "reason" and _PLAIN_WORDS.fullmatch(value):
             return value
         case _:
@@ -195,7 +196,8 @@ def _by_repository(changes: list[Change]) -> Iterator[str]:
         members = list(group)
         sizes = [change.transfer_bytes for change in members if change.action.writes]
         known = [each for each in sizes if each is not None]
-        moved = size(sum(known)) if len(known) == len(sizes) else UNKNOWN
+        unsure = sum(change.unsure_bytes or 0 for change in members)
+        moved = amount(sum(known), unsure) if len(known) == len(sizes) else UNKNOWN
         yield f"| {_code(repository)} | {len(members):,} | {moved if sizes else ''} |"
 
 

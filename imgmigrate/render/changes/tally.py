@@ -6,7 +6,7 @@ Pure but for the clock it is given. One `Tally` belongs to one run.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from imgmigrate.events import (
     RunStarted,
     Warned,
 )
+from imgmigrate.plan.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
     from imgmigrate.oci.reference import Digest, Reference, Repository
 
 __all__ = ["InFlight", "Tally"]
-
-# Long enough to smooth a registry's pauses, short enough to show that one has stalled.
-RATE_WINDOW_SECONDS = 15.0
-SAMPLE_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -54,7 +51,7 @@ class InFlight:
 class Tally:
     """A sink that only counts. `clock` gives seconds.
 
-    `moved` bytes were sent to destinations; `spared` ones were mounted or there already.
+    `spared` bytes were mounted or there already.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -64,8 +61,6 @@ class Tally:
     addresses: int = 0
     planned: int = 0
     settled: int = 0
-    size: int | None = None
-    moved: int = 0
     spared: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     open: set[Reference] = field(default_factory=set)
@@ -75,10 +70,11 @@ class Tally:
     warnings: list[Warned] = field(default_factory=list)
     began: float = 0.0
     finished: RunFinished | None = None
-    _samples: deque[tuple[float, int]] = field(default_factory=deque)
+    pace: Pace = field(init=False)
 
     def __post_init__(self) -> None:
         self.began = self.clock()
+        self.pace = Pace(self.clock)
 
     @property
     def images(self) -> int:
@@ -101,23 +97,33 @@ class Tally:
         return self.clock() - self.began
 
     @property
+    def size(self) -> int | None:
+        """Bytes that the run has to send at most; None if that is not known."""
+        return self.pace.size
+
+    @property
+    def moved(self) -> int:
+        """Bytes that were sent."""
+        return self.pace.moved
+
+    @property
     def rate(self) -> float | None:
-        """Bytes per second lately; None before it can be told."""
-        if len(self._samples) < 2:
-            return None
-        (first, start), (last, end) = self._samples[0], self._samples[-1]
-        return (end - start) / (last - first) if last > first else None
+        """Bytes per second in the last minute; None before it can be told."""
+        return self.pace.rate
+
+    @property
+    def left(self) -> int | None:
+        """Bytes that are to be sent yet, at most; None if that is not known."""
+        return self.pace.left
 
     @property
     def seconds_left(self) -> float | None:
         """How long it will take at the present rate; None if that is not known."""
-        rate = self.rate
-        if self.size is None or not rate or rate < 0:
-            return None
-        return max(0, self.size - self.moved) / rate
+        return self.pace.seconds_left
 
     def emit(self, event: Event) -> None:
         """Count one event."""
+        self.pace.emit(event)
         match event:
             case BlobMoved():
                 self._move(event)
@@ -139,7 +145,7 @@ class Tally:
             case Listed():
                 self.repositories += 1
             case RunStarted():
-                self.planned, self.size = event.images, event.size
+                self.planned = event.images
                 self.began = self.clock()
             case RunFinished():
                 self.finished = event
@@ -160,13 +166,6 @@ class Tally:
             self.settled += 1
 
     def _move(self, event: BlobMoved) -> None:
-        self.moved += event.count
         blob = self.blobs.get(f"{event.repository}@{event.digest}")
         if blob:
             blob.moved = max(0, blob.moved + event.count)
-        now = self.clock()
-        if self._samples and now - self._samples[-1][0] < SAMPLE_SECONDS:
-            return
-        self._samples.append((now, self.moved))
-        while now - self._samples[0][0] > RATE_WINDOW_SECONDS:
-            self._samples.popleft()

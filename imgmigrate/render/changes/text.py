@@ -19,8 +19,8 @@ from imgmigrate.render.changes.hints import shown_command
 from imgmigrate.render.facts import Bytes, facts_of, in_sections, is_cut
 from imgmigrate.render.options import spoken
 from imgmigrate.render.style import PLAIN, Style, fold
-from imgmigrate.render.units import UNKNOWN, count, moment, size
-from imgmigrate.render.words import headline_of, unwanted
+from imgmigrate.render.units import UNKNOWN, amount, count, moment
+from imgmigrate.render.words import headline_of, traffic_lines, unwanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -68,6 +68,8 @@ def plan_lines(plan: Plan, view: View | None = None) -> Iterator[str]:
     yield from bold
     yield from _identity(plan, view.style)
     yield from _cut(plan.changes, view.style)
+    for line in traffic_lines(plan):
+        yield from view.style.wrap(line, indent="  ", hanging="    ")
     if said := unwanted(plan.summary):
         yield from view.style.wrap(said, indent="  ", hanging="    ")
     if view.rows is not None:
@@ -238,7 +240,7 @@ def _value(value: Value) -> str:
         case Digest():
             return value.short
         case Bytes():
-            return size(value.count)
+            return amount(value.count, value.unsure)
         case _:
             return printable(str(value), LONGEST_NAME)
 
@@ -256,10 +258,10 @@ def _renamed(facts: RowFacts) -> str | None:
 
 
 def _total(changes: Iterable[Change]) -> str:
+    changes = list(changes)
     sizes = [change.transfer_bytes for change in changes]
     known = [each for each in sizes if each is not None]
+    said = amount(sum(known), sum(change.unsure_bytes or 0 for change in changes))
     if len(known) == len(sizes):
-        return size(sum(known))
-    return (
-        f"{size(sum(known))} and {len(sizes) - len(known):,} of unknown size" if known else UNKNOWN
-    )
+        return said
+    return f"{said} and {len(sizes) - len(known):,} of unknown size" if known else UNKNOWN

@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.causes import grouped
 from imgmigrate.events import Outcome
+from imgmigrate.plan.pace import time_left
 from imgmigrate.redaction import printable
 from imgmigrate.render.causes import cause_lines
 from imgmigrate.render.errors import with_address
 from imgmigrate.render.options import spoken
 from imgmigrate.render.schema import lines
 from imgmigrate.render.style import PLAIN, Style
-from imgmigrate.render.units import count, duration, moment
+from imgmigrate.render.units import count, duration, moment, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from imgmigrate.state.holder import Holder
+    from imgmigrate.state.holder import Holder, Progress
     from imgmigrate.state.record import Run, State
 
 __all__ = [
@@ -65,20 +66,49 @@ class Seen:
         return [self._view(run) for run in reversed(self.state.runs)]
 
     def _view(self, run: Run) -> RunView:
+        before = sum(each.done for each in self._earlier(run))
         if run.ended_at is not None:
-            return RunView(run, Phase.FINISHED, self.now)
+            return RunView(run, Phase.FINISHED, self.now, before)
         is_last = run == self.state.runs[-1]
         running = self.locked and is_last and (self.holder is None or _began(self.holder, run))
-        return RunView(run, Phase.RUNNING if running else Phase.INTERRUPTED, self.now)
+        if not running:
+            return RunView(run, Phase.INTERRUPTED, self.now, before)
+        told = self.holder.progress if self.holder else None
+        progress = told if told and told.run == run.run else None
+        return RunView(run, Phase.RUNNING, self.now, before, progress)
+
+    def _earlier(self, run: Run) -> Iterator[Run]:
+        """The runs of the same plan before this one: what they did is done."""
+        for each in self.state.runs:
+            if each.run == run.run:
+                return
+            if run.plan_id and each.plan_id == run.plan_id:
+                yield each
 
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run, and what follows from its numbers."""
+    """A run, and what follows from its numbers.
+
+    `before` rows of its plan were done by earlier runs; `progress` is what a running one tells of
+    its bytes.
+    """
 
     run: Run
     phase: Phase
     now: datetime
+    before: int = 0
+    progress: Progress | None = None
+
+    @property
+    def plan_done(self) -> int:
+        """How many rows of its plan are done by now, by whichever run."""
+        return self.before + self.run.done
+
+    @property
+    def plan_rows(self) -> int | None:
+        """How many rows its plan had to do when it was first applied."""
+        return None if self.run.rows is None else self.before + self.run.rows
 
     @property
     def seconds(self) -> float | None:
@@ -98,7 +128,12 @@ class RunView:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long a running run still takes at this speed; None where nobody knows."""
+        """How long a running run still takes; None where nobody knows.
+
+        By its bytes, as it says itself; by its images only where it has none to send.
+        """
+        if self.progress is not None and self.progress.left != 0:
+            return time_left(self.progress.left, self.progress.rate)
         rate, left = self.per_minute, self.run.left
         if self.phase is not Phase.RUNNING or rate is None or left is None:
             return None
@@ -146,6 +181,10 @@ def run_line(view: RunView) -> lines.Run:
             for each in run.failures
         ),
         left=run.left,
+        plan_rows=view.plan_rows,
+        plan_done=view.plan_done,
+        moved=view.progress.moved if view.progress else None,
+        bytes_left=view.progress.left if view.progress else None,
         counts=dict(run.counts),
         per_minute=None if rate is None else round(rate, 1),
         seconds_left=None if left is None else round(left),
@@ -156,7 +195,7 @@ def run_line(view: RunView) -> lines.Run:
 
 def holder_part(holder: Holder | None) -> lines.Holder | None:
     """Lay out who holds a lock."""
-    return lines.Holder(**holder.model_dump(mode="json")) if holder else None
+    return lines.Holder(**holder.model_dump(mode="json", exclude={"progress"})) if holder else None
 
 
 def status_line(seen: Seen, place: str) -> lines.Status:
@@ -187,7 +226,7 @@ def status_lines(seen: Seen, place: str, style: Style = PLAIN) -> Iterator[str]:
     if last:
         if seen.locked:
             yield ""
-        yield from _last(last, style)
+        yield from _last(last, style, is_running=running is not None)
     if seen.state.name:
         said = f"State {printable(place, 500)} belongs to {printable(seen.state.name)}."
         yield from (style.paint(line, "dim") for line in style.wrap(said, hanging="  "))
@@ -216,6 +255,8 @@ def _running(seen: Seen, view: RunView, style: Style) -> Iterator[str]:
         ("command", run.command),
         ("job", holder.job if holder else None),
         ("images", _images(view)),
+        ("plan", _plan(view)),
+        ("bytes", _bytes(view)),
         ("speed", _speed(view)),
     ]
     for label, value in rows:
@@ -243,13 +284,13 @@ def _failures(view: RunView, style: Style) -> Iterator[str]:
         yield from lines[1:]
 
 
-def _last(view: RunView, style: Style) -> Iterator[str]:
+def _last(view: RunView, style: Style, *, is_running: bool) -> Iterator[str]:
     run = view.run
     yield f"Last: {_name(run)}"
     yield f"  {moment(run.began_at)}, {duration(view.seconds)}"
     yield from style.wrap(_outcome(view), indent="  ")
     yield from _failures(view, style)
-    if view.resume:
+    if view.resume and not is_running:
         yield "To go on:"
         yield f"  {printable(view.resume, 2000)}"
 
@@ -305,7 +346,27 @@ def _images(view: RunView) -> str:
         parts.append(f"{run.failed:,} failed")
     if run.left:
         parts.append(f"{run.left:,} left")
-    return ", ".join(parts)
+    whole = None if view.phase is Phase.RUNNING else _plan(view)
+    return ", ".join(parts) + (f"; of the plan {whole}" if whole else "")
+
+
+def _plan(view: RunView) -> str | None:
+    """The whole plan, where earlier runs did a part of it."""
+    if not view.before or not view.plan_rows:
+        return None
+    share = view.plan_done * 100 // view.plan_rows
+    return (
+        f"{view.plan_done:,} of {count(view.plan_rows, 'image')} done ({share} %) by all its runs"
+    )
+
+
+def _bytes(view: RunView) -> str | None:
+    progress = view.progress
+    if progress is None:
+        return None
+    left = "" if progress.left is None else f", at most {size(progress.left)} left"
+    rate = "" if progress.rate is None else f", {size(int(progress.rate))}/s"
+    return f"{size(progress.moved)} sent{left}{rate}"
 
 
 def _speed(view: RunView) -> str | None:

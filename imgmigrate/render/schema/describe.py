@@ -24,6 +24,7 @@ from imgmigrate.render.schema.lines import (
     SHARED,
     TEXT,
     TIME,
+    TRAFFICS,
     PlannedChange,
     Schema,
     line_types,
@@ -96,6 +97,7 @@ def _plan() -> Schema:
 
 def _show() -> Schema:
     more = {"type": {"const": "plan"}, "plan_id": PLAN_ID, "sha256": SHA256, "errored": FLAG}
+    more["registries"] = TRAFFICS
     state = an_object(
         {
             "format_version": _version(),

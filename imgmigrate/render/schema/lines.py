@@ -26,6 +26,13 @@ SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 PLAN_ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
 
 
+# Of each destination registry its bytes, by what becomes of them.
+TRAFFICS: Schema = {
+    "type": "object",
+    "additionalProperties": {"type": "object", "additionalProperties": COUNT},
+}
+
+
 def _array(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
@@ -52,6 +59,11 @@ Counts = Annotated[
     Mapping[str, int],
     SkipValidation,
     WithJsonSchema({"type": "object", "additionalProperties": COUNT}),
+]
+Traffics = Annotated[
+    Mapping[str, Mapping[str, int]],
+    SkipValidation,
+    WithJsonSchema(TRAFFICS),
 ]
 Words = Annotated[
     Mapping[str, str],
@@ -168,12 +180,16 @@ class PlannedChange(Line):
 
 
 class ChangeSummary(Line):
-    """The plan as a whole; `changes` counts its rows by their actions."""
+    """The plan as a whole; `changes` counts its rows by their actions.
+
+    `registries` has the bytes for each destination: sent at most, unsure and spared ones.
+    """
 
     operation: Operation
     plan_id: PlanId
     complete: Flag
     changes: Summed
+    registries: Traffics
     stateless: Flag = False
     saved: Text | None = None
     file_sha256: Sha256 | None = None
@@ -196,7 +212,10 @@ class ApplyStart(Line):
 
 
 class ApplyProgress(Line):
-    """How far an apply is, at most once a second."""
+    """How far an apply is, at most once a second.
+
+    `left` bytes are to be sent yet, at most, at `rate` bytes a second, that of the last minute.
+    """
 
     images: Count
     done: Count
@@ -204,6 +223,9 @@ class ApplyProgress(Line):
     moved: Count
     size: Count | None
     blobs_in_flight: Count
+    left: Count | None
+    rate: Count | None
+    seconds_left: Count | None
 
 
 class Undone(Part):
@@ -218,10 +240,12 @@ class Received(Undone):
 
     digest: Digested | None
     moved: Count
+    action: Text | None
+    spared: Count
 
 
 class ApplyComplete(Received, Line):
-    """A row is done and recorded; `moved` is in bytes."""
+    """A row is done and recorded; `moved` bytes were sent, `spared` ones did not have to be."""
 
 
 class ApplyErrored(Failing, Received, Line):
@@ -284,13 +308,15 @@ class SharedCause(Part):
 class RunSummary(Line):
     """An apply ended; `stopped` says why it ended before it had tried every row.
 
-    `causes` are those that several rows share.
+    `actions` counts what was done in this run, `causes` are those that several rows share.
     """
 
     run: Text
     plan_id: PlanId
     counts: Counts
     moved: Count
+    actions: Counts
+    spared: Count
     seconds: Seconds
     stopped: Text | None
     refusals: tuple[Refusal, ...]
@@ -312,7 +338,11 @@ class ImageFailure(Part):
 
 
 class Run(Line):
-    """An apply that the state remembers; `resume` goes on with it, `name` was bound by it."""
+    """An apply that the state remembers; `resume` goes on with it, `name` was bound by it.
+
+    `plan_done` of `plan_rows` are done by all runs of its plan up to it. While it goes on, `moved`
+    bytes are sent, and `bytes_left` are left at most.
+    """
 
     run: Text
     plan_id: Text
@@ -330,6 +360,10 @@ class Run(Line):
     failed: Count
     failures: tuple[ImageFailure, ...]
     left: Count | None
+    plan_rows: Count | None
+    plan_done: Count
+    moved: Count | None
+    bytes_left: Count | None
     counts: Counts
     per_minute: Seconds | None
     seconds_left: Count | None

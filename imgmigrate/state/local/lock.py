@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from imgmigrate.state.holder import Progress
+
 __all__ = ["StateLock"]
 
 # How often a waiter looks again, in seconds: a lock is held for minutes.
@@ -41,6 +43,7 @@ class StateLock:
         # `lock` is never removed: who locked a file that is gone, and who makes it anew, would both
         # hold the lock. `lock.json` is there while it is held, and proves nothing.
         self._file, self._info = folder / "lock", folder / "lock.json"
+        self._me: Holder | None = None
 
     @asynccontextmanager
     async def held(self, command: str, *, timeout: float = 0) -> AsyncIterator[None]:
@@ -49,14 +52,21 @@ class StateLock:
         try:
             # It only informs: a full disk is reported by the journal, which matters.
             with contextlib.suppress(OSError):
-                holder = Holder.me(command, self._clock())
-                write_atomically(self._info, holder.model_dump_json().encode() + b"\n")
+                self._me = Holder.me(command, self._clock())
+                write_atomically(self._info, _printed(self._me))
             yield
         finally:
             # While it is still locked: the next holder's own word must not be taken away.
             with contextlib.suppress(OSError):
                 self._info.unlink()
             os.close(descriptor)
+
+    def tell(self, progress: Progress) -> None:
+        """Say how far the holder's run is, beside who it is; nothing is lost if that fails."""
+        if self._me is not None:
+            told = self._me.model_copy(update={"progress": progress})
+            with contextlib.suppress(OSError):
+                write_atomically(self._info, _printed(told), durable=False)
 
     def is_held(self) -> bool:
         """Tell whether some process holds the lock, without a writer being refused for it.
@@ -110,3 +120,7 @@ class StateLock:
             subject=f"state {self._folder}",
             hint="wait until it ends; the lock ends with its process, so never delete the file",
         )
+
+
+def _printed(holder: Holder) -> bytes:
+    return holder.model_dump_json(exclude_none=True).encode() + b"\n"

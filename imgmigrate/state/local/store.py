@@ -127,10 +127,11 @@ class LocalState:
             make_folder(self.folder)
         except OSError as error:
             raise unwritable(self.folder, error) from None
-        async with self._lock().held(command, timeout=lock_timeout):
+        lock = self._lock()
+        async with lock.held(command, timeout=lock_timeout):
             # Read only under the lock: before it another writer may still add lines.
             view, journal = await in_thread(self._open, discard=lambda opened: opened[1].drop())
-            writer = Writer(view, journal, command=command, clock=self._clock)
+            writer = Writer(view, journal, command=command, clock=self._clock, tell=lock.tell)
             try:
                 yield writer
             except BaseException:

@@ -54,6 +54,7 @@ class LayoutStore:
 
     identity = LAYOUTS
     mounts_need_manifest = False
+    mounts = True
     deletes_tags = True
     is_metered = False
     is_waiting = is_resting = False

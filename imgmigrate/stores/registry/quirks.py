@@ -45,7 +45,7 @@ class Quirks:
     its name and nothing goes with it; elsewhere a placeholder is deleted by its digest, which
     is right wherever deleting is offered at all. `archives`: images that are archived are listed,
     and who asks for one is answered that it is not there; `restoring` is how to have one back.
-    `gives_ranges`: a part of a blob can be
+    `mounts`: it was seen to mount blobs. `gives_ranges`: a part of a blob can be
     read; `takes_posts`: a small blob can be sent in one POST, None: found out by asking;
     `tags_page`: how many names a page of a list may be asked for.
     """
@@ -55,6 +55,7 @@ class Quirks:
     login_key: str | None = None
     is_metered: bool = False
     mounts_need_manifest: bool = False
+    mounts: bool = False
     largest_body: int | None = None
     takes_chunks: bool = True
     most_tags: int | None = None

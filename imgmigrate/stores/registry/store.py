@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.reference import Digest
     from imgmigrate.stores.base import Mounted, Room, Upload
     from imgmigrate.stores.registry.http.session import Http
+    from imgmigrate.stores.registry.known.mounts import Mounting
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
     from imgmigrate.stores.slots import Budget
 
@@ -51,7 +52,9 @@ class RegistryStore:
         is_met: Callable[[], bool] = lambda: True,
         news: News | None = None,
         known: Mapping[frozenset[Kind], float] | None = None,
+        mounts: bool = False,
     ) -> None:
+        """`mounts`: earlier runs saw it mount what was asked for."""
         self._remote = Remote(
             host,
             settings,
@@ -64,6 +67,7 @@ class RegistryStore:
             known=known,
         )
         self._uploads = Uploads(self._remote)
+        self._mounts = mounts
         self._catalog = Catalog(self._remote)
         self._archive = Archive(self._remote) if self._remote.quirks.archives else None
 
@@ -96,6 +100,16 @@ class RegistryStore:
     def mounts_need_manifest(self) -> bool:
         """Whether only blobs of committed manifests can be mounted."""
         return self._remote.quirks.mounts_need_manifest
+
+    @property
+    def mounts(self) -> bool:
+        """Whether a write test, or a run of late, saw it mount what was asked for."""
+        return self._remote.quirks.mounts or self._mounts
+
+    @property
+    def mounting(self) -> Mounting:
+        """How mounts went in this run."""
+        return self._uploads.mounting
 
     @property
     def deletes_tags(self) -> bool:

@@ -40,7 +40,7 @@ def test_what_is_acknowledged_is_done_with(contested: Cli) -> None:
     assert "Noted 2 conflicts" in contested.out
     assert contested("apply", "--auto-approve") == 0
     assert "= known conflicts (2)" in contested.out
-    assert "Apply complete: 1 done, 2 known conflicts" in contested.out
+    assert "Apply complete: 1 copied, 2 known conflicts" in contested.out
     assert layout_tags(contested.folder / "new") | theirs == layout_tags(contested.folder / "new")
     assert contested("plan", "--detailed-exitcode") == 0
     assert contested.out.startswith("Plan: 2 known conflicts, 1 unchanged.")
@@ -53,7 +53,7 @@ def test_one_of_two_leaves_the_other(contested: Cli) -> None:
     """Exit 7 is for what nobody has decided about."""
     assert contested("acknowledge", "oci:new:1", *WHY) == 0
     assert contested("apply", "--auto-approve") == 7
-    assert "Apply incomplete: 1 done, 1 conflict, 1 known conflict" in contested.out
+    assert "Apply incomplete: 1 copied, 1 conflict, 1 known conflict" in contested.out
 
 
 def test_a_saved_plan_is_acknowledged_for_what_it_saw(contested: Cli) -> None:

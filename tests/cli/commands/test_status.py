@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from imgmigrate.state.holder import Progress
 from imgmigrate.state.local.store import LocalState
 from tests.cli.helpers import python
 from tests.render import samples
@@ -108,6 +109,35 @@ async def test_what_failed_is_told_while_the_run_goes_on(cli: Cli, is_over: bool
     assert run["failures"][-1]["address"] == "harbor.new/a:f5"
     if not is_over:
         assert "2 of 9 images done (22 %), 6 failed, 1 left" in out
+
+
+async def test_the_bytes_of_a_run_are_told_as_it_tells_them(cli: Cli) -> None:
+    """What is sent, what is left at most, how fast: the time left is as the run itself says it."""
+    async with a_run(cli) as writer:
+        writer.tell(Progress(run="run-1", moved=3 << 20, left=30 << 20, rate=float(1 << 20)))
+        out = await beside(cli, "status")
+        running = line_of(await beside(cli, "status", "--json"), "status")["running"]
+        writer.tell(Progress(run="another", moved=1, left=1, rate=1.0))
+        other = await beside(cli, "status")
+    assert "3.00 MiB sent, at most 30.0 MiB left, 1.00 MiB/s" in out
+    assert "about 30 s left" in out
+    told = (running["moved"], running["bytes_left"], running["seconds_left"])
+    assert told == (3 << 20, 30 << 20, 30)
+    assert "sent" not in other
+
+
+async def test_the_whole_plan_is_told_over_its_runs(cli: Cli) -> None:
+    """A run that goes on where another was cut off does not begin at nothing; one way goes on."""
+    async with a_run(cli):
+        pass
+    async with a_run(cli, "run-2", rows=2):
+        out = await beside(cli, "status")
+        running = line_of(await beside(cli, "status", "--json"), "status")["running"]
+    assert "4 of 4 images done (100 %) by all its runs" in out
+    assert (running["plan_done"], running["plan_rows"]) == (4, 4)
+    assert "To go on:" not in out
+    assert cli("status", "--state", "s") == 0
+    assert "2 of 2 images done (100 %)" in cli.out
 
 
 async def test_a_lock_without_a_run_is_told(cli: Cli) -> None:

@@ -112,6 +112,58 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
     assert tally.seconds == 30
 
 
+@pytest.mark.parametrize("there", [0, 5_000])
+def test_the_time_left_is_right_from_the_tenth_second_on(there: int) -> None:
+    """Over a line of known rate, within 20 %, also where a part turns out to be there already."""
+    clock = Clock()
+    tally = Tally(clock)
+    each, rate = 10_000, 1_000
+    rows = [REPOSITORY.at(str(number)) for number in range(4)]
+    loads = dict.fromkeys(rows, (each, 2000))
+    tally.emit(RunStarted("run", "plan", images=4, size=4 * each, loads=loads))
+    to_send, sent, done = 4 * each - there, 0, 0
+    # What the plan knew of is found as well, and is no news.
+    for size in (8_000, there):
+        tally.emit(BlobFinished(REPOSITORY, samples.digest(str(size)), size, "exists"))
+    ends = [each - there, 2 * each - there, 3 * each - there, to_send]
+    while sent < to_send:
+        clock.now += 1
+        sent += rate
+        tally.emit(BlobMoved(REPOSITORY, BLOB, rate))
+        while done < 4 and sent >= ends[done]:
+            tally.emit(ImageFinished(Receipt(rows[done], Outcome.APPLIED)))
+            done += 1
+        really = (to_send - sent) / rate
+        if clock.now >= 110:
+            assert tally.seconds_left == pytest.approx(really, rel=0.2)
+    assert tally.left == 0
+
+
+def test_what_a_row_did_not_need_is_not_left() -> None:
+    """A row that ended without its bytes leaves none, and one that failed none to this run."""
+    tally = Tally(Clock())
+    rows = [REPOSITORY.at("a"), REPOSITORY.at("b")]
+    loads = dict.fromkeys(rows, (100, 0))
+    tally.emit(RunStarted("run", "plan", images=2, size=200, loads=loads))
+    assert tally.left == 200
+    tally.emit(ImageFinished(Receipt(rows[0], Outcome.ALREADY)))
+    assert tally.left == 100
+    tally.emit(ImageFinished(Receipt(rows[1], Outcome.FAILED)))
+    assert tally.left == 0
+
+
+def test_who_stands_still_for_a_minute_has_no_time_left() -> None:
+    """The rate is that of the last minute, also where nothing came in it."""
+    clock = Clock()
+    tally = Tally(clock)
+    tally.emit(RunStarted("run", "plan", images=1, size=1_000))
+    for _ in range(3):
+        clock.now += 1
+        tally.emit(BlobMoved(REPOSITORY, BLOB, 100))
+    clock.now += 61
+    assert (tally.rate, tally.seconds_left) == (0, None)
+
+
 def test_a_run_of_unknown_size_has_no_time_left() -> None:
     """What is not known is not guessed."""
     clock = Clock()

@@ -113,7 +113,7 @@ def test_a_machine_that_keeps_nothing_says_so(monkeypatch: pytest.MonkeyPatch) -
         (Topic.CHUNKS, "no", {"takes_chunks": False}),
         (Topic.CHUNKS, "large", {}),
         (Topic.CHUNKS, "yes", {}),
-        (Topic.MOUNT, "after_manifest", {"mounts_need_manifest": True}),
+        (Topic.MOUNT, "after_manifest", {"mounts": True, "mounts_need_manifest": True}),
         (Topic.MOUNT, "no", {}),
         (Topic.DELETED_TAG, "alone", {"deletes_tags": True}),
         (Topic.DELETED_TAG, "with_manifest", {}),

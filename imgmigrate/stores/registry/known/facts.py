@@ -194,7 +194,7 @@ def _chunks(row: Quirks, answer: str) -> Quirks:
 def _mounts(row: Quirks, answer: str) -> Quirks:
     if answer not in ("yes", "after_manifest"):
         return row
-    return replace(row, mounts_need_manifest=answer == "after_manifest")
+    return replace(row, mounts=True, mounts_need_manifest=answer == "after_manifest")
 
 
 def _deletes_tags(row: Quirks, answer: str) -> Quirks:

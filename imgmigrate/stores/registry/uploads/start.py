@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 from imgmigrate.errors import OutOfReach, ProtocolError, StoreError, TransientError
 from imgmigrate.stores.base import Mounted, OtherForm
 from imgmigrate.stores.registry.auth.access import Access
+from imgmigrate.stores.registry.known.mounts import Mounting
 from imgmigrate.stores.registry.uploads.chunked import ChunkedUpload, complete, counted, learning
 from imgmigrate.stores.registry.uploads.forms import Form, Forms
 from imgmigrate.stores.registry.uploads.kept import KEPT_FROM, KeptSessions
@@ -45,6 +46,7 @@ class Uploads:
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
         self._forms = Forms(remote.quirks)
+        self.mounting = Mounting()
         self._kept = KeptSessions(lambda: remote.origin, is_on=remote.quirks.keeps_uploads)
 
     async def start(
@@ -55,7 +57,9 @@ class Uploads:
         if mount_from is not None and mount_from != repo:
             answer = await _try_mount(remote, repo, descriptor.digest, mount_from)
             if answer is not None and answer.status == 201:
+                self.mounting.given += 1
                 return Mounted()
+            self.mounting.refused += 1
             session = opened(remote, repo, descriptor, answer) if answer is not None else None
         resumed = await self._resumed(repo, descriptor)
         if resumed is not None:
