@@ -185,11 +185,13 @@ def attacks(pattern: re.Pattern[str]) -> Iterator[str]:
 def attack(used: Used) -> None:
     for text in attacks(used.pattern):
         with guarded(f"{used.name!r} on {text[:40]!r}..."):
+            pattern: re.Pattern[Any] = used.pattern
+            said = text.encode() if isinstance(pattern.pattern, bytes) else text
             if used.searches:
-                used.pattern.sub("", text)
+                pattern.sub(said[:0], said)
             else:
-                used.pattern.match(text)
-                used.pattern.fullmatch(text)
+                pattern.match(said)
+                pattern.fullmatch(said)
 
 
 USED = all_used()

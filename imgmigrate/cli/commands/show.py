@@ -48,7 +48,7 @@ Examples:
   imgmigrate show plan.out --only conflict --only update
   imgmigrate show plan.out --format json       JSON Lines, for programs
   imgmigrate show plan.out --format markdown   a comment on a pull request
-  imgmigrate show plan.out --format repositories   those to create first, as JSON
+  imgmigrate show plan.out --format repositories   those to create, as JSON
   imgmigrate show                     what the state holds
 
 \b

@@ -55,6 +55,8 @@ def again(settings: Settings, *words: str, drop: Collection[str] = ()) -> str:
     dropped = {*drop, *_TELLING, *(() if command is context.command else _APPROVAL)}
     if _drops_ends(settings, path, taken):
         dropped.update(ENDS)
+    elif "--from" not in taken and "--list" not in settings.foreign:
+        dropped.add("--to")  # there it belongs to a list of images
     kept = {name: v for name, v in settings.given.items() if name in taken and name not in dropped}
     for name, values in options.items():
         before = kept.get(name, ()) if taken[name].multiple else ()
@@ -117,13 +119,11 @@ def _drops_ends(settings: Settings, path: Sequence[str], taken: Collection[str])
     """Tell whether the ends are left out.
 
     An apply need not name those of its plan, which knows them; beside a config they show that
-    none is meant. Where only a state is looked at nobody has to fill them in. Where there is `--to`
-    without `--from` it belongs to a list of images, which is read again.
+    none is meant. Where only a state is looked at nobody has to fill them in. A list of images is
+    read again.
     """
     if "--list" in settings.foreign:
         return False
-    if "--from" not in taken:
-        return True
     are_unnamed = settings.given.get("--from") == UNNAMED["--from"]
     if path == ["apply"]:
         return are_unnamed or not DEFAULT_CONFIG.exists()

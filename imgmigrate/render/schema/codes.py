@@ -7,7 +7,6 @@ of date.
 from __future__ import annotations
 
 import inspect
-import re
 from typing import TYPE_CHECKING
 
 from imgmigrate import errors
@@ -73,7 +72,9 @@ def _actions() -> Iterator[tuple[str, ...]]:
 def _reasons() -> Iterator[tuple[str, ...]]:
     for reason in Reason:
         # A sentence that ends so is followed by a command.
-        hint = re.sub(r" [^.]+:$", "", spoken(reason.traits.hint or ""))
+        hint = spoken(reason.traits.hint or "")
+        said, stop, command = hint.rpartition(".")
+        hint = said + stop if command.endswith(":") else hint
         yield reason.traits.code or "", f"`{reason}`", words_of(reason), hint
 
 

@@ -14,7 +14,7 @@ from tests.cli.given.test_options import every_command
 if TYPE_CHECKING:
     from tests.cli.helpers import Cli
 
-FIRST = ["init", "validate", "plan", "show", "apply", "status", "verify"]
+FIRST = ["init", "validate", "plan", "show", "apply", "copy", "status", "verify"]
 
 
 @pytest.mark.parametrize("name", sorted(every_command()))
