@@ -212,7 +212,7 @@ async def test_overlapping_plans_do_what_is_left(move: Move) -> None:
     await move.run("plan", "--target", move.address("t0"), "--out", "part.out")
     await move.run("apply", "part.out")
     ran = await move.run("apply", "whole.out", "--strict")
-    assert_says(ran.out, "Apply complete: 2 done, 1 already done")
+    assert_says(ran.out, "Apply complete: 2 copied, 1 already done")
     await move.assert_finished(**others)
 
 
@@ -249,7 +249,7 @@ async def test_rows_of_a_plan_are_applied_one_after_the_other(move: Move) -> Non
     )
     assert set(move.new.tags("app")) == {"first", "t1", "t2"}
     ran = await move.run("apply", plan.name, "--strict")
-    assert_says(ran.out, "2 done, 2 already done")
+    assert_says(ran.out, "2 copied, 2 already done")
     assert "Left for another" not in ran.out
     await move.assert_finished(**others)
 

@@ -156,7 +156,7 @@ def test_three_disks_with_only_what_is_new_arrive_whole(
         disk = crossing.carry(month)
         crossing.run("inside", month, "verify", *(f"oci:{each}" for each in disk.iterdir()))
         ran = crossing.bring_in(month)
-        assert f"{len(brought)} done" in ran
+        assert f"{len(brought)} copied" in ran
         crossing.assert_all_there()
     recorded = crossing.run("inside", "2027-01", "state", "list", "--json")
     assert recorded.count('"type":"record"') == len(crossing.there)
