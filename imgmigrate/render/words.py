@@ -188,7 +188,8 @@ def _transfer(summary: Summary) -> str:
         return "Nothing to transfer."
     if summary.unknown_sizes == summary.writes and not summary.transfer_bytes:
         return f"{UNKNOWN} to transfer (sizes unknown)."
-    return f"{_sent(summary)}."
+    said = _sent(summary)
+    return f"{said[0].upper()}{said[1:]}."
 
 
 def _sent(summary: Summary | Traffic) -> str:

@@ -209,3 +209,16 @@ def test_where_nothing_can_be_applied_no_apply_is_advised() -> None:
     """Kept rows and conflicts alone need no apply."""
     plan = samples.plan(row("keep", "source_gone"))
     assert apply_hints(plan, partial(command), Path("p.out")) == ()
+
+
+def test_a_bound_says_that_it_is_one() -> None:
+    """What may turn out to be less is at most; what is spared stands beside, for each registry."""
+    rows = (
+        samples.change("a.new/c:1", "copy", "new", transfer_bytes=2048, unsure_bytes=1024),
+        samples.change("b.new/c:1", "copy", "new", transfer_bytes=1024, spared_bytes=4096),
+    )
+    text = plan_text(samples.plan(*rows), View(style=Style(200)))
+    said = "At most 3.00 KiB to transfer; 4.00 KiB mounted or there already."
+    assert text.startswith(f"Plan: 2 to copy. {said}\n")
+    assert "  to a.new: at most 2.00 KiB to transfer\n" in text
+    assert "  to b.new: 1.00 KiB to transfer; 4.00 KiB mounted or there already\n" in text
