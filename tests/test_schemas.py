@@ -31,10 +31,10 @@ from imgmigrate.oci.reference import Repository
 from imgmigrate.plan import Plan, StateBinding, decode_plan
 from imgmigrate.planning.desired.pins import Pin, encode_pins
 from imgmigrate.render.json import JsonStream, document_line, plan_documents, state_document
-from imgmigrate.render.schema import lines
+from imgmigrate.render.schema import lines, report_lines
 from imgmigrate.render.schema.config import DEFINITIONS
-from imgmigrate.render.schema.describe import describe, text_of
-from imgmigrate.render.schema.lines import Part, line_types
+from imgmigrate.render.schema.describe import describe, line_types, text_of
+from imgmigrate.render.schema.forms import Part
 from imgmigrate.schemas import NAMES, schema, schema_text
 from imgmigrate.state.memory import StateInMemory
 from tests.render import samples
@@ -111,9 +111,10 @@ def test_every_type_of_line_is_described() -> None:
     """Whoever writes a line makes a model of it, and no model is there that nobody makes."""
     folder = Path(imgmigrate.__file__).parent
     code = "\n".join(path.read_text() for path in sorted(folder.rglob("*.py")))
-    written = set(re.findall(r"\blines\.([A-Z]\w+)\(", code))
+    written = set(re.findall(r"\b(?:report_)?lines\.([A-Z]\w+)\(", code))
     types = {each.__name__ for each in line_types().values()}
-    parts = {name for name, each in vars(lines).items() if isinstance(each, type(Part))}
+    models = vars(lines) | vars(report_lines)
+    parts = {name for name, each in models.items() if isinstance(each, type(Part))}
     assert types <= written <= parts
     assert set(line_types()) <= set(schema("stream")["$defs"])
 

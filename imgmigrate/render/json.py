@@ -1,11 +1,10 @@
 """Say everything as data: a versioned stream of JSON Lines, and what is shown of plans and states.
 
 Every line of the stream has `type`, `@level`, `@message` and `@timestamp`; a reader ignores
-types it does not know. Each type is a model of `render/schema/lines.py`. The first line is
-`version`; its `ui` changes its major only when a
-field goes away. The shape follows Terraform's machine-readable UI. What `show` writes is JSON
-Lines too, each with `type`; its first line has `kind` and `format_version`. `imgmigrate.schemas`
-describes every line.
+types it does not know. Each type is a model of `render/schema/lines.py` or `report_lines.py`. The
+first line is `version`; its `ui` changes its major only when a field goes away. The shape follows
+Terraform's machine-readable UI. What `show` writes is JSON Lines too, each with `type`; its first
+line has `kind` and `format_version`. `imgmigrate.schemas` describes every line.
 """
 
 from __future__ import annotations
@@ -41,7 +40,8 @@ from imgmigrate.render.changes.tally import Tally
 from imgmigrate.render.errors import causes, facts_of, failure_of, hint_of, message_of
 from imgmigrate.render.facts import meaning_of
 from imgmigrate.render.options import spoken
-from imgmigrate.render.schema import lines
+from imgmigrate.render.schema import lines, report_lines
+from imgmigrate.render.schema.forms import Line, Part
 from imgmigrate.render.units import count
 from imgmigrate.render.words import headline_of, outcome_text, rate_text, reason
 from imgmigrate.state.record import RECORDS
@@ -73,7 +73,7 @@ Level = Literal["info", "warn", "error"]
 # text on a terminal.
 _UNSEEN = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 # One for all lines: making it takes as long as printing a short one.
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=lines.Part.document)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=Part.document)
 
 
 def _now() -> str:
@@ -104,7 +104,7 @@ class JsonStream:
         version = lines.Version(imgmigrate=__version__, ui=UI_VERSION)
         self.line(version, f"imgmigrate {__version__}")
 
-    def line(self, line: lines.Line, message: str, level: Level = "info") -> None:
+    def line(self, line: Line, message: str, level: Level = "info") -> None:
         """Write one line."""
         document = {
             "type": line.type,
@@ -190,7 +190,7 @@ class JsonStream:
         for record in records:
             document = RECORDS.dump_python(record, mode="json", exclude_none=True)
             message = f"{record.address}: {record.status.value}"
-            self.line(lines.Record(record=document), message)
+            self.line(report_lines.Record(record=document), message)
 
     def _finished(self, receipt: Receipt) -> None:
         name, outcome = str(receipt.address), receipt.outcome
@@ -216,7 +216,9 @@ class JsonStream:
         self._spoke = now
         if isinstance(event, Checked):
             message = f"{event.done:,} of {count(event.total, 'image')} looked at"
-            looked = lines.VerifyProgress(done=event.done, total=event.total, read=event.read)
+            looked = report_lines.VerifyProgress(
+                done=event.done, total=event.total, read=event.read
+            )
             self.line(looked, message)
             return
         if isinstance(event, Observed):

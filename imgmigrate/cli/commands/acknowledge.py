@@ -214,13 +214,13 @@ def _present(
     *,
     dry_run: bool,
 ) -> None:
-    from imgmigrate.render.schema import lines
+    from imgmigrate.render.schema import report_lines
     from imgmigrate.render.units import count
 
     output, place = settings.output, shown(path)
     if output.stream is not None:
         for entry in entries:
-            known = lines.Acknowledged(
+            known = report_lines.Acknowledged(
                 address=str(entry.address),
                 digest=entry.digest,
                 until=entry.until.isoformat(),

@@ -137,12 +137,12 @@ class _Task:
     def show(self, adoption: Adoption) -> None:
         """Show what was found."""
         from imgmigrate.render.reports.adopt import adoption_lines, adoption_text
-        from imgmigrate.render.schema import lines
+        from imgmigrate.render.schema import report_lines
 
         output = self.settings.output
         if output.stream:
             output.stream.plan(adoption.plan)
-            found = lines.Adoption(
+            found = report_lines.Adoption(
                 same=len(adoption.same),
                 differing=len(adoption.differing),
                 missing=len(adoption.missing),

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.events import Event, Sink
     from imgmigrate.oci.reference import Repository
-    from imgmigrate.render.schema import lines
+    from imgmigrate.render.schema import report_lines
     from imgmigrate.render.style import Style
     from imgmigrate.rules.rule import Rule
 
@@ -231,7 +231,7 @@ def _probe(config: Config, output: Output, sink: Sink) -> Probed:
     from imgmigrate.cli.run import run
     from imgmigrate.probing.probe import probe_all
     from imgmigrate.render.reports.probe import probe_headline, probe_line, probe_lines
-    from imgmigrate.render.schema import lines
+    from imgmigrate.render.schema import report_lines
 
     reports = run(lambda: probe_all(config, sink=sink))
     works = all(report.works for report in reports)
@@ -247,7 +247,7 @@ def _probe(config: Config, output: Output, sink: Sink) -> Probed:
         level = "info" if report.works else "error"
         stream.line(probe_line(report), message, level)
     level = "info" if works else "error"
-    stream.line(lines.ValidateSummary(works=works), headline, level)
+    stream.line(report_lines.ValidateSummary(works=works), headline, level)
     return Probed(works)
 
 
@@ -271,10 +271,10 @@ class _Notes:
             self._output.warn(event.code, printable(event.message))
 
 
-def _valid(config: Config) -> lines.Valid:
-    from imgmigrate.render.schema import lines
+def _valid(config: Config) -> report_lines.Valid:
+    from imgmigrate.render.schema import report_lines
 
-    return lines.Valid(
+    return report_lines.Valid(
         config=str(config.path),
         rules=len(config.rules) + len(config.globs),
         registries=_hosts(config),

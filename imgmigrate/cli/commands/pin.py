@@ -138,7 +138,7 @@ def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, c
         pins_headline,
         pins_lines,
     )
-    from imgmigrate.render.schema import lines
+    from imgmigrate.render.schema import report_lines
     from imgmigrate.render.words import detail_of
 
     output = settings.output
@@ -148,7 +148,7 @@ def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, c
             stream.line(difference_line(each), difference_text(each))
         for row in pinning.problems:
             detail = printable(detail_of(row) or row.reason, 2000)
-            unread = lines.PinError(
+            unread = report_lines.PinError(
                 address=str(row.address),
                 reason=row.reason,
                 code=row.reason.traits.code,
@@ -158,7 +158,7 @@ def _present(settings: Settings, pinning: Pinning, path: Path, *, wrote: bool, c
         saved = shown(path) if wrote else None
         counts = {kind.value: pinning.count(kind) for kind in Kind}
         counts |= {"unchanged": pinning.unchanged, "errors": len(pinning.problems)}
-        stream.line(lines.PinSummary(saved=saved, counts=counts), pins_headline(pinning))
+        stream.line(report_lines.PinSummary(saved=saved, counts=counts), pins_headline(pinning))
         return
     for row in pinning.problems:
         output.note(f"Error: {row.address}: {printable(detail_of(row) or row.reason, 2000)}")

@@ -137,7 +137,7 @@ def show_lock(settings: Settings, as_json: bool) -> None:
     from imgmigrate.clock import now
     from imgmigrate.redaction import printable
     from imgmigrate.render.reports.status import holder_part
-    from imgmigrate.render.schema import lines
+    from imgmigrate.render.schema import report_lines
 
     output, folder = settings.output, state_folder(settings)
     if as_json:
@@ -147,7 +147,7 @@ def show_lock(settings: Settings, as_json: bool) -> None:
     who = holder.describe(now()) if holder else "another process"
     text = f"locked by {who}" if locked else "not locked"
     if output.stream:
-        lock_line = lines.Lock(locked=locked, holder=holder_part(holder))
+        lock_line = report_lines.Lock(locked=locked, holder=holder_part(holder))
         output.stream.line(lock_line, f"state {shown(folder)}: {text}")
         return
     line = printable(f"State {shown(folder)}: {text}", 4000)

@@ -171,7 +171,7 @@ def _present(settings: Settings, verified: Verified) -> None:
         verified_headline,
         verified_lines,
     )
-    from imgmigrate.render.schema import lines
+    from imgmigrate.render.schema import report_lines
     from imgmigrate.verifying.verdict import Standing
 
     output, command = settings.output, partial(again, settings)
@@ -182,7 +182,7 @@ def _present(settings: Settings, verified: Verified) -> None:
     for verdict in verified.verdicts:
         output.stream.line(verdict_line(verdict), verdict_text(verdict), "error")
     broken = [each for each in verified.verdicts if each.standing is Standing.INCOMPLETE]
-    summary = lines.VerifySummary(
+    summary = report_lines.VerifySummary(
         images=verified.images,
         counts={standing.value: verified.count(standing) for standing in Standing},
         blobs=verified.blobs,

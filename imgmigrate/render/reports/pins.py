@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.planning.pin_sources import Kind
 from imgmigrate.redaction import printable
-from imgmigrate.render.schema import lines
+from imgmigrate.render.schema import report_lines
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count
 
@@ -91,9 +91,9 @@ def _detail(each: Difference) -> str:
     return f"{origin}{before.digest.short} -> {after.digest.short}  ({after.source})"
 
 
-def difference_line(each: Difference) -> lines.Pin:
+def difference_line(each: Difference) -> report_lines.Pin:
     """Lay a difference out as data, digests in full."""
-    return lines.Pin(
+    return report_lines.Pin(
         address=str(each.address),
         change=each.kind.value,
         before=_pinned(each.before),
@@ -101,8 +101,8 @@ def difference_line(each: Difference) -> lines.Pin:
     )
 
 
-def _pinned(pin: Pin | None) -> lines.Pinned | None:
-    return lines.Pinned(source=str(pin.source), digest=pin.digest) if pin else None
+def _pinned(pin: Pin | None) -> report_lines.Pinned | None:
+    return report_lines.Pinned(source=str(pin.source), digest=pin.digest) if pin else None
 
 
 def _short(pin: Pin | None) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.probing.probe import Verdict
 from imgmigrate.redaction import printable
 from imgmigrate.render.options import spoken
-from imgmigrate.render.schema import lines
+from imgmigrate.render.schema import report_lines
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count
 
@@ -67,15 +67,15 @@ def _untried(reports: Sequence[Report]) -> list[str]:
     return [f"{' and '.join(names)} at {where}" for where, names in found.items() if names]
 
 
-def probe_line(report: Report) -> lines.Registry:
+def probe_line(report: Report) -> report_lines.Registry:
     """Lay out a report as data."""
-    return lines.Registry(
+    return report_lines.Registry(
         host=report.host,
         about=report.about,
         roles=list(report.roles),
         works=report.works,
         checks=tuple(
-            lines.Check(
+            report_lines.Check(
                 name=check.name,
                 verdict=check.verdict.value,
                 needed=check.is_needed,

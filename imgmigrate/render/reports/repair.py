@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.redaction import printable
 from imgmigrate.render.reports.state import records_lines
-from imgmigrate.render.schema import lines
+from imgmigrate.render.schema import report_lines
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count, size
 from imgmigrate.state.record import RECORDS
@@ -62,15 +62,15 @@ def _lost(found: Survey, style: Style) -> Iterator[str]:
     yield from style.wrap(text)
 
 
-def survey_line(found: Survey, place: str) -> lines.StateSurvey:
+def survey_line(found: Survey, place: str) -> report_lines.StateSurvey:
     """Lay out a survey."""
     cut = found.cut
-    return lines.StateSurvey(
+    return report_lines.StateSurvey(
         state=place,
         whole=found.is_whole,
         snapshot=found.trouble,
         rebuilt_from=[str(path) for path in found.sources],
-        cut=lines.Cut(
+        cut=report_lines.Cut(
             line=cut.line, offset=cut.offset, lines=cut.lines, size=cut.size, cause=cut.cause
         )
         if cut

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imgmigrate.errors import StoreError
 from imgmigrate.redaction import printable
 from imgmigrate.render.options import spoken
-from imgmigrate.render.schema import lines
+from imgmigrate.render.schema import report_lines
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count
 
@@ -60,13 +60,13 @@ def write_selection(explained: Sequence[Explained], stream: JsonStream) -> None:
             "source": source,
         }
         if isinstance(choice, StoreError):
-            unread = lines.Selection(**fields, error=spoken(choice.message))
+            unread = report_lines.Selection(**fields, error=spoken(choice.message))
             stream.line(unread, f"{source}: could not be read", "error")
             continue
         if each.address is not None:
             fields["address"] = str(each.address)
             fields["fates"] = [_fate_document(fate) for fate in each.fates]
-        selection = lines.Selection(
+        selection = report_lines.Selection(
             **fields,
             listed=len(choice.listing),
             skipped=each.skipped.total if each.skipped else 0,

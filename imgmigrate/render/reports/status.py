@@ -17,7 +17,7 @@ from imgmigrate.redaction import printable
 from imgmigrate.render.causes import cause_lines
 from imgmigrate.render.errors import with_address
 from imgmigrate.render.options import spoken
-from imgmigrate.render.schema import lines
+from imgmigrate.render.schema import report_lines
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count, duration, moment, size
 
@@ -158,10 +158,10 @@ class RunView:
         return self.run.command or None if is_open and self.phase is not Phase.RUNNING else None
 
 
-def run_line(view: RunView) -> lines.Run:
+def run_line(view: RunView) -> report_lines.Run:
     """Lay out a run."""
     run, rate, left = view.run, view.per_minute, view.seconds_left
-    return lines.Run(
+    return report_lines.Run(
         run=run.run,
         plan_id=run.plan_id,
         phase=view.phase.value,
@@ -177,7 +177,7 @@ def run_line(view: RunView) -> lines.Run:
         conflicts=run.conflicts,
         failed=run.failed,
         failures=tuple(
-            lines.ImageFailure(address=each.address, cause=spoken(each.cause))
+            report_lines.ImageFailure(address=each.address, cause=spoken(each.cause))
             for each in run.failures
         ),
         left=run.left,
@@ -193,15 +193,17 @@ def run_line(view: RunView) -> lines.Run:
     )
 
 
-def holder_part(holder: Holder | None) -> lines.Holder | None:
+def holder_part(holder: Holder | None) -> report_lines.Holder | None:
     """Lay out who holds a lock."""
-    return lines.Holder(**holder.model_dump(mode="json", exclude={"progress"})) if holder else None
+    if holder is None:
+        return None
+    return report_lines.Holder(**holder.model_dump(mode="json", exclude={"progress"}))
 
 
-def status_line(seen: Seen, place: str) -> lines.Status:
+def status_line(seen: Seen, place: str) -> report_lines.Status:
     """Lay out how things stand: the lock, the running run, the last one that is not."""
     running, last = _split(seen)
-    return lines.Status(
+    return report_lines.Status(
         state=place,
         name=seen.state.name,
         locked=seen.locked,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.redaction import printable
 from imgmigrate.render.errors import cause_at, failure_of, hint_of, message_of
-from imgmigrate.render.schema import lines
+from imgmigrate.render.schema import report_lines
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count, size
 from imgmigrate.verifying.verdict import Kind, Standing
@@ -102,14 +102,14 @@ def verdict_text(verdict: Verdict) -> str:
     return f"{verdict.address}: {verdict.standing.value}: {'; '.join(told)}"
 
 
-def verdict_line(verdict: Verdict) -> lines.VerifyImage:
+def verdict_line(verdict: Verdict) -> report_lines.VerifyImage:
     """Lay out what is wrong with an image as data, digests in full."""
-    return lines.VerifyImage(
+    return report_lines.VerifyImage(
         address=str(verdict.address),
         digest=verdict.digest,
         standing=verdict.standing.value,
         faults=tuple(
-            lines.Fault(
+            report_lines.Fault(
                 kind=fault.kind.value,
                 part=fault.part,
                 digest=fault.digest,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgmigrate.redaction import printable
-from imgmigrate.render.schema import lines
+from imgmigrate.render.schema import report_lines
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count, moment
 from imgmigrate.stores.registry.known.facts import ANSWERS, Topic
@@ -70,10 +70,10 @@ def trial_headline(report: TrialReport) -> str:
     return printable(f"{report.repository}: {total}{unknown}{left}")
 
 
-def trial_line(report: TrialReport) -> lines.WriteTest:
+def trial_line(report: TrialReport) -> report_lines.WriteTest:
     """Lay it out as data."""
     found = report.found
-    return lines.WriteTest(
+    return report_lines.WriteTest(
         repository=report.repository,
         at=report.at,
         version=report.version,
@@ -82,7 +82,7 @@ def trial_line(report: TrialReport) -> lines.WriteTest:
         sibling=found.sibling,
         blobs=found.blobs,
         left=tuple(
-            lines.LeftOver(repository=left.repo, ref=left.ref, cause=printable(left.cause))
+            report_lines.LeftOver(repository=left.repo, ref=left.ref, cause=printable(left.cause))
             for left in found.left
         ),
         kept_days=report.days,

@@ -9,7 +9,7 @@ not know.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imgmigrate.config.model import MOST_CONCURRENCY, Defaults, RegistryConfig, Tls
 from imgmigrate.config.reading.schema import (
@@ -20,6 +20,7 @@ from imgmigrate.config.reading.schema import (
     StateModel,
 )
 from imgmigrate.config.values.tags import TagsModel
+from imgmigrate.render.schema.forms import array, ref
 from imgmigrate.rules.rule import Overwrite
 from imgmigrate.rules.selection import By
 
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-__all__ = ["DEFINITIONS", "config_definitions"]
+    from imgmigrate.render.schema.forms import Schema
 
-Schema = dict[str, Any]
+__all__ = ["DEFINITIONS", "config_definitions"]
 
 # What YAML makes of a text that looks like something else, is that text to the reader.
 TEXT: Schema = {"type": ["string", "number", "boolean"]}
@@ -49,21 +50,13 @@ def _written(pattern: str) -> Schema:
     return {"type": "string", "pattern": pattern}
 
 
-def _list_of(form: Schema, **more: int) -> Schema:
-    return {"type": "array", "items": form, **more}
-
-
 def _text_or_list(**more: int) -> Schema:
-    return {"anyOf": [TEXT, _list_of(TEXT, **more)]}
+    return {"anyOf": [TEXT, array(TEXT, **more)]}
 
 
 def _whole_number(least: int, most: int | None = None) -> Schema:
     limits = {"minimum": least} | ({} if most is None else {"maximum": most})
     return _either({"type": "integer", **limits}, _written(r"^\s*[0-9]+\s*$"))
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/$defs/{name}"}
 
 
 _WORDS = ("true", "false", "yes", "no", "on", "off", "y", "n", "t", "f", "1", "0")
@@ -77,10 +70,10 @@ SHARE = _either(
     {"type": "number", "minimum": 0}, _written(r"^\s*[0-9]{1,12}(\.[0-9]{1,6})?\s*%?\s*$")
 )
 OVERWRITE = _one_of(each.value for each in Overwrite)
-PLATFORMS: Schema = {"anyOf": [TEXT, _list_of(TEXT, minItems=1)]}
+PLATFORMS: Schema = {"anyOf": [TEXT, array(TEXT, minItems=1)]}
 # `null` is a tag, too.
 _TAG: Schema = {"type": [*TEXT["type"], "null"]}
-TAGS: Schema = {"anyOf": [TEXT, _list_of(_TAG, minItems=1), _ref("tags")]}
+TAGS: Schema = {"anyOf": [TEXT, array(_TAG, minItems=1), ref("tags")]}
 KEPT = _either(_written(r"\{tag\}"), {"const": "none"})
 
 # Of each part: its model, what it is, and of each of its keys the form and what it says.
@@ -90,26 +83,26 @@ DEFINITIONS: dict[str, tuple[type[BaseModel], str, dict[str, tuple[Schema, str]]
         "What should exist where.",
         {
             "version": ({"enum": [1, "1"]}, "Always 1."),
-            "state": (_ref("state"), "Where the record of what was migrated lives."),
+            "state": (ref("state"), "Where the record of what was migrated lives."),
             "registries": (
-                {"type": "object", "additionalProperties": _ref("registry")},
+                {"type": "object", "additionalProperties": ref("registry")},
                 "Registries that need settings, by host[:port] or host[:port]/path.",
             ),
-            "defaults": (_ref("defaults"), "What holds for rules that do not say otherwise."),
+            "defaults": (ref("defaults"), "What holds for rules that do not say otherwise."),
             "include": (_text_or_list(), "Patterns of files with more images."),
             "protect": (_text_or_list(), "Addresses or globs that nothing deletes."),
             "max_delete": (SHARE, "More deletes than that of all recorded images: none is done."),
             "max_plan_age": (DURATION, "Apply begins no older plan, such as 24h."),
             "keep_previous": (KEPT, "The tag that what is replaced or deleted gets first."),
             "keep_previous_for": (SPAN, "How long such tags are kept, such as 30d."),
-            "moved": (_list_of(_ref("moved")), "Images with another address in their registry."),
+            "moved": (array(ref("moved")), "Images with another address in their registry."),
             "name": (TEXT, "What the state belongs to; by default the name of the file."),
             "distinct": (
-                _list_of({"anyOf": [TEXT, _list_of(TEXT)]}),
+                array({"anyOf": [TEXT, array(TEXT)]}),
                 "Hosts that are not one registry under two names.",
             ),
-            "known_conflicts": (_list_of(_ref("known_conflict")), "Conflicts that are to stay."),
-            "images": (_list_of(_ref("image")), "The rules."),
+            "known_conflicts": (array(ref("known_conflict")), "Conflicts that are to stay."),
+            "images": (array(ref("image")), "The rules."),
         },
     ),
     "state": (
@@ -160,7 +153,7 @@ DEFINITIONS: dict[str, tuple[type[BaseModel], str, dict[str, tuple[Schema, str]]
             "newest": (_whole_number(1), "So many, by by."),
             "by": (_one_of(each.value for each in By), "What newest counts by."),
             "min": (_whole_number(0), "Fewer are an error."),
-            "any": (_list_of(_ref("tags"), minItems=1), "Several such mappings, united."),
+            "any": (array(ref("tags"), minItems=1), "Several such mappings, united."),
         },
     ),
     "registry": (
@@ -169,10 +162,10 @@ DEFINITIONS: dict[str, tuple[type[BaseModel], str, dict[str, tuple[Schema, str]]
         {
             "username": (TEXT, "With password; else docker's and podman's logins are used."),
             "password": (TEXT, "Best a variable: ${NAME}."),
-            "credential_command": (_list_of(TEXT, minItems=1), "A program that prints a login."),
+            "credential_command": (array(TEXT, minItems=1), "A program that prints a login."),
             "plain_http": (FLAG, "Speak HTTP."),
             "insecure": (FLAG, "Check no certificate; without TLS ask in the clear."),
-            "tls": (_ref("tls"), "How the registry proves itself, and we to it."),
+            "tls": (ref("tls"), "How the registry proves itself, and we to it."),
             "concurrency": (_whole_number(1, MOST_CONCURRENCY), "Blob streams at once."),
             "rate_limit": (TEXT, "Requests a second."),
             "bandwidth": (TEXT, "Such as 200MiB/s, reads and writes each."),

@@ -1,8 +1,9 @@
 """Describe what programs read as JSON Schema: plan files, `show`, the `--json` stream, pins.
 
 What people write, the config, is described by `config.py`. What has a model is described by it,
-the lines of the stream by those of `lines.py`. `python -m imgmigrate.render.schema.describe`
-writes the files of `imgmigrate.schemas`; a test says when they are out of date.
+the lines of the stream by those of `lines.py` and `report_lines.py`.
+`python -m imgmigrate.render.schema.describe` writes the files of `imgmigrate.schemas`; a test says
+when they are out of date.
 """
 
 from __future__ import annotations
@@ -16,18 +17,21 @@ from imgmigrate.config.model import RegistryConfig
 from imgmigrate.config.trusted import TrustedModel
 from imgmigrate.oci.reference import Reference
 from imgmigrate.plan import FORMAT_VERSION, Action, Change, Header, Reason
+from imgmigrate.render.schema import lines, report_lines
 from imgmigrate.render.schema.config import config_definitions
-from imgmigrate.render.schema.lines import (
+from imgmigrate.render.schema.forms import (
     COUNT,
+    FLAG,
     PLAN_ID,
     SHA256,
     SHARED,
     TEXT,
     TIME,
     TRAFFICS,
-    PlannedChange,
+    Line,
     Schema,
-    line_types,
+    array,
+    ref,
 )
 from imgmigrate.state.record import RECORDS, Run
 
@@ -38,9 +42,8 @@ if TYPE_CHECKING:
 
     from imgmigrate.vocabulary.terms import Term
 
-__all__ = ["describe", "write"]
+__all__ = ["describe", "line_types", "write"]
 
-FLAG: Schema = {"type": "boolean"}
 # Another algorithm may come (OCI image-spec, "Descriptors": registered algorithms).
 DIGEST: Schema = {"type": "string", "pattern": "^[a-z0-9]+:[0-9a-f]{32,}$"}
 # In this order the schemas say it.
@@ -110,13 +113,13 @@ def _show() -> Schema:
             "images": COUNT,
             "records": COUNT,
             "claims": COUNT,
-            "runs": {"type": "array", "items": ref("run")},
+            "runs": array(ref("run")),
         }
     )
     missing = an_object(
         {"registry": TEXT, "repository": TEXT, "namespace": maybe(TEXT), "images": COUNT}
     )
-    lines = {
+    types = {
         "plan": {"allOf": [ref("header"), an_object(more)]},
         "change": {"allOf": [ref("row"), an_object(_meaning())]},
         "end": an_object({"changes": COUNT, "of": COUNT}),
@@ -126,7 +129,7 @@ def _show() -> Schema:
                 "format_version": _version(),
                 "kind": {"const": "imgmigrate.repositories"},
                 "plan_id": PLAN_ID,
-                "repositories": {"type": "array", "items": missing},
+                "repositories": array(missing),
             }
         ),
     }
@@ -136,13 +139,13 @@ def _show() -> Schema:
         "show",
         "One line of `show --format json`: a plan as `plan`, `change`s and `end`, or one `state`; "
         "the one of `show --format repositories`.",
-        {"type": "object", "required": ["type"], "properties": {"type": TEXT}, **_by_type(lines)},
-        {**models, **lines},
+        {"type": "object", "required": ["type"], "properties": {"type": TEXT}, **_by_type(types)},
+        {**models, **types},
     )
 
 
 def _stream() -> Schema:
-    lines = {name: _line(model) for name, model in line_types().items()}
+    types = {name: _line(model) for name, model in line_types().items()}
     return _whole(
         "stream",
         "One line of a command's `--json` output. A reader skips types that it does not know; "
@@ -156,10 +159,19 @@ def _stream() -> Schema:
                     "@timestamp": TIME,
                 }
             ),
-            **_by_type(lines),
+            **_by_type(types),
         },
-        {**_models(), "image_record": _tidy(RECORDS.json_schema(mode="serialization")), **lines},
+        {**_models(), "image_record": _tidy(RECORDS.json_schema(mode="serialization")), **types},
     )
+
+
+def line_types() -> dict[str, type[Line]]:
+    """Find every type of line by its name."""
+    return {
+        each.type: each
+        for each in (*vars(lines).values(), *vars(report_lines).values())
+        if isinstance(each, type) and issubclass(each, Line) and each is not Line
+    }
 
 
 def _line(model: type[BaseModel]) -> Schema:
@@ -174,9 +186,9 @@ def _in_place(schema: Schema, parts: Schema) -> Schema:
         return ref(schema[SHARED])
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
-        lines = {each.__name__: key for key, each in line_types().items()}
-        if name in lines:
-            return ref(lines[name])
+        types = {each.__name__: key for key, each in line_types().items()}
+        if name in types:
+            return ref(types[name])
         part = _in_place(parts[name], parts)
         return {key: value for key, value in part.items() if key != "description"}
     placed: Schema = {}
@@ -197,7 +209,7 @@ def _in_place(schema: Schema, parts: Schema) -> Schema:
 
 def _meaning() -> Schema:
     """Describe what the names of a plan's row mean: all that a line says beside the row."""
-    properties: Schema = _line(PlannedChange)["properties"]
+    properties: Schema = _line(lines.PlannedChange)["properties"]
     return {name: each for name, each in properties.items() if name != "change"}
 
 
@@ -246,11 +258,6 @@ def an_object(required: Schema, optional: Schema | None = None) -> Schema:
     }
 
 
-def ref(name: str) -> Schema:
-    """Refer to a definition."""
-    return {"$ref": f"#/$defs/{name}"}
-
-
 def _whole(name: str, about: str, schema: Schema, definitions: Schema) -> Schema:
     """Put a schema and what it refers to into one that stands alone."""
     found: Schema = {}
@@ -268,11 +275,11 @@ def _whole(name: str, about: str, schema: Schema, definitions: Schema) -> Schema
     return {**document, "$defs": dict(sorted(found.items()))} if found else document
 
 
-def _by_type(lines: Iterable[str]) -> Schema:
+def _by_type(types: Iterable[str]) -> Schema:
     """Let a line's `type` say which definition it has to meet; others meet none."""
     return {
         "allOf": [
-            {"if": {"properties": {"type": {"const": name}}}, "then": ref(name)} for name in lines
+            {"if": {"properties": {"type": {"const": name}}}, "then": ref(name)} for name in types
         ]
     }
 

@@ -120,7 +120,7 @@ def move_records(
     repositories (every tag), or globs with the same wildcards in the same order.
     """
     from imgmigrate.render.reports.state import move_lines
-    from imgmigrate.render.schema import lines
+    from imgmigrate.render.schema import report_lines
 
     output = settings.output
     open_edit(settings, dry_run, auto_approve, as_json)
@@ -128,7 +128,7 @@ def move_records(
     if output.stream:
         for record, address in pairs:
             text, before = f"{record.address} -> {address}", str(record.address)
-            output.stream.line(lines.StateMove(address=before, to=str(address)), text)
+            output.stream.line(report_lines.StateMove(address=before, to=str(address)), text)
     else:
         for line in move_lines([(record.address, address) for record, address in pairs]):
             output.line(line)
@@ -303,9 +303,9 @@ def tell_edit(settings: Settings, operation: str, message: str, changed: int) ->
     """Say what became of an edit; `changed` counts what it changed."""
     output = settings.output
     if output.stream:
-        from imgmigrate.render.schema import lines
+        from imgmigrate.render.schema import report_lines
 
-        output.stream.line(lines.StateChange(operation=operation, changed=changed), message)
+        output.stream.line(report_lines.StateChange(operation=operation, changed=changed), message)
     else:
         output.line(message)
 

@@ -71,10 +71,10 @@ def repair_state(
     output.left_something = True
     kept = run(lambda: state.repair(found, command=command, lock_timeout=lock_timeout))
     if output.stream:
-        from imgmigrate.render.schema import lines
+        from imgmigrate.render.schema import report_lines
 
         places = [shown(path) for path in kept]
-        output.stream.line(lines.StateRepaired(kept=places), f"state {folder}: repaired")
+        output.stream.line(report_lines.StateRepaired(kept=places), f"state {folder}: repaired")
         return None
     for path in kept:
         output.line(f"What was damaged is kept in {shown(path)}")
