@@ -84,6 +84,7 @@ __all__ = [
     "at_host",
     "lines_of",
     "on_side",
+    "safe_lines",
 ]
 
 Side = Literal["source", "destination"]
@@ -112,8 +113,8 @@ class ImgmigrateError(Exception):
 
     def __init__(self, cause: str, *, subject: str | None = None, hint: str | None = None) -> None:
         self.subject = None if subject is None else printable(redact(subject))
-        self.cause = _shown(cause)
-        self.message = _shown(cause if subject is None else f"{subject}: {cause}")
+        self.cause = safe_lines(cause)
+        self.message = safe_lines(cause if subject is None else f"{subject}: {cause}")
         self.hint = printable(redact(hint)) if hint else None
         super().__init__(self.message)
 
@@ -302,7 +303,7 @@ class StoreError(ImgmigrateError):
 
         All but the side, which whoever raises it is on, and what attempts have come to.
         """
-        return kind(
+        made = kind(
             self.subject if subject is None else subject,
             self.cause if cause is None else cause,
             hint=hint,
@@ -313,6 +314,9 @@ class StoreError(ImgmigrateError):
             repo=self.repo,
             symptoms=self.symptoms,
         )
+        if isinstance(self, TransientError) and isinstance(made, TransientError):
+            made.is_unreachable = self.is_unreachable
+        return made
 
 
 class AuthenticationError(StoreError):
@@ -457,5 +461,6 @@ def lines_of(errors: Sequence[UsageError], left: int) -> str:
     return "\n".join([*map(str, errors), *([f"and {left} more errors"] if left else [])])
 
 
-def _shown(text: str) -> str:
+def safe_lines(text: str) -> str:
+    """Make a text of several lines safe to show."""
     return "\n".join(printable(line, 2000) for line in redact(text).split("\n"))

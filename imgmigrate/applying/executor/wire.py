@@ -14,13 +14,12 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from imgmigrate import errors
 from imgmigrate.applying.executor.base import RowFacts
-from imgmigrate.errors import ImgmigrateError, Symptom
+from imgmigrate.errors import ImgmigrateError, Symptom, safe_lines
 from imgmigrate.events import Outcome, Receipt
 
 # Pydantic needs these at run time.
 from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
 from imgmigrate.plan import Change  # noqa: TC001
-from imgmigrate.redaction import printable, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -119,13 +118,8 @@ def _read(name: str, each: _Said) -> object:
     if name == "symptoms" and isinstance(each, list):
         return frozenset(symptom for symptom in Symptom if symptom.name in each)
     if isinstance(each, list):
-        return tuple(_safe(part) if isinstance(part, str) else part for part in each)
-    return _safe(each) if isinstance(each, str) else each
-
-
-def _safe(each: str) -> str:
-    """Make a text safe to show, line by line."""
-    return "\n".join(printable(line, 2000) for line in redact(each).split("\n"))
+        return tuple(safe_lines(part) if isinstance(part, str) else part for part in each)
+    return safe_lines(each) if isinstance(each, str) else each
 
 
 def _kinds() -> dict[str, type[ImgmigrateError]]:

@@ -17,6 +17,7 @@ from imgmigrate.errors import (
     ProtocolError,
     StoreError,
     TransientError,
+    at_host,
 )
 from imgmigrate.oci.manifest import ACCEPT
 from imgmigrate.remedies import remedy
@@ -109,23 +110,24 @@ async def open_blob(
         if length is None
         else _opened_part(remote, repo, descriptor, offset, offset + length)
     )
-    async with await opening as answer:
-        left = descriptor.size - offset if length is None else length
-        _check_length(answer, left if answer.status == 206 else descriptor.size, subject)
-        skip = 0 if answer.status == 206 else offset
-        async for arrived in answer.pieces():
-            piece = arrived[skip:] if skip else arrived
-            skip -= len(arrived) - len(piece)
-            if len(piece) > left:
-                cause = f"it is longer than its {descriptor.size} bytes"
-                raise IntegrityError(subject, cause, hint=_DAMAGED)
-            if piece:
-                left -= len(piece)
-                await remote.limits.bandwidth.read(len(piece))
-                yield piece
-    if left:
-        cause = f"the stream ended {left} bytes before the end"
-        raise TransientError(subject, cause)
+    with at_host(remote.host, repo):
+        async with await opening as answer:
+            left = descriptor.size - offset if length is None else length
+            _check_length(answer, left if answer.status == 206 else descriptor.size, subject)
+            skip = 0 if answer.status == 206 else offset
+            async for arrived in answer.pieces():
+                piece = arrived[skip:] if skip else arrived
+                skip -= len(arrived) - len(piece)
+                if len(piece) > left:
+                    cause = f"it is longer than its {descriptor.size} bytes"
+                    raise IntegrityError(subject, cause, hint=_DAMAGED)
+                if piece:
+                    left -= len(piece)
+                    await remote.limits.bandwidth.read(len(piece))
+                    yield piece
+        if left:
+            cause = f"the stream ended {left} bytes before the end"
+            raise TransientError(subject, cause)
 
 
 async def _opened(remote: Remote, repo: str, descriptor: Descriptor, offset: int) -> Answer:

@@ -305,8 +305,9 @@ async def test_stream_that_breaks_is_transient_after_what_arrived(
     registry.cut("/blobs/", at=1_000_000)
     store = connect(registry.host)
     got = bytearray()
-    with pytest.raises(TransientError, match=BLOB.digest):
+    with pytest.raises(TransientError, match=BLOB.digest) as raised:
         await read_into(got, store)
+    assert (raised.value.host, raised.value.repo) == (registry.host, "a")
     got += await read(store, offset=len(got))
     assert bytes(got) == DATA
     assert registry.count("GET", "/blobs/") == 2

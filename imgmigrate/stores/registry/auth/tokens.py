@@ -183,7 +183,7 @@ class TokenServer:
         error, until = self._down.get(realm.url, (None, 0.0))
         if error is None or self._clock.time() >= until:
             return
-        again = TransientError(error.subject, error.cause, hint=error.hint, status=error.status)
+        again = error.remade(TransientError, hint=error.hint)
         again.is_spent = True
         raise again
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from imgmigrate.errors import IntegrityError, Rejected, StoreError, TransientError
+from imgmigrate.errors import IntegrityError, Rejected, StoreError, TransientError, at_host
 from imgmigrate.stores.base import OtherForm
 from imgmigrate.stores.registry.uploads.forms import Form
 from imgmigrate.stores.registry.uploads.sending import Sending
@@ -122,16 +122,17 @@ def learning(session: Session, forms: Forms, form: Form, body: Callable[[], int]
     `body` is the size of what was refused, in bytes.
     """
     try:
-        yield
+        with at_host(session.remote.host, session.repo):
+            yield
     except TransientError:
         raise
     except StoreError as error:
         if forms.teaches(error, form, body(), session.descriptor):
-            raise OtherForm(error.subject, error.cause, status=error.status) from error
+            raise error.remade(OtherForm) from error
         if not session.descriptor.size and isinstance(error, Rejected):
             # GAR does not: oras-go#294.
             hint = "the registry takes no empty blobs"
-            raise Rejected(error.subject, error.cause, hint=hint, status=error.status) from error
+            raise error.remade(Rejected, hint=hint) from error
         raise of_session(error) from error
 
 

@@ -180,4 +180,4 @@ def of_session(error: StoreError) -> StoreError:
     if isinstance(error, TransientError) or not is_gone(error):
         return error
     cause = f"{error.cause}: the upload session is gone"
-    return TransientError(error.subject, cause, status=error.status, code=error.code)
+    return error.remade(TransientError, cause=cause)

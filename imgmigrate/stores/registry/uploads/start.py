@@ -54,7 +54,7 @@ class Uploads:
     ) -> Mounted | Upload:
         """Mount the blob from another repository of the registry, or open an upload session."""
         remote, session = self._remote, None
-        if mount_from is not None and mount_from != repo:
+        if mount_from not in (None, repo) and await _may_mount(remote, repo, mount_from):
             answer = await _try_mount(remote, repo, descriptor.digest, mount_from)
             if answer is not None and answer.status == 201:
                 self.mounting.given += 1
@@ -118,7 +118,15 @@ async def _open(remote: Remote, repo: str, descriptor: Descriptor) -> Answer:
         is_cut = error.status is None and not isinstance(error, OutOfReach)
         if not is_cut or not remote.quirks.cuts_absent:
             raise
-        raise TransientError(error.subject, error.cause, hint=_ABSENT) from None
+        raise error.remade(TransientError, hint=_ABSENT) from None
+
+
+async def _may_mount(remote: Remote, repo: str, mount_from: str) -> bool:
+    """Tell whether one login reaches both repositories: no other is asked for a mount."""
+    try:
+        return await remote.auth.same_credential(repo, mount_from)
+    except StoreError:
+        return False  # the upload will say what is wrong with it
 
 
 async def _try_mount(remote: Remote, repo: str, digest: Digest, mount_from: str) -> Answer | None:
@@ -132,8 +140,6 @@ async def _try_mount(remote: Remote, repo: str, digest: Digest, mount_from: str)
         frozenset({201, 202}),
     )
     try:
-        if not await remote.auth.same_credential(repo, mount_from):
-            return None
         answer = await remote.call(call, attempts=1)
     except StoreError:
         return None
@@ -240,4 +246,4 @@ class ResumedUpload:
             raise
         except StoreError as error:
             self._kept.forget(self._session.repo, self._session.descriptor.digest)
-            raise OtherForm(error.subject, error.cause, status=error.status) from error
+            raise error.remade(OtherForm) from error
