@@ -91,7 +91,7 @@ def merged(problems: list[Change]) -> list[Change]:
     for row in problems:
         first = rows.get(row.address)
         if first is not None and first.detail != row.detail:
-            said = {"detail": f"{first.detail}; {row.detail}", "why": None}
+            said = {"detail": f"{first.detail}; {row.detail}", "why": None, "out_of_reach": None}
             row = row.model_copy(update=said)
         rows[row.address] = row
     return list(rows.values())

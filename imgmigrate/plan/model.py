@@ -39,6 +39,7 @@ __all__ = [
     "Known",
     "Plan",
     "StateBinding",
+    "doubted_by",
 ]
 
 # 1.1 brought whose state a plan is for, what a plan without a config was asked for, and plans
@@ -247,8 +248,7 @@ class Plan(_Frozen):
     @property
     def doubted(self) -> frozenset[Repository]:
         """Repositories from which something that we had written was seen gone."""
-        gone = (change.address for change in self.whole.changes if change.tells_of_loss)
-        return frozenset(address.repository for address in gone)
+        return doubted_by(self.whole.changes)
 
     @property
     def plan_id(self) -> str:
@@ -312,3 +312,8 @@ class Plan(_Frozen):
         data = self.encode()
         write_output(path, data)
         return hashlib.sha256(data).hexdigest()
+
+
+def doubted_by(changes: Iterable[Change]) -> frozenset[Repository]:
+    """Repositories from which rows saw something gone that we had written."""
+    return frozenset(change.address.repository for change in changes if change.tells_of_loss)

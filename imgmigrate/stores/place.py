@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from imgmigrate.errors import AccessDenied, NotFound, StoreError, on_side
 from imgmigrate.oci.reference import Repository
 from imgmigrate.stores.base import Damaged
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from imgmigrate.stores.base import Store
     from imgmigrate.stores.cache import ManifestCache
 
-__all__ = ["Place", "read_manifest", "shown"]
+__all__ = ["Place", "is_empty", "read_manifest", "shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,17 @@ async def shown(
         return await place.store.look(place.repo, ref, is_new=is_new, to_write=to_write, keep=keep)
     except Damaged as error:
         return error.names
+
+
+async def is_empty(destination: Place) -> bool:
+    """Ask one question that spares many: whether a destination holds nothing at all."""
+    try:
+        with on_side("destination"):
+            return not await destination.store.list_tags(destination.repo)
+    except (NotFound, AccessDenied):
+        return True
+    except StoreError:  # then each blob is asked for, and says what is wrong
+        return False
 
 
 async def read_manifest(place: Place, digest: Digest, cache: ManifestCache) -> Manifest:

@@ -19,9 +19,9 @@ from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import AccessDenied, NotFound, StoreError, on_side
+from imgmigrate.errors import StoreError, on_side
 from imgmigrate.plan.stock import blobs_of
-from imgmigrate.stores.place import Place
+from imgmigrate.stores.place import Place, is_empty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +83,7 @@ class Known:
                 pass
             elif stock.images and repository not in self._doubted:
                 board.believe(destination, self._blobs(stock.images, destination))
-            elif not stock.is_claimed and await _is_new(destination):
+            elif not stock.is_claimed and await is_empty(destination):
                 board.is_new(destination)
             # Last: who is cancelled, or fails, leaves it to the next image.
             self._told.add(repository)
@@ -137,14 +137,3 @@ class Known:
                 else:
                     self.saw(address, found.digest if found else None, is_recorded=True)
         return self._shown[address] == record.digest and not self.doubts(address.repository)
-
-
-async def _is_new(destination: Place) -> bool:
-    """Ask one question that spares many: whether the repository holds anything at all."""
-    try:
-        with on_side("destination"):
-            return not await destination.store.list_tags(destination.repo)
-    except (NotFound, AccessDenied):
-        return True
-    except StoreError:  # then each blob is asked for, and says what is wrong
-        return False

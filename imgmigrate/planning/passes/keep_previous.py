@@ -210,7 +210,7 @@ class Keeping:
             if kept in taken and not is_kept:
                 msg = f"{kept} would be its name, and that is an address of this plan"
                 raise _Unkept(msg)
-            # In a rollback the kept tag may have a row of its own, to stay or to go.
+            # It may have a row of its own: in a rollback, or where it was kept long enough.
             is_other = is_kept and (kept in taken or record is None or record.digest != before)
             if not is_other and kept not in self._chosen:
                 self._chosen.add(kept)

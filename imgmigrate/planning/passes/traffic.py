@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from imgmigrate.concurrency import together
 from imgmigrate.errors import AccessDenied, NotFound, StoreError
 from imgmigrate.plan import Reason
+from imgmigrate.plan.model import doubted_by
 from imgmigrate.plan.stock import MOST_MANIFESTS, Stocks, blobs_of
-from imgmigrate.stores.place import read_manifest
+from imgmigrate.stores.place import is_empty, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -132,8 +133,7 @@ class _Traffic:
                 again[repository].update(blobs)
                 if repository.is_layout and change.reason == Reason.REPLACE:
                     proved[repository].update(blobs)
-        doubted = {change.address.repository for change in changes if change.tells_of_loss}
-        stocks = Stocks(state, doubted, of=sorted(wanted) if self.is_part else None)
+        stocks = Stocks(state, doubted_by(changes), of=sorted(wanted) if self.is_part else None)
         stocks.expect([change for change in changes if change.action.is_carried_out])
         moved = {change.address for change in changes if change.before != change.recorded}
         for repository, blobs in wanted.items():
@@ -177,12 +177,16 @@ class _Traffic:
         def is_shown(record: Recorded) -> bool:
             return record.address not in moved
 
+        await together(
+            self._read(self.place(repository), [each for each in stock.images if is_shown(each)])
+            for repository in wanted
+            if not (stock := stocks.of(repository)).is_doubted
+        )
         for repository, blobs in wanted.items():
             stock = stocks.of(repository)
             images = [each for each in stock.images if is_shown(each)]
             if stock.is_doubted or repository.is_layout or not images:
                 continue
-            await self._read(self.place(repository), images)
             for digest in await asyncio.to_thread(blobs_of, images, self.cache):
                 self.later[repository.store].setdefault(digest, set()).add(repository)
                 if digest in blobs and digest not in again.get(repository, ()):
@@ -200,11 +204,14 @@ class _Traffic:
 
     async def _elsewhere(self, chosen: list[Recorded], blobs: Mapping[Digest, int]) -> None:
         """Note from where blobs can be mounted; of a layout, what its files say is there."""
-        for record in chosen:
+        places = [self.place(record.address.repository) for record in chosen]
+        await together(
+            self._read(place, [record]) for place, record in zip(places, chosen, strict=True)
+        )
+        for place, record in zip(places, chosen, strict=True):
             repository = record.address.repository
-            place = self.place(repository)
-            await self._read(place, [record])
-            found = blobs.keys() & blobs_of([record], self.cache).keys()
+            told = await asyncio.to_thread(blobs_of, [record], self.cache)
+            found = blobs.keys() & told.keys()
             if repository.is_layout and found:
                 found &= await self._held(place, {each: blobs[each] for each in found})
             for digest in found:
@@ -220,7 +227,8 @@ class _Traffic:
             while waiting and count < MOST_MANIFESTS:
                 count += 1
                 try:
-                    manifest = await read_manifest(place, waiting.pop(), self.cache)
+                    async with self.slots:
+                        manifest = await read_manifest(place, waiting.pop(), self.cache)
                 except StoreError:  # then it says nothing, here and when it is applied
                     continue
                 waiting += [each.digest for each in manifest.children if each.is_manifest]
@@ -254,11 +262,12 @@ class _Traffic:
             if self.at[change.address.repository][digest] is _At.DOUBT
             and self._origin(change, digest) is not _From.SURE
         }
-        # Where something is recorded, or a run was cut off, apply asks for each blob.
+        # Where records are believed, or a run was cut off, apply asks for each blob.
         fresh = dict.fromkeys(
             repository
             for repository, _ in open_
-            if not (stocks.of(repository).images or stocks.of(repository).is_claimed)
+            if not (stock := stocks.of(repository)).is_claimed
+            and (stock.is_doubted or not stock.images)
         )
         new = await together(self._is_new(each) for each in islice(fresh, MOST_REPOSITORIES_ASKED))
         empty = {each for each, is_new in zip(fresh, new, strict=False) if is_new}
@@ -270,13 +279,10 @@ class _Traffic:
 
     async def _is_new(self, repository: Repository) -> bool:
         place = self.place(repository)
-        try:
-            async with self.slots:
-                return not await place.store.list_tags(place.repo)
-        except (NotFound, AccessDenied):
+        if place.store.lacks(place.repo):  # it said so of a tag
             return True
-        except StoreError:
-            return False
+        async with self.slots:
+            return await is_empty(place)
 
     async def _ask_for(self, repository: Repository, digest: Digest) -> None:
         place = self.place(repository)
