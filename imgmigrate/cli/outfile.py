@@ -111,6 +111,8 @@ def _precious(settings: Settings, config: Config | None) -> Iterator[tuple[Path,
         for option in ("--auth", "--images", "--target-file"):
             if option in group:
                 yield Path(str(group[option])), f"the file of {option}"
+    files = {"--state-file": settings.state_file, "--trusted": settings.trusted}
+    yield from ((path, f"the file of {option}") for option, path in files.items() if path)
 
 
 def _is_same(out: Path, path: Path) -> bool:

@@ -154,7 +154,8 @@ def watching(output: Output, tally: Tally) -> Iterator[Sink]:
 @contextmanager
 def _showing(output: Output, tally: Tally) -> Iterator[Sink]:
     if output.stream is not None:
-        yield _Both(tally, output.stream)
+        output.stream.tally = tally  # which it counts in itself
+        yield output.stream
         return
     if is_live() and not output.is_quiet:
         from rich.console import Console

@@ -96,10 +96,9 @@ class JsonStream:
         *,
         now: Callable[[], str] = _now,
         clock: Callable[[], float] = time.monotonic,
-        tally: Tally | None = None,
     ) -> None:
         self._write, self._now, self._clock = write, now, clock
-        self.tally = tally or Tally(clock)
+        self.tally = Tally(clock)
         self._spoke = clock()
         version = lines.Version(imgmigrate=__version__, ui=UI_VERSION)
         self.line(version, f"imgmigrate {__version__}")

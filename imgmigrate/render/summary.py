@@ -60,16 +60,13 @@ def result_text(
     plan: Plan,
     result: RunFinished,
     *,
-    spared: int = 0,
     resume: str | None = None,
     replan: str | None = None,
     style: Style = PLAIN,
     verbose: bool = False,
 ) -> str:
     """Show the end of an apply as one text that ends with a newline."""
-    lines = result_lines(
-        plan, result, spared=spared, resume=resume, replan=replan, style=style, verbose=verbose
-    )
+    lines = result_lines(plan, result, resume=resume, replan=replan, style=style, verbose=verbose)
     return "\n".join(lines) + "\n"
 
 
@@ -77,7 +74,6 @@ def result_lines(
     plan: Plan,
     result: RunFinished,
     *,
-    spared: int = 0,
     resume: str | None = None,
     replan: str | None = None,
     style: Style = PLAIN,
@@ -86,8 +82,9 @@ def result_lines(
     """Show the end of an apply, and the command that helps with what is not done.
 
     `resume` goes on where this run ended; `replan` is for rows that need another plan.
-    `spared` bytes of blobs needed no transfer; `verbose` lists each address.
+    `verbose` lists each address.
     """
+    most = None if verbose else MOST_UNREACHED
     groups = _shared(plan, result)
     told = {address for _, rows in groups for address in rows}
     left = tuple(each for each in unplanned(plan, result) if each.address not in told)
@@ -98,7 +95,7 @@ def result_lines(
         for receipt in tried:
             yield from _unfinished(receipt, style)
         yield ""
-    yield from _unreached(others, result.stopped, style)
+    yield from _unreached(others, result.stopped, style, most)
     if left:
         title = f"! left out by the plan ({len(left):,})"
         yield style.paint(title, "bold")
@@ -109,12 +106,12 @@ def result_lines(
         named, most = [str(each) for each in rows], None if verbose else MOST_ADDRESSES
         yield from cause_lines(cause, named, style, end=" not done", most=most)
         yield ""
-    yield from _known(plan, style)
+    yield from _known(plan, style, most)
     for learnt in result.rates:
         yield from style.wrap(rate_text(learnt), hanging="  ")
     complete = not result.unfinished and not left and not groups
     colour: Colour = "green" if complete else "red"
-    for line in style.wrap(_headline(result, complete, spared), hanging="  "):
+    for line in style.wrap(_headline(result, complete), hanging="  "):
         yield style.paint(line, "bold", colour)
     if resume and _can_resume(plan, result):
         yield "To go on where this ended:"
@@ -140,7 +137,7 @@ def _can_resume(plan: Plan, result: RunFinished) -> bool:
     )
 
 
-def _headline(result: RunFinished, complete: bool, spared: int) -> str:
+def _headline(result: RunFinished, complete: bool) -> str:
     parts = [
         f"{result.actions[action]:,} {action.traits.done}"
         for action in Action
@@ -158,8 +155,8 @@ def _headline(result: RunFinished, complete: bool, spared: int) -> str:
     moved = f"{size(result.moved)} moved in {duration(result.seconds)}"
     if result.moved:
         moved += f", {rate(result.moved, result.seconds)}"
-    if spared:
-        moved += f"; {size(spared)} mounted or there already"
+    if result.spared:
+        moved += f"; {size(result.spared)} mounted or there already"
     return f"{start}: {', '.join(parts) or 'nothing to do'}; {moved}."
 
 
@@ -191,7 +188,9 @@ def _is_alone(refusal: Refusal) -> bool:
     return isinstance(refusal.error, OutOfReach) and len(refusal.rows) == 1
 
 
-def _unreached(receipts: list[Receipt], stopped: str | None, style: Style) -> Iterator[str]:
+def _unreached(
+    receipts: list[Receipt], stopped: str | None, style: Style, most: int | None
+) -> Iterator[str]:
     """The rows that a stopped run left: why once, and as many addresses as help."""
     left = [each for each in receipts if each.outcome is Outcome.CANCELLED]
     if not left:
@@ -202,29 +201,28 @@ def _unreached(receipts: list[Receipt], stopped: str | None, style: Style) -> It
     hint = next((hint for each in left if each.error and (hint := hint_of(each.error))), None)
     if hint:
         yield from style.wrap(hint, indent="  hint: ", hanging="    ")
-    yield from _some([str(each.address) for each in left], style)
+    for each in left[:most]:
+        yield f"  {style.paint('!', 'red')} {printable(str(each.address), 500)}"
+    yield from _more(left, most)
+    yield ""
 
 
-def _known(plan: Plan, style: Style) -> Iterator[str]:
+def _known(plan: Plan, style: Style, most: int | None) -> Iterator[str]:
     """The conflicts that were left alone because somebody knows of them."""
     rows = [change for change in plan.changes if change.is_known]
     if not rows:
         return
     yield style.paint(f"= known conflicts ({len(rows):,})", "bold")
-    for change in rows[:MOST_UNREACHED]:
+    for change in rows[:most]:
         told = f"known until {change.known.until}: {change.known.because}" if change.known else ""
         yield from _row(str(change.address), told, None, style, mark="=")
-    if len(rows) > MOST_UNREACHED:
-        yield f"  and {len(rows) - MOST_UNREACHED:,} more"
+    yield from _more(rows, most)
     yield ""
 
 
-def _some(addresses: list[str], style: Style) -> Iterator[str]:
-    for each in addresses[:MOST_UNREACHED]:
-        yield f"  {style.paint('!', 'red')} {printable(each, 500)}"
-    if len(addresses) > MOST_UNREACHED:
-        yield f"  and {len(addresses) - MOST_UNREACHED:,} more"
-    yield ""
+def _more(rows: Sequence[object], most: int | None) -> Iterator[str]:
+    if most is not None and len(rows) > most:
+        yield f"  and {len(rows) - most:,} more"
 
 
 def _row(

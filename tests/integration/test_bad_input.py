@@ -143,9 +143,8 @@ async def test_a_host_that_cannot_be_reached_is_named(move: Move, side: str) -> 
     rule = f"  - {{source: '{ends['source']}', destination: '{ends['destination']}'}}"
     move.write_config(move.rule, rule, registries=f"  '{NOBODY}': {{plain_http: true}}\n")
     ran = await move.run("plan", "--out", "plan.out", code=3, impatient=True)
-    assert_says(
-        ran.out, f"{side} {NOBODY}/app", "cannot be reached: Connection refused", "check the name"
-    )
+    named = f"source {NOBODY}/app" if side == "source" else f"{NOBODY}/app:first"
+    assert_says(ran.out, named, f"{NOBODY} cannot be reached: Connection refused", "check the name")
     await move.assert_untouched()
     await move.run("apply", "plan.out", code=3)
     await move.assert_finished()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -129,9 +130,8 @@ def screen(name: str, columns: int) -> str:
             return live(columns)
         case "failures":
             return live(columns, fails=True)
-    return result_text(
-        samples.plan(), ended(), spared=587 * 1024, resume="imgmigrate apply", style=style
-    )
+    result = replace(ended(), spared=587 * 1024)
+    return result_text(samples.plan(), result, resume="imgmigrate apply", style=style)
 
 
 @pytest.mark.parametrize("columns", COLUMNS)

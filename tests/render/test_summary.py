@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,7 +77,7 @@ def test_a_complete_apply_is_one_line() -> None:
 
 def test_bytes_that_were_spared_are_told() -> None:
     """Where mounts made a transfer needless, `0 B moved` does not look like a mistake."""
-    text = result_text(samples.plan(), finished(applied=1), spared=2048)
+    text = result_text(samples.plan(), replace(finished(applied=1), spared=2048))
     assert "2.00 KiB mounted or there already." in " ".join(text.split())
 
 
@@ -133,8 +134,9 @@ def test_the_end_says_what_was_done() -> None:
         moved=1024,
         seconds=1.0,
         actions={Action.DELETE: 18, Action.COPY: 18},
+        spared=2048,
     )
-    (line,) = result_lines(samples.plan(), done, spared=2048, style=Style(200))
+    (line,) = result_lines(samples.plan(), done, style=Style(200))
     assert line == (
         "Apply complete: 18 copied, 18 deleted, 2 conflicts; 1.00 KiB moved in 1.0 s, 1.00 KiB/s; "
         "2.00 KiB mounted or there already."

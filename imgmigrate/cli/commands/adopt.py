@@ -151,7 +151,7 @@ class _Task:
             )
             output.stream.line(found, adoption_text(adoption))
             return
-        for line in adoption_lines(adoption, output.style()):
+        for line in adoption_lines(adoption, output.style(), verbose=output.is_verbose):
             output.line(line)
 
     def apply(self, config: Config, plan: Plan) -> RunFinished:
@@ -171,7 +171,13 @@ class _Task:
         )
 
         def ended(result: RunFinished) -> str:
-            style = output.style()
-            return result_text(plan, result, resume=command, replan=command, style=style)
+            return result_text(
+                plan,
+                result,
+                resume=command,
+                replan=command,
+                style=output.style(),
+                verbose=output.is_verbose,
+            )
 
         return apply_now(self.settings, config, plan, options, tally, ended)

@@ -231,7 +231,6 @@ class Task:
             return result_text(
                 plan,
                 result,
-                spared=result.spared,
                 resume=command,
                 replan=self._replan(plan),
                 style=output.style(),

@@ -14,6 +14,7 @@ from imgmigrate.cli.given.choice import copying_options
 from imgmigrate.cli.given.limits import limit_options, limits_of, outage_option
 from imgmigrate.cli.given.oneshot import name_ends, plain_http_option, tags_option
 from imgmigrate.cli.given.options import (
+    EVERY_IMAGE,
     Command,
     Settings,
     auto_approve_option,
@@ -23,6 +24,7 @@ from imgmigrate.cli.given.options import (
     on_rate_limit_option,
     parallelism_option,
     pass_settings,
+    telling_options,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ command goes on.""",
 @parallelism_option("How many images to have open at once.")
 @on_rate_limit_option
 @lock_timeout_option
+@telling_options(EVERY_IMAGE)
 @json_option
 @copying_options
 @limit_options

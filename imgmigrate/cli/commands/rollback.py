@@ -84,11 +84,11 @@ def rollback(
         settings.output.open_stream()
     from imgmigrate.planning.rollback.rollback import RollbackOptions, make_rollback
 
-    undone = _named(what)
+    # First: the ends that a plan without a config is undone by are no options of anybody's.
+    undone, planning = _named(what), planning_of(settings)
     config = _config(settings, undone)
     if out is not None:
         check_place(out, settings, config)
-    planning = planning_of(settings)
     options = RollbackOptions(
         target=planning.target,
         exclude=planning.exclude,

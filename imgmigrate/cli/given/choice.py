@@ -1,7 +1,7 @@
 """What the command line chooses: `--target` and its kin, and how to plan what they leave.
 
-`plan`, `show` and `apply` share these options; what is given is kept in the settings, so that
-a command that goes on can repeat it.
+The commands that plan, apply or show share these options; what is given is kept in the settings,
+so that a command that goes on can repeat it.
 """
 
 from __future__ import annotations

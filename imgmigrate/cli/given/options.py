@@ -68,7 +68,7 @@ class Settings:
     config: Path | None = None
     state: Path | None = None
     log_level: str = "warning"
-    # Options for the files of image-syncer, by their names.
+    # Options for others' files, by their names: a list of images, image-syncer's.
     foreign: dict[str, Any] = field(default_factory=dict)
     # Options of a plan without a config, by their names; and what messages call its ends.
     oneshot: dict[str, Any] = field(default_factory=dict)

@@ -69,11 +69,13 @@ def _folder(ctx: click.Context) -> Path:
     settings = ctx.ensure_object(Settings)
     if settings.state is not None:
         return settings.state
-    if settings.oneshot.get("--from"):
+    # `copy` has its ends as arguments.
+    if settings.oneshot.get("--from") or "destinations" in ctx.params:
         from imgmigrate.cli.given.oneshot import STATE
 
         return STATE
-    config = settings.config or settings.foreign.get("--images") or DEFAULT_CONFIG
+    foreign = settings.foreign.get("--images") or settings.foreign.get("--list")
+    config = settings.config or foreign or DEFAULT_CONFIG
     return config.parent / (_stated(config) or default_place(config))
 
 

@@ -24,8 +24,11 @@ __all__ = ["adoption_lines", "adoption_text"]
 MOST_LISTED = 20
 
 
-def adoption_lines(adoption: Adoption, style: Style = PLAIN) -> Iterator[str]:
-    """Show the rows that need a look first, then what is only recorded."""
+def adoption_lines(
+    adoption: Adoption, style: Style = PLAIN, *, verbose: bool = False
+) -> Iterator[str]:
+    """Show the rows that need a look first, then what is only recorded: all of it if `verbose`."""
+    most = None if verbose else MOST_LISTED
     for row in adoption.errors:
         detail = printable(detail_of(row) or row.reason, 2000)
         yield from style.wrap(f"! {row.address}: {detail}", hanging="    ")
@@ -38,10 +41,10 @@ def adoption_lines(adoption: Adoption, style: Style = PLAIN) -> Iterator[str]:
             yield f"    holds {_short(row, at_source=False)}, the source shows {_short(row)}"
     if adoption.same:
         yield style.paint(f"= already there ({len(adoption.same):,}): recorded", "cyan")
-        yield from _listed(adoption.same, style)
+        yield from _listed(adoption.same, style, most)
     if adoption.missing:
         yield style.paint(f"  not there ({len(adoption.missing):,}): plan copies them", "dim")
-        yield from _listed(adoption.missing, style)
+        yield from _listed(adoption.missing, style, most)
     yield from style.wrap(adoption_text(adoption), hanging="  ")
 
 
@@ -61,11 +64,12 @@ def adoption_text(adoption: Adoption) -> str:
     return f"Adopt: {', '.join(parts) or 'nothing that is not recorded already'}."
 
 
-def _listed(rows: Sequence[Change], style: Style) -> Iterator[str]:
-    for row in rows[:MOST_LISTED]:
+def _listed(rows: Sequence[Change], style: Style, most: int | None) -> Iterator[str]:
+    shown = rows[:most]
+    for row in shown:
         yield from _address(row, style)
-    if len(rows) > MOST_LISTED:
-        yield f"  and {len(rows) - MOST_LISTED:,} more; --json lists them all"
+    if len(rows) > len(shown):
+        yield f"  and {len(rows) - len(shown):,} more; --json lists them all"
 
 
 def _address(row: Change, style: Style) -> Iterator[str]:

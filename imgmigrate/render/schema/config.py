@@ -70,7 +70,7 @@ SHARE = _either(
     {"type": "number", "minimum": 0}, _written(r"^\s*[0-9]{1,12}(\.[0-9]{1,6})?\s*%?\s*$")
 )
 OVERWRITE = _one_of(each.value for each in Overwrite)
-PLATFORMS: Schema = {"anyOf": [TEXT, array(TEXT, minItems=1)]}
+PLATFORMS = _text_or_list(minItems=1)
 # `null` is a tag, too.
 _TAG: Schema = {"type": [*TEXT["type"], "null"]}
 TAGS: Schema = {"anyOf": [TEXT, array(_TAG, minItems=1), ref("tags")]}
