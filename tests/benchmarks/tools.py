@@ -32,7 +32,9 @@ Command = list[str]
 # Images at once, for each peer that can be told: the number that their users choose, and as many
 # as the floor's and our own streams to a registry.
 WORKERS = 16
-EXPLICIT = command("plan", "--config", "explicit.yaml", "--state", "state/imgmigrate")
+# A second config of the same name: the state is that name's.
+SECOND = "explicit/imgmigrate.yaml"
+EXPLICIT = command("plan", "--config", SECOND, "--state", "state/imgmigrate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,8 @@ def _name_tags(work: Work, more: str = "") -> None:
     usual = work.folder / "imgmigrate.yaml"
     before = usual.read_text()
     write_config(work.folder, rules, work.source, work.destination)
-    (work.folder / "explicit.yaml").write_text(usual.read_text())
+    (work.folder / SECOND).parent.mkdir(exist_ok=True)
+    (work.folder / SECOND).write_text(usual.read_text())
     usual.write_text(before)
 
 
