@@ -11,7 +11,7 @@ import pytest
 
 from imgmigrate.plan import FORMAT_VERSION, Action, Reason
 from imgmigrate.state import entries
-from imgmigrate.state.local import snapshot as state_snapshot
+from imgmigrate.state.lines import snapshot as state_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import UsageError
-from imgmigrate.state.local.snapshot import NewerFormat, print_snapshot, read_snapshot
-from imgmigrate.state.local.trouble import damaged, explain, unreadable
+from imgmigrate.state.lines.sealing import explain
+from imgmigrate.state.lines.snapshot import NewerFormat, print_snapshot, read_snapshot
+from imgmigrate.state.local.trouble import damaged, unreadable
 
 if TYPE_CHECKING:
     from pathlib import Path

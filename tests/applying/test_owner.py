@@ -14,7 +14,7 @@ from imgmigrate.events import Outcome, Warned
 from imgmigrate.foreign.load import load_config
 from imgmigrate.planning.planner import PlanOptions, make_plan
 from imgmigrate.planning.rollback.rollback import make_rollback
-from imgmigrate.state.local.sealing import seal, unseal
+from imgmigrate.state.lines.sealing import seal, unseal
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.owner import owner_of
 from imgmigrate.state.record import Status

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.errors import UsageError
-from imgmigrate.state.local.sealing import unseal
+from imgmigrate.state.lines.sealing import unseal
 from imgmigrate.state.memory import StateInMemory
 from imgmigrate.state.record import Owner
 from tests.state.samples import PLAN, RUN, claim, draft, local

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgmigrate.errors import StateError
+from imgmigrate.state.lines.journal import UNSYNCED_LINES
+from imgmigrate.state.lines.sealing import seal
 from imgmigrate.state.local.compaction import Places, compact
-from imgmigrate.state.local.journal import UNSYNCED_LINES
 from imgmigrate.state.local.loading import load
-from imgmigrate.state.local.sealing import seal
 from tests.state.samples import a_run, address, claim, draft, local, same
 
 if TYPE_CHECKING:

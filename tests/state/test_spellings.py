@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.oci.reference import Reference, Repository
 from imgmigrate.state.entries import decode, encode
-from imgmigrate.state.local.journal import Scan, print_line
-from imgmigrate.state.local.snapshot import print_snapshot, read_snapshot
+from imgmigrate.state.lines.journal import Scan, print_line
+from imgmigrate.state.lines.snapshot import print_snapshot, read_snapshot
 from imgmigrate.state.memory import Records
 from imgmigrate.state.record import Status
 from imgmigrate.state.view import View

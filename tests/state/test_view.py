@@ -17,7 +17,7 @@ from imgmigrate.state.entries import (
     Intent,
     Remove,
 )
-from imgmigrate.state.local.snapshot import print_snapshot, read_snapshot
+from imgmigrate.state.lines.snapshot import print_snapshot, read_snapshot
 from imgmigrate.state.record import Filter, Former, Source, Status
 from imgmigrate.state.view import KEPT_FAILURES, KEPT_RUNS, View
 from tests.state.samples import address, digest, draft

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from imgmigrate.files import PRIVATE_FILE, in_thread, sync_data, sync_folder, write_all
-from imgmigrate.state.local.journal import UNSYNCED_LINES, print_line
+from imgmigrate.state.lines.journal import UNSYNCED_LINES, print_line
 from imgmigrate.state.local.trouble import intruded, unwritable
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from imgmigrate.files import copy_or_link, make_folder, sync_folder, write_atomically
-from imgmigrate.state.local.snapshot import print_snapshot, read_header
+from imgmigrate.state.lines.snapshot import print_snapshot, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

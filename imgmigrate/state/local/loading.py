@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.remedies import remedy
 from imgmigrate.state.entries import decode
-from imgmigrate.state.local.journal import Scan
-from imgmigrate.state.local.snapshot import NewerFormat, read_header, read_snapshot
-from imgmigrate.state.local.trouble import damaged, damaged_journal, explain, unreadable
+from imgmigrate.state.lines.journal import Scan
+from imgmigrate.state.lines.sealing import explain
+from imgmigrate.state.lines.snapshot import NewerFormat, read_header, read_snapshot
+from imgmigrate.state.local.trouble import damaged, damaged_journal, unreadable
 from imgmigrate.state.view import View
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from imgmigrate.errors import StateError
+    from imgmigrate.state.lines.journal import Damage, Line
     from imgmigrate.state.local.compaction import Places
-    from imgmigrate.state.local.journal import Damage, Line
 
 __all__ = ["Loaded", "fingerprint", "history", "load"]
 

@@ -17,12 +17,12 @@ from pydantic import ValidationError
 from imgmigrate.errors import StateError
 from imgmigrate.files import copy_or_link, make_folder, sync_data, sync_folder, write_atomically
 from imgmigrate.state.entries import Intent, decode
+from imgmigrate.state.lines.journal import Scan
+from imgmigrate.state.lines.sealing import explain, unseal
+from imgmigrate.state.lines.snapshot import NewerFormat, print_snapshot, read_header, read_snapshot
 from imgmigrate.state.local.compaction import retire_journal, save_torn
-from imgmigrate.state.local.journal import Scan
 from imgmigrate.state.local.loading import load
-from imgmigrate.state.local.sealing import unseal
-from imgmigrate.state.local.snapshot import NewerFormat, print_snapshot, read_header, read_snapshot
-from imgmigrate.state.local.trouble import damaged, explain, unreadable
+from imgmigrate.state.local.trouble import damaged, unreadable
 from imgmigrate.state.record import RECORDS, ImageRecord
 from imgmigrate.state.view import View
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    from imgmigrate.state.lines.journal import Line
     from imgmigrate.state.local.compaction import Places
-    from imgmigrate.state.local.journal import Line
 
 __all__ = ["Cut", "Survey", "mend", "survey"]
 

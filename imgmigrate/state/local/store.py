@@ -16,12 +16,13 @@ from imgmigrate.clock import now
 from imgmigrate.errors import StateError
 from imgmigrate.files import in_thread, make_folder, sync_data
 from imgmigrate.state.holder import Lock
+from imgmigrate.state.lines.sealing import explain
 from imgmigrate.state.local.appender import Appender
 from imgmigrate.state.local.compaction import Places, compact, retire_journal, save_torn
 from imgmigrate.state.local.loading import fingerprint, history, load
 from imgmigrate.state.local.lock import StateLock
 from imgmigrate.state.local.repair import mend, survey
-from imgmigrate.state.local.trouble import explain, unwritable
+from imgmigrate.state.local.trouble import unwritable
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:

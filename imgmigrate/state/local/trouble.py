@@ -8,20 +8,17 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from imgmigrate.errors import StateError
 from imgmigrate.remedies import remedy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imgmigrate.state.local.journal import Damage
+    from imgmigrate.state.lines.journal import Damage
 
 __all__ = [
     "damaged",
     "damaged_journal",
-    "explain",
     "intruded",
     "unlockable",
     "unreadable",
@@ -82,14 +79,6 @@ def damaged_journal(path: Path, damage: Damage) -> StateError:
         f"restore the file from your own backup; or {remedy('state', 'repair', dry_run=True)}"
         " shows what a cut at this byte would lose",
     )
-
-
-def explain(error: ValueError) -> str:
-    """One line of what a parser found wrong."""
-    if isinstance(error, ValidationError):
-        detail = error.errors()[0]
-        return f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}"
-    return str(error)
 
 
 def _cause(error: OSError) -> str:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.errors import StateError
+from imgmigrate.state.lines.journal import UNSYNCED_LINES, Scan
 from imgmigrate.state.local import appender as appending
 from imgmigrate.state.local.appender import Appender
-from imgmigrate.state.local.journal import UNSYNCED_LINES, Scan
 from tests.state.samples import a_run, local
 
 if TYPE_CHECKING:

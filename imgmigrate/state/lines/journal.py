@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from imgmigrate.state.local.sealing import seal, unseal
+from imgmigrate.state.lines.sealing import seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

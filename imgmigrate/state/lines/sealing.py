@@ -10,7 +10,9 @@ import hashlib
 import json
 from typing import Any
 
-__all__ = ["HASH_LENGTH", "encode", "seal", "unseal"]
+from pydantic import ValidationError
+
+__all__ = ["HASH_LENGTH", "encode", "explain", "seal", "unseal"]
 
 # 128 bits find every accident; who may write the folder may forge any hash anyway.
 HASH_LENGTH = 32
@@ -49,6 +51,14 @@ def unseal(line: bytes) -> tuple[dict[str, Any], str]:
         msg = "it is not a JSON object"
         raise ValueError(msg)
     return document, digest.decode()
+
+
+def explain(error: ValueError) -> str:
+    """One line of what a parser found wrong."""
+    if isinstance(error, ValidationError):
+        detail = error.errors()[0]
+        return f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}"
+    return str(error)
 
 
 def _hash(body: bytes) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from imgmigrate.state.entries import Intent
-from imgmigrate.state.local.sealing import encode, seal, unseal
+from imgmigrate.state.lines.sealing import encode, seal, unseal
 from imgmigrate.state.record import RECORDS, ImageRecord, Run, Status
 from imgmigrate.state.view import View
 

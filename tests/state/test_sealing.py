@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgmigrate.state.local.sealing import seal, unseal
+from imgmigrate.state.lines.sealing import seal, unseal
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text()
 OBJECTS = st.dictionaries(st.text().filter(lambda key: key != "hash"), SCALARS, min_size=1)
