@@ -111,7 +111,7 @@ def open_workspace(
     """
     if isinstance(config, Workspace):
         return replace(config, sink=sink or config.sink, clock=clock or config.clock)
-    state = open_state(config.state)
+    state = open_state(config.state_place)
     # Where nothing is written, nothing is kept either.
     kept = None if config.is_untrusted else cache_folder(state.identity)
     return Workspace(

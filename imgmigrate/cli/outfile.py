@@ -126,7 +126,8 @@ def _is_same(out: Path, path: Path) -> bool:
 def _owner(out: Path, config: Config | None) -> str | None:
     """Name the state or the layout that a path lies in under a name of theirs."""
     real = os.path.realpath(out)
-    ours = os.path.realpath(config.state) if config is not None else None
+    has_folder = config is not None and config.backend is None
+    ours = os.path.realpath(config.state) if config is not None and has_folder else None
     folder, parts = os.path.dirname(real), [os.path.basename(real)]
     # The deepest that either has: blobs/sha256/HEX, cache/KIND/HEX.
     for _ in range(4):

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING
 from imgmigrate.config.guards import build_guards
 from imgmigrate.config.known import build_known, known_path, read_known
 from imgmigrate.config.model import Config
+from imgmigrate.config.places import name_place, read_state
 from imgmigrate.config.reading.includes import read_includes
 from imgmigrate.config.reading.schema import FileModel, IncludingModel, validate
 from imgmigrate.config.reading.tree import Scalar, Tree
 from imgmigrate.config.reading.variables import Environment, UnsetVariableError, expand
 from imgmigrate.config.registries import Registries
 from imgmigrate.config.rules import build_rules
-from imgmigrate.config.values.paths import default_place, place_of, resolve_path
+from imgmigrate.config.values.backends import Backend
+from imgmigrate.config.values.paths import default_place
 from imgmigrate.errors import ConfigError
 from imgmigrate.rules.layouts import LayoutNames
 
@@ -88,15 +90,17 @@ def _build(
     if not (rules or globs or may_be_empty):
         hint = "write images: in one of them"
         raise tree.error("the included files hold no images", ("include",), hint=hint)
-    state = _state(tree, model, base, path)
-    named = Path(model.state.path) if model.state is not None else Path()
+    state = read_state(tree, model.state, base) if model.state else base / default_place(path)
+    named = (model.state.path if model.state else None) or ""
     if bounds is not None:
         registries, state = bounds.trusted.registries, bounds.trusted.state or state
+    backend = state if isinstance(state, Backend) else None
     return Config(
         path=path,
         files=(path, *(Path(part.tree.file) for part in included)),
         base=base,
-        state=state,
+        state=base / default_place(path) if isinstance(state, Backend) else state,
+        backend=backend,
         rules=rules,
         globs=globs,
         defaults=model.defaults,
@@ -105,7 +109,7 @@ def _build(
         guards=build_guards(tree, model, base),
         known=build_known(tree, model.known_conflicts) + read_known(known_path(path)),
         name=model.name or path.name,
-        place=place_of(state, base, named=named),
+        place=name_place(state, base, named),
         is_untrusted=bounds is not None,
         has_state=bounds is None or bounds.trusted.state is not None,
     )
@@ -176,12 +180,3 @@ def _expander(
             raise tree.error(str(error), path) from None
 
     return convert
-
-
-def _state(tree: Tree, model: FileModel, base: Path, path: Path) -> Path:
-    if model.state is None:
-        return base / default_place(path)
-    try:
-        return resolve_path(model.state.path, base)
-    except ValueError as error:
-        raise tree.error(str(error), ("state", "path")) from None

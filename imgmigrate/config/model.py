@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from imgmigrate.config.guards import Guards
+from imgmigrate.config.values.backends import Backend  # noqa: TC001
 from imgmigrate.config.values.platforms import read_platforms
 from imgmigrate.config.values.quantities import read_bandwidth, read_proxy, read_rate
 from imgmigrate.config.values.tags import DefaultTags, PatternTexts  # noqa: TC001
@@ -153,6 +154,13 @@ class Config:
     is_idle: bool = False
     # A state that was exported to this file; it is read instead of `state`.
     state_file: Path | None = None
+    # Where a state that several machines share is; it is used instead of the folder `state`.
+    backend: Backend | None = None
+
+    @property
+    def state_place(self) -> Path | Backend:
+        """Where the state is."""
+        return self.backend or self.state
 
     @property
     def is_oneshot(self) -> bool:

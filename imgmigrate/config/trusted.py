@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from imgmigrate.config.load import decode, read_file
+from imgmigrate.config.places import read_state
 from imgmigrate.config.reading.schema import NOT_YET, StateModel, validate
 from imgmigrate.config.reading.tree import parse_tree
-from imgmigrate.config.reading.variables import Environment, expand
+from imgmigrate.config.reading.variables import Environment
 from imgmigrate.config.registries import Registries
-from imgmigrate.config.values.paths import resolve_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imgmigrate.config.reading.tree import KeyPath, Tree
+    from imgmigrate.config.values.backends import Backend
 
 __all__ = ["Trusted", "TrustedModel", "load_trusted"]
 
@@ -59,14 +60,14 @@ class TrustedModel(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """A trusted file, checked. `place` is its `state.path` as written, `state` where that is."""
+    """A trusted file, checked. `place` is its `state` as written, `state` where that is."""
 
     path: Path
     registries: Registries = field(repr=False)
     variables: frozenset[str] = frozenset()
     include: frozenset[str] = frozenset()
     place: str | None = None
-    state: Path | None = None
+    state: Path | Backend | None = None
 
 
 def load_trusted(path: Path, *, environ: Mapping[str, str] | None = None) -> Trusted:
@@ -89,11 +90,10 @@ def _checked(path: Path, tree: Tree, environ: Environment, base: Path) -> Truste
         if not _NAME.fullmatch(name):
             hint = "write the names alone, without ${}"
             raise tree.error(f"{name!r} is not a variable's name", ("variables", number), hint=hint)
-    place = model.state.path if model.state is not None else None
-    try:
-        state = resolve_path(expand(place, environ), base) if place is not None else None
-    except ValueError as error:
-        raise tree.error(str(error), ("state", "path")) from None
+    place = state = None
+    if model.state is not None:
+        place = model.state.path or model.state.backend
+        state = read_state(tree, model.state, base, environ)
     return Trusted(
         path,
         Registries(tree, environ, base),

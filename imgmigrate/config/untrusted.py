@@ -89,9 +89,10 @@ class Bounds:
     def inspect_main(self, tree: Tree) -> None:
         """Look through the main file."""
         self.inspect(tree)
-        place = tree.node(("state", "path"))
-        if isinstance(place, Scalar) and place.value != self.trusted.place:
-            self._refuse(tree, ("state", "path"), "where a state is, only the trusted file says")
+        for where in (("state", "path"), ("state", "backend")):
+            place = tree.node(where)
+            if isinstance(place, Scalar) and place.value != self.trusted.place:
+                self._refuse(tree, where, "where a state is, only the trusted file says")
         self._inspect_registries(tree)
 
     def inspect(self, tree: Tree) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from imgmigrate.config.values.backends import Backend
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,25 +93,24 @@ class Names:
     runs: list[str]
 
 
-def _folder(place: Path | str) -> StateStore:
-    from imgmigrate.state.local.store import LocalState
-
-    return LocalState(Path(place))
+# Shared states, by the scheme of their backend.
+KINDS: dict[str, Callable[[Backend], StateStore]] = {}
 
 
-# By the scheme of a state's place; a path has none.
-KINDS: dict[str, Callable[[Path | str], StateStore]] = {"": _folder}
+def open_state(place: Path | Backend | str) -> StateStore:
+    """Open the state of a folder or a backend; UsageError for a backend of no kind known here.
 
-
-def open_state(place: Path | str) -> StateStore:
-    """Open the state of a place: a folder's path, or `scheme://...`; UsageError for another scheme.
-
-    Nothing is read or made yet.
+    Text is a URL or a path. Nothing is read or made yet.
     """
-    scheme, separator, _ = str(place).partition("://")
-    kind = KINDS.get(scheme if separator and not isinstance(place, Path) else "")
+    if isinstance(place, str):
+        place = Backend(place, Path.cwd()) if "://" in place else Path(place)
+    if not isinstance(place, Backend):
+        from imgmigrate.state.local.store import LocalState
+
+        return LocalState(place)
+    kind = KINDS.get(place.scheme)
     if kind is None:
-        message = f"state {place}: {scheme} is no kind of state that this version knows"
+        message = f"state {place}: {place.scheme} is no kind of state that this version knows"
         raise UsageError(message, hint="name a folder: state: {path: DIR}")
     return kind(place)
 

@@ -56,5 +56,6 @@ def check_owner(state: State, config: Config) -> None:
 def _rebind(config: Config) -> str:
     path = None if config.path == _DEFAULT_CONFIG else str(config.path)
     is_default = config.place == default_place(config.path)
-    state = None if is_default else os.path.relpath(config.state)
+    folder = None if is_default else os.path.relpath(config.state)
+    state = config.place if config.backend else folder
     return remedy("state", "rebind", config=path, state=state)

@@ -134,7 +134,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text(load: Load) -> None:
         (f"{MINIMAL}defaults: {{overwrite: x}}\n", "defaults.overwrite: 'x' is none of 'owned'"),
         (f"{MINIMAL}defaults: x\n", "defaults: must be a mapping"),
         (f"{MINIMAL}state: x\n", "state: must be a mapping"),
-        (f"{MINIMAL}state: {{}}\n", "state.path: is missing"),
+        (f"{MINIMAL}state: {{}}\n", "prod.yaml:5: state: needs one of path"),
         (f"{MINIMAL}state: {{path: ~/x}}\n", "prod.yaml:5: state.path: ~ is not expanded"),
         (f"{MINIMAL}version: 1\n", "prod.yaml:5: version: the key is given twice, first in line 1"),
         (
@@ -155,7 +155,7 @@ def test_a_wrong_file_is_refused_with_line_key_and_fix(
 def test_several_mistakes_are_named_at_once(refuse: Refuse) -> None:
     """By line, one a line; beyond ten they are counted."""
     said = refuse(f"{MINIMAL}  tag: x\nfoo: x\nstate: {{}}\n").split("\n")
-    assert [line.split(": ")[1] for line in said] == ["images[0].tag", "foo", "state.path"]
+    assert [line.split(": ")[1] for line in said] == ["images[0].tag", "foo", "state"]
 
 
 def test_too_many_mistakes_are_counted(load: Load) -> None:

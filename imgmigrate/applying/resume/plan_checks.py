@@ -66,8 +66,8 @@ def check_first(plan: Plan, config: Config, file: str = "plan.out") -> None:
 
 
 def _is_same_place(place: str, config: Config) -> bool:
-    if place == config.place:
-        return True
+    if place == config.place or config.backend:
+        return place == config.place
     return os.path.realpath(config.base / place) == os.path.realpath(config.state)
 
 

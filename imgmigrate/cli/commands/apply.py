@@ -372,7 +372,7 @@ def apply_now(
             settings.output.text(ended(tally.finished))
         raise
     except Interrupted as error:
-        message = interrupted_text(tally.done, tally.images, shown(config.state))
+        message = interrupted_text(tally.done, tally.images, shown(config.state_place))
         hint = f"to go on: {options.command}"
         raise Interrupted(error.signal_number, message, hint=hint) from None
     if not settings.output.stream:

@@ -279,7 +279,7 @@ def _valid(config: Config) -> report_lines.Valid:
         rules=len(config.rules) + len(config.globs),
         registries=_hosts(config),
         layouts=len(_layouts(config)),
-        **({"state": str(config.state)} if config.has_state else {}),
+        **({"state": str(config.state_place)} if config.has_state else {}),
     )
 
 
@@ -318,4 +318,4 @@ def _found(config: Config, style: Style, *, verbose: bool) -> Iterator[str]:
     layouts = _layouts(config)
     if layouts:
         yield f"OCI layouts: {len(layouts):,}"
-    yield f"state: {shown(config.state) if config.has_state else 'not known here'}"
+    yield f"state: {shown(config.state_place) if config.has_state else 'not known here'}"

@@ -9,7 +9,7 @@ import click
 
 from imgmigrate.cli.given.again import again
 from imgmigrate.cli.given.choice import chosen_rows, is_choosing, target_options
-from imgmigrate.cli.given.config import read_state, shown, state_folder, state_options, tell_whose
+from imgmigrate.cli.given.config import read_state, shown, state_options, state_place, tell_whose
 from imgmigrate.cli.given.options import (
     EVERY_ROW,
     Command,
@@ -149,5 +149,5 @@ def _show_state(settings: Settings, as_json: bool) -> None:
     from imgmigrate.render.reports.state import state_lines
 
     output = settings.output
-    for line in state_lines(state, shown(state_folder(settings)), output.style()):
+    for line in state_lines(state, shown(state_place(settings)), output.style()):
         output.line(line)

@@ -12,8 +12,8 @@ import click
 from imgmigrate.cli.given.config import (
     answer_of,
     shown,
-    state_folder,
     state_options,
+    state_place,
     store_of,
     tell_whose,
 )
@@ -55,7 +55,7 @@ def status(settings: Settings, as_json: bool) -> None:
     """
     from imgmigrate.render.reports.status import status_line, status_lines
 
-    output, folder = settings.output, state_folder(settings)
+    output, folder = settings.output, state_place(settings)
     if as_json:
         output.open_stream()
     seen, place = answer_of(_look(store_of(settings))), shown(folder)
@@ -99,7 +99,7 @@ def show_log(settings: Settings, most: int, as_json: bool) -> None:
     """
     from imgmigrate.render.reports.status import log_lines, run_line
 
-    output, folder = settings.output, state_folder(settings)
+    output, folder = settings.output, state_place(settings)
     if as_json:
         output.open_stream()
     seen = answer_of(_look(store_of(settings)))
@@ -139,7 +139,7 @@ def show_lock(settings: Settings, as_json: bool) -> None:
     from imgmigrate.render.reports.status import holder_part
     from imgmigrate.render.schema import report_lines
 
-    output, folder = settings.output, state_folder(settings)
+    output, folder = settings.output, state_place(settings)
     if as_json:
         output.open_stream()
     lock = answer_of(store_of(settings).lock())

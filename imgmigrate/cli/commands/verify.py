@@ -146,7 +146,7 @@ def _verify_state(settings: Settings, globs: tuple[str, ...], options: VerifyOpt
     from imgmigrate.verifying.verify import verify_records
 
     config = _config(settings)
-    state = answer_of(open_state(config.state).look())
+    state = answer_of(open_state(config.state_place).look())
     records: list[ImageRecord] = pick(state.live(), globs, lambda record: record.address)
     return look(
         settings.output,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imgmigrate.cli.given.foreign import foreign_options, load_foreign
@@ -14,10 +15,10 @@ from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
-    from pathlib import Path
 
     from imgmigrate.cli.given.options import Settings
     from imgmigrate.config.model import Config
+    from imgmigrate.config.values.backends import Backend
     from imgmigrate.oci.reference import Reference
     from imgmigrate.state.base import StateStore
     from imgmigrate.state.record import State
@@ -30,8 +31,8 @@ __all__ = [
     "pick",
     "read_state",
     "shown",
-    "state_folder",
     "state_options",
+    "state_place",
     "store_of",
     "tell_whose",
     "with_state",
@@ -75,23 +76,35 @@ def with_state(settings: Settings, config: Config) -> Config:
         return replace(config, state_file=settings.state_file.absolute(), has_state=True)
     if settings.state is None:
         return config
-    from imgmigrate.config.values.paths import place_of
+    from imgmigrate.config.places import name_place
 
-    state = settings.state.absolute()
-    place = place_of(state, config.base, named=settings.state)
-    return replace(config, state=state, place=place, has_state=True)
+    state = _named_place(settings.state, config.base)
+    place = name_place(state, config.base, settings.state)
+    if isinstance(state, Path):
+        return replace(config, state=state, backend=None, place=place, has_state=True)
+    return replace(config, backend=state, place=place, has_state=True)
 
 
-def state_folder(settings: Settings) -> Path:
+def state_place(settings: Settings) -> Path | Backend:
     """Where the state is; a config is only needed where `--state` does not say."""
-    return settings.state.absolute() if settings.state else open_config(settings).state
+    return _named_place(settings.state) if settings.state else open_config(settings).state_place
+
+
+def _named_place(text: str, base: Path | None = None) -> Path | Backend:
+    """What `--state` names; the checkout of a branch is that of a config's folder, or this one."""
+    from imgmigrate.config.places import read_place
+
+    try:
+        return read_place(text, base or Path.cwd())
+    except ValueError as error:
+        raise UsageError(f"--state {text}: {error}") from None
 
 
 def store_of(settings: Settings) -> StateStore:
     """Open the state, of which nothing is read yet."""
     from imgmigrate.state.base import open_state
 
-    return open_state(state_folder(settings))
+    return open_state(state_place(settings))
 
 
 def answer_of(question: Coroutine[Any, Any, _Answer]) -> _Answer:
@@ -135,12 +148,16 @@ def tell_whose(settings: Settings, state: State) -> None:
     except ConfigError:
         return  # it was not needed to find the state
     if is_anothers(state, config):
-        message = f"state {shown(config.state)}: it belongs to {state.name}, not to {config.name}"
+        message = (
+            f"state {shown(config.state_place)}: it belongs to {state.name}, not to {config.name}"
+        )
         settings.output.warn("state_of_another", printable(message))
 
 
-def shown(path: Path) -> str:
-    """A path as a person would write it here: relative where it lies below."""
+def shown(path: Path | Backend) -> str:
+    """A path as a person would write it here, relative where it lies below; a backend's URL."""
+    if not isinstance(path, os.PathLike):
+        return str(path)
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative
 

@@ -66,7 +66,7 @@ class Settings:
 
     output: Output
     config: Path | None = None
-    state: Path | None = None
+    state: str | None = None
     log_level: str = "warning"
     # Options for others' files, by their names: a list of images, image-syncer's.
     foreign: dict[str, Any] = field(default_factory=dict)
@@ -264,11 +264,11 @@ def common_options(function: _Decorated) -> _Decorated:
         ),
         click.option(
             "--state",
-            type=file_path(),
-            metavar="DIR",
+            type=click.Path(),
+            metavar="PLACE",
             expose_value=False,
             callback=remember("state"),
-            help="The state's folder, instead of the config's.",
+            help="The state's folder or backend, instead of the config's.",
         ),
         click.option(
             "--log-level",

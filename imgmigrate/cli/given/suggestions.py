@@ -7,6 +7,7 @@ not verified, and where one is not found nothing is offered.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from click.shell_completion import CompletionItem
@@ -14,8 +15,6 @@ from click.shell_completion import CompletionItem
 from imgmigrate.cli.given.options import DEFAULT_CONFIG, Settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import click
 
 __all__ = ["suggest_addresses", "suggest_runs"]
@@ -68,7 +67,7 @@ def _folder(ctx: click.Context) -> Path:
 
     settings = ctx.ensure_object(Settings)
     if settings.state is not None:
-        return settings.state
+        return Path(settings.state)
     # `copy` has its ends as arguments.
     if settings.oneshot.get("--from") or "destinations" in ctx.params:
         from imgmigrate.cli.given.oneshot import STATE

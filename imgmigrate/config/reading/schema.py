@@ -9,10 +9,11 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 # Pydantic needs these at run time.
 from imgmigrate.config.model import MOST_CONCURRENCY, Defaults, RegistryConfig, Tls
+from imgmigrate.config.values.backends import LEASE, read_lease
 from imgmigrate.config.values.names import read_name
 from imgmigrate.config.values.platforms import read_platforms
 from imgmigrate.config.values.tags import MAPPING_KEYS, Tags, TagsModel
@@ -58,9 +59,23 @@ class _Part(BaseModel):
 
 
 class StateModel(_Part):
-    """`state:`; where the state lives."""
+    """`state:`; where the state lives: a folder, or a backend that several machines share."""
 
-    path: str = Field(min_length=1)
+    path: str | None = Field(default=None, min_length=1)
+    backend: str | None = Field(default=None, min_length=1)
+    branch: str | None = Field(default=None, min_length=1)
+    remote: str | None = Field(default=None, min_length=1)
+    lease: Annotated[float, BeforeValidator(read_lease)] = LEASE
+
+    @model_validator(mode="after")
+    def _is_one(self) -> StateModel:
+        if (self.path is None) == (self.backend is None):
+            msg = "needs one of path, a folder, and backend, what a team shares"
+            raise ValueError(msg)
+        if self.path is not None and self.model_fields_set != {"path"}:
+            msg = "branch, remote and lease belong to a backend, and path is a folder"
+            raise ValueError(msg)
+        return self
 
 
 class ImageModel(_Part):
@@ -146,7 +161,7 @@ _LEVELS: dict[tuple[str, ...], tuple[type[BaseModel], frozenset[str]]] = {
     ),
     ("moved", "*"): (MovedModel, frozenset()),
     ("known_conflicts", "*"): (KnownModel, frozenset()),
-    ("state",): (StateModel, frozenset({"backend"})),
+    ("state",): (StateModel, frozenset()),
     ("defaults",): (
         Defaults,
         frozenset({"keep_previous", "keep_previous_for", "protect", "rename"}),

@@ -108,7 +108,13 @@ DEFINITIONS: dict[str, tuple[type[BaseModel], str, dict[str, tuple[Schema, str]]
     "state": (
         StateModel,
         "Where the state is.",
-        {"path": ({**TEXT, "minLength": 1}, "Its folder, seen from that of the config.")},
+        {
+            "path": ({**TEXT, "minLength": 1}, "Its folder, seen from that of the config."),
+            "backend": ({**TEXT, "minLength": 1}, "The URL of what a team shares, or git."),
+            "branch": ({**TEXT, "minLength": 1}, "With git: the branch that holds it."),
+            "remote": ({**TEXT, "minLength": 1}, "With git: the remote of the checkout."),
+            "lease": (DURATION, "How long a writer may be silent before another takes over."),
+        },
     ),
     "defaults": (
         Defaults,

@@ -83,7 +83,7 @@ def test_long_options_work_with_one_dash(
 def test_global_options_work_before_and_after_the_command(arguments: list[str]) -> None:
     """Wherever they stand they mean the same, and the last one wins."""
     settings = understood(*arguments)[3]
-    assert (settings.config, settings.state) == (Path("p.yaml"), Path("s"))
+    assert (settings.config, settings.state) == (Path("p.yaml"), "s")
     assert settings.log_level == "info"
     assert settings.output.no_color
     assert (settings.given["--config"], settings.given["--state"]) == (("p.yaml",), ("s",))

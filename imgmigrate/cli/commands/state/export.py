@@ -9,8 +9,8 @@ import click
 from imgmigrate.cli.given.config import (
     answer_of,
     shown,
-    state_folder,
     state_options,
+    state_place,
     store_of,
     tell_whose,
 )
@@ -47,7 +47,7 @@ def export_state(settings: Settings, out: Path) -> None:
     from imgmigrate.render.units import count
     from imgmigrate.state.exported import print_export
 
-    folder = state_folder(settings)
+    folder = state_place(settings)
     check_place(out, settings)
     view = answer_of(store_of(settings).load())
     if view.lineage is None:

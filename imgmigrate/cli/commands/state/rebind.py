@@ -10,7 +10,7 @@ from imgmigrate.cli.approval import approved, changing_options
 from imgmigrate.cli.commands.state.edit import open_edit, tell_edit, write_edit
 from imgmigrate.cli.exit import Declined
 from imgmigrate.cli.given.again import again
-from imgmigrate.cli.given.config import open_config, read_state, shown, state_folder, state_options
+from imgmigrate.cli.given.config import open_config, read_state, shown, state_options, state_place
 from imgmigrate.cli.given.options import Command, Settings, pass_settings
 from imgmigrate.errors import StateError, UsageError
 from imgmigrate.redaction import printable
@@ -56,7 +56,7 @@ def rebind_state(
     """
     open_edit(settings, dry_run, auto_approve, as_json)
     owner, found = _owner(settings, name), read_state(settings)
-    place, new = shown(state_folder(settings)), printable(owner.name)
+    place, new = shown(state_place(settings)), printable(owner.name)
     if found.lineage is None:
         message = f"state {place}: there is none yet"
         raise UsageError(message, hint="the first apply makes it, and binds it to its config")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -9,13 +10,11 @@ import click
 from imgmigrate.cli.approval import approved, changing_options, check_can_ask
 from imgmigrate.cli.exit import Declined
 from imgmigrate.cli.given.again import again
-from imgmigrate.cli.given.config import shown, state_folder, state_options, store_of, tell_whose
+from imgmigrate.cli.given.config import shown, state_options, state_place, store_of, tell_whose
 from imgmigrate.cli.given.options import Command, Settings, pass_settings
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from imgmigrate.state.local.repair import Survey
 
 __all__ = ["repair_state"]
@@ -50,9 +49,8 @@ def repair_state(
     output = settings.output
     if as_json:
         output.open_stream()
-    folder = state_folder(settings)
-    state = store_of(settings)
-    if not isinstance(state, Repairable):
+    folder, state = state_place(settings), store_of(settings)
+    if not isinstance(state, Repairable) or not isinstance(folder, Path):
         message = f"state {shown(folder)}: it is not kept in files of ours"
         raise UsageError(message, hint="mend it where it is kept, or restore a backup of it")
     found = state.survey()
