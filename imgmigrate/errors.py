@@ -11,7 +11,9 @@ ImgmigrateError                    1   anything that stopped the work
 ├── GuardError                     6   a guard of the user's own refused
 ├── PlanRefused                    4   the plan is damaged, edited, mismatched or too old
 ├── StateError                     1   the state is damaged or cannot be written
+│   ├── StateAway                  1   a shared state's backend gives no answer
 │   ├── StateLocked                5   somebody else is writing
+│   │   └── StateLost              5   somebody else may be writing by now
 │   └── StateUnsaved               8   images moved, their records could not be written
 ├── Interrupted          129/130/143   a signal stopped the run; the state is consistent
 └── StoreError                     1   an endpoint refused, failed or lied
@@ -74,8 +76,10 @@ __all__ = [
     "RowConflict",
     "RowFailed",
     "Side",
+    "StateAway",
     "StateError",
     "StateLocked",
+    "StateLost",
     "StateUnsaved",
     "StoreError",
     "Symptom",
@@ -244,6 +248,18 @@ class StateUnsaved(StateError):
 
     exit_code = 8
     number = "IM342"
+
+
+class StateLost(StateLocked):
+    """The hold on a shared state is lost: another may write it, so this process must not."""
+
+    number = "IM343"
+
+
+class StateAway(StateError):
+    """The backend of a shared state gives no answer now; it may be asked again."""
+
+    number = "IM344"
 
 
 class Interrupted(ImgmigrateError):

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from imgmigrate.clock import LoopClock
 from imgmigrate.events import NoSink
+from imgmigrate.machine import cache_folder
 from imgmigrate.state.base import open_state
 from imgmigrate.stores.cache import ManifestCache
-from imgmigrate.stores.machine import cache_folder
 from imgmigrate.stores.pool import open_stores
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from imgmigrate.applying.resume.warrant import check_deletes, check_summary, che
 from imgmigrate.applying.space import check_space
 from imgmigrate.applying.worker.worker import open_worker
 from imgmigrate.causes import cause_of
-from imgmigrate.errors import StateError, StateUnsaved, StoreError
+from imgmigrate.errors import StateError, StateLost, StateUnsaved, StoreError
 from imgmigrate.events import (
     ImageFinished,
     Outcome,
@@ -140,7 +140,7 @@ async def apply_plan(
             finished = await run.carry_out()
     except StateError as error:
         # Also what only closing the state brings to light, behind the last row.
-        if run is None or not run.wrote or isinstance(error, StateUnsaved):
+        if run is None or not run.wrote or isinstance(error, StateUnsaved | StateLost):
             raise
         raise _unended(error) from error
     await asyncio.to_thread(workspace.cache.prune)
@@ -321,7 +321,7 @@ class _Run:
 
     def _engine(self, stores: Stores) -> Engine:
         return Engine(
-            partial(open_worker, stores, self.workspace.cache, self.sink),
+            partial(open_worker, stores, self.workspace.cache, self.sink, permit=self.writer.hold),
             self.writer.state,
             parallelism=self.options.parallelism,
             sink=self.sink,
@@ -368,6 +368,8 @@ class _Run:
                 await self.writer.record(self.recording.record(change))
             elif receipt.outcome is Outcome.CONFLICT:
                 await self.writer.conflict(receipt.address)
+            elif isinstance(receipt.error, StateError):
+                raise receipt.error
             elif receipt.outcome is Outcome.FAILED:
                 await self._note_failure(receipt)
         except StateError as error:
@@ -389,7 +391,7 @@ class _Run:
     def _unsaved(self, change: Change, receipt: Receipt, error: StateError) -> StateError:
         """Say that the state can no longer be written, and where the record went instead."""
         self.wrote = self.wrote or (change.action.alters and receipt.outcome.is_done)
-        if not self.wrote:
+        if not self.wrote or isinstance(error, StateLost):
             return error
         if not receipt.outcome.is_done:
             message = f"{error.message}; what was written before is recorded"

@@ -77,6 +77,13 @@ class Journal(Protocol):
     async def flush(self) -> None:
         """Return when every line written before is durable: the end of a group."""
 
+    async def hold(self) -> None:
+        """Return when the state is surely held: what is done at once is no other's to undo.
+
+        StateLost if another has it, or may have it. A hold that only the process's end ends is
+        sure at once.
+        """
+
     async def compact(self, view: View) -> None:
         """Put the view in the place of its lines, and keep what was there as a backup.
 
@@ -234,6 +241,13 @@ class Writer:
     async def sync(self) -> None:
         """Return when everything recorded so far is durable."""
         await self._journal.flush()
+
+    async def hold(self) -> None:
+        """Return when this process surely holds the state, as it must before it writes a tag.
+
+        StateLost if another may hold it by now.
+        """
+        await self._journal.hold()
 
     async def close(self) -> None:
         """Make everything durable and close the journal; also when cancelled meanwhile."""

@@ -127,6 +127,9 @@ class _Journal:
         lines.append((head, json.loads(json.dumps(entry))))
         return head
 
+    async def hold(self) -> None:
+        """Be held until the end."""
+
     async def flush(self) -> None:
         await asyncio.sleep(0)
         self._kept.flushes += self._kept.durable < len(self._kept.lines)

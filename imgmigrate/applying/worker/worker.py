@@ -23,6 +23,7 @@ from imgmigrate.errors import ImgmigrateError, QuotaExhausted, RowFailed
 from imgmigrate.events import Outcome, Receipt
 from imgmigrate.plan import Action
 from imgmigrate.stores.gate import image_rank
+from imgmigrate.stores.permit import tag_permit
 from imgmigrate.stores.place import Place
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from imgmigrate.plan import Change
     from imgmigrate.stores.base import Store, Stores
     from imgmigrate.stores.cache import ManifestCache
+    from imgmigrate.stores.permit import Permit
 
 __all__ = ["Worker", "open_worker"]
 
@@ -44,16 +46,23 @@ logger = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def open_worker(
-    stores: Stores, cache: ManifestCache, sink: Sink, repositories: Iterable[Repository]
+    stores: Stores,
+    cache: ManifestCache,
+    sink: Sink,
+    repositories: Iterable[Repository],
+    *,
+    permit: Permit | None = None,
 ) -> AsyncIterator[Worker]:
     """Hold a worker for rows of these repositories; leaving it ends all flights.
+
+    `permit` is asked before each tag; what it raises ends the row there.
 
     Flights outlive the rows that asked for them, and no row outlives this block: when its flights
     are told to end, nobody is left that could start another.
     """
     hosts = {each.store: stores.of(each) for each in repositories}
     async with asyncio.TaskGroup() as flights:
-        worker = Worker(stores, hosts, cache, sink, flights)
+        worker = Worker(stores, hosts, cache, sink, flights, permit)
         # Who waits at a meeting is asked again as soon as a store is not to be waited for.
         with stores.news.heard_by(worker.board.meetings.look_again):
             yield worker
@@ -70,8 +79,9 @@ class Worker:
         cache: ManifestCache,
         sink: Sink,
         flights: asyncio.TaskGroup,
+        permit: Permit | None,
     ) -> None:
-        self._stores, self._hosts = stores, hosts
+        self._stores, self._hosts, self._permit = stores, hosts, permit
         self.board = BlobBoard(flights, sink, waits=self.waits)
         known = Known(cache)
         self._known = known
@@ -87,6 +97,7 @@ class Worker:
     async def carry_out(self, change: Change, facts: RowFacts) -> Receipt:
         """Carry out one row: the boundary of one image."""
         image_rank.set(facts.rank)
+        tag_permit.set(self._permit)
         self._known.take(change.address.repository, facts.stock)
         try:
             return await self._carry_out(change, facts)

@@ -114,6 +114,9 @@ class Appender:
         self._schedule()
         return digest
 
+    async def hold(self) -> None:
+        """Be sure at once: the lock ends with this process."""
+
     async def flush(self) -> None:
         """Return when every line written before is durable; StateError if it cannot be."""
         # Only these: lines that come meanwhile are others', and would be waited for without end.

@@ -26,6 +26,7 @@ from imgmigrate.stores.layout.proofs import Proofs
 from imgmigrate.stores.layout.upload import LayoutUpload
 from imgmigrate.stores.layout.walk import Walk
 from imgmigrate.stores.layout.work import run, worded, write
+from imgmigrate.stores.permit import permitted
 from imgmigrate.stores.slots import Budget
 
 if TYPE_CHECKING:
@@ -300,6 +301,7 @@ class LayoutStore:
         await write(subject, folder, put)
         if not _is_digest(ref):
             async with self._tagging.setdefault(folder.name, asyncio.Lock()):
+                await permitted()
                 await write(subject, folder, lambda: folder.tag(ref, manifest.descriptor))
 
     async def _check_parts(self, folder: LayoutFolder, subject: str, manifest: Manifest) -> None:
@@ -331,6 +333,7 @@ class LayoutStore:
             return folder.exists() and folder.untag(ref)
 
         async with self._tagging.setdefault(folder.name, asyncio.Lock()):
+            await permitted()
             if not await write(subject, folder, remove):
                 raise NotFound(subject, "there is no such name in this layout")
 

@@ -28,6 +28,7 @@ from imgmigrate.oci.manifest import (
 )
 from imgmigrate.oci.reference import Digest
 from imgmigrate.stores.base import NoDeletes, TagMoved
+from imgmigrate.stores.permit import permitted
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.failures import is_immutable
 from imgmigrate.stores.registry.wire.calls import Call
@@ -189,6 +190,7 @@ async def put_manifest(
         if not is_first and await _arrived(remote, repo, ref, manifest, still):
             return None
         is_first = False
+        await permitted()
         return await remote.call(call, attempts=1)
 
     try:
@@ -217,6 +219,7 @@ async def delete(remote: Remote, repo: str, ref: str) -> None:
         accepts=frozenset({200, 202, 204}),
     )
     try:
+        await permitted()
         try:
             await remote.call(call)
         except (AccessDenied, AuthenticationError):

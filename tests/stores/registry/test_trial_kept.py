@@ -11,8 +11,8 @@ import pytest
 from imgmigrate import __version__
 from imgmigrate.config.model import RegistryConfig
 from imgmigrate.events import NoSink
+from imgmigrate.machine import recall, remember
 from imgmigrate.stores.base import Mounted, NoRanges
-from imgmigrate.stores.machine import recall, remember
 from imgmigrate.stores.registry.http.session import Http
 from imgmigrate.stores.registry.known import kept as keeping
 from imgmigrate.stores.registry.known.facts import ANSWERS, Topic, improved

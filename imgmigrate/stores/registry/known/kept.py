@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate import __version__
-from imgmigrate.stores.machine import recall, remember
+from imgmigrate.machine import recall, remember
 from imgmigrate.stores.registry.known.facts import improved
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgmigrate.stores.machine import recall, remember
+from imgmigrate.machine import recall, remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

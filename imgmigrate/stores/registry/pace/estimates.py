@@ -10,7 +10,7 @@ import time
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.stores.machine import recall, remember
+from imgmigrate.machine import recall, remember
 from imgmigrate.stores.registry.quotas import Kind
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.stores.machine import recall, remember
+from imgmigrate.machine import recall, remember
 from imgmigrate.stores.registry.http.urls import same_origin
 
 if TYPE_CHECKING:

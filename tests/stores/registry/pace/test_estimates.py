@@ -9,12 +9,12 @@ import pytest
 
 from imgmigrate import load_config
 from imgmigrate.events import NoSink, RateLearnt
+from imgmigrate.machine import recall, remember
 from imgmigrate.oci.reference import Repository
 from imgmigrate.render.json import JsonStream
 from imgmigrate.render.style import Style
 from imgmigrate.render.summary import result_text
 from imgmigrate.stores import pool
-from imgmigrate.stores.machine import recall, remember
 from imgmigrate.stores.pool import open_stores
 from imgmigrate.stores.registry.pace import estimates
 from imgmigrate.stores.registry.pace.estimates import LONGEST, MOST_HOSTS, Estimates

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from imgmigrate.machine import machine_folder
 from imgmigrate.oci.reference import Digest
-from imgmigrate.stores.machine import machine_folder
 from imgmigrate.stores.registry.uploads.kept import FILE, KEPT_FOR, LONGEST, MOST, KeptSessions
 
 if TYPE_CHECKING:

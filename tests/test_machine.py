@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.stores import machine
-from imgmigrate.stores.machine import machine_folder, recall, remember
+from imgmigrate import machine
+from imgmigrate.machine import machine_folder, recall, remember
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from imgmigrate.stores.machine import UNUSED_DAYS, cache_folder
+from imgmigrate.machine import UNUSED_DAYS, cache_folder
 from imgmigrate.workspace import open_workspace
 from tests.support.machine import cached, clear_cache
 from tests.support.world import World
