@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,10 @@ from imgmigrate.planning.rollback.rollback import make_rollback
 from imgmigrate.state import base
 from imgmigrate.state.base import Repairable, open_state
 from imgmigrate.state.local.store import LocalState
+from imgmigrate.state.shared import held
+from imgmigrate.state.shared.store import SharedState
 from imgmigrate.state.writer import run_name
+from tests.fakes.depot import Bucket, MemoryDepot
 from tests.fakes.elsewhere import Kept, StateElsewhere
 from tests.state.samples import NOON, address, claim, digest, draft
 from tests.support.world import World
@@ -26,6 +30,7 @@ from tests.support.world import World
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from imgmigrate.config.values.backends import Backend
     from imgmigrate.state.base import StateStore
 
 NAME = "memory://team"
@@ -39,12 +44,28 @@ def everything(monkeypatch: pytest.MonkeyPatch) -> dict[str, Kept]:
     return found
 
 
-@pytest.fixture(params=["path", "memory"])
+@pytest.fixture
+def buckets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Bucket]:
+    """The buckets in memory, after the kind got its row: what a team shares."""
+    found: defaultdict[str, Bucket] = defaultdict(Bucket)
+
+    def kind(place: Backend) -> SharedState:
+        return SharedState(MemoryDepot(found[place.url], place.url), lease=place.lease)
+
+    monkeypatch.setitem(base.KINDS, "bucket", kind)
+    return found
+
+
+@pytest.fixture(params=["path", "memory", "bucket"])
 def opened(
-    request: pytest.FixtureRequest, tmp_path: Path, everything: dict[str, Kept]
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    everything: dict[str, Kept],
+    buckets: dict[str, Bucket],
 ) -> Callable[[], StateStore]:
     """Open the same state, of each kind, as often as asked."""
-    return partial(open_state, tmp_path / "state" if request.param == "path" else NAME)
+    places: dict[str, Path | str] = {"path": tmp_path / "state", "memory": NAME}
+    return partial(open_state, places.get(request.param, "bucket://team/prod"))
 
 
 async def test_a_state_that_does_not_exist_is_empty(opened: Callable[[], StateStore]) -> None:
@@ -102,8 +123,11 @@ async def test_one_writes_at_a_time(opened: Callable[[], StateStore]) -> None:
         assert writer.state.live_count == 1
 
 
-async def test_compacting_keeps_what_was_there(opened: Callable[[], StateStore]) -> None:
+async def test_compacting_keeps_what_was_there(
+    opened: Callable[[], StateStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A state reads the same after each run, and the ones before are kept."""
+    monkeypatch.setattr(held, "SHORTEST_JOURNAL", 1)
     for number in range(3):
         async with opened().writer(command="c") as writer:
             await writer.begin(run_name(NOON), "plan", ())

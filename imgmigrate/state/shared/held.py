@@ -1,0 +1,210 @@
+"""A shared state in the hands of the one process that holds it: every word to its depot.
+
+One at a time, each made of the head that the one before left: so none needs a lock, and the first
+that meets another's head ends the hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from imgmigrate.clock import timestamp
+from imgmigrate.errors import StateError, StateLost
+from imgmigrate.state.lines.snapshot import print_snapshot
+from imgmigrate.state.shared.depot import Missing, Overtaken
+from imgmigrate.state.shared.head import (
+    MOST_SEGMENTS,
+    Former,
+    Mark,
+    Segment,
+    Shelf,
+    named,
+)
+from imgmigrate.state.shared.pusher import Pusher
+from imgmigrate.state.shared.reading import head_of, marks_of, segments_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from datetime import datetime
+
+    from imgmigrate.clock import Clock
+    from imgmigrate.state.holder import Progress
+    from imgmigrate.state.shared.depot import Depot, Seen
+    from imgmigrate.state.shared.head import Head, Lease
+    from imgmigrate.state.shared.lease import Sureness
+    from imgmigrate.state.shared.pusher import Written
+    from imgmigrate.state.shared.spool import Spool
+    from imgmigrate.state.view import View
+
+__all__ = ["Held", "SharedJournal"]
+
+logger = logging.getLogger(__name__)
+
+# Days that the end of a group is remembered, whatever is compacted.
+REMEMBERED_DAYS = 30
+# Former snapshots that are kept, with the lines that followed each.
+KEPT_FORMER = 3
+# Lines that make a journal long; and those that are worth a snapshot, as a share of its records.
+LONGEST_JOURNAL, SHORTEST_JOURNAL, SHARE = 100_000, 1_000, 0.25
+
+
+class Held:
+    """What the holder knows of the place: `seen` and `head` are what it put there last itself."""
+
+    def __init__(
+        self,
+        depot: Depot,
+        seen: Seen,
+        head: Head,
+        lease: Lease,
+        sureness: Sureness,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._depot, self._seen, self.head, self._lease = depot, seen, head, lease
+        self.sureness, self._clock = sureness, clock
+
+    @property
+    def seconds(self) -> float:
+        """How long the lease is."""
+        return self._lease.seconds
+
+    def tell(self, progress: Progress) -> None:
+        """Say with the next word how far the run is."""
+        told = self._lease.holder.model_copy(update={"progress": progress})
+        self._lease = self._lease.model_copy(update={"holder": told})
+
+    async def push(self, group: Sequence[Written]) -> None:
+        """Add a group, which may be empty, and renew the lease; StateLost if it was taken over."""
+        if not group:
+            await self._swap(self.head)
+            return
+        first, last = group[0].sequence, group[-1]
+        name = named("journal", first, "jsonl")
+        segment = Segment(
+            sequence=last.sequence, head=last.head, at=self._now(), name=name, first=first
+        )
+        add = {name: b"".join(line.data for line in group)}
+        segments, shelves = (*self.head.segments, segment), self.head.shelves
+        if len(segments) > MOST_SEGMENTS:
+            shelf = named("shelf", first, "json")
+            add[shelf] = Shelf(segments=segments).model_dump_json(exclude_none=True).encode()
+            segments, shelves = (), (*shelves, shelf)
+        changed = {
+            "sequence": last.sequence,
+            "head": last.head,
+            "segments": segments,
+            "shelves": shelves,
+            "lines": self.head.lines + len(group),
+        }
+        await self._swap(self.head.model_copy(update=changed), add)
+
+    async def compact(self, view: View) -> None:
+        """Put a snapshot in the place of the lines; what it replaces is kept as the newest former.
+
+        StateError leaves everything as it was.
+        """
+        head = self.head
+        if (view.sequence, view.head) != (head.sequence, head.head):
+            msg = f"state {self._depot.place}: lines came while it was compacted"
+            raise StateError(msg)
+        since = await segments_of(self._depot, head)
+        earliest = timestamp(self._clock() - timedelta(days=REMEMBERED_DAYS))
+        marks = {
+            (mark.sequence, mark.head): Mark(sequence=mark.sequence, head=mark.head, at=mark.at)
+            async for mark in marks_of(self._depot, head)
+            if mark.at >= earliest
+        }
+        snapshot = named("snapshot", view.sequence, "jsonl")
+        history = named("history", view.sequence, "json")
+        shelf = Shelf(marks=tuple(sorted(marks.values(), key=lambda mark: mark.sequence)))
+        add = {
+            snapshot: b"".join(print_snapshot(view)),
+            history: shelf.model_dump_json(exclude_none=True).encode(),
+        }
+        gone = Former(
+            sequence=head.sequence,
+            head=head.head,
+            files=(
+                *((head.snapshot,) if head.snapshot else ()),
+                *(each.name for each in since),
+            ),
+        )
+        formers = (*head.former, gone)
+        drop = [name for each in formers[:-KEPT_FORMER] for name in each.files]
+        drop += [*head.shelves, *((head.history,) if head.history else ())]
+        changed = {
+            "snapshot": snapshot,
+            "base": view.sequence,
+            "segments": (),
+            "shelves": (),
+            "lines": 0,
+            "history": history,
+            "former": formers[-KEPT_FORMER:],
+        }
+        await self._swap(head.model_copy(update=changed), add, drop)
+
+    async def release(self) -> None:
+        """Let go of the state; if that fails, others wait for the lease to run out."""
+        with contextlib.suppress(StateError, Overtaken):
+            self._seen = await self._depot.swap(self._seen, self.head.free().printed())
+
+    async def _swap(
+        self, head: Head, add: Mapping[str, bytes] | None = None, drop: Collection[str] = ()
+    ) -> None:
+        try:
+            held = head.held(self._lease)
+            self._seen = await self._depot.swap(self._seen, held.printed(), add, drop)
+        except Overtaken:
+            raise await self._lost() from None
+        self.head = head
+
+    async def _lost(self) -> StateLost:
+        """Say who has the state now."""
+        lease = head_of(self._depot, await self._depot.fetch()).lease
+        who = f"it is held by {lease.holder.describe(self._clock())}" if lease else "it was freed"
+        return StateLost(
+            f"the hold on it was lost, and {who}",
+            subject=f"state {self._depot.place}",
+            hint="this process was silent for longer than its lease; what it recorded before is"
+            " there: see what the other run does, then apply the same plan again",
+        )
+
+    def _now(self) -> str:
+        return timestamp(self._clock())
+
+
+class SharedJournal(Pusher):
+    """The end of a shared state's history (`writer.Journal`)."""
+
+    def __init__(self, held: Held, spool: Spool, *, clock: Clock | None = None) -> None:
+        super().__init__(held.push, spool, held.sureness, lease=held.seconds, clock=clock)
+        self._held = held
+
+    @property
+    def is_long(self) -> bool:
+        """Whether reading it takes seconds."""
+        return self._held.head.lines > LONGEST_JOURNAL
+
+    async def compact(self, view: View) -> None:
+        """Compact where that is worth its bytes; a failure costs nothing but tidiness."""
+        await self.flush()
+        lines = self._held.head.lines
+        if lines < max(SHORTEST_JOURNAL, SHARE * len(view.records)) and not self.is_long:
+            return
+        try:
+            await self.alone(lambda: self._held.compact(view))
+        except StateLost:
+            raise
+        except (StateError, Missing) as error:
+            logger.warning("%s; its journal stays as it is", error)
+
+    async def close(self) -> None:
+        """Bring what is left and let go of the state; also when cancelled meanwhile."""
+        try:
+            await super().close()
+        finally:
+            if not self.is_lost:
+                await self._held.release()

@@ -1,0 +1,231 @@
+"""Keep a state where several machines share it: any depot, with one holder at a time.
+
+One head says what there is. Whoever swaps it for another writes the state, so the lease and the
+lines are one step: a holder whose lease was taken over can never add a line, as the head that it
+saw is not there any more. Readers take no lock, and see the ends of groups only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from imgmigrate.clock import LoopClock, now
+from imgmigrate.errors import StateError, StateLocked
+from imgmigrate.state.holder import Lock
+from imgmigrate.state.shared.depot import Missing, Overtaken
+from imgmigrate.state.shared.head import (
+    lease_of,
+)
+from imgmigrate.state.shared.held import Held, SharedJournal
+from imgmigrate.state.shared.lease import Silence, Sureness, boottime
+from imgmigrate.state.shared.merging import merge
+from imgmigrate.state.shared.reading import head_of, marks_of, read_view
+from imgmigrate.state.shared.spool import Spool, read_spool
+from imgmigrate.state.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from imgmigrate.clock import Clock
+    from imgmigrate.state.memory import StateInMemory
+    from imgmigrate.state.shared.depot import Depot
+    from imgmigrate.state.shared.head import Head, Lease
+    from imgmigrate.state.view import View
+
+__all__ = ["SharedState"]
+
+logger = logging.getLogger(__name__)
+
+# A reader whose files go while it reads them looks again; it cannot be unlucky this often.
+READ_ATTEMPTS = 5
+# Seconds between the looks of who waits for a holder.
+POLL = 1.0
+
+
+class SharedState:
+    """The state in a depot (`base.StateStore`); `lease` is in seconds.
+
+    `spool` is the file of this machine that keeps what the depot does not have yet.
+    """
+
+    def __init__(
+        self,
+        depot: Depot,
+        *,
+        lease: float,
+        spool: Path | None = None,
+        clock: Callable[[], datetime] = now,
+        waits: Clock | None = None,
+        counts: Callable[[], float] = boottime,
+    ) -> None:
+        self._depot, self._lease, self._spool = depot, lease, spool
+        self._clock, self._waits, self._counts = clock, waits or LoopClock(), counts
+
+    @property
+    def place(self) -> str:
+        """Its URL."""
+        return self._depot.place
+
+    @property
+    def identity(self) -> str:
+        """What its depot is told from others by."""
+        return self._depot.identity
+
+    async def look(self) -> StateInMemory:
+        """Read one consistent view."""
+        return (await self.load()).state()
+
+    async def load(self) -> View:
+        """Read all of it."""
+        try:
+            for _ in range(READ_ATTEMPTS):
+                head = head_of(self._depot, await self._depot.fetch())
+                with contextlib.suppress(Missing):
+                    return await read_view(self._depot, head)
+            message = f"state {self.place}: a file that its head names is not there"
+            raise StateError(message, hint="restore the place's own older version of it")
+        finally:
+            await self._depot.close()
+
+    async def remembers(self, sequence: int, head: str) -> bool:
+        """Tell whether a line is the end of a group in the last 30 days, or of one of the runs."""
+        if sequence == 0:
+            return head == ""
+        try:
+            seen = head_of(self._depot, await self._depot.fetch())
+            if seen.knows(sequence, head):
+                return True
+            with contextlib.suppress(Missing):
+                async for mark in marks_of(self._depot, seen):
+                    if (mark.sequence, mark.head) == (sequence, head):
+                        return True
+        finally:
+            await self._depot.close()
+        runs = (await self.load()).runs
+        ends = {(run.sequence, run.head) for run in runs}
+        return (sequence, head) in ends | {(run.end_sequence, run.end_head) for run in runs}
+
+    async def lock(self) -> Lock:
+        """Tell who holds it, or held it last and has not let go."""
+        try:
+            seen = await self._depot.fetch()
+            lease = head_of(self._depot, seen).lease
+            if seen is None or lease is None:
+                return Lock(False, None)
+            age = await self._depot.age(seen)
+        finally:
+            await self._depot.close()
+        return Lock(age is None or age < lease.seconds, lease.holder)
+
+    async def backups(self) -> Sequence[str]:
+        """The former snapshots, the oldest first."""
+        try:
+            head = head_of(self._depot, await self._depot.fetch())
+        finally:
+            await self._depot.close()
+        return [each.files[0] for each in head.former if each.files]
+
+    async def break_lock(self) -> Lock:
+        """Take the state from its holder, who can write no more; return who that was."""
+        try:
+            while True:
+                seen = await self._depot.fetch()
+                head = head_of(self._depot, seen)
+                if seen is None or head.lease is None:
+                    return Lock(False, None)
+                with contextlib.suppress(Overtaken):
+                    await self._depot.swap(seen, head.free().printed())
+                    return Lock(True, head.lease.holder)
+        finally:
+            await self._depot.close()
+
+    @asynccontextmanager
+    async def writer(self, *, command: str, lock_timeout: float = 0) -> AsyncIterator[Writer]:
+        """Hold it for writing; StateLocked if another still does after `lock_timeout` seconds.
+
+        On leaving what was recorded is at its place, and the state is free. A process that dies
+        leaves the state to whoever has waited for its lease to run out.
+        """
+        try:
+            held = await self._take(command, lock_timeout)
+            journal = SharedJournal(held, Spool(self._spool), clock=self._waits)
+            try:
+                # Only now: before it another writer might still have added lines.
+                view = await self._opened(held.head)
+                writer = Writer(view, journal, command=command, clock=self._clock, tell=held.tell)
+                await self._recover(held.head, view, journal, writer)
+                yield writer
+            except BaseException:
+                # What ended the block says more than a failure to close after it.
+                with contextlib.suppress(StateError):
+                    await journal.close()
+                raise
+            await journal.close()
+        finally:
+            await self._depot.close()
+
+    async def _opened(self, head: Head) -> View:
+        try:
+            return await read_view(self._depot, head)
+        except Missing as error:
+            message = f"state {self.place}: {error} is not there"
+            raise StateError(message, hint="restore the place's own older version of it") from None
+
+    async def _take(self, command: str, timeout: float) -> Held:
+        """Become the holder, with a fence above every former one's."""
+        deadline, silence, is_proven = self._waits.time() + timeout, Silence(), False
+        while True:
+            seen = await self._depot.fetch()
+            head = head_of(self._depot, seen)
+            lease = head.lease
+            is_free = seen is None or lease is None
+            if not is_free and seen is not None and lease is not None:
+                is_free = silence.is_over(lease, seen.version, await self._depot.age(seen))
+            if is_free:
+                if seen is None and not is_proven:
+                    await self._depot.prove()
+                    is_proven = True
+                mine = lease_of(command, head.fence + 1, self._lease, self._clock())
+                sureness = Sureness(self._lease, self._counts)
+                with contextlib.suppress(Overtaken):
+                    taken = await self._depot.swap(seen, head.held(mine).printed())
+                    return Held(self._depot, taken, head, mine, sureness, self._clock)
+                continue
+            left = deadline - self._waits.time()
+            if left <= 0 and lease is not None:
+                raise self._locked(lease)
+            await self._waits.sleep(min(POLL, self._lease / 10, left))
+
+    def _locked(self, lease: Lease) -> StateLocked:
+        hint = (
+            f"wait until it ends (`lock_timeout`): one that is silent for {lease.seconds:.0f} s is"
+            " taken over; one that is surely gone: imgmigrate state lock --break"
+        )
+        who = lease.holder.describe(self._clock())
+        return StateLocked(f"held by {who}", subject=f"state {self.place}", hint=hint)
+
+    async def _recover(
+        self, head: Head, view: View, journal: SharedJournal, writer: Writer
+    ) -> None:
+        """Bring what an earlier run of this machine could not; then nothing is left behind."""
+        try:
+            lines = await asyncio.to_thread(read_spool, self._spool)
+        except OSError as error:
+            logger.warning("state %s: %s cannot be read: %s", self.place, self._spool, error)
+            return
+        if not lines:
+            return
+        known = {(mark.sequence, mark.head) async for mark in marks_of(self._depot, head)}
+        known.add((head.sequence, head.head))
+        # Whole groups only: a line that is there has all before it there too.
+        there = [at for at, line in enumerate(lines, 1) if (line.sequence, line.hash) in known]
+        number = await merge(lines[there[-1] if there else 0 :], view, journal, writer)
+        await journal.flush()
+        if number:
+            logger.warning("state %s: %d lines of an earlier run were brought", self.place, number)
