@@ -10,20 +10,21 @@ from imgmigrate.errors import StateAway
 from imgmigrate.state.shared.depot import Missing, Overtaken, Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
 
 __all__ = ["Bucket", "MemoryDepot"]
 
 
 @dataclass
 class Bucket:
-    """What is there, for every depot that is opened on it; `now` is its own clock, None if none."""
+    """What is there, for every depot that is opened on it; `now` is its own clock's time."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     head: bytes | None = None
     version: int = 0
     swapped_at: float = 0.0
-    now: Callable[[], float] | None = None
+    now: float = 0.0
+    has_clock: bool = True
     is_away: bool = False
     # Swaps that are carried out and whose answer is lost.
     mute: int = 0
@@ -32,10 +33,15 @@ class Bucket:
 
 
 class MemoryDepot:
-    """One process's way to a bucket."""
+    """One process's way to a bucket; it stands still while the process is not `awake`."""
 
-    def __init__(self, bucket: Bucket, place: str = "memory://bucket/team") -> None:
-        self.bucket, self.place = bucket, place
+    def __init__(
+        self,
+        bucket: Bucket,
+        place: str = "memory://bucket/team",
+        awake: asyncio.Event | None = None,
+    ) -> None:
+        self.bucket, self.place, self._awake = bucket, place, awake
 
     @property
     def identity(self) -> str:
@@ -72,8 +78,7 @@ class MemoryDepot:
             raise Overtaken
         bucket.head, bucket.version = head, bucket.version + 1
         bucket.swaps += 1
-        if bucket.now:
-            bucket.swapped_at = bucket.now()
+        bucket.swapped_at = bucket.now
         if bucket.mute:
             bucket.mute -= 1
             raise StateAway("the answer was lost", subject=f"state {self.place}")
@@ -84,7 +89,7 @@ class MemoryDepot:
     async def age(self, seen: Seen) -> float | None:
         """By the bucket's clock."""
         await self._answer()
-        return self.bucket.now() - self.bucket.swapped_at if self.bucket.now else None
+        return self.bucket.now - self.bucket.swapped_at if self.bucket.has_clock else None
 
     async def prove(self) -> None:
         """Count who asks."""
@@ -95,5 +100,7 @@ class MemoryDepot:
 
     async def _answer(self) -> None:
         await asyncio.sleep(0)
+        if self._awake is not None:
+            await self._awake.wait()
         if self.bucket.is_away:
             raise StateAway("it gives no answer", subject=f"state {self.place}", hint="wait")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,15 @@ KEPT_FORMER = 3
 LONGEST_JOURNAL, SHORTEST_JOURNAL, SHARE = 100_000, 1_000, 0.25
 
 
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """A head to put there, with the files that it needs and those that it leaves."""
+
+    head: Head
+    add: Mapping[str, bytes] | None = None
+    drop: Collection[str] = ()
+
+
 class Held:
     """What the holder knows of the place: `seen` and `head` are what it put there last itself."""
 
@@ -79,15 +89,24 @@ class Held:
     async def push(self, group: Sequence[Written]) -> None:
         """Add a group, which may be empty, and renew the lease; StateLost if it was taken over."""
         if not group:
-            await self._swap(self.head)
+            await self._swap(_Word)
             return
+
+        def word(head: Head) -> _Word | None:
+            # Of a group whose answer was lost all or the first lines are there.
+            rest = [line for line in group if line.sequence > head.sequence]
+            return self._with_lines(head, rest) if rest else None
+
+        await self._swap(word)
+
+    def _with_lines(self, head: Head, group: Sequence[Written]) -> _Word:
+        """The head with one more segment; a full list of them goes on the shelf."""
         first, last = group[0].sequence, group[-1]
         name = named("journal", first, "jsonl")
-        segment = Segment(
-            sequence=last.sequence, head=last.head, at=self._now(), name=name, first=first
-        )
+        at = timestamp(self._clock())
+        segment = Segment(sequence=last.sequence, head=last.head, at=at, name=name, first=first)
         add = {name: b"".join(line.data for line in group)}
-        segments, shelves = (*self.head.segments, segment), self.head.shelves
+        segments, shelves = (*head.segments, segment), head.shelves
         if len(segments) > MOST_SEGMENTS:
             shelf = named("shelf", first, "json")
             add[shelf] = Shelf(segments=segments).model_dump_json(exclude_none=True).encode()
@@ -97,9 +116,9 @@ class Held:
             "head": last.head,
             "segments": segments,
             "shelves": shelves,
-            "lines": self.head.lines + len(group),
+            "lines": head.lines + len(group),
         }
-        await self._swap(self.head.model_copy(update=changed), add)
+        return _Word(head.model_copy(update=changed), add)
 
     async def compact(self, view: View) -> None:
         """Put a snapshot in the place of the lines; what it replaces is kept as the newest former.
@@ -144,26 +163,39 @@ class Held:
             "history": history,
             "former": formers[-KEPT_FORMER:],
         }
-        await self._swap(head.model_copy(update=changed), add, drop)
+
+        def word(head: Head) -> _Word | None:
+            is_there = head.snapshot == snapshot
+            return None if is_there else _Word(head.model_copy(update=changed), add, drop)
+
+        await self._swap(word)
 
     async def release(self) -> None:
         """Let go of the state; if that fails, others wait for the lease to run out."""
         with contextlib.suppress(StateError, Overtaken):
             self._seen = await self._depot.swap(self._seen, self.head.free().printed())
 
-    async def _swap(
-        self, head: Head, add: Mapping[str, bytes] | None = None, drop: Collection[str] = ()
-    ) -> None:
-        try:
-            held = head.held(self._lease)
-            self._seen = await self._depot.swap(self._seen, held.printed(), add, drop)
-        except Overtaken:
-            raise await self._lost() from None
-        self.head = head
+    async def _swap(self, word: Callable[[Head], _Word | None]) -> None:
+        """Say a word that is made of the head that is there; None is said already.
 
-    async def _lost(self) -> StateLost:
+        An answer may have been lost: a head with this very lease is our own.
+        """
+        while (said := word(self.head)) is not None:
+            printed = said.head.held(self._lease).printed()
+            try:
+                self._seen = await self._depot.swap(self._seen, printed, said.add, said.drop)
+            except Overtaken:
+                seen = await self._depot.fetch()
+                found = head_of(self._depot, seen)
+                if seen is None or found.lease is None or found.lease.id != self._lease.id:
+                    raise self._lost(found.lease) from None
+                self._seen, self.head = seen, found
+            else:
+                self.head = said.head
+                return
+
+    def _lost(self, lease: Lease | None) -> StateLost:
         """Say who has the state now."""
-        lease = head_of(self._depot, await self._depot.fetch()).lease
         who = f"it is held by {lease.holder.describe(self._clock())}" if lease else "it was freed"
         return StateLost(
             f"the hold on it was lost, and {who}",
@@ -171,9 +203,6 @@ class Held:
             hint="this process was silent for longer than its lease; what it recorded before is"
             " there: see what the other run does, then apply the same plan again",
         )
-
-    def _now(self) -> str:
-        return timestamp(self._clock())
 
 
 class SharedJournal(Pusher):

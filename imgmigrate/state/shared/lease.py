@@ -7,6 +7,7 @@ own clock, or by its own where the place has none. No clock is ever compared wit
 from __future__ import annotations
 
 import time
+from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def boottime() -> float:
     """Seconds since the machine was started, those that it slept included."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     # Without one (macOS) the monotonic clock is the one that goes on.
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
+    return monotonic() if clock is None else time.clock_gettime(clock)
 
 
 class Sureness:
@@ -56,13 +57,12 @@ class Sureness:
 class Silence:
     """How long a waiter has heard nothing of a holder, by the waiter's own clock."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._version, self._since = "", 0.0
 
     def is_over(self, lease: Lease, version: str, age: float | None) -> bool:
         """Tell whether a lease has run out; `age` is the version's by the place's clock."""
         if version != self._version:
-            self._version, self._since = version, self._clock()
-        heard = self._clock() - self._since
+            self._version, self._since = version, monotonic()
+        heard = monotonic() - self._since
         return (heard if age is None else max(age, heard)) >= lease.seconds

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.clock import LoopClock
@@ -197,9 +198,9 @@ class Pusher:
     async def _bring(self) -> None:
         """Bring one group, trying again while its place is away."""
         self._is_urgent = False
-        group = [self._waiting[index] for index in range(min(len(self._waiting), LARGEST_GROUP))]
         pause, since = 1.0, self._clock.time()
         while True:
+            group = list(islice(self._waiting, LARGEST_GROUP))
             asked_at = self._sureness.now()
             try:
                 async with self._words:
