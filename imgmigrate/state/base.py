@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from imgmigrate.config.values.backends import Backend
-from imgmigrate.errors import UsageError
+from imgmigrate.errors import StateError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from imgmigrate.state.view import View
     from imgmigrate.state.writer import Writer
 
-__all__ = ["KINDS", "Names", "Repairable", "StateStore", "glance", "open_state"]
+__all__ = [
+    "KINDS",
+    "Breakable",
+    "Names",
+    "Repairable",
+    "StateStore",
+    "copy_state",
+    "glance",
+    "open_state",
+]
 
 
 class StateStore(Protocol):
@@ -83,6 +92,41 @@ class Repairable(Protocol):
         self, seen: Survey, *, command: str, lock_timeout: float = 0
     ) -> tuple[Path, ...]:
         """Do what a survey said; return where the bytes that were taken away are kept."""
+
+
+@runtime_checkable
+class Breakable(Protocol):
+    """A state whose holder may be gone and leave it held, as no system ends its hold with it."""
+
+    async def break_lock(self) -> Lock:
+        """Take it from its holder, who can write no more; tell who that was."""
+
+
+async def copy_state(
+    source: StateStore, target: StateStore, *, command: str, lock_timeout: float = 0
+) -> View:
+    """Copy a state to another place and prove it, record by record; both are held meanwhile.
+
+    UsageError where the target holds another state, or what the source lacks; StateError if what
+    is there then is not what was copied.
+    """
+    async with (
+        source.writer(command=command, lock_timeout=lock_timeout),
+        target.writer(command=command, lock_timeout=lock_timeout) as writer,
+    ):
+        view = await source.load()
+        await writer.restore(view)
+        there = await target.load()
+        if _facts(there) != _facts(view):
+            message = f"state {target.place}: it does not hold what {source.place} holds"
+            raise StateError(message, hint="use the old place on; the new one cannot be trusted")
+    return view
+
+
+def _facts(view: View) -> tuple[object, ...]:
+    state = view.state()
+    whose = (state.lineage, state.sequence, state.head, state.name, state.place, state.runs)
+    return (*whose, dict(state.records), dict(state.claims), dict(state.stand_ins))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from imgmigrate.clock import now, timestamp
+from imgmigrate.errors import UsageError
 from imgmigrate.redaction import printable, redact
 from imgmigrate.state.entries import (
     Begin,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.record import Claim, ImageRecord, Owner
     from imgmigrate.state.view import View
 
-__all__ = ["Journal", "Writer", "run_name"]
+__all__ = ["Journal", "Writer", "check_continues", "run_name"]
 
 # A line of about 100 KB: long enough to be cheap, short enough for one write.
 CLAIMS_PER_LINE = 500
@@ -89,6 +90,12 @@ class Journal(Protocol):
 
         In steps of which each leaves a state that reads the same. One that cannot be done is
         logged and costs nothing but tidiness.
+        """
+
+    async def replace(self, view: View) -> None:
+        """Put a view in the place of all that is there, durably; that is kept as a backup.
+
+        StateError leaves what was there.
         """
 
     async def close(self) -> None:
@@ -242,6 +249,16 @@ class Writer:
         """Return when everything recorded so far is durable."""
         await self._journal.flush()
 
+    async def restore(self, view: View) -> None:
+        """Become what a copy of this state says, or any state where nothing is; durable on return.
+
+        UsageError where that would lose something: another lineage, or lines that the copy lacks.
+        """
+        check_continues(self._view, view)
+        await self._journal.flush()
+        await self._journal.replace(view)
+        self._view = view
+
     async def hold(self) -> None:
         """Return when this process surely holds the state, as it must before it writes a tag.
 
@@ -267,6 +284,28 @@ class Writer:
         """Compact what there is; a state without a lineage has nothing yet."""
         if self._view.lineage is not None:
             await self._journal.compact(self._view)
+
+
+def check_continues(present: View, copy: View) -> None:
+    """Refuse a copy that is of another state, or that lacks what is there; UsageError says which.
+
+    A copy goes on where the present state ends if it has that very line in its history.
+    """
+    if copy.lineage is None:
+        message = "what is to take its place holds no state"
+        raise UsageError(message, hint="name a copy that was made with imgmigrate state pull")
+    if present.lineage is None:
+        return
+    if present.lineage != copy.lineage:
+        message = f"it is the state {present.lineage}, and the copy is of {copy.lineage}"
+        raise UsageError(message, hint="two states never become one; name an empty place")
+    end = (present.sequence, present.head)
+    known: set[tuple[int | None, str | None]] = {(copy.sequence, copy.head)}
+    for run in copy.runs:
+        known |= {(run.sequence, run.head), (run.end_sequence, run.end_head)}
+    if end not in known:
+        message = f"it is at line {present.sequence:,}, which the copy, at {copy.sequence:,}, lacks"
+        raise UsageError(message, hint="somebody wrote it since the copy was made: pull it again")
 
 
 def run_name(now: datetime) -> str:

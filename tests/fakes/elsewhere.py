@@ -127,6 +127,10 @@ class _Journal:
         lines.append((head, json.loads(json.dumps(entry))))
         return head
 
+    async def replace(self, view: View) -> None:
+        """Not needed here."""
+        raise NotImplementedError
+
     async def hold(self) -> None:
         """Be held until the end."""
 

@@ -226,6 +226,16 @@ class HeldJournal(Appender):
         """Whether reading it takes seconds."""
         return self.size > LONGEST_JOURNAL
 
+    async def replace(self, view: View) -> None:
+        """Write the view as the snapshot; what was there is a backup."""
+        await self.flush()
+        try:
+            await self.run(lambda: list(compact(self._places, view)))
+        except OSError as error:
+            raise unwritable(self._places.folder, error) from None
+        finally:
+            await self.reopen()
+
     async def compact(self, view: View) -> None:
         """Compact if there is anything to compact; a failure costs nothing but tidiness."""
         if self.size == 0:

@@ -91,7 +91,6 @@ class Head(_Frozen):
     sequence: int = 0
     head: str = ""
     snapshot: str | None = None
-    base: int = 0
     segments: tuple[Segment, ...] = ()
     shelves: tuple[str, ...] = ()
     lines: int = 0

@@ -120,15 +120,12 @@ class Held:
         }
         return _Word(head.model_copy(update=changed), add)
 
-    async def compact(self, view: View) -> None:
-        """Put a snapshot in the place of the lines; what it replaces is kept as the newest former.
+    async def replace(self, view: View) -> None:
+        """Put a snapshot in the place of what is there, which is kept as the newest former one.
 
         StateError leaves everything as it was.
         """
         head = self.head
-        if (view.sequence, view.head) != (head.sequence, head.head):
-            msg = f"state {self._depot.place}: lines came while it was compacted"
-            raise StateError(msg)
         since = await segments_of(self._depot, head)
         earliest = timestamp(self._clock() - timedelta(days=REMEMBERED_DAYS))
         marks = {
@@ -155,8 +152,9 @@ class Held:
         drop = [name for each in formers[:-KEPT_FORMER] for name in each.files]
         drop += [*head.shelves, *((head.history,) if head.history else ())]
         changed = {
+            "sequence": view.sequence,
+            "head": view.head,
             "snapshot": snapshot,
-            "base": view.sequence,
             "segments": (),
             "shelves": (),
             "lines": 0,
@@ -219,16 +217,20 @@ class SharedJournal(Pusher):
 
     async def compact(self, view: View) -> None:
         """Compact where that is worth its bytes; a failure costs nothing but tidiness."""
-        await self.flush()
         lines = self._held.head.lines
         if lines < max(SHORTEST_JOURNAL, SHARE * len(view.records)) and not self.is_long:
             return
         try:
-            await self.alone(lambda: self._held.compact(view))
+            await self.replace(view)
         except StateLost:
             raise
         except (StateError, Missing) as error:
-            logger.warning("%s; its journal stays as it is", error)
+            logger.info("%s; its journal stays as it is", error)
+
+    async def replace(self, view: View) -> None:
+        """Put the view there as a snapshot."""
+        await self.flush()
+        await self.alone(lambda: self._held.replace(view))
 
     async def close(self) -> None:
         """Bring what is left and let go of the state; also when cancelled meanwhile."""
