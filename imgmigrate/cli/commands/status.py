@@ -23,6 +23,7 @@ from imgmigrate.cli.given.options import (
     json_option,
     pass_settings,
 )
+from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
     from imgmigrate.render.reports.status import Seen
@@ -122,30 +123,47 @@ def show_log(settings: Settings, most: int, as_json: bool) -> None:
     epilog="""\b
 Example:
   imgmigrate state lock
+  imgmigrate state lock --break
 
 \b
 Exit codes: 0 shown, whether it is locked or not, 64 wrong usage or config.""",
 )
+@click.option(
+    "--break", "is_broken", is_flag=True, help="Take a shared state from a holder that is gone."
+)
 @json_option
 @state_options
 @pass_settings
-def show_lock(settings: Settings, as_json: bool) -> None:
+def show_lock(settings: Settings, is_broken: bool, as_json: bool) -> None:
     """Tell who writes the state now, since when, and in which CI job.
 
-    The lock ends with its process, however that ends: there is none to break.
+    The lock of a folder ends with its process, however that ends: there is none to break.
+    A shared state is taken over when its holder has been silent for its lease; --break does
+    it at once, and whoever held it can write no more.
     """
     from imgmigrate.clock import now
     from imgmigrate.redaction import printable
     from imgmigrate.render.reports.status import holder_part
     from imgmigrate.render.schema import report_lines
+    from imgmigrate.state.base import Breakable
 
     output, folder = settings.output, state_place(settings)
     if as_json:
         output.open_stream()
-    lock = answer_of(store_of(settings).lock())
+    store = store_of(settings)
+    if not is_broken:
+        lock = answer_of(store.lock())
+    elif isinstance(store, Breakable):
+        lock = answer_of(store.break_lock())
+    else:
+        message = f"state {shown(folder)}: its lock ends with the process that holds it"
+        raise UsageError(message, hint="there is nothing to break: end that process")
     locked, holder = lock.is_held, lock.holder
     who = holder.describe(now()) if holder else "another process"
-    text = f"locked by {who}" if locked else "not locked"
+    if is_broken and locked:
+        locked, text = False, f"taken from {who}"
+    else:
+        text = f"locked by {who}" if locked else "not locked"
     if output.stream:
         lock_line = report_lines.Lock(locked=locked, holder=holder_part(holder))
         output.stream.line(lock_line, f"state {shown(folder)}: {text}")

@@ -90,6 +90,12 @@ def state_place(settings: Settings) -> Path | Backend:
     return _named_place(settings.state) if settings.state else open_config(settings).state_place
 
 
+def named_place(settings: Settings, text: str) -> Path | Backend:
+    """What an option names as a place of a state; a branch is of the config's checkout."""
+    has_config = _names_config(settings) or DEFAULT_CONFIG.exists()
+    return _named_place(text, open_config(settings).base if has_config else None)
+
+
 def _named_place(text: str, base: Path | None = None) -> Path | Backend:
     """What `--state` names; the checkout of a branch is that of a config's folder, or this one."""
     from imgmigrate.config.places import read_place
@@ -97,7 +103,7 @@ def _named_place(text: str, base: Path | None = None) -> Path | Backend:
     try:
         return read_place(text, base or Path.cwd())
     except ValueError as error:
-        raise UsageError(f"--state {text}: {error}") from None
+        raise UsageError(f"the place {text} of the state {error}") from None
 
 
 def store_of(settings: Settings) -> StateStore:

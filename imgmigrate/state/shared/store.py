@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.clock import LoopClock, now
 from imgmigrate.errors import StateError, StateLocked
+from imgmigrate.state.entries import decode
 from imgmigrate.state.holder import Lock
+from imgmigrate.state.lines.sealing import encode
+from imgmigrate.state.merging import merge_lines
 from imgmigrate.state.shared.depot import Missing, Overtaken
 from imgmigrate.state.shared.head import (
     lease_of,
 )
 from imgmigrate.state.shared.held import Held, SharedJournal
 from imgmigrate.state.shared.lease import Silence, Sureness, boottime
-from imgmigrate.state.shared.merging import merge
+from imgmigrate.state.shared.pusher import Written
 from imgmigrate.state.shared.reading import head_of, marks_of, read_view
 from imgmigrate.state.shared.spool import Spool, read_spool
 from imgmigrate.state.writer import Writer
@@ -225,7 +228,16 @@ class SharedState:
         known.add((head.sequence, head.head))
         # Whole groups only: a line that is there has all before it there too.
         there = [at for at, line in enumerate(lines, 1) if (line.sequence, line.hash) in known]
-        number = await merge(lines[there[-1] if there else 0 :], view, journal, writer)
+        lines = lines[there[-1] if there else 0 :]
+        if lines and (lines[0].sequence, lines[0].previous) == (view.sequence + 1, view.head):
+            # They go on where the history ends, so they are taken as they are.
+            for line in lines:
+                view.apply(line.sequence, line.hash, decode(line.document))
+                data = encode(line.document) + b"\n"
+                journal.take(Written(line.sequence, line.hash, data))
+            number = len(lines)
+        else:
+            number = await merge_lines(lines, writer)
         await journal.flush()
         if number:
             logger.warning("state %s: %d lines of an earlier run were brought", self.place, number)

@@ -15,6 +15,7 @@ from imgmigrate.cli.commands.state.edit import (
 from imgmigrate.cli.commands.state.export import export_state
 from imgmigrate.cli.commands.state.rebind import rebind_state
 from imgmigrate.cli.commands.state.repair import repair_state
+from imgmigrate.cli.commands.state.transfer import migrate_state, pull_state, push_state
 from imgmigrate.cli.commands.status import show_lock, show_log
 from imgmigrate.cli.given.config import pick, read_state, state_options, tell_whose
 from imgmigrate.cli.given.options import Group, Settings, json_option, pass_settings
@@ -109,6 +110,9 @@ for _command in (
     move_records,
     unprotect_records,
     export_state,
+    pull_state,
+    push_state,
+    migrate_state,
     rebind_state,
     repair_state,
 ):
