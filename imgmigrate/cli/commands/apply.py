@@ -244,7 +244,14 @@ class Task:
         from imgmigrate.applying.resume.books import keep_books
         from imgmigrate.cli.run import run
 
-        told = run(lambda: keep_books(config, command=command, lock_timeout=self.lock_timeout))
+        told = run(
+            lambda: keep_books(
+                config,
+                command=command,
+                lock_timeout=self.lock_timeout,
+                warned=self.settings.output.warned,
+            )
+        )
         if told:
             self.settings.output.warn("state_bound", told)
 

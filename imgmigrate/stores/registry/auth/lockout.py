@@ -139,8 +139,8 @@ class Standing:
         return AuthenticationError(
             subject,
             refusal.cause,
-            hint=(login and login.hint) or hint,
-            login=login and login.place,
+            hint=(login.hint if login else None) or hint,
+            login=login.place if login else None,
             status=refusal.status,
             code=code,
             host=self._host,
