@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OUTCOMES",
     "bytes_text",
+    "counted_text",
     "detail_of",
     "has_work",
     "headline",
@@ -50,6 +51,23 @@ OUTCOMES = {
     Outcome.FAILED: "failed",
     Outcome.CANCELLED: "not reached",
 }
+
+
+# One row and several; by what a state has for it.
+_COUNTED: dict[str, tuple[str, str]] = {
+    Outcome.APPLIED: ("done", "done"),
+    Outcome.ALREADY: ("already done", "already done"),
+    Outcome.CONFLICT: ("conflict", "conflicts"),
+    Outcome.KNOWN: ("known conflict", "known conflicts"),
+    Outcome.FAILED: ("failed", "failed"),
+    Outcome.CANCELLED: ("not reached", "not reached"),
+}
+
+
+def counted_text(outcome: str, number: int) -> str:
+    """Say how many rows had an outcome, by its name; one of a later version is said as it is."""
+    one, many = _COUNTED.get(outcome, (outcome.replace("_", " "),) * 2)
+    return f"{number:,} {printable(one if number == 1 else many)}"
 
 
 def outcome_text(receipt: Receipt) -> str:
