@@ -16,7 +16,7 @@ from imgmigrate.oci.reference import Digest
 from tests.fakes.memory import MemoryStore, MemoryStores, image
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from tests.cli.helpers import Cli
 
@@ -41,7 +41,7 @@ def put(store: MemoryStore, repo: str, tag: str, *layers: bytes) -> None:
 
 
 def put_index(
-    store: MemoryStore, repo: str, tag: str, layers: dict[str, tuple[bytes, ...]]
+    store: MemoryStore, repo: str, tag: str, layers: Mapping[str, tuple[bytes, ...]]
 ) -> None:
     """Put an image of several platforms."""
     children, entries, blobs = [], [], {}
