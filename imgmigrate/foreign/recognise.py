@@ -25,6 +25,7 @@ __all__ = [
     "PAIR",
     "WHOLE",
     "foreign_error",
+    "form_of_list",
     "kind_of",
     "kind_of_tree",
     "own_kinds",
@@ -71,10 +72,22 @@ def own_kinds(form: str) -> frozenset[str]:
     return frozenset(kind for kind, its in _FORMS.items() if its == form)
 
 
+def form_of_list(text: str, file: str) -> str:
+    """Choose the format that reads what names images, by what stands in it, else by its name."""
+    if _is_list(text):
+        return "list"
+    is_yaml = file.lower().endswith((".yaml", ".yml", ".json")) or kind_of(text, file) == _YAML
+    return "yaml" if is_yaml else "list"
+
+
+def _is_list(text: str) -> bool:
+    lines = [each.strip() for each in text.splitlines()]
+    return any(lines) and all(_LINE.fullmatch(each) for each in lines)
+
+
 def _kind_of_others(text: str, file: str) -> str | None:
     """Tell what has no mapping at its top: a list, or YAML of several documents."""
-    lines = [each.strip() for each in text.splitlines()]
-    if any(lines) and all(_LINE.fullmatch(each) for each in lines):
+    if _is_list(text):
         return _LIST
     try:
         found = [each.plain(("",)) for each in parse_documents(text, file)]

@@ -316,6 +316,22 @@ def test_a_list_in_yaml_is_a_list(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("lines.yaml", "nginx:1\nquay.io/a/b:2\n"),
+        ("pod.txt", "spec: {containers: [{image: 'nginx:1'}, {image: 'quay.io/a/b:2'}]}\n"),
+        ("top.txt", '["nginx:1", "quay.io/a/b:2"]\n'),
+    ],
+)
+def test_a_list_is_read_by_what_stands_in_it(cli: Cli, name: str, text: str) -> None:
+    """Whatever it is called: else the hint would lead to the same error again."""
+    (cli.folder / name).write_text(text)
+    assert cli("validate", "--list", name, "--to", "x.io/m") == 0
+    assert "x.io/m/nginx:1" in cli.out
+    assert "x.io/m/b:2" in cli.out
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "images: [{source: a.io/a, destination: b.io/a}]\n",
