@@ -15,9 +15,8 @@ from imgmigrate.redaction import printable
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count, duration
 from imgmigrate.render.words import listed
-from imgmigrate.rules.globs import stand_in
 from imgmigrate.rules.rule import GlobRule
-from imgmigrate.rules.templates import concrete_rule
+from imgmigrate.rules.templates import sample_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -118,11 +117,7 @@ def _besides(each: Rule | GlobRule, *, most: int | None) -> Iterator[str]:
 def _ways(config: Config, rules: Sequence[Rule | GlobRule], style: Style) -> Iterator[str]:
     ways: Counter[tuple[str, str]] = Counter()
     for each in rules:
-        rule = (
-            concrete_rule(each, stand_in(each.rule.source), str(config.base))
-            if isinstance(each, GlobRule)
-            else each
-        )
+        rule = sample_rule(each, str(config.base)) if isinstance(each, GlobRule) else each
         stores = {destination.repository.store for destination in rule.destinations}
         ways.update((rule.source.store, store) for store in stores)
     for (source, destination), number in sorted(ways.items()):

@@ -424,5 +424,7 @@ class Remote:
     ) -> T:
         """Call `once` until it succeeds or has failed too often while the registry was up."""
         through = partial(self._breaker.through, once, subject)
-        policy = replace(self.timeouts.retries, attempts=attempts)
+        policy = self.timeouts.retries
+        if policy.attempts != attempts:
+            policy = replace(policy, attempts=attempts)
         return await retrying(through, self._sink, policy)
