@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
-
-import pytest
+from typing import TYPE_CHECKING
 
 from imgmigrate.stores.registry.http.line import MOST_NOT_SENT, shallow
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_a_kernel_takes_little_more_than_leaves() -> None:
