@@ -224,7 +224,7 @@ def present(
 
     # What applies the file is not asked again for what it was planned with.
     following = command if out is None else partial(command, drop=HELD)
-    hints = plan_hints(made, command) + apply_hints(made, following, out, sha256)
+    hints = plan_hints(made, command, out) + apply_hints(made, following, out, sha256)
     output.text(plan_text(made, View(output.style(), verbose=output.is_verbose, hints=hints)))
 
 

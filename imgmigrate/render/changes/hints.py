@@ -52,9 +52,9 @@ def shown_command(command: str) -> str:
     return printable(command, LONGEST_COMMAND)
 
 
-def plan_hints(plan: Plan, command: Commander) -> tuple[Hint, ...]:
-    """Advise on what the plan leaves out: conflicts and errors."""
-    return tuple(_problems(plan, command))
+def plan_hints(plan: Plan, command: Commander, saved: Path | None = None) -> tuple[Hint, ...]:
+    """Advise on what the plan leaves out: conflicts and errors. `saved` is its file."""
+    return tuple(_problems(plan, command, saved))
 
 
 def apply_hints(
@@ -101,7 +101,7 @@ def allowing(plan: Plan) -> tuple[str, ...]:
     return (*allowed, "--max-delete", str(len(over)))
 
 
-def _problems(plan: Plan, command: Commander) -> Iterator[Hint]:
+def _problems(plan: Plan, command: Commander, saved: Path | None) -> Iterator[Hint]:
     rows = [change for change in plan.changes if not change.is_known]
     # Without one there is no rule to change, nothing to adopt for, and nowhere to note a conflict.
     has_config = plan.header.config_sha256 is not None
@@ -122,7 +122,7 @@ def _problems(plan: Plan, command: Commander) -> Iterator[Hint]:
                 "To leave one as it is until a day, without effect on exit codes:",
                 command("acknowledge", first, "--until", "DAY", "--because", "REASON"),
             )
-    yield from _over_limit(plan, command)
+    yield from _over_limit(plan, command, saved)
     yield from _reasons(rows, command, has_config=has_config)
     if any(each.action is Action.FORGET and each.reason.traits.is_unwanted for each in rows):
         yield Hint(spoken(Action.FORGET.traits.hint or ""))
@@ -147,11 +147,12 @@ def _reasons(rows: Iterable[Change], command: Commander, *, has_config: bool) ->
             yield Hint(spoken(text), said)
 
 
-def _over_limit(plan: Plan, command: Commander) -> Iterator[Hint]:
+def _over_limit(plan: Plan, command: Commander, saved: Path | None) -> Iterator[Hint]:
     first: tuple[str, ...] = ("plan",)
     out = "plan.out"
     if plan.header.undoes:  # whose own plan may be plan.out
         first, out = ("rollback", plan.header.undoes), "back.out"
+    out = out if saved is None else str(saved)
     if allowed := allowing(plan):
         over = sum(change.is_over_limit for change in plan.changes)
         yield Hint(
