@@ -30,7 +30,7 @@ __all__ = ["Cause", "cause_of", "grouped"]
 T = TypeVar("T")
 
 # Of these the place says it all, in whatever words each failure came.
-_BY_PLACE = frozenset({"no_login", "no_repository", "no_space", "out_of_reach", "unreachable"})
+_BY_PLACE = frozenset({"no_repository", "no_space", "out_of_reach", "unreachable"})
 # What is no registry's is of the layouts'.
 _LAYOUTS = "layouts"
 
@@ -54,6 +54,9 @@ class Cause(BaseModel):
     @property
     def key(self) -> tuple[str, ...]:
         """What two failures of one cause agree in."""
+        if self.kind == "no_login":
+            # Its hint says which login was refused: a registry may know several of ours.
+            return (self.kind, self.place, self.hint or "")
         if self.kind in _BY_PLACE:
             return (self.kind, self.place)
         return (self.kind, self.place, self.side or "", self.code, self.text)

@@ -276,6 +276,7 @@ class StoreError(ImgmigrateError):
     """An endpoint refused, failed or lied; names the side once it is known, and the object.
 
     `host` is the registry, and `repo` the repository there, or None if it is about all of it.
+    `login` says where the login stands that was refused or lacks a right, if one was sent.
     """
 
     number = "IM360"
@@ -293,7 +294,9 @@ class StoreError(ImgmigrateError):
         host: str | None = None,
         repo: str | None = None,
         symptoms: frozenset[Symptom] = frozenset(),
+        login: str | None = None,
     ) -> None:
+        self.login = None if login is None else printable(redact(login))
         self.side: Side | None = None
         subject, cause = cleaned(subject), cleaned(cause)
         self.status, self.code, self.retry_after = status, code, retry_after
@@ -314,6 +317,7 @@ class StoreError(ImgmigrateError):
         subject: str | None = None,
         cause: str | None = None,
         hint: str | None = None,
+        login: str | None = None,
     ) -> _Kind:
         """Make an error of another kind or cause of it, with `hint`; what it knows goes along.
 
@@ -329,6 +333,7 @@ class StoreError(ImgmigrateError):
             host=self.host,
             repo=self.repo,
             symptoms=self.symptoms,
+            login=self.login if login is None else login,
         )
         if isinstance(self, TransientError) and isinstance(made, TransientError):
             made.is_unreachable = self.is_unreachable

@@ -18,7 +18,7 @@ its bounds let in.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from semver import Version as SemVer
@@ -263,85 +263,92 @@ def _intersection(text: str, limits: list[_Limit], suffix: str) -> _Bounds:
 
 
 def _limits(text: str, operator: str, written: str) -> _Limit:
-    wild = _WILD.fullmatch(written)
+    wild = _wild_parts(text, operator, written)
     if wild is not None:
-        return _wild_limits(text, operator, wild)
+        return _between(wild, _first_release, _first_after)
     version = parse_version(written)
     if version is None:
-        msg = f"{text!r}: {written!r} is not a version; {_EXAMPLE}"
-        raise ValueError(msg)
-    order, parts = version.order, version.parts
-    has_gap = len(parts) < 3 and version.prerelease is None
-    lower, upper, is_open, is_closed = None, None, False, False
-    if operator in ("^", "~"):
-        lower, upper = order, _first_after(_kept(operator, parts))
-    elif operator in ("", "="):
-        lower, upper = order, _first_after(parts) if has_gap else order
-        is_closed = not has_gap
-    elif operator == ">=":
-        lower = order
-    elif operator == ">":
-        lower, is_open = (_first_after(parts), False) if has_gap else (order, True)
-    elif operator == "<":
+        raise _no_version(text, written)
+    order, is_early = version.order, version.prerelease is not None
+    found = _compared(operator, version.parts, order, _first_after, is_exact=is_early)
+    if operator == "<" and not is_early:
         # Below 2.0.0 are not the pre-releases of 2.0.0, whatever SemVer's order says.
-        upper = order if version.prerelease else order.replace(prerelease="0")
-    else:
-        upper = _first_after(parts) if has_gap else order
-        is_closed = not has_gap
-    is_early = version.prerelease is not None
-    return _Limit(lower, is_open, upper, is_closed, version.suffix, is_early)
+        found = _Limit(upper=order.replace(prerelease="0"))
+    return replace(found, suffix=version.suffix, prereleases=is_early)
 
 
 def _loose_limits(text: str, operator: str, written: str) -> _Limit:
     """As `_limits`, where every suffix is a pre-release that its order alone lets in."""
-    wild = _WILD.fullmatch(written)
-    version = None if wild else parse_loose(written)
+    wild = _wild_parts(text, operator, written)
     if wild is not None:
-        if operator not in ("", "="):
-            msg = f"{text!r}: {operator} before a wildcard means nothing; leave one of them out"
-            raise ValueError(msg)
-        parts = tuple(int(part) for part in wild.groups() if part is not None)
-        if not parts:
-            return _Limit()
-        version, has_gap = _loose(parts, _RELEASE, ".".join(map(str, parts))), True
-    elif version is None:
-        msg = f"{text!r}: {written!r} is not a version; {_EXAMPLE}"
-        raise ValueError(msg)
-    else:
-        numbers = written.removeprefix("v").partition("-")[0]
-        parts = tuple(int(part) for part in numbers.split("."))
-        has_gap = len(parts) < 3 and version.identifiers == _RELEASE
+        return _between(wild, _loose_release, _loose_after)
+    version = parse_loose(written)
+    if version is None:
+        raise _no_version(text, written)
+    numbers = written.removeprefix("v").partition("-")[0]
+    parts = tuple(int(part) for part in numbers.split("."))
+    is_early = version.identifiers != _RELEASE
+    return _compared(operator, parts, version, _loose_after, is_exact=is_early)
+
+
+def _compared(
+    operator: str,
+    parts: tuple[int, ...],
+    order: Any,
+    after: Callable[[tuple[int, ...]], Any],
+    *,
+    is_exact: bool,
+) -> _Limit:
+    """What an operator demands of a version; missing numbers are any unless it `is_exact`.
+
+    `after` makes the end of all that begins with some numbers.
+    """
+    has_gap = len(parts) < 3 and not is_exact
+    end, is_closed = (after(parts), False) if has_gap else (order, True)
     if operator in ("^", "~"):
-        return _Limit(version, upper=_loose_after(_kept(operator, parts)))
+        return _Limit(order, upper=after(_kept(operator, parts)))
     if operator in ("", "="):
-        upper = _loose_after(parts) if has_gap else version
-        return _Limit(version, upper=upper, is_closed=not has_gap)
+        return _Limit(order, upper=end, is_closed=is_closed)
     if operator == ">=":
-        return _Limit(version)
+        return _Limit(order)
     if operator == ">":
-        return _Limit(_loose_after(parts)) if has_gap else _Limit(version, is_open=True)
+        return _Limit(end, is_open=is_closed)
     if operator == "<":
-        return _Limit(upper=version)
-    upper = _loose_after(parts) if has_gap else version
-    return _Limit(upper=upper, is_closed=not has_gap)
+        return _Limit(upper=order)
+    return _Limit(upper=end, is_closed=is_closed)
+
+
+def _wild_parts(text: str, operator: str, written: str) -> tuple[int, ...] | None:
+    """The numbers of `*`, `1.x` and `1.25.*`; None where no wildcard is written."""
+    wild = _WILD.fullmatch(written)
+    if wild is None:
+        return None
+    if operator not in ("", "="):
+        msg = f"{text!r}: {operator} before a wildcard means nothing; leave one of them out"
+        raise ValueError(msg)
+    return tuple(int(part) for part in wild.groups() if part is not None)
+
+
+def _between(
+    parts: tuple[int, ...],
+    first: Callable[[tuple[int, ...]], Any],
+    after: Callable[[tuple[int, ...]], Any],
+) -> _Limit:
+    """All that begins with some numbers; with none it is everything."""
+    return _Limit(first(parts), upper=after(parts)) if parts else _Limit()
+
+
+def _no_version(text: str, written: str) -> ValueError:
+    return ValueError(f"{text!r}: {written!r} is not a version; {_EXAMPLE}")
+
+
+def _loose_release(parts: tuple[int, ...]) -> LooseVersion:
+    return _loose(parts, _RELEASE, ".".join(map(str, parts)))
 
 
 def _loose_after(parts: tuple[int, ...]) -> LooseVersion:
     """The least release that no longer begins with `parts`."""
-    after = (*parts[:-1], parts[-1] + 1)
-    return _loose(after, _RELEASE, ".".join(map(str, after)))
-
-
-def _wild_limits(text: str, operator: str, wild: re.Match[str]) -> _Limit:
-    """`*`, `1.x` and `1.25.*`: the numbers that are written, and anything behind them."""
-    if operator not in ("", "="):
-        msg = f"{text!r}: {operator} before a wildcard means nothing; leave one of them out"
-        raise ValueError(msg)
-    parts = tuple(int(part) for part in wild.groups() if part is not None)
-    if not parts:
-        return _Limit()
-    major, minor, patch = (*parts, 0, 0)[:3]
-    return _Limit(SemVer(major, minor, patch), upper=_first_after(parts))
+    return _loose_release((*parts[:-1], parts[-1] + 1))
 
 
 def _kept(operator: str, parts: tuple[int, ...]) -> tuple[int, ...]:
@@ -352,6 +359,11 @@ def _kept(operator: str, parts: tuple[int, ...]) -> tuple[int, ...]:
         if part:
             return parts[: number + 1]
     return parts
+
+
+def _first_release(parts: tuple[int, ...]) -> SemVer:
+    major, minor, patch = (*parts, 0, 0)[:3]
+    return SemVer(major, minor, patch)
 
 
 def _first_after(parts: tuple[int, ...]) -> SemVer:

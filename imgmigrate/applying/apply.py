@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -35,6 +35,7 @@ from imgmigrate.applying.resume.warrant import check_deletes, check_summary, che
 from imgmigrate.applying.space import check_space
 from imgmigrate.applying.worker.worker import open_worker
 from imgmigrate.causes import cause_of
+from imgmigrate.concurrency import ungrouped
 from imgmigrate.errors import StateError, StateLost, StateUnsaved, StoreError
 from imgmigrate.events import (
     ImageFinished,
@@ -53,7 +54,7 @@ from imgmigrate.state.writer import run_name
 from imgmigrate.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Hashable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Hashable, Iterable
 
     from imgmigrate.clock import Clock
     from imgmigrate.config.model import Config
@@ -172,7 +173,7 @@ class _Run:
     writer: Writer
     began: float
     config: Config = field(init=False)
-    sink: Sink = field(init=False)
+    sink: _Telling = field(init=False)
     name: str = field(default_factory=lambda: run_name(datetime.now(UTC)))
     recording: Recording = field(init=False)
     counts: Counter[Outcome] = field(default_factory=Counter)
@@ -255,7 +256,8 @@ class _Run:
         engine = self._engine(stores)
         await self._begin(todo)
         try:
-            await self._record_all(engine, todo)
+            async with self.sink.telling():
+                await self._record_all(engine, todo)
         except StateError:
             self._leave(todo)
             raise
@@ -423,17 +425,34 @@ class _Telling:
     def __init__(self, sink: Sink, writer: Writer, run: str, clock: Clock) -> None:
         self._sink, self._writer, self._run, self._clock = sink, writer, run, clock
         self._pace = Pace(clock.time)
-        self._told = clock.time()
 
     def emit(self, event: Event) -> None:
         """Count it, and pass it on."""
         self._pace.emit(event)
         self._sink.emit(event)
-        if isinstance(event, RunStarted) or self._clock.time() - self._told >= TELL_SECONDS:
-            self._told = self._clock.time()
-            run, pace = self._run, self._pace
-            told = Progress(run=run, moved=pace.moved, left=pace.left, rate=pace.rate)
-            self._writer.tell(told)
+        if isinstance(event, RunStarted):
+            self._tell()
+
+    @asynccontextmanager
+    async def telling(self) -> AsyncIterator[None]:
+        """Tell until the block ends, whether something happens or not: a rate falls with time."""
+        with ungrouped():
+            async with asyncio.TaskGroup() as tasks:
+                teller = tasks.create_task(self._tell_on())
+                try:
+                    yield
+                finally:
+                    teller.cancel()
+
+    async def _tell_on(self) -> None:
+        while True:
+            await self._clock.sleep(TELL_SECONDS)
+            self._tell()
+
+    def _tell(self) -> None:
+        run, pace = self._run, self._pace
+        told = Progress(run=run, moved=pace.moved, left=pace.left, rate=pace.rate)
+        self._writer.tell(told)
 
 
 def _loads(todo: Iterable[Change]) -> dict[Reference, tuple[int, int]]:

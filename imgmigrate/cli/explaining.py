@@ -9,6 +9,7 @@ import click
 from imgmigrate.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
+    from imgmigrate.cli.given.limits import Limits
     from imgmigrate.cli.given.options import Settings
     from imgmigrate.config.model import Config
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
@@ -37,6 +38,7 @@ def explain_now(
     *,
     parallelism: int,
     on_rate_limit: OnRateLimit,
+    limits: Limits,
     verbose: bool,
 ) -> None:
     """Explain and show; a source that could not be read is an error, after what could."""
@@ -48,7 +50,13 @@ def explain_now(
     explained = look(
         output,
         lambda sink: explain_selection(
-            config, what, sink=sink, parallelism=parallelism, on_rate_limit=on_rate_limit
+            config,
+            what,
+            sink=sink,
+            parallelism=parallelism,
+            on_rate_limit=on_rate_limit,
+            outage=limits.outage,
+            awaits_strangers=limits.awaits_strangers,
         ),
         doing="explaining",
     )

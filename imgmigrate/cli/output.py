@@ -18,12 +18,13 @@ import click
 
 from imgmigrate.cli.streams import read_line
 from imgmigrate.errors import ImgmigrateError, Interrupted
-from imgmigrate.redaction import redact
+from imgmigrate.redaction import printable, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from imgmigrate.cli.given.options import Settings
+    from imgmigrate.events import Warned
     from imgmigrate.render.json import JsonStream
     from imgmigrate.render.style import Style
 
@@ -82,6 +83,10 @@ class Output:
             from imgmigrate.render.options import spoken
 
             self.say(f"Warning: {spoken(message)}")
+
+    def warned(self, warning: Warned) -> None:
+        """Tell of what the library warned of while nothing showed progress."""
+        self.warn(warning.code, printable(warning.message, 4000))
 
     def open_stream(self) -> JsonStream:
         """Turn stdout into the JSON Lines stream, once."""

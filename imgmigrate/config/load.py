@@ -47,19 +47,20 @@ def build_config(
     registries_tree: Tree | None = None,
     notes: tuple[str, ...] = (),
     bounds: Bounds | None = None,
-    may_be_empty: bool = False,
+    is_lenient: bool = False,
 ) -> Config:
     """Check what a tree says and make a config of it; registries may come from another tree.
 
     ConfigError says what is wrong, where, and how to mend it. `environ` is where variables come
     from; it is kept, because those under `registries` are resolved when a registry is first used.
-    Within `bounds` those of the trusted file stand instead of its own.
+    Within `bounds` those of the trusted file stand instead of its own. A lenient one may name no
+    image (`Config.is_lenient`).
     """
     environ = Environment.of(environ)
     with environ.unshown(), bounds.told() if bounds is not None else nullcontext():
         if bounds is not None:
             bounds.inspect_main(tree)
-        made = _build(path, tree, data, environ, registries_tree or tree, bounds, may_be_empty)
+        made = _build(path, tree, data, environ, registries_tree or tree, bounds, is_lenient)
     return replace(made, notes=notes)
 
 
@@ -70,11 +71,11 @@ def _build(
     environ: Environment,
     registries_tree: Tree,
     bounds: Bounds | None,
-    may_be_empty: bool,
+    is_lenient: bool,
 ) -> Config:
     # Once, with all links: what is relative to it then means one place in every later step.
     base = Path(os.path.realpath(os.path.dirname(path)))
-    form = IncludingModel if may_be_empty or tree.node(("include",)) else FileModel
+    form = IncludingModel if is_lenient or tree.node(("include",)) else FileModel
     model = validate(form, tree.plain((), _expander(tree, environ, bounds)), tree)
     registries = Registries(registries_tree, environ, base)
     included, more = read_includes(
@@ -87,7 +88,7 @@ def _build(
         bounds=bounds,
     )
     rules, globs = build_rules(tree, model, base, LayoutNames(base), included)
-    if not (rules or globs or may_be_empty):
+    if not (rules or globs or is_lenient):
         hint = "write images: in one of them"
         raise tree.error("the included files hold no images", ("include",), hint=hint)
     state = read_state(tree, model.state, base) if model.state else base / default_place(path)
@@ -112,6 +113,8 @@ def _build(
         place=name_place(state, base, named),
         is_untrusted=bounds is not None,
         has_state=bounds is None or bounds.trusted.state is not None,
+        is_lenient=is_lenient,
+        is_idle=not (rules or globs),
     )
 
 

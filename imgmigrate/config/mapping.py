@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.matching import split_target
 from imgmigrate.oci.reference import LAYOUTS
-from imgmigrate.rules.globs import parse_exclusion, parse_glob, stand_in
+from imgmigrate.rules.globs import parse_exclusion, parse_glob
 from imgmigrate.rules.rule import GlobRule
 from imgmigrate.rules.templates import (
     TAG,
     check_names,
-    concrete_rule,
     has_placeholder,
     parse_joint,
     parse_renaming,
     parse_template,
+    sample_rule,
     values_of,
 )
 
@@ -111,7 +111,7 @@ class Mapper:
             self._joint(image),
             self.names,
         )
-        sample = concrete_rule(found, stand_in(rule.source), self.base)
+        sample = sample_rule(found, self.base)
         for number, destination in enumerate(sample.destinations):
             is_one = self.names.are_one(destination.repository, sample.source)
             is_same = is_one and destination.form == TAG

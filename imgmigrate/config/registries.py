@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from imgmigrate.config.model import RegistryConfig, Tls
 from imgmigrate.config.reading.schema import validate
-from imgmigrate.config.reading.variables import Environment, check, expand, has_variable
+from imgmigrate.config.reading.variables import Environment, check, expand, has_variable, names
 from imgmigrate.config.values.paths import resolve_path
 from imgmigrate.oci.reference import has_https_port, login_host, normalise_host, parse_endpoint
 from imgmigrate.redaction import hide
@@ -40,6 +40,7 @@ class Registries:
         self._tree, self._environ, self._base = tree, Environment.of(environ), base
         self._keys: dict[tuple[str, str], str] = {}
         self._resolved: dict[str, RegistryConfig] = {}
+        self._login_places: dict[str, str | None] = {}
         for key in tree.plain(("registries",)) or {}:
             self._add(key)
 
@@ -57,6 +58,18 @@ class Registries:
             with self._environ.unshown():
                 self._resolved[key] = self._resolve(key)
         return self._resolved[key]
+
+    def login_place(self, host: str, repo: str | None = None) -> str | None:
+        """Say where the login for a repository is written, and of which variables it is made.
+
+        None if no entry has one. No value of a variable is in it.
+        """
+        key = self._key(host, repo)
+        if key is None:
+            return None
+        if key not in self._login_places:
+            self._login_places[key] = self._login_place(("registries", key))
+        return self._login_places[key]
 
     def covers(self, host: str, repo: str) -> bool:
         """Tell whether an entry is about a repository, or a glob below its path."""
@@ -156,6 +169,17 @@ class Registries:
             "credential_command": self._command(found.credential_command, path),
         }
         return found.model_copy(update=update)
+
+    def _login_place(self, path: KeyPath) -> str | None:
+        entry = self._tree.plain(path)
+        given = next((each for each in ("password", "credential_command") if entry.get(each)), None)
+        if given is None:
+            return None
+        place = self._tree.error("is refused", (*path, given)).subject
+        texts = (entry.get(each) for each in ("username", "password"))
+        made_of = dict.fromkeys(names(filter(None, texts)))
+        what = "variable" if len(made_of) == 1 else "variables"
+        return f"{place}, from the {what} {', '.join(made_of)}" if made_of else place
 
     def _command(self, command: tuple[str, ...] | None, path: KeyPath) -> tuple[str, ...] | None:
         """A program named by a path is relative to the config, any other is looked up in PATH."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from imgmigrate.config.reading.tree import KeyPath
 
-Places = dict[tuple[str | int, ...], tuple[str | int, ...]]
+# Our keys, and those of the foreign file that they are made of.
+Origins = dict[tuple[str | int, ...], tuple[str | int, ...]]
 
 __all__ = ["Document", "Entry", "ForeignTree", "Remark", "Told", "read_tree"]
 
@@ -90,7 +91,7 @@ class Told:
     def __str__(self) -> str:
         if not self.is_shared:
             return f"line {self.lines[0]}: {self.reason}" if self.lines else self.reason
-        named = ", ".join(str(each) for each in self.lines[:MOST_PLACES])
+        named = ", ".join(str(each) for each in sorted(self.lines)[:MOST_PLACES])
         more = ", ..." if len(self.lines) > MOST_PLACES else ""
         return f"{self.reason} ({len(self.lines):,} times, in lines {named}{more})"
 
@@ -172,13 +173,13 @@ class Document:
         for entry in self.images:
             images.items.append(_node({"source": entry.name, **entry.settings}, entry.line))
         root.entries["images"], root.lines["images"] = images, images.line
-        places: Places = {
+        origins: Origins = {
             ("images", number): entry.path for number, entry in enumerate(self.images)
         }
         files: dict[KeyPath, str] = {
             ("images", number): entry.file for number, entry in enumerate(self.images) if entry.file
         }
-        return ForeignTree(self.file, root, places, files)
+        return ForeignTree(self.file, root, origins, files)
 
     def registry_tree(self) -> Tree:
         """The tree of the registries alone."""
@@ -186,25 +187,25 @@ class Document:
         for entry in self.registries:
             _put(registries, entry.name, entry.settings, entry.line)
         root.entries["registries"], root.lines["registries"] = registries, 1
-        places: Places = {("registries", entry.name): entry.path for entry in self.registries}
-        return ForeignTree(self.registries_file or self.file, root, places)
+        origins: Origins = {("registries", entry.name): entry.path for entry in self.registries}
+        return ForeignTree(self.registries_file or self.file, root, origins)
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignTree(Tree):
-    """A tree whose errors name the foreign file's keys; `places` maps ours to them.
+    """A tree whose errors name the foreign file's keys; `origins` maps ours to them.
 
     `files` says of which another file is meant.
     """
 
-    places: Places = field(default_factory=dict)
+    origins: Origins = field(default_factory=dict)
     files: dict[KeyPath, str] = field(default_factory=dict)
 
     def error(
         self, message: str, path: KeyPath = (), *, hint: str | None = None, line: int | None = None
     ) -> ConfigError:
         """Make the error that names the file, line and key as its user knows them."""
-        place = self.places.get(path[:2])
+        place = self.origins.get(path[:2])
         key = path if place is None else place
         if place is not None and path[:1] == ("registries",):
             key = (*place, *path[2:])

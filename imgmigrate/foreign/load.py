@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.load import build_config, check_version, decode, read_file
@@ -12,10 +11,18 @@ from imgmigrate.config.reading.text import is_image_syncer, parse_config_text
 from imgmigrate.config.reading.variables import Environment
 from imgmigrate.config.untrusted import Bounds
 from imgmigrate.errors import ConfigError
-from imgmigrate.foreign.document import Entry
+from imgmigrate.foreign.document import Entry, read_tree
 from imgmigrate.foreign.formats import read
-from imgmigrate.foreign.formats.image_syncer import Options, pair_document, whole_document
-from imgmigrate.foreign.recognise import PAIR, WHOLE, foreign_error, kind_of
+from imgmigrate.foreign.formats.image_syncer import Options, read_pair, read_whole
+from imgmigrate.foreign.recognise import (
+    LOGINS,
+    OURS,
+    PAIR,
+    WHOLE,
+    foreign_error,
+    kind_of,
+    kind_of_tree,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +71,8 @@ def load_whole(
 ) -> Config:
     """Load a file with `auth` and `images`; ConfigError says what is wrong with it."""
     environ = Environment.of(os.environ if environ is None else environ)
-    return _config(path, whole_document(path, options, environ=environ), environ, options)
+    document = read_whole(read_tree(path), options or Options(), environ)
+    return _config(path, document, environ, options)
 
 
 def load_pair(
@@ -76,10 +84,10 @@ def load_pair(
 ) -> Config:
     """Load rules and credentials from a file each; without credentials docker's are used."""
     environ = Environment.of(os.environ if environ is None else environ)
-    kind = kind_of(decode(read_file(images), str(images)), str(images))
-    if kind not in (None, PAIR, WHOLE):
-        raise foreign_error(kind, str(images))
-    document = pair_document(images, auth, options, environ=environ)
+    rules = _part(images, PAIR, WHOLE)
+    # Keys without a value may be logins that are not said.
+    logins = None if auth is None else _part(auth, LOGINS, PAIR, WHOLE)
+    document = read_pair(rules, logins, options or Options(), environ)
     return _config(images, document, environ, options)
 
 
@@ -117,7 +125,7 @@ def _parse(data: bytes, file: str) -> Tree:
         tree = parse_config_text(text, file)
     except ConfigError:
         kind = kind_of(text, file)
-        if kind is None:
+        if kind in (None, OURS):
             raise
         if kind == WHOLE:
             return parse_config_text(text, file, nulls=True)
@@ -125,23 +133,36 @@ def _parse(data: bytes, file: str) -> Tree:
     keys = tree.root.entries.keys()
     is_ours = "version" in keys and keys & {"images", "include"}
     kind = None if is_ours or is_image_syncer(tree) else kind_of(text, file)
-    if kind is not None:
+    if kind not in (None, OURS):
         raise foreign_error(kind, file)
     return tree
 
 
+def _part(path: Path, *kinds: str) -> Tree:
+    """Read a part of image-syncer's config; ConfigError says whose file it is instead."""
+    try:
+        tree = read_tree(path)
+    except ConfigError:
+        kind = kind_of(decode(read_file(path), str(path)), str(path))
+        if kind is None:
+            raise
+        raise foreign_error(kind, str(path)) from None
+    kind = kind_of_tree(tree)
+    if kind is not None and kind not in kinds:
+        raise foreign_error(kind, str(path))
+    return tree
+
+
 def _config(path: Path, document: Document, environ: Mapping[str, str], options: object) -> Config:
-    config = build_config(
+    return build_config(
         path,
         document.image_tree(),
         _identity(path, options),
         environ,
         registries_tree=document.registry_tree(),
         notes=tuple(document.notes),
-        may_be_empty=document.is_lenient,
+        is_lenient=document.is_lenient,
     )
-    is_idle = not (config.rules or config.globs)
-    return replace(config, is_lenient=document.is_lenient, is_idle=is_idle)
 
 
 def _identity(path: Path, options: object) -> bytes:

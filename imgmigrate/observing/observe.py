@@ -297,6 +297,8 @@ class Observer:
 
     def _first(self, queues: dict[str, deque[int]]) -> str:
         """Whose question is next: the first in order, of a store that is not waited for."""
+        if len(queues) == 1:
+            return next(iter(queues))
         free = [store for store in queues if not self._waits(store)]
         return min(free or queues, key=lambda store: queues[store][0])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError
@@ -35,6 +34,7 @@ from imgmigrate.planning.passes.new_repositories import NewRepositories
 from imgmigrate.planning.passes.platforms import Filtering
 from imgmigrate.planning.passes.sizes import Measure, Sizes
 from imgmigrate.planning.passes.wholeness import Unmendable, Wholeness
+from imgmigrate.planning.reach import open_stores
 from imgmigrate.planning.sides import Sides
 from imgmigrate.workspace import open_workspace
 
@@ -183,15 +183,9 @@ async def _open_planner(workspace: Workspace, options: PlanOptions) -> AsyncIter
 def _open_stores(
     workspace: Workspace, options: PlanOptions, state: State
 ) -> AbstractAsyncContextManager[Stores]:
-    @cache
-    def met() -> frozenset[str]:
-        """The registries where an earlier run found something, or put something."""
-        return frozenset(each.store for each in (*state.repositories(), *state.sources()))
-
-    def is_met(host: str) -> bool:
-        return options.awaits_strangers or host in met()
-
-    return workspace.stores(outage=options.outage, is_met=is_met)
+    return open_stores(
+        workspace, state, outage=options.outage, awaits_strangers=options.awaits_strangers
+    )
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgmigrate.errors import ConfigError
 from imgmigrate.rules.globs import any_path, stand_in
-from imgmigrate.rules.templates import concrete_rule
+from imgmigrate.rules.templates import sample_rule
 
 if TYPE_CHECKING:
     from imgmigrate.config.model import Config, RegistryConfig
@@ -91,7 +91,7 @@ def needs_of(config: Config) -> tuple[Needs, ...]:
     for glob in config.globs:
         source = glob.rule.source
         note(source, "globs", source.path)
-        for destination in concrete_rule(glob, stand_in(source), str(config.base)).destinations:
+        for destination in sample_rule(glob, str(config.base)).destinations:
             path = destination.repository.path
             note(destination.repository, "fills", path, filling=glob)
     return tuple(sorted(found.values(), key=lambda needs: (needs.host, needs.sample or "")))

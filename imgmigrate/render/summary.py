@@ -18,7 +18,7 @@ from imgmigrate.render.errors import cause_at, hint_of
 from imgmigrate.render.options import spoken
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import count, duration, rate, size
-from imgmigrate.render.words import detail_of, rate_text, reason
+from imgmigrate.render.words import counted_text, detail_of, rate_text, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,15 +33,6 @@ __all__ = ["interrupted_text", "result_lines", "result_text", "unplanned"]
 
 # Rows that a stopped run did not reach; all of them would bury why.
 MOST_UNREACHED = 10
-
-_COUNTED = (
-    (Outcome.APPLIED, "{} done", "{} done"),
-    (Outcome.ALREADY, "{} already done", "{} already done"),
-    (Outcome.CONFLICT, "{} conflict", "{} conflicts"),
-    (Outcome.KNOWN, "{} known conflict", "{} known conflicts"),
-    (Outcome.FAILED, "{} failed", "{} failed"),
-    (Outcome.CANCELLED, "{} not reached", "{} not reached"),
-)
 
 
 def unplanned(plan: Plan, result: RunFinished | None) -> tuple[Change, ...]:
@@ -147,9 +138,7 @@ def _headline(result: RunFinished, complete: bool) -> str:
     untold = result.counts.get(Outcome.APPLIED, 0) - sum(result.actions.values())
     counts = result.counts | {Outcome.APPLIED: untold}
     parts += [
-        (one if number == 1 else many).format(f"{number:,}")
-        for outcome, one, many in _COUNTED
-        if (number := counts.get(outcome, 0))
+        counted_text(outcome, number) for outcome in Outcome if (number := counts.get(outcome, 0))
     ]
     start = "Apply complete" if complete else "Apply incomplete"
     moved = f"{size(result.moved)} moved in {duration(result.seconds)}"

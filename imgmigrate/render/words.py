@@ -17,7 +17,7 @@ from imgmigrate.render.units import UNKNOWN, amount, count, size
 from imgmigrate.vocabulary.actions import LATER_ACTION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from imgmigrate.events import RateLearnt, Receipt
     from imgmigrate.plan import Change, Plan, Reason, Summary
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 __all__ = [
     "OUTCOMES",
     "bytes_text",
+    "counted_text",
     "detail_of",
     "has_work",
     "headline",
     "headline_of",
+    "listed",
     "outcome_text",
     "rate_text",
     "reason",
@@ -52,6 +54,23 @@ OUTCOMES = {
 }
 
 
+# One row and several; by what a state has for it.
+_COUNTED: dict[str, tuple[str, str]] = {
+    Outcome.APPLIED: ("done", "done"),
+    Outcome.ALREADY: ("already done", "already done"),
+    Outcome.CONFLICT: ("conflict", "conflicts"),
+    Outcome.KNOWN: ("known conflict", "known conflicts"),
+    Outcome.FAILED: ("failed", "failed"),
+    Outcome.CANCELLED: ("not reached", "not reached"),
+}
+
+
+def counted_text(outcome: str, number: int) -> str:
+    """Say how many rows had an outcome, by its name; one of a later version is said as it is."""
+    one, many = _COUNTED.get(outcome, (outcome.replace("_", " "),) * 2)
+    return f"{number:,} {printable(one if number == 1 else many)}"
+
+
 def outcome_text(receipt: Receipt) -> str:
     """Say what became of a row; of one that is done, what was done."""
     done = receipt.action.traits.done if receipt.action is not None else None
@@ -72,6 +91,13 @@ def reason(change: Change) -> str:
     """Say a row's reason in words; one that is not in the table is anybody's text."""
     said = words_of(change.reason)
     return said if change.action.is_understood else f"{printable(change.action.value)}: {said}"
+
+
+def listed(names: Sequence[str], most: int | None) -> str:
+    """List names, `most` of them and how many more there are; all where `most` is None."""
+    if most is None or len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most:,} more"
 
 
 def rate_text(learnt: RateLearnt) -> str:

@@ -22,6 +22,7 @@ from imgmigrate.oci.reference import (
     parse_endpoint,
     relative_path,
 )
+from imgmigrate.rules.globs import stand_in
 from imgmigrate.rules.rule import Destination
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ __all__ = [
     "parse_joint",
     "parse_renaming",
     "parse_template",
+    "sample_rule",
     "values_of",
 ]
 
@@ -210,6 +212,11 @@ def concrete_rule(rule: GlobRule, source: Repository, base: str) -> Rule:
         filled = [replace(each, repository=rule.names.name(each.repository)) for each in filled]
     destinations = tuple(dict.fromkeys(filled))
     return replace(rule.rule, source=source, destinations=destinations, from_glob=True)
+
+
+def sample_rule(rule: GlobRule, base: str) -> Rule:
+    """Make the rule of some repository that a glob might match, for what is said of all."""
+    return concrete_rule(rule, stand_in(rule.rule.source), base)
 
 
 def check_names(rule: Rule, source: Reference, addresses: tuple[Reference, ...]) -> None:

@@ -7,6 +7,7 @@ the `Journal`'s matter, which each kind of state has its own of.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from imgmigrate.clock import now, timestamp
 from imgmigrate.errors import UsageError
+from imgmigrate.events import Warned
 from imgmigrate.redaction import printable, redact
 from imgmigrate.state.entries import (
     Begin,
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from imgmigrate.state.view import View
 
 __all__ = ["Journal", "Writer", "check_continues", "run_name"]
+
+logger = logging.getLogger(__name__)
 
 # A line of about 100 KB: long enough to be cheap, short enough for one write.
 CLAIMS_PER_LINE = 500
@@ -85,11 +89,11 @@ class Journal(Protocol):
         sure at once.
         """
 
-    async def compact(self, view: View) -> None:
+    async def compact(self, view: View) -> str | None:
         """Put the view in the place of its lines, and keep what was there as a backup.
 
-        In steps of which each leaves a state that reads the same. One that cannot be done is
-        logged and costs nothing but tidiness.
+        In steps of which each leaves a state that reads the same. One that cannot be done costs
+        nothing but tidiness: then it says what is in the way, in words, and what to do.
         """
 
     async def replace(self, view: View) -> None:
@@ -120,8 +124,27 @@ class Writer:
     ) -> None:
         """`tell` lets whoever asks who writes this state know how far it is."""
         self._view, self._journal = view, journal
+        self._listener: Callable[[Warned], None] | None = None
+        self._unheard: list[Warned] = []
         self._command, self._clock, self.tell = command, clock, tell
         self._run: Begin | None = None
+
+    def listen(self, listener: Callable[[Warned], None]) -> None:
+        """Let somebody hear what is worth knowing of the state and stops nothing, from now on.
+
+        What was said before is said again. What nobody hears is logged at the end.
+        """
+        self._listener = listener
+        unheard, self._unheard = self._unheard, []
+        for each in unheard:
+            listener(each)
+
+    def warn(self, warning: Warned) -> None:
+        """Tell whoever listens."""
+        if self._listener is None:
+            self._unheard.append(warning)
+        else:
+            self._listener(warning)
 
     @property
     def state(self) -> StateInMemory:
@@ -268,6 +291,9 @@ class Writer:
 
     async def close(self) -> None:
         """Make everything durable and close the journal; also when cancelled meanwhile."""
+        for each in self._unheard:
+            logger.warning("%s", each.message)
+        self._unheard.clear()
         await self._journal.close()
 
     async def _append(self, entry: Entry) -> None:
@@ -283,7 +309,9 @@ class Writer:
     async def _compact(self) -> None:
         """Compact what there is; a state without a lineage has nothing yet."""
         if self._view.lineage is not None:
-            await self._journal.compact(self._view)
+            trouble = await self._journal.compact(self._view)
+            if trouble is not None:
+                self.warn(Warned("state_not_compacted", trouble))
 
 
 def check_continues(present: View, copy: View) -> None:

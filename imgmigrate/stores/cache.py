@@ -1,7 +1,9 @@
 """Keep manifests that were read, by digest, in a folder of this machine: none is read twice.
 
 Each file is the media type, a newline, and the raw bytes; what a file holds is verified on
-every read, so a damaged or forged one is only a miss. Losing the folder costs requests.
+every read, so a damaged, forged or half-written one is only a miss. Losing the folder costs
+requests. What was put or read a moment ago is still in memory: a plan looks at each manifest
+several times, and of thousands the reading and parsing would be a good part of its work.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from imgmigrate.files import make_folder, write_atomically
+from imgmigrate.files import PRIVATE_FILE, make_folder, write_all
 from imgmigrate.oci.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -27,41 +29,50 @@ logger = logging.getLogger(__name__)
 LARGEST_CACHE = 512 * 1024 * 1024
 
 
-# Where nothing may be written: enough that a plan reads its manifests once.
+# Of raw bytes: some ten thousand manifests, which parsed take a few times as much. Enough that a
+# plan reads its manifests once, also where nothing may be written.
 LARGEST_MEMORY = 64 * 1024 * 1024
 
 
 class ManifestCache:
     """Manifests by digest in one folder; a folder that cannot be used is no cache, no error.
 
-    Without a folder those that were read first are kept in memory, up to `LARGEST_MEMORY` bytes.
+    Those that were met first are kept in memory too, up to `LARGEST_MEMORY` bytes.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        # The algorithms whose folders are known to be there.
+        self._made: set[str] = set()
         self._kept: dict[Digest, Manifest] = {}
         self._room = LARGEST_MEMORY
 
     def get(self, digest: Digest) -> Manifest | None:
         """Return the manifest if it is here and sound."""
-        if self._folder is None:
-            return self._kept.get(digest)
+        kept = self._kept.get(digest)
+        if kept is not None or self._folder is None:
+            return kept
         try:
-            media_type, _, raw = self._path(self._folder, digest).read_bytes().partition(b"\n")
-            return Manifest.parse(raw, media_type.decode("ascii"), expected=digest)
+            with open(self._path(self._folder, digest), "rb") as file:
+                media_type, _, raw = file.read().partition(b"\n")
+            found = Manifest.parse(raw, media_type.decode("ascii"), expected=digest)
         except (OSError, ValueError):
             return None
+        self._remember(found)
+        return found
 
     def put(self, manifest: Manifest) -> None:
         """Keep a manifest."""
+        self._remember(manifest)
         if self._folder is None:
-            self._remember(manifest)
             return
-        path = self._path(self._folder, manifest.digest)
+        algorithm = manifest.digest.algorithm
         try:
-            make_folder(path.parent)
-            data = manifest.media_type.encode("ascii") + b"\n" + manifest.raw
-            write_atomically(path, data, durable=False)
+            if algorithm not in self._made:
+                make_folder(self._folder / algorithm)
+                self._made.add(algorithm)
+            path = self._path(self._folder, manifest.digest)
+            _write(path, manifest.media_type.encode("ascii") + b"\n" + manifest.raw)
         except OSError as error:
             logger.debug("manifest %s is not cached: %s", manifest.digest, error)
 
@@ -89,8 +100,18 @@ class ManifestCache:
             self._room -= size
 
     @staticmethod
-    def _path(folder: Path, digest: Digest) -> Path:
-        return folder / digest.algorithm / digest.hex
+    def _path(folder: Path, digest: Digest) -> str:
+        return f"{folder}/{digest.algorithm}/{digest.hex}"
+
+
+def _write(path: str, data: bytes) -> None:
+    """Write in place: whoever reads a part of it has a miss, so no second name is needed."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, PRIVATE_FILE)
+    try:
+        write_all(descriptor, data)
+    finally:
+        os.close(descriptor)
 
 
 def _entries(folder: Path | str) -> list[os.DirEntry[str]]:

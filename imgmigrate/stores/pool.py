@@ -134,6 +134,7 @@ class _Pool:
             news=self.news,
             known=self._estimates.of(host) if self._estimates else None,
             mounts=host in self._mounting,
+            written_at=partial(self._config.registries.login_place, host),
         )
         self._registries.append(store)
         return store

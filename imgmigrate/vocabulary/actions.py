@@ -218,7 +218,7 @@ class Action(Term):
             ),
             needs="a person",
             hint="Conflicts are never overwritten by themselves. To take the source's image "
-            "once, name addresses or globs; for good, set overwrite in the rule:",
+            "once, name addresses or globs",
         ),
     )
     # It differs, and no state tells whether it is ours.

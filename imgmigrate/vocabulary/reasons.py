@@ -42,6 +42,8 @@ class ReasonTraits:
     allowed_by: str | None = None
     # What to do about such rows; where a command helps, the command line knows it.
     hint: str | None = None
+    # What it advises needs a config: a rule to change, or one to adopt for.
+    hint_is_for_configs: bool = False
 
 
 # Of a reason that this version does not know.
@@ -124,6 +126,7 @@ class Reason(Term):
             cause="somebody overwrote what imgmigrate had written",
             hint="Where nobody else writes to such tags, this state may be older than they are: "
             "restored from a backup, or from a cache. To take over what is there:",
+            hint_is_for_configs=True,
         ),
     )
     EQUIVALENT = (
@@ -135,6 +138,7 @@ class Reason(Term):
             cause="holds an index of the same images in other bytes",
             hint="An equivalent index holds the same images in other bytes; "
             "overwrite: equivalent in the rule replaces only those.",
+            hint_is_for_configs=True,
         ),
     )
     NO_STATE = "no_state", ReasonTraits("IM213", "differs; whose it is, no state tells")
@@ -246,5 +250,6 @@ class Reason(Term):
             "the former image is gone",
             hint="An image that no tag names is soon deleted by many registries. "
             "keep_previous in the config gives what is replaced a tag of its own.",
+            hint_is_for_configs=True,
         ),
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PIECE = 64 * 1024
+# Loopback's segments and windows hold megabytes of each connection, which no line of such a rate
+# does: a sender would have sent what the relay carries seconds later.
+SEGMENT, WINDOW = 1400, 64 * 1024
 ROOT = Path(__file__).parents[2]
 
 
@@ -70,7 +74,12 @@ async def _serve(target: str, latency: float, rate: float) -> None:
             group.create_task(_carry(reader, far_writer, latency, rate, there))
             group.create_task(_carry(far_reader, writer, latency, rate, back))
 
-    server = await asyncio.start_server(meet, "127.0.0.1", 0, limit=4 * PIECE)
+    listening = socket.create_server(("127.0.0.1", 0))
+    if rate:
+        # What is accepted there has them too.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WINDOW)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
+    server = await asyncio.start_server(meet, sock=listening, limit=PIECE if rate else 4 * PIECE)
     asyncio.get_running_loop().add_signal_handler(
         signal.SIGUSR1, lambda: print(there.carried, back.carried, flush=True)
     )

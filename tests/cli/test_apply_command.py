@@ -12,6 +12,7 @@ import pytest
 
 from imgmigrate.errors import AccessDenied, Interrupted, PlanRefused, StateLocked, StateUnsaved
 from imgmigrate.events import ImageFinished, ImageStarted, Outcome, Receipt, RunStarted
+from imgmigrate.plan import Filters
 from tests.cli.helpers import Terminal, success
 from tests.render import samples
 
@@ -118,7 +119,7 @@ def test_a_plan_other_than_the_reviewed_one_is_refused(cli: Cli, engine: Engine)
     [
         ({}, COPY, "plan --out plan.out"),
         ({"refresh_only": True}, FORGET, "plan --refresh-only --out plan.out"),
-        ({"undoes": "run-1"}, COPY, "rollback run-1 --out back.out"),
+        ({"undoes": "run-1"}, COPY, "rollback run-1 --out plan.out"),
         (
             {},
             samples.change("harbor.new/a:9", "blocked", "max_delete"),
@@ -139,6 +140,25 @@ def test_who_has_to_plan_again_is_told_the_same_kind_of_plan(
     assert cli.out.splitlines()[-1] == f"  imgmigrate {command}"
     ((_, _, options),) = engine.applied
     assert options.replan == f"imgmigrate {command}"
+
+
+@pytest.mark.parametrize(
+    ("more", "chosen"),
+    [(0, "--target 'a/**' --exclude 'a/x:*' "), (9, "")],
+    ids=["few globs", "more than a command line is for"],
+)
+def test_who_has_to_plan_again_keeps_what_the_plan_was_limited_to(
+    cli: Cli, engine: Engine, more: int, chosen: str
+) -> None:
+    """The same rows into the same file, and not a plan of everything beside it."""
+    targets = ("a/**", *(f"b/{number}" for number in range(more)))
+    filters = Filters(target=targets, exclude=("a/x:*",))
+    plan = samples.plan(CONFLICT, COPY, filters=filters)
+    save(cli, plan, "mine.out")
+    refused = Receipt(CONFLICT.address, Outcome.CONFLICT, error=AccessDenied("c", "moved"))
+    engine.result = success(plan, refused)
+    cli("apply", "mine.out")
+    assert cli.out.splitlines()[-1] == f"  imgmigrate plan {chosen}--out mine.out"
 
 
 @pytest.mark.parametrize("content", [b"", b"{}\n{}\n", b"\x00\xff"])

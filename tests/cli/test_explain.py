@@ -61,6 +61,8 @@ def test_json_is_a_line_a_rule(layout: Cli) -> None:
         (("--explain", "1", "--out", "plan.out"), "--out has no meaning"),
         (("--explain", "1", "--detailed-exitcode"), "--detailed-exitcode has no meaning"),
         (("--explain", "1", "--target", "x/**"), "--target has no meaning"),
+        (("--explain", "1", "--no-refresh"), "--no-refresh has no meaning"),
+        (("--explain", "1", "--sizes", "auto"), "--sizes has no meaning"),
     ],
 )
 def test_wrong_usage_is_refused(layout: Cli, arguments: tuple[str, ...], said: str) -> None:
@@ -98,3 +100,23 @@ def test_names_that_are_no_tags_are_said(layout: Cli) -> None:
     assert f"note: {said}" in " ".join(layout.out.split())
     assert layout("plan", "--explain", "1") == 0
     assert "  4 tags listed\n  1 listed name is no valid tag, and left out: 1.0+b1\n" in layout.out
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [((), (300.0, False)), (("--wait-for-registries", "15m"), (900.0, True))],
+)
+def test_a_registry_that_is_down_is_waited_for(
+    layout: Cli, monkeypatch: pytest.MonkeyPatch, typed: tuple[str, ...], expected: object
+) -> None:
+    """As long as a plan would wait."""
+    told: list[tuple[object, object]] = []
+
+    async def explain_selection(*_: object, **options: object) -> list[object]:
+        told.append((options["outage"], options["awaits_strangers"]))
+        return []
+
+    monkeypatch.setattr("imgmigrate.planning.desired.explain.explain_selection", explain_selection)
+    monkeypatch.setattr("imgmigrate.cli.given.limits.USUAL_OUTAGE", 300.0)
+    assert layout("plan", "--explain", "1", *typed) == 0
+    assert told == [expected]

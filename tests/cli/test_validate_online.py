@@ -90,7 +90,8 @@ def test_what_does_not_work_exits_1(cli: Cli, registry: FakeRegistry) -> None:
     write_config(cli, registry, "wrong-password")
     assert cli("validate", "--online") == 1
     assert "  log in     failed       not authenticated (401)" in cli.out
-    assert "fix: docker login" in cli.out
+    said = "fix: the login is that of imgmigrate.yaml:"
+    assert said in " ".join(cli.out.split())
     assert "wrong-password" not in cli.out + cli.err
 
 

@@ -268,3 +268,36 @@ def test_two_spellings_of_one_registry_are_one_entry(refuse: Refuse) -> None:
     """Else one of the two would be without effect, in silence."""
     text = config('  "quay.io:443": {concurrency: 1}\n  "quay.io": {concurrency: 2}\n')
     assert "names the same registry" in refuse(text)
+
+
+PLACES = """\
+  "q.io": {username: me, password: "hunter22"}
+  "q.io/some":
+    username: "${REG_USER}"
+    password: "${REG_PASSWORD:-word}-${REG_USER}"
+  "q.io/asks": {credential_command: [ask, "${TOKEN}"]}
+  "q.io/none": {concurrency: 3}
+"""
+
+
+@pytest.mark.parametrize(
+    ("repo", "place"),
+    [
+        ("a", 'registries."q.io".password'),
+        ("some/app", 'registries."q.io/some".password, from the variables REG_USER, REG_PASSWORD'),
+        ("asks", 'registries."q.io/asks".credential_command'),
+        ("none", None),
+    ],
+)
+def test_where_a_login_is_written_is_said_without_it(
+    load: Load, repo: str, place: str | None
+) -> None:
+    """File, line, key and the names of variables: the environment is not looked at."""
+    said = load(config(PLACES)).registries.login_place("q.io", repo)
+    line = {"a": 6, "some/app": 9, "asks": 10}.get(repo)
+    assert said is None if place is None else str(said).endswith(f"prod.yaml:{line}: {place}")
+
+
+def test_without_an_entry_no_login_is_written(load: Load) -> None:
+    """What a registry without an entry is asked with is elsewhere."""
+    assert load(config(PLACES)).registries.login_place("elsewhere.io", "a") is None

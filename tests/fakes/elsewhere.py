@@ -139,10 +139,11 @@ class _Journal:
         self._kept.flushes += self._kept.durable < len(self._kept.lines)
         self._kept.durable = len(self._kept.lines)
 
-    async def compact(self, view: View) -> None:
+    async def compact(self, view: View) -> str | None:
         await self.flush()
         if view.sequence not in self._kept.compacted:
             self._kept.compacted.append(view.sequence)
+        return None
 
     async def close(self) -> None:
         await self.flush()

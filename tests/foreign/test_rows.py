@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -123,6 +125,29 @@ def copies(config: Config, listed: str) -> set[str]:
             id="a tag with its digest",
         ),
         pytest.param(
+            "dregsy",
+            f"tasks: [{{{ENDS}, mappings: [{{from: a, platform: all,"
+            f" tags: ['1.2@{DIGEST}', 'semver: >=1.0.0', '1.2']}}]}}]\n",
+            "1.2 1.3 0.9",
+            {f"q.io/a@{DIGEST} -> x.io/a:1.2", "q.io/a:1.3 -> x.io/a:1.3"},
+            id="a tag with its digest, which a range takes too",
+        ),
+        pytest.param(
+            "dregsy",
+            f"tasks: [{{{ENDS}, mappings: [{{from: $TEAM/a, platform: all,"
+            " tags: ['${TEAM}1', $TEAM]}]}]\n",
+            "t1 t 2",
+            {"q.io/t/a:t1 -> x.io/t/a:t1", "q.io/t/a:t -> x.io/t/a:t"},
+            id="dregsy's tags for envsubst",
+        ),
+        pytest.param(
+            "skopeo",
+            "${REG}: {images: {$TEAM/a: ['${TEAM}1']}, images-by-tag-regex: {b: '^1$'}}\n",
+            "1 2 t1",
+            {"r.io/t/a:t1 -> x.io/m/a:t1", "r.io/b:1 -> x.io/m/b:1"},
+            id="skopeo's names for envsubst",
+        ),
+        pytest.param(
             "image-syncer",
             "images: {'q.io/a:/zzz/': x.io/a, 'q.io/b:1': x.io/b}\nauth: {}\n",
             "1",
@@ -178,6 +203,56 @@ def test_a_login_that_is_null_is_none(tmp_path: Path, form: str, text: str) -> N
     assert config.registry("q.io").username == "null"
 
 
+@pytest.mark.parametrize(
+    ("login", "is_half"),
+    [
+        ({"username": None, "password": None}, False),
+        ({"username": "", "password": ""}, False),
+        ({}, False),
+        ({"username": "u"}, True),
+        ({"username": "u", "password": None}, True),
+    ],
+)
+def test_a_login_of_dregsy_that_is_null_is_none(
+    tmp_path: Path, login: dict[str, Any], is_half: bool
+) -> None:
+    """It is JSON within base64 there; half a login is told, and is none."""
+    auth = base64.b64encode(json.dumps(login).encode()).decode()
+    text = (
+        f"tasks: [{{source: {{registry: q.io, auth: {auth}}}, target: {{registry: x.io}},"
+        " mappings: [{from: a, platform: all, tags: ['1']}]}]\n"
+    )
+    document, config = convert(tmp_path, "dregsy", text)
+    assert config.registry("q.io").username is None
+    assert bool(document.warnings()) is is_half
+
+
+def test_half_a_login_of_skopeo_is_told_and_is_none(tmp_path: Path) -> None:
+    """Skopeo goes on without it."""
+    text = "q.io: {credentials: {username: , password: p}, images: {a: ['1']}}\n"
+    document, config = convert(tmp_path, "skopeo", text, to="x.io", all_platforms=True)
+    assert config.registry("q.io").password is None
+    assert [each for each in document.warnings() if "give both username and password" in each]
+
+
+@pytest.mark.parametrize("source", ["a/*", "'regex: a/.*'"])
+def test_what_dregsy_matches_nothing_by_is_left_out(tmp_path: Path, source: str) -> None:
+    """It has no wildcards, and a blank is a part of its regex: ours would copy more."""
+    path = tmp_path / "d.yaml"
+    path.write_text(f"tasks: [{{{ENDS}, mappings: [{{from: {source}, platform: all}}]}}]\n")
+    document = read(Given("dregsy", (path,), {}))
+    assert document.images == []
+    assert document.warnings()[0].endswith("; the mapping is left out")
+
+
+@pytest.mark.parametrize("text", ["images:\n", "images: ~\n", '{"images": null}'])
+def test_images_without_a_value_are_none(tmp_path: Path, text: str) -> None:
+    """They are no image that is called so."""
+    path = tmp_path / ("c.json" if text.startswith("{") else "c.yaml")
+    path.write_text(text)
+    assert read(Given("image-syncer", (path,), ENVIRON)).images == []
+
+
 def test_docker_hub_by_the_key_of_its_login(tmp_path: Path) -> None:
     """That is how regclient and docker call it."""
     text = (
@@ -206,6 +281,25 @@ def test_one_reason_is_one_line(tmp_path: Path) -> None:
         "(60 times, in lines 2, 3, 4, ...)"
     )
     assert write(document, title="Converted.").text.count("interval") == 1
+
+
+def test_digests_beside_tags_are_told_once(tmp_path: Path) -> None:
+    """The reason names no image, which its line does."""
+    images = "".join(f"  q.io/a:{n}@{DIGEST}: x.io/a:{n}\n" for n in range(60))
+    document, _ = convert(tmp_path, "image-syncer", f"images:\n{images}auth:\n")
+    (told,) = document.warnings()
+    assert told.endswith("its tag is not looked at (60 times, in lines 2, 3, 4, ...)")
+
+
+def test_places_are_told_in_the_order_of_the_file(tmp_path: Path) -> None:
+    """Whoever looks for them begins at its top."""
+    text = (
+        "creds: [{registry: '${REG}', user: u, pass: p}]\n"
+        "sync: [{source: 'q.io/a:1', target: '${REG}/a:1', type: image}]\n"
+    )
+    document, _ = convert(tmp_path, "regsync", text)
+    (told,) = document.warnings()
+    assert told.endswith("(2 times, in lines 1, 2)")
 
 
 def test_what_stays_the_same_is_not_told(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imgmigrate.errors import ConfigError
-from imgmigrate.foreign.formats.image_syncer import Options, pair_document, whole_document
+from imgmigrate.foreign.document import read_tree
+from imgmigrate.foreign.formats.image_syncer import Options, read_pair, read_whole
 from imgmigrate.foreign.load import load_config, load_whole
 from imgmigrate.foreign.writer import env_text, write
 from tests.support.cli import TIMEOUT
@@ -60,7 +61,7 @@ def meant(config: Config) -> list[Rule]:
 
 def converted(path: Path, options: Options | None = None) -> tuple[Path, dict[str, str]]:
     """Write the config beside the foreign one."""
-    written = write(whole_document(path, options, environ=ENVIRON), title="Converted.")
+    written = write(read_whole(read_tree(path), options or Options(), ENVIRON), title="Converted.")
     out = path.with_suffix(".yaml")
     out.write_text(written.text, encoding="utf-8")
     return out, written.secrets
@@ -119,9 +120,8 @@ def test_variables_stay_variables_and_names_do_not_collide(tmp_path: Path) -> No
         "x.io: {username: me, password: 'pre-${X_IO_PASSWORD}-post'}\n"
         "localhost:5000: {username: me, password: s3cret}\n"
     )
-    document = pair_document(
-        tmp_path / "images.yaml", tmp_path / "auth.yaml", None, environ=ENVIRON
-    )
+    trees = [read_tree(tmp_path / name) for name in ("images.yaml", "auth.yaml")]
+    document = read_pair(trees[0], trees[1], Options(), ENVIRON)
     written = write(document, title="Converted.")
     assert written.secrets == {
         "X_IO_PASSWORD_2": "pre-",
@@ -136,7 +136,7 @@ def test_what_is_written_reads_well(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     images = {"q.io/a:1": "x.io/a", f"q.io/b:1@{DIGEST}": ["x.io/b:1", "y.io/b:1"], "c": ""}
     path.write_text(json.dumps({"auth": {"x.io": {"insecure": True}}, "images": images}))
-    document = whole_document(path, Options(registry="d.io"), environ=ENVIRON)
+    document = read_whole(read_tree(path), Options(registry="d.io"), ENVIRON)
     written = write(document, title="Converted.", state="state/config")
     assert (
         written.text
@@ -156,8 +156,7 @@ defaults:
 images:
   - source: "q.io/a:1"
     destination: "x.io/a"
-  # q.io/b:1@{DIGEST}
-  #   is copied by its digest; its tag is not looked at
+  # it is copied by its digest; its tag is not looked at
   - source: "q.io/b@{DIGEST}"
     destination:
       - "x.io/b:1"

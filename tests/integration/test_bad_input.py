@@ -184,7 +184,7 @@ async def test_wrong_credentials_are_named_by_their_place(
     )
     ran = await run(tmp_path, "plan", "--out", "plan.out", code=3)
     says = {
-        "config": ["401", "the credentials of the config were refused"],
+        "config": ["401", "the credentials of the config were refused", "imgmigrate.yaml:"],
         "docker": ["401", f"the credentials of {home}/.docker/config.json were refused"],
         "nowhere": ["no credentials", f"docker login {new.host}", f'registries."{new.host}"'],
     }

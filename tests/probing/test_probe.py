@@ -128,7 +128,8 @@ async def test_wrong_credentials_are_tried_once(scheme: Scheme, tmp_path: Path) 
         }
         assert not report.works
         assert "the credentials of the config were refused" in detail(report, "log in")
-        assert f"docker login {registry.host}" in detail(report, "log in")
+        where = f'registries."{registry.host}".password: correct it there'
+        assert where in detail(report, "log in")
         assert sum(each.authorised for each in registry.requests) == 1
 
 

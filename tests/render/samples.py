@@ -34,12 +34,12 @@ def change(address: str, action: str, reason: str, **more: Any) -> Change:
 
 def plan(*changes: Change, unchanged: int = 0, **header: Any) -> Plan:
     """A sealed plan of these rows."""
+    header.setdefault("config_sha256", "c0" * 32)
     header.setdefault("state", StateBinding(lineage=LINEAGE, sequence=4812, head="ab" * 16))
     return Plan.of(
         Header(
             tool_version="0.1.0",
             created_at=MADE,
-            config_sha256="c0" * 32,
             summary=Summary.of(changes, unchanged),
             **header,
         ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from imgmigrate.oci.reference import Reference
 from imgmigrate.render.changes.hints import plan_hints
 from imgmigrate.render.changes.text import plan_text
@@ -66,6 +68,14 @@ def test_the_way_around_each_guard_is_named() -> None:
     commands = [hint.command for hint in hints]
     assert "imgmigrate plan --allow-delete --max-delete 1 --out plan.out" in commands
     assert "imgmigrate state unprotect harbor.new/a:2" in commands
+
+
+def test_the_way_around_a_limit_writes_the_same_file() -> None:
+    """A plan that was saved is planned again to where it is."""
+    hints = plan_hints(samples.plan(OVER_LIMIT), command, Path("mine.out"))
+    assert [hint.command for hint in hints] == [
+        "imgmigrate plan --allow-delete --max-delete 1 --out mine.out"
+    ]
 
 
 def test_an_apply_says_what_the_limit_kept() -> None:

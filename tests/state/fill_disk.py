@@ -73,16 +73,18 @@ async def record_until_full(state: LocalState, ballast: Path) -> tuple[list[str]
 
 
 async def compact_without_room(state: LocalState, ballast: Path) -> tuple[list[str], int]:
-    """End a run when there is room for its last lines, but for no snapshot."""
+    """End a run when there is room for its last lines, but for no snapshot; what is warned of."""
     recorded = 60
+    warned: list[str] = []
     async with a_run(state, claim("a")) as writer:
+        writer.listen(lambda each: warned.append(f"{each.code}: {each.message}"))
         for number in range(recorded):
             await writer.record(draft(number))
         fill(ballast, spare=8192)
         await writer.end({})
         await writer.record(draft("after"))
     assert not (state.folder / "snapshot.jsonl").exists()
-    return [], recorded
+    return warned, recorded
 
 
 def fill(ballast: Path, spare: int = 0) -> None:

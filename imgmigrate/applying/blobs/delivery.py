@@ -62,7 +62,7 @@ class Delivery:
     ) -> None:
         self.source, self.destination = source, destination
         self.over = asyncio.Event()
-        self.sent = self.spared = 0
+        self.sent = self.spared = self._handed = 0
         self.has_company = False
         self.error: Exception | None = None
         self._blob, self._session, self._sink = blob, session, sink
@@ -84,7 +84,9 @@ class Delivery:
         if not self.over.is_set() and self._session is not None:
             await self._step(self._session.write(piece))
             if not self.over.is_set():
-                self._moved(len(piece))
+                # A session has let go of what it was given before; this piece is on its way yet.
+                self._moved(self._handed)
+                self._handed = len(piece)
 
     async def finish(self, last: bytes) -> None:
         """Send what is left and have the destination accept the blob."""
@@ -134,10 +136,12 @@ class Delivery:
             await session.write(last)
         await session.commit()
         self.spared = session.held
-        self._moved(len(last))
+        self._moved(self._handed + len(last))
         self.over.set()
 
     def _moved(self, count: int) -> None:
+        if not count:
+            return
         self.sent += count
         self._sink.emit(BlobMoved(self.destination.repository, self._blob.digest, count))
 

@@ -14,18 +14,26 @@ from imgmigrate.state.spelling import find_renames, rename
 from imgmigrate.workspace import open_workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from imgmigrate.config.model import Config
+    from imgmigrate.events import Warned
     from imgmigrate.workspace import Workspace
 
 __all__ = ["keep_books"]
 
 
 async def keep_books(
-    config: Config | Workspace, *, command: str, lock_timeout: float
+    config: Config | Workspace,
+    *,
+    command: str,
+    lock_timeout: float,
+    warned: Callable[[Warned], None] | None = None,
 ) -> str | None:
     """Note it, and say whether the state got its owner by that.
 
-    The lock is taken only if there is something to note. Raises UsageError for a state of
+    The lock is taken only if there is something to note. `warned` hears what is worth knowing of
+    the state. Raises UsageError for a state of
     another config, StateLocked and StateError.
     """
     workspace = open_workspace(config)
@@ -36,6 +44,8 @@ async def keep_books(
     if not news and not waits_for_owner(state, config):
         return None
     async with workspace.state.writer(command=command, lock_timeout=lock_timeout) as writer:
+        if warned is not None:
+            writer.listen(warned)
         check_owner(writer.state, config)
         await rename(writer, config)
         await protect(writer, guards)

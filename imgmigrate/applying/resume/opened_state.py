@@ -29,7 +29,7 @@ async def open_writer(
 ) -> AsyncIterator[Writer]:
     """Lock and open; StateLocked if another run still has it after `patience` seconds.
 
-    Who has to wait is told for whom.
+    Who has to wait is told for whom, and whoever writes what is worth knowing of the state.
     """
     async with AsyncExitStack() as stack:
         try:
@@ -41,6 +41,7 @@ async def open_writer(
             sink.emit(Waiting(f"state {store.place}", error.cause, patience))
             opened = store.writer(command=command, lock_timeout=patience)
             writer = await stack.enter_async_context(opened)
+        writer.listen(sink.emit)
         yield writer
 
 

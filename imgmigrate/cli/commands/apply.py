@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Task", "apply", "apply_now"]
 
+# Globs of a plan that a command which plans it again still names: a file had more of them.
+MOST_CHOSEN = 5
+
 
 @click.command(
     cls=Command,
@@ -155,7 +158,7 @@ class Task:
 
         whole = read_plan(path, expect_sha256=expect_sha256)
         # What is announced, asked and counted from here on is what the rows are.
-        check_summary(whole, self._replan(whole))
+        check_summary(whole, self._replan(whole, str(path)))
         plan = choosing.chosen(self.settings, whole)
         config = _config_of(self.settings, plan, path)
         plan = marked(plan, config.known, datetime.now(UTC).date())
@@ -196,17 +199,30 @@ class Task:
         """The command that goes on in the same way; how old a plan may be is asked once."""
         return self.same(*plan_file, drop=("--max-plan-age",))
 
-    def _replan(self, plan: Plan) -> str:
-        """The command that plans the same again, and allows the deletes that were too many."""
+    def _replan(self, plan: Plan, file: str | None = None) -> str:
+        """The command that plans the same again, and allows the deletes that were too many.
+
+        `file` is where the plan was saved.
+        """
         from imgmigrate.render.changes.hints import allowing
 
         may_delete = was_given(self.settings, "--allow-delete", "--allow-delete-gone")
         allowed = () if may_delete else allowing(plan)
         if plan.header.undoes:
-            words = ("rollback", plan.header.undoes, *allowed, "--out", "back.out")
+            words = ("rollback", plan.header.undoes, *allowed, "--out", file or "back.out")
             return again(self.settings, *words)
         refresh = ("--refresh-only",) if plan.header.refresh_only else ()
-        return again(self.settings, "plan", *refresh, *allowed, "--out", "plan.out")
+        chosen = self._chosen(plan)
+        out = ("--out", file or "plan.out")
+        return again(self.settings, "plan", *refresh, *allowed, *chosen, *out)
+
+    def _chosen(self, plan: Plan) -> tuple[str, ...]:
+        """What the plan was limited to, as long as a command line is the place for it."""
+        filters = plan.whole.header.filters
+        names = (("--target", filters.target), ("--exclude", filters.exclude))
+        chosen = tuple(part for name, globs in names for glob in globs for part in (name, glob))
+        is_typed = was_given(self.settings, "--target-file")
+        return () if is_typed or len(chosen) > 2 * MOST_CHOSEN else chosen
 
     def _apply(
         self,
@@ -214,7 +230,7 @@ class Task:
         plan: Plan,
         command: str,
         max_duration: float | None,
-        file: str = "plan.out",
+        file: str | None = None,
     ) -> Applied:
         from imgmigrate.render.words import has_work
 
@@ -232,7 +248,7 @@ class Task:
                 plan,
                 result,
                 resume=command,
-                replan=self._replan(plan),
+                replan=self._replan(plan, file),
                 style=output.style(),
                 verbose=output.is_verbose,
             )
@@ -244,12 +260,19 @@ class Task:
         from imgmigrate.applying.resume.books import keep_books
         from imgmigrate.cli.run import run
 
-        told = run(lambda: keep_books(config, command=command, lock_timeout=self.lock_timeout))
+        told = run(
+            lambda: keep_books(
+                config,
+                command=command,
+                lock_timeout=self.lock_timeout,
+                warned=self.settings.output.warned,
+            )
+        )
         if told:
             self.settings.output.warn("state_bound", told)
 
     def _options(
-        self, plan: Plan, command: str, max_duration: float | None, file: str
+        self, plan: Plan, command: str, max_duration: float | None, file: str | None
     ) -> ApplyOptions:
         from imgmigrate.applying.apply import ApplyOptions
 
@@ -265,8 +288,8 @@ class Task:
             max_failures=self.limits.max_failures,
             max_duration=max_duration,
             max_plan_age=self.limits.max_plan_age,
-            replan=self._replan(plan),
-            file=file,
+            replan=self._replan(plan, file),
+            file=file or "plan.out",
         )
 
     def _announce(self, plan: Plan, left: int) -> None:

@@ -38,10 +38,8 @@ if TYPE_CHECKING:
     from imgmigrate.cli.output import Output
     from imgmigrate.config.model import Config
     from imgmigrate.events import Event, Sink
-    from imgmigrate.oci.reference import Repository
     from imgmigrate.render.schema import report_lines
     from imgmigrate.render.style import Style
-    from imgmigrate.rules.rule import Rule
 
 __all__ = ["init", "validate"]
 
@@ -274,37 +272,29 @@ class _Notes:
 def _valid(config: Config) -> report_lines.Valid:
     from imgmigrate.render.schema import report_lines
 
+    hosts, layouts = _stores(config)
     return report_lines.Valid(
         config=str(config.path),
         rules=len(config.rules) + len(config.globs),
-        registries=_hosts(config),
-        layouts=len(_layouts(config)),
+        registries=hosts,
+        layouts=layouts,
         **({"state": str(config.state_place)} if config.has_state else {}),
     )
 
 
-def _samples(config: Config) -> tuple[Rule, ...]:
-    """What rules with wildcards would be for some repository."""
-    from imgmigrate.rules.globs import stand_in
-    from imgmigrate.rules.templates import concrete_rule
+def _stores(config: Config) -> tuple[list[str], int]:
+    """The registries of all rules, and how many layouts; of a wildcard's, what one might be."""
+    from imgmigrate.rules.templates import sample_rule
 
-    return tuple(
-        concrete_rule(each, stand_in(each.rule.source), str(config.base)) for each in config.globs
-    )
-
-
-def _repositories(config: Config) -> list[Repository]:
-    rules = (*config.rules, *_samples(config))
-    found = [rule.source for rule in rules]
-    return found + [each.repository for rule in rules for each in rule.destinations]
-
-
-def _hosts(config: Config) -> list[str]:
-    return sorted({each.store for each in _repositories(config) if not each.is_layout})
-
-
-def _layouts(config: Config) -> set[str]:
-    return {each.path for each in _repositories(config) if each.is_layout}
+    hosts: set[str] = set()
+    layouts: set[str] = set()
+    for rule in (*config.rules, *(sample_rule(each, str(config.base)) for each in config.globs)):
+        for repository in (rule.source, *(each.repository for each in rule.destinations)):
+            if repository.is_layout:
+                layouts.add(repository.path)
+            else:
+                hosts.add(repository.store)
+    return sorted(hosts), len(layouts)
 
 
 def _found(config: Config, style: Style, *, verbose: bool) -> Iterator[str]:
@@ -314,8 +304,8 @@ def _found(config: Config, style: Style, *, verbose: bool) -> Iterator[str]:
     total = len(config.rules) + len(config.globs)
     yield f"{shown(config.path)} is valid: {count(total, 'rule')}"
     yield from rule_lines(config, style, verbose=verbose)
-    yield f"registries: {', '.join(_hosts(config)) or 'none'}"
-    layouts = _layouts(config)
+    hosts, layouts = _stores(config)
+    yield f"registries: {', '.join(hosts) or 'none'}"
     if layouts:
-        yield f"OCI layouts: {len(layouts):,}"
+        yield f"OCI layouts: {layouts:,}"
     yield f"state: {shown(config.state_place) if config.has_state else 'not known here'}"

@@ -10,7 +10,7 @@ import click
 
 from imgmigrate.cli.exit import Planned
 from imgmigrate.cli.explaining import explain_now, explain_option, refuse_with_explain
-from imgmigrate.cli.given.again import HELD, again
+from imgmigrate.cli.given.again import HELD, again, was_given
 from imgmigrate.cli.given.choice import planning_of, planning_options
 from imgmigrate.cli.given.config import open_config
 from imgmigrate.cli.given.foreign import foreign_options, say_notes
@@ -133,6 +133,8 @@ def plan(
             allow_delete=planning.allow_delete,
             allow_delete_gone=planning.allow_delete_gone,
             forget=planning.forget,
+            no_refresh=planning.no_refresh,
+            sizes=was_given(settings, "--sizes"),
         )
     if refresh_only:
         _refuse_with_refresh_only(
@@ -157,6 +159,7 @@ def plan(
             explain,
             parallelism=parallelism,
             on_rate_limit=on_rate_limit,
+            limits=limits,
             verbose=output.is_verbose,
         )
         return None
@@ -221,7 +224,7 @@ def present(
 
     # What applies the file is not asked again for what it was planned with.
     following = command if out is None else partial(command, drop=HELD)
-    hints = plan_hints(made, command) + apply_hints(made, following, out, sha256)
+    hints = plan_hints(made, command, out) + apply_hints(made, following, out, sha256)
     output.text(plan_text(made, View(output.style(), verbose=output.is_verbose, hints=hints)))
 
 

@@ -120,7 +120,7 @@ def _show_plan(settings: Settings, path: Path, only: tuple[str, ...], form: str)
     from imgmigrate.render.changes.text import View, plan_text
 
     command = partial(again, settings)
-    hints = plan_hints(made, command) + apply_hints(made, command, path)
+    hints = plan_hints(made, command, path) + apply_hints(made, command, path)
     if form in ("markdown", "md"):
         from imgmigrate.render.changes.markdown import plan_markdown
 

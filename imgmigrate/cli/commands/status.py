@@ -41,6 +41,7 @@ DEFAULT_RUNS = 10
 Examples:
   imgmigrate status                   from another terminal, during an apply
   imgmigrate status --json
+  imgmigrate status --list images.txt --to registry.new/mirror
 
 \b
 Exit codes: 0 shown, 1 the state is damaged, 64 wrong usage or config.""",

@@ -21,7 +21,6 @@ __all__ = ["foreign_options", "load_foreign", "say_notes"]
 
 # What belongs to a list of images.
 _LISTS = ("--list", "--to", "--scoped", "--plain-http")
-_YAML = (".yaml", ".yml", ".json")
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
 _option = partial(kept_option, group="foreign")
@@ -76,8 +75,10 @@ def load_foreign(settings: Settings) -> Config:
 
 
 def _load_list(settings: Settings) -> Config:
+    from imgmigrate.config.load import decode, read_file
     from imgmigrate.foreign.formats import Given
     from imgmigrate.foreign.load import load_list
+    from imgmigrate.foreign.recognise import form_of_list
 
     given = settings.foreign
     others = [name for name in given if name not in _LISTS]
@@ -89,7 +90,7 @@ def _load_list(settings: Settings) -> Config:
     path, to = given["--list"], given.get("--to", ())
     if len(to) > 1:
         raise UsageError("--list has one destination", hint="give --to once")
-    form = "yaml" if path.suffix.lower() in _YAML else "list"
+    form = form_of_list(decode(read_file(path), str(path)), str(path))
     read = Given(form, (path,), environ, next(iter(to), None), "--scoped" in given)
     return load_list(read, plain_http=given.get("--plain-http", ()))
 

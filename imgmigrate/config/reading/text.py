@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.reading.tree import Mapping, parse_tree
+from imgmigrate.config.reading.tree import Mapping, Scalar, parse_tree
 from imgmigrate.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,8 +43,10 @@ def parse_config_text(text: str, file: str, *, nulls: bool = False) -> Tree:
 def is_image_syncer(tree: Tree) -> bool:
     """Tell a config of image-syncer, whose images are a mapping, from ours, which has a version."""
     entries = tree.root.entries
+    images = entries.get("images")
+    is_empty = isinstance(images, Scalar) and images.is_null
     return "version" not in entries and (
-        isinstance(entries.get("images"), Mapping) or "auth" in entries
+        isinstance(images, Mapping) or is_empty or "auth" in entries
     )
 
 

@@ -248,12 +248,11 @@ class _Builder:
                 1, "it is empty", "start from what this writes: imgmigrate init", path=False
             )
         if not isinstance(self.root, Mapping):
-            raise self._error(
-                self.root.line,
-                "its top must be a mapping with the keys version and images",
-                "write `images:` and put the list below it",
-                path=False,
-            )
+            message, hint = "its top must be a mapping", "name a file of that tool"
+            if not self.nulls:  # ours
+                message += " with the keys version and images"
+                hint = "write `images:` and put the list below it"
+            raise self._error(self.root.line, message, hint, path=False)
         return Tree(self.file, self.root)
 
     def _refuse_unreadable(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import UsageError
+from imgmigrate.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,5 +64,22 @@ class Given:
 def read(given: Given) -> Document:
     """Read files of one of `FORMATS`; ConfigError or UsageError says what is wrong with them."""
     module = import_module(f"{__name__}.{FORMATS[given.form]}")
-    document: Document = module.read(given)
+    try:
+        document: Document = module.read(given)
+    except ConfigError:
+        _refuse_others(given)
+        raise
+    if not document.images:
+        _refuse_others(given)
     return document
+
+
+def _refuse_others(given: Given) -> None:
+    """Say whose file was named by mistake, where it is plainly another's; it tells nothing else."""
+    from imgmigrate.config.load import decode, read_file
+    from imgmigrate.foreign.recognise import foreign_error, kind_of, own_kinds
+
+    for path in given.files:
+        kind = kind_of(decode(read_file(path), str(path)), str(path))
+        if kind is not None and kind not in own_kinds(given.form):
+            raise foreign_error(kind, str(path)) from None

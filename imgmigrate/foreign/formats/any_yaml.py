@@ -21,7 +21,7 @@ __all__ = ["read"]
 
 _LISTS = ("images", "additionalImages")
 # A name by parts, as charts and kustomizations write it; the first that is there counts.
-_NAMES = ("newImage", "image", "newName", "repository", "name")
+_NAMES = ("newImage", "image", "newName", "repository", "reference", "name")
 _TAGS = ("newTag", "tag")
 BUILT = "it is built here, from what stands at build"
 
@@ -32,7 +32,7 @@ def read(given: Given) -> Document:
     for path in given.files:
         file = str(path)
         for tree in parse_documents(decode(read_file(path), file), file):
-            _Walk(file, places).node((), tree.root.entries[""])
+            _Walk(file, places).top(tree.root.entries[""])
     return places.document()
 
 
@@ -42,6 +42,18 @@ class _Walk:
     def __init__(self, file: str, places: Places) -> None:
         self.file, self.places = file, places
 
+    def top(self, node: Node) -> None:
+        """Look through a document; one that is a list of texts is a list of images."""
+        if isinstance(node, Sequence) and all(isinstance(each, Scalar) for each in node.items):
+            self.listed((), node)
+        else:
+            self.node((), node)
+
+    def listed(self, path: KeyPath, node: Sequence) -> None:
+        """Take every entry of a list of images."""
+        for number, item in enumerate(node.items):
+            self._item((*path, number), item)
+
     def node(self, path: KeyPath, node: Node) -> None:
         """Look below a node, for images at any depth."""
         if isinstance(node, Sequence):
@@ -50,17 +62,21 @@ class _Walk:
         elif isinstance(node, Mapping):
             for key, each in node.entries.items():
                 place, line = (*path, key), node.lines[key]
-                if key == "image" and _is_named(each):
+                if key == "image" and (_is_named(each) or _has_name(each)):
                     self._one(place, line, each, node)
                 elif key in _LISTS and isinstance(each, Sequence):
-                    for number, item in enumerate(each.items):
-                        self._item((*place, number), item)
+                    self.listed(place, each)
+                elif key == "images" and isinstance(each, Mapping):
+                    # A chart's, each by a name of its own; image-syncer's have a source there.
+                    for name, item in each.entries.items():
+                        if not {"/", ":", "."} & set(name):
+                            self._item((*place, name), item)
                 else:
                     self.node(place, each)
 
     def _item(self, path: KeyPath, item: Node) -> None:
         """An image of a list: a text, or a mapping that names it."""
-        if _is_named(item) or (isinstance(item, Mapping) and _text(item, "name")):
+        if _is_named(item) or _has_name(item):
             self._one(path, item.line, item, item if isinstance(item, Mapping) else None)
         else:
             self.node(path, item)
@@ -83,8 +99,13 @@ class _Walk:
 
 def _is_named(node: Node) -> bool:
     return isinstance(node, Scalar) or (
-        isinstance(node, Mapping) and any(_text(node, key) for key in ("repository", "image"))
+        isinstance(node, Mapping)
+        and any(_text(node, key) for key in ("repository", "image", "reference"))
     )
+
+
+def _has_name(node: Node) -> bool:
+    return isinstance(node, Mapping) and bool(_text(node, "name"))
 
 
 def _name(node: Node) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgmigrate.foreign.document import Document, Entry, Remark
 from imgmigrate.foreign.formats.dregsy_tags import CannotSay, Tags
-from imgmigrate.foreign.reading.dollars import as_literal, as_template, has_variable
+from imgmigrate.foreign.reading.dollars import as_literal, as_template, envsubst, has_variable
 from imgmigrate.foreign.reading.repositories import globs_of, literal_of
 from imgmigrate.foreign.reading.values import (
     boolean,
@@ -50,10 +50,8 @@ NO_LIMIT = (
     "dregsy lists 100 repositories at most unless lister.maxItems says otherwise; here all that "
     "a glob matches are taken"
 )
-ENVSUBST = (
-    "dregsy expands no $NAME, which is for envsubst; here it is a variable, and is looked for in "
-    "the environment"
-)
+ENVSUBST = envsubst("dregsy")
+HALF = "give both username and password, or neither"
 SPELLED_OUT = "dregsy skips what is not listed; here a name that its regex spells out must exist"
 ONCE = "the regex of its to is applied to what stands before the first wildcard alone"
 
@@ -122,6 +120,9 @@ def _registry(tree: Tree, path: KeyPath, end: dict[str, Any], document: Document
         remarks.append("auth comes from a variable: write username and password here")
     elif auth not in ("none", ""):
         found |= _credentials(tree, (*path, "auth"), auth)
+        if len(found) == 1:
+            remarks.append(HALF)
+            found.clear()
     if boolean(tree, (*path, "skip-tls-verify"), end.get("skip-tls-verify")):
         # skopeo, which does the work for dregsy, also tries plain HTTP then.
         found["insecure"] = True
@@ -137,10 +138,12 @@ def _registry(tree: Tree, path: KeyPath, end: dict[str, Any], document: Document
 
 
 def _credentials(tree: Tree, path: KeyPath, encoded: str) -> dict[str, str]:
+    """What is said of a login; what is missing, null or empty is not."""
     try:
         found = json.loads(base64.b64decode(encoded, validate=True))
-        return {key: as_literal(str(found[key])) for key in ("username", "password")}
-    except (ValueError, KeyError, TypeError):
+        values = {key: found.get(key) for key in ("username", "password")}
+        return {key: as_literal(str(value)) for key, value in values.items() if value}
+    except (ValueError, AttributeError):
         hint = 'it is base64 of {"username": ..., "password": ...}'
         raise tree.error("is not what dregsy reads", path, hint=hint) from None
 
@@ -157,16 +160,13 @@ def _mapping(
         tags = Tags.read(texts(tree, (*path, "tags"), entry.get("tags")))
     except ValueError as error:
         raise tree.error(str(error), (*path, "tags")) from None
-    digests = texts(tree, (*path, "digests"), entry.get("digests"))
-    # Older ones had digests among the tags, and a tag may say what it has to be: 1.2@sha256:...
-    digests += [each for each in tags.names if each.startswith("sha256:")]
-    pinned = [each.partition("@")[::2] for each in tags.names if "@" in each]
-    tags.names = [each for each in tags.names if not each.startswith("sha256:") and "@" not in each]
-    is_all = not (digests or pinned)
+    digests = texts(tree, (*path, "digests"), entry.get("digests")) + tags.digests
+    is_all = not (digests or tags.pinned)
     selection, remarks = tags.selection() if is_all or tags.selects else None, tags.remarks()
     line, written = tree.line(path), text(tree, (*path, "from"), entry["from"])
     is_regex = written.startswith(_REGEX)
-    if not is_regex and has_variable(written + text(tree, (*path, "to"), entry.get("to"))):
+    names = "" if is_regex else written + text(tree, (*path, "to"), entry.get("to"))
+    if tags.has_variable or has_variable(names):
         remarks.append(ENVSUBST)
     for name in _sources(written):
         if has_wildcard(name) and NO_LIMIT not in document.remarks:
@@ -179,7 +179,7 @@ def _mapping(
         source = f"{hosts[0]}/{name}"
         for digest in digests:
             yield Entry(f"{source}@{digest}", settings, path, line)
-        for tag, digest in pinned:
+        for tag, digest in tags.pinned:
             named = {**settings, "destination": f"{settings['destination']}:{tag}"}
             yield Entry(f"{source}@{digest}", named, path, line)
         if selection or is_all:
@@ -190,8 +190,14 @@ def _mapping(
 def _sources(written: str) -> list[str]:
     """The names or globs that a `from` means."""
     if not written.startswith(_REGEX):
+        if has_wildcard(written):
+            msg = f"{written!r} has a wildcard, and dregsy has none but in a regex"
+            raise CannotSay(msg)
         return [as_template(written).strip("/")]
     regex = written.removeprefix(_REGEX)
+    if regex != regex.strip():
+        msg = f"blanks are a part of the regex {regex!r}, so dregsy matches nothing by it"
+        raise CannotSay(msg)
     found = globs_of(regex)
     if found is None:
         msg = f"repositories selected by the regex {regex!r} cannot be said by a glob"

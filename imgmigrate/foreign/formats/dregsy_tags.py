@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from imgmigrate.foreign.reading.dollars import as_template, has_variable
 from imgmigrate.foreign.reading.ranges import (
     VERSIONS,
     Dialect,
@@ -32,9 +33,17 @@ class CannotSay(Exception):
 
 @dataclass(slots=True)
 class Tags:
-    """What a list of tags says. A regex is one of ours; `!` before it inverts it."""
+    """What a list of tags says. A regex is one of ours; `!` before it inverts it.
+
+    `pinned` are tags with the digest that each has to be, `1.2@sha256:...`, and no others of that
+    name are wanted; `digests` those without a tag, which older ones had here. `has_variable` tells
+    that envsubst is to fill a name in.
+    """
 
     names: list[str] = field(default_factory=list)
+    pinned: list[tuple[str, str]] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+    has_variable: bool = False
     ranges: list[Wanted] = field(default_factory=list)
     regexes: list[str] = field(default_factory=list)
     inverted: list[str] = field(default_factory=list)
@@ -58,8 +67,20 @@ class Tags:
             elif kind == "keep":
                 _sort(value, found.keep, found.keep_inverted)
             else:
-                found.names.append(each)
+                found.has_variable |= has_variable(each)
+                found._name(as_template(each))
+        given = {tag for tag, _ in found.pinned}
+        found.names = [each for each in found.names if each not in given]
         return found
+
+    def _name(self, text: str) -> None:
+        tag, at, digest = text.partition("@")
+        if at:
+            self.pinned.append((tag, digest))
+        elif text.startswith("sha256:"):
+            self.digests.append(text)
+        else:
+            self.names.append(text)
 
     @property
     def selects(self) -> bool:
@@ -72,7 +93,7 @@ class Tags:
 
     def selection(self) -> Any:
         """Our `tags:`; nothing for all tags. CannotSay where ours would let more through."""
-        groups = [*self._ranged(), *self._matched()]
+        groups = [*filters_of(self.ranges), *self._matched()]
         if not (groups or self.names):
             groups = [{}]
         groups = [self._kept(each) for each in groups]
@@ -88,9 +109,6 @@ class Tags:
         only = groups[0]
         return only["include"] if set(only) == {"include"} else only
 
-    def _ranged(self) -> list[dict[str, Any]]:
-        return filters_of(self.ranges)
-
     def _matched(self) -> list[dict[str, Any]]:
         groups: list[dict[str, Any]] = [{"include": self.regexes}] if self.regexes else []
         groups += [{"exclude": [each]} for each in self.inverted]
@@ -104,7 +122,8 @@ class Tags:
         if self.keep:
             found["include"] = self.keep
         found |= group
-        exclude = [*group.get("exclude", []), *self.keep_inverted]
+        pinned = [tag for tag, _ in self.pinned]
+        exclude = [*group.get("exclude", []), *self.keep_inverted, *pinned]
         if exclude:
             found["exclude"] = exclude
         return found

@@ -23,13 +23,11 @@ from imgmigrate.oci.reference import normalise_host
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
-    from collections.abc import Mapping as Environ
-    from pathlib import Path
 
     from imgmigrate.config.reading.tree import KeyPath, Node, Tree
     from imgmigrate.foreign.formats import Given
 
-__all__ = ["OVERWRITE_NOTE", "Options", "pair_document", "read", "whole_document"]
+__all__ = ["OVERWRITE_NOTE", "Options", "read", "read_pair", "read_whole"]
 
 OVERWRITE_NOTE = (
     "as image-syncer does, a destination tag that differs is replaced, whoever wrote it "
@@ -40,6 +38,7 @@ UNFIT = (
     "image-syncer skips images that its --os and --arch do not fit; here they are error rows, "
     "unless the rule selects others"
 )
+BY_DIGEST = "it is copied by its digest; its tag is not looked at"
 _AUTH_KEYS = ("username", "password", "insecure")
 _DEFAULTS = (("registry", "DEFAULT_REGISTRY"), ("namespace", "DEFAULT_NAMESPACE"))
 
@@ -66,43 +65,29 @@ def _read(given: Given) -> Document:
     options = Options(
         registry=given.registry, namespace=given.namespace, os=given.os, arch=given.arch
     )
-    trees = {path: read_tree(path) for path in given.files}
-    if len(trees) == 1 and is_image_syncer(trees[given.files[0]]):
-        return whole_document(given.files[0], options, environ=given.environ)
-    auth: list[Path] = []
-    images: list[Path] = []
-    for path, tree in trees.items():
+    trees = [read_tree(path) for path in dict.fromkeys(given.files)]
+    if len(trees) == 1 and is_image_syncer(trees[0]):
+        return read_whole(trees[0], options, given.environ)
+    auth: list[Tree] = []
+    images: list[Tree] = []
+    for tree in trees:
         entries = tree.root.entries.values()
         # What has no value is a login that is not said, or an empty destination.
         valued = [each for each in entries if not (isinstance(each, Scalar) and each.is_null)]
         is_auth = bool(valued) and all(isinstance(each, Mapping) for each in valued)
-        (auth if is_auth else images).append(path)
+        (auth if is_auth else images).append(tree)
     if len(images) != 1 or len(auth) > 1:
         message = "image-syncer has one config, or one file of rules and one of credentials"
         raise UsageError(message, hint="imgmigrate convert image-syncer auth.yaml images.yaml")
-    return pair_document(images[0], auth[0] if auth else None, options, environ=given.environ)
-
-
-def whole_document(path: Path, options: Options | None, *, environ: Environ[str, str]) -> Document:
-    """Read a file with `auth` and `images`, without checking its names."""
-    tree = read_tree(path)
-    if not is_image_syncer(tree):
-        hint = "rules and credentials in two files are `images` FILE `auth` FILE"
-        message = "this is not image-syncer's config, which has auth and images as mappings"
-        raise ConfigError(message, file=str(path), hint=hint)
-    return read_whole(tree, options or Options(), environ)
-
-
-def pair_document(
-    images: Path, auth: Path | None, options: Options | None, *, environ: Environ[str, str]
-) -> Document:
-    """Read rules and credentials from a file each, without checking their names."""
-    trees = read_tree(images), None if auth is None else read_tree(auth)
-    return read_pair(*trees, options or Options(), environ)
+    return read_pair(images[0], auth[0] if auth else None, options, given.environ)
 
 
 def read_whole(tree: Tree, options: Options, known: Container[str]) -> Document:
     """Read a file with `auth` and `images`; `known` are the variables that are set."""
+    if not is_image_syncer(tree):
+        hint = "rules and credentials in two files are `images` FILE `auth` FILE"
+        message = "this is not image-syncer's config, which has auth and images as mappings"
+        raise ConfigError(message, file=tree.file, hint=hint)
     refuse_unknown(tree, (), tree.root.entries, ("auth", "images"))
     if tree.node(("images",)) is None:
         hint = 'write "images": {"FROM": "TO"}'
@@ -176,7 +161,7 @@ class _Reader:
             raise tree.error(message, path, hint=hint)
         source = _without_tag_of_digest(written)
         if source != written:
-            remarks.append(f"{written} is copied by its digest; its tag is not looked at")
+            remarks.append(BY_DIGEST)
         targets = _texts(tree, path, node)
         destinations = [self._destination(tree, path, source, each) for each in targets]
         settings: dict[str, Any] = {"destination": list(dict.fromkeys(destinations))}
@@ -296,8 +281,12 @@ def _texts(tree: Tree, path: KeyPath, node: Node) -> list[str]:
     items = node.items if isinstance(node, Sequence) else []
     texts = [each.value for each in items if isinstance(each, Scalar)]
     if not texts or len(texts) != len(items):
+        message = "must be a text or a list of texts"
         hint = "write one destination, or a list of them"
-        raise tree.error("must be a text or a list of texts", path, hint=hint)
+        if not isinstance(node, Scalar) and any(not isinstance(each, Scalar) for each in items):
+            message = f"{message}: this is not a file of image-syncer's rules"
+            hint = 'they are "FROM": "TO", or "FROM": ["TO", "ALSO TO"]'
+        raise tree.error(message, path, hint=hint)
     return texts
 
 

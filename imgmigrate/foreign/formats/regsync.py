@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from imgmigrate.foreign.document import Document, Entry, Remark
 from imgmigrate.foreign.formats.regsync_keys import CREDS, GENERAL, MEDIA_TYPES, SHARED
-from imgmigrate.foreign.reading.dollars import as_template, has_variable
+from imgmigrate.foreign.reading.dollars import (
+    as_template,
+    envsubst,
+    has_variable,
+    is_braced_variable,
+)
 from imgmigrate.foreign.reading.go_templates import TemplateError, expand_template, only_file
 from imgmigrate.foreign.reading.ranges import Dialect, filters_of, translate
 from imgmigrate.foreign.reading.repositories import exclusion_of, globs_of
@@ -48,10 +53,7 @@ _KNOWN_CREDS = frozenset({"registry", "tls", "user", "pass", "reqPerSec", "reqCo
 _RULE_KEYS = frozenset(
     {"source", "target", "type", "tags", "tagSets", "repos", "platform", "platforms", *SHARED}
 )
-ENVSUBST = (
-    "regsync expands no $NAME, which is for envsubst; here it is a variable, and is looked for in "
-    "the environment"
-)
+ENVSUBST = envsubst("regsync")
 CLOSE = (
     "regsync counts the digits within a word such as rc10; here they are letters, as semver.org "
     "has it, so pre-releases near the end of a range may fall on its other side"
@@ -148,7 +150,7 @@ def _registry(tree: Tree, path: KeyPath, entry: dict[str, Any]) -> Entry:
         if not entry.get(key):
             continue
         value = text(tree, (*path, key), entry[key])
-        is_variable = re.fullmatch(r"\$\{\w+\}", value) is not None
+        is_variable = is_braced_variable(value)
         if is_variable and ENVSUBST not in remarks:
             remarks.append(ENVSUBST)
         try:
@@ -287,7 +289,7 @@ class _Rule:
         tree = self.tree
         refuse_unknown(tree, path, tags, ("allow", "deny", "semverRange"))
         allow, deny = (
-            [f"/^{as_template(each, ())}$/" for each in texts(tree, (*path, key), tags.get(key))]
+            [self._regex(each) for each in texts(tree, (*path, key), tags.get(key))]
             for key in ("allow", "deny")
         )
         shared: dict[str, Any] = {"include": allow} if allow else {}
@@ -303,6 +305,12 @@ class _Rule:
             is_close = any(each.is_close for each in sides) and CLOSE not in self.remarks
             self.remarks += [CLOSE] if is_close else []
         return [shared] if shared else []
+
+    def _regex(self, written: str) -> str:
+        """A dollar without braces is the end of a regex, and no variable."""
+        if has_variable(written, braced=True) and ENVSUBST not in self.remarks:
+            self.remarks.append(ENVSUBST)
+        return f"/^{as_template(written, ())}$/"
 
     def _platforms(self) -> dict[str, Any]:
         several, single = self.entry.get("platforms"), self.entry.get("platform")

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Container
 
-__all__ = ["as_literal", "as_template", "has_variable", "is_bare_variable"]
+__all__ = [
+    "as_literal",
+    "as_template",
+    "envsubst",
+    "has_variable",
+    "is_bare_variable",
+    "is_braced_variable",
+]
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _DOLLAR = re.compile(rf"\$\$\{{|\$\{{({_NAME})(:-[^}}]*)?\}}|(?<!\$)\$({_NAME})|\$\{{")
@@ -41,9 +48,22 @@ def as_template(text: str, known: Container[str] | None = None) -> str:
     return _DOLLAR.sub(translate, text)
 
 
-def has_variable(text: str) -> bool:
-    """Tell whether a name holds a variable, `$NAME` or `${NAME}`, as envsubst knows them."""
-    return any(found[1] or found[3] for found in _DOLLAR.finditer(text))
+def has_variable(text: str, *, braced: bool = False) -> bool:
+    """Tell whether a text holds a variable, `${NAME}` or, unless it is to be `braced`, `$NAME`."""
+    return any(found[1] or (found[3] and not braced) for found in _DOLLAR.finditer(text))
+
+
+def envsubst(tool: str) -> str:
+    """What is told of variables that a tool itself does not know."""
+    return (
+        f"{tool} expands no $NAME, which is for envsubst; here it is a variable, and is looked for "
+        "in the environment"
+    )
+
+
+def is_braced_variable(text: str) -> bool:
+    """Tell whether the whole text is `${NAME}`, which hardly is anything else."""
+    return text.startswith("${") and is_bare_variable(text)
 
 
 def is_bare_variable(text: str) -> bool:

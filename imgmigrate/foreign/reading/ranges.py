@@ -59,6 +59,7 @@ _SIGNS = {
 _COMPARISON = re.compile(r"([!=<>~^]*)[ \t]*([^\s,!=<>~^|]+)[\s,]*")
 _HYPHEN = re.compile(r"(?<!\S)(\S++)[ \t]++-[ \t]++(\S++)")
 _WRITTEN = re.compile(r"v?((?:[0-9]{1,18}(?:\.[0-9]{1,18})*)?)(?:\.?[xX*])*(-.*)?")
+_WILD = re.compile(r"[xX*]")
 _PARTS = 3
 # A suffix as semver.org has it: no empty word, and no number that begins with 0.
 _WORD = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
@@ -142,7 +143,11 @@ def _version(text: str, written: str, dialect: Dialect) -> tuple[tuple[str, ...]
     """The numbers of a version, wildcards left out, and what stands behind its hyphen."""
     found = _WRITTEN.fullmatch(written.partition("+")[0])
     parts = tuple(str(int(each)) for each in found[1].split(".") if each) if found else ()
-    is_long = len(parts) > _PARTS and dialect is not Dialect.REGSYNC
+    is_regsyncs = dialect is Dialect.REGSYNC
+    if is_regsyncs and _WILD.search(written.partition("-")[0]):
+        msg = f"{text!r}: regsync has no wildcards; write such as ~1.2.0 or >=1 <2"
+        raise ValueError(msg)
+    is_long = len(parts) > _PARTS and not is_regsyncs
     if found is None or is_long or not written.strip("v"):
         msg = f"{text!r}: {written!r} is not a version of at most three numbers"
         raise ValueError(msg)

@@ -18,8 +18,7 @@ from imgmigrate.plan import Reason
 from imgmigrate.planning.desired.delta import may_come
 from imgmigrate.planning.desired.select import would_select
 from imgmigrate.planning.desired.unread import Unread
-from imgmigrate.rules.globs import stand_in
-from imgmigrate.rules.templates import concrete_rule
+from imgmigrate.rules.templates import concrete_rule, sample_rule
 from imgmigrate.stores.registry.quirks import quirks_of
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def _may_ask(rule: Rule, globs: Globs) -> bool:
 
 def _may_ask_some(rule: GlobRule, globs: Globs, base: str) -> bool:
     """Only the stores are the same for all that a rule of many repositories makes."""
-    sample = concrete_rule(rule, stand_in(rule.rule.source), base)
+    sample = sample_rule(rule, base)
     return any(globs.may_match_in(each.repository.store) for each in sample.destinations)
 
 
@@ -238,7 +237,7 @@ class _Expander:
         self, rule: GlobRule, reason: Reason, detail: str, *, error: StoreError | None = None
     ) -> None:
         """Report what is said of all that a glob matches, where a match would go."""
-        sample = concrete_rule(rule, stand_in(rule.rule.source), self._base)
+        sample = sample_rule(rule, self._base)
         where = f"{rule.rule.file}:{rule.rule.line}"
         self.problems += [
             unreadable(

@@ -16,6 +16,7 @@ from imgmigrate.oci.reference import Reference, layout_address, parse_endpoint
 from imgmigrate.planning.desired.expand import expand_rules
 from imgmigrate.planning.desired.tags import Chooser
 from imgmigrate.planning.owner import state_of
+from imgmigrate.planning.reach import open_stores
 from imgmigrate.rules.templates import concrete_rule
 from imgmigrate.workspace import open_workspace
 
@@ -69,10 +70,13 @@ async def explain_selection(
     sink: Sink,
     parallelism: int,
     on_rate_limit: OnRateLimit = "wait",
+    outage: float = 0,
+    awaits_strangers: bool = False,
 ) -> list[Explained]:
     """Explain a rule, by its number, or an address, through every rule that writes there.
 
-    A rule of many repositories is explained for each of them. Raises UsageError if there is no
+    A rule of many repositories is explained for each of them. A registry that is down is waited for
+    as when planning (`PlanOptions`). Raises UsageError if there is no
     such rule, or none that writes there.
     """
     workspace, skips = open_workspace(config, sink=sink, on_rate_limit=on_rate_limit), Skips(sink)
@@ -80,7 +84,10 @@ async def explain_selection(
     address = None if what.isdecimal() else _address(what, config)
     if address is None:
         config = _numbered(config, int(what))
-    async with workspace.telling(skips).stores() as stores:
+    opened = open_stores(
+        workspace.telling(skips), state, outage=outage, awaits_strangers=awaits_strangers
+    )
+    async with opened as stores:
         observer = Observer(stores, state, skips, parallelism, workspace.cache)
         expansion = await expand_rules(config, observer, state)
         rules = _concerned(expansion, what, address, str(config.base))

@@ -52,9 +52,9 @@ def shown_command(command: str) -> str:
     return printable(command, LONGEST_COMMAND)
 
 
-def plan_hints(plan: Plan, command: Commander) -> tuple[Hint, ...]:
-    """Advise on what the plan leaves out: conflicts and errors."""
-    return tuple(_problems(plan, command))
+def plan_hints(plan: Plan, command: Commander, saved: Path | None = None) -> tuple[Hint, ...]:
+    """Advise on what the plan leaves out: conflicts and errors. `saved` is its file."""
+    return tuple(_problems(plan, command, saved))
 
 
 def apply_hints(
@@ -101,8 +101,10 @@ def allowing(plan: Plan) -> tuple[str, ...]:
     return (*allowed, "--max-delete", str(len(over)))
 
 
-def _problems(plan: Plan, command: Commander) -> Iterator[Hint]:
+def _problems(plan: Plan, command: Commander, saved: Path | None) -> Iterator[Hint]:
     rows = [change for change in plan.changes if not change.is_known]
+    # Without one there is no rule to change, nothing to adopt for, and nowhere to note a conflict.
+    has_config = plan.header.config_sha256 is not None
     conflicts = [change for change in rows if change.action is Action.CONFLICT]
     if conflicts and plan.header.undoes:
         yield Hint(
@@ -112,13 +114,16 @@ def _problems(plan: Plan, command: Commander) -> Iterator[Hint]:
         rows = [change for change in rows if change.action is not Action.CONFLICT]
     elif conflicts:
         first = str(conflicts[0].address)
-        yield Hint(Action.CONFLICT.traits.hint or "", command("plan", "--allow-overwrite", first))
-        yield Hint(
-            "To leave one as it is until a day, without effect on exit codes:",
-            command("acknowledge", first, "--until", "DAY", "--because", "REASON"),
-        )
-    yield from _over_limit(plan, command)
-    yield from _reasons(rows, command)
+        how = "; for good, set overwrite in the rule:" if has_config else ":"
+        said = f"{Action.CONFLICT.traits.hint}{how}"
+        yield Hint(said, command("plan", "--allow-overwrite", first))
+        if has_config:
+            yield Hint(
+                "To leave one as it is until a day, without effect on exit codes:",
+                command("acknowledge", first, "--until", "DAY", "--because", "REASON"),
+            )
+    yield from _over_limit(plan, command, saved)
+    yield from _reasons(rows, command, has_config=has_config)
     if any(each.action is Action.FORGET and each.reason.traits.is_unwanted for each in rows):
         yield Hint(spoken(Action.FORGET.traits.hint or ""))
     if any(not change.is_understood for change in rows):
@@ -127,23 +132,27 @@ def _problems(plan: Plan, command: Commander) -> Iterator[Hint]:
         yield Hint(Action.ERROR.traits.hint or "")
 
 
-def _reasons(rows: Iterable[Change], command: Commander) -> Iterator[Hint]:
+def _reasons(rows: Iterable[Change], command: Commander, *, has_config: bool) -> Iterator[Hint]:
     """Say once of each reason what can be done about it."""
     first: dict[Reason, Change] = {}
     for change in rows:
         first.setdefault(change.reason, change)
     for reason in Reason:
-        if reason in first and (text := reason.traits.hint) is not None:
+        traits = reason.traits
+        if reason not in first or (traits.hint_is_for_configs and not has_config):
+            continue
+        if (text := traits.hint) is not None:
             does = _REMEDIES.get(reason)
             said = command(*does, str(first[reason].address)) if does else None
             yield Hint(spoken(text), said)
 
 
-def _over_limit(plan: Plan, command: Commander) -> Iterator[Hint]:
+def _over_limit(plan: Plan, command: Commander, saved: Path | None) -> Iterator[Hint]:
     first: tuple[str, ...] = ("plan",)
     out = "plan.out"
     if plan.header.undoes:  # whose own plan may be plan.out
         first, out = ("rollback", plan.header.undoes), "back.out"
+    out = out if saved is None else str(saved)
     if allowed := allowing(plan):
         over = sum(change.is_over_limit for change in plan.changes)
         yield Hint(

@@ -47,6 +47,9 @@ MOST_INSIDE = 4
 # Addresses that help to see what one cause is about.
 MOST_NAMED = 5
 
+# A comment has no option: what shows whoever reads it the whole plan.
+_ALL = "`imgmigrate show --verbose PLAN`"
+
 _CODE_BREAKERS = re.compile(r"[`|\\]")
 _PLAIN_WORDS = re.compile(r"[A-Za-z ,:;-]+")
 
@@ -98,7 +101,7 @@ class _Page:
         """Say that something was cut, and where it is."""
         return (
             f"**Cut to fit a comment: {rows - self.left_out:,} of {count(rows, 'row')} are listed "
-            "here. All of them are in the plan file: `imgmigrate show --verbose PLAN`.**"
+            f"here. All of them are in the plan file: {_ALL}.**"
         )
 
     def _section(self, section: Section, changes: list[Change], room: int) -> str:
@@ -156,7 +159,7 @@ def _group(section: Section, cause: Cause, members: list[Change]) -> str:
     """One row for all that one cause keeps from being decided."""
     named = [_code(str(each.address)) for each in members[:MOST_NAMED]]
     if len(members) > MOST_NAMED:
-        named.append(f"and {len(members) - MOST_NAMED:,} more; --verbose lists all")
+        named.append(f"and {len(members) - MOST_NAMED:,} more; {_ALL} lists all")
     hint = hint_text(cause)
     said = [_code(cause_title(cause, len(members))), _code(why_text(cause))]
     cells = ["<br>".join(named), *([""] if section.is_sourced else [])]

@@ -18,13 +18,11 @@ from imgmigrate.events import (
     ImageFinished,
     ImageStarted,
     Listed,
-    NamesSkipped,
     Observed,
     Outcome,
     Retrying,
     RunFinished,
     RunStarted,
-    Warned,
 )
 from imgmigrate.plan.pace import Pace
 
@@ -49,10 +47,7 @@ class InFlight:
 
 @dataclass(slots=True)
 class Tally:
-    """A sink that only counts. `clock` gives seconds.
-
-    `spared` bytes were mounted or there already.
-    """
+    """A sink that only counts. `clock` gives seconds."""
 
     clock: Callable[[], float] = time.monotonic
     repositories: int = 0
@@ -61,13 +56,11 @@ class Tally:
     addresses: int = 0
     planned: int = 0
     settled: int = 0
-    spared: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     open: set[Reference] = field(default_factory=set)
     blobs: dict[str, InFlight] = field(default_factory=dict)
     retries: int = 0
     last_retry: Retrying | None = None
-    warnings: list[Warned] = field(default_factory=list)
     began: float = 0.0
     finished: RunFinished | None = None
     pace: Pace = field(init=False)
@@ -132,8 +125,6 @@ class Tally:
                 self.blobs[name] = InFlight(event.repository, event.digest, event.size)
             case BlobFinished():
                 self.blobs.pop(f"{event.repository}@{event.digest}", None)
-                if event.how in ("mounted", "exists"):
-                    self.spared += event.size
             case ImageStarted():
                 self.open.add(event.address)
             case ImageFinished():
@@ -152,10 +143,6 @@ class Tally:
             case Retrying():
                 self.retries += 1
                 self.last_retry = event
-            case Warned():
-                self.warnings.append(event)
-            case NamesSkipped():
-                self.warnings.append(event.warning)
 
     def _finish(self, receipt: Receipt) -> None:
         self.outcomes[receipt.outcome] += 1

@@ -14,9 +14,9 @@ from imgmigrate.oci.reference import LAYOUTS
 from imgmigrate.redaction import printable
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count, duration
-from imgmigrate.rules.globs import stand_in
+from imgmigrate.render.words import listed
 from imgmigrate.rules.rule import GlobRule
-from imgmigrate.rules.templates import concrete_rule
+from imgmigrate.rules.templates import sample_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from imgmigrate.rules.rule import Destination, Rule
     from imgmigrate.rules.selection import TagFilter
 
-__all__ = ["rule_lines", "tags_of"]
+__all__ = ["rule_lines"]
 
 # More rules are summed up by where they go.
 MOST_RULES = 20
@@ -42,35 +42,36 @@ def rule_lines(config: Config, style: Style = PLAIN, *, verbose: bool = False) -
     if len(rules) > MOST_RULES and not verbose:
         yield from _ways(config, rules, style)
         return
+    most = None if verbose else MOST_NAMES
     for each in rules:
         rule = _rule(each)
-        title = f"{rule.number}. {rule.source} ({tags_of(rule, verbose=verbose)})"
+        title = f"{rule.number}. {rule.source} ({_tags_of(rule, most=most)})"
         yield from style.wrap(printable(title, _LONGEST), indent="  ", hanging="     ")
         for name in _destinations(each):
             yield from style.wrap(printable(name, _LONGEST), indent="     -> ", hanging=" " * 8)
-        for text in _besides(each, verbose=verbose):
+        for text in _besides(each, most=most):
             yield from style.wrap(printable(text, _LONGEST), indent=" " * 5, hanging=" " * 7)
 
 
-def tags_of(rule: Rule, *, verbose: bool = False) -> str:
+def _tags_of(rule: Rule, *, most: int | None) -> str:
     """Say which tags a rule selects."""
     if rule.digest is not None:
         return f"digest {rule.digest.short}"
     selection = rule.selection
     if selection is None:
         tags = rule.tags
-        return "all tags" if tags is None else f"tags {_listed(list(map(str, tags)), verbose)}"
-    filters = [_filter(each, verbose=verbose) for each in selection.filters]
+        return "all tags" if tags is None else f"tags {listed(list(map(str, tags)), most)}"
+    filters = [_filter(each, most=most) for each in selection.filters]
     said = filters[0] if len(filters) == 1 else f"any of: {' | '.join(filters)}"
     return said if selection.min is None else f"{said}; min {selection.min} in all"
 
 
-def _filter(each: TagFilter, *, verbose: bool) -> str:
+def _filter(each: TagFilter, *, most: int | None) -> str:
     said = []
     if each.include:
-        said.append(f"tags {_listed(list(map(str, each.include)), verbose)}")
+        said.append(f"tags {listed(list(map(str, each.include)), most)}")
     if each.exclude:
-        said.append(f"exclude {_listed(list(map(str, each.exclude)), verbose)}")
+        said.append(f"exclude {listed(list(map(str, each.exclude)), most)}")
     if each.semver is not None:
         said.append(f"semver {each.semver}")
     if isinstance(each.created_after, timedelta):
@@ -98,17 +99,17 @@ def _destination(destination: Destination) -> str:
     return f"{destination.repository}{'' if form == '{tag}' else f':{form}'}"
 
 
-def _besides(each: Rule | GlobRule, *, verbose: bool) -> Iterator[str]:
+def _besides(each: Rule | GlobRule, *, most: int | None) -> Iterator[str]:
     """What else decides which images come, and what they are called."""
     rule = _rule(each)
     if isinstance(each, GlobRule):
         if each.exclude:
-            yield f"without {_listed(list(map(str, each.exclude)), verbose)}"
+            yield f"without {listed(list(map(str, each.exclude)), most)}"
         if each.joint is not None:
             yield f"flatten: the parts of a name are joined with {each.joint!r}"
     if rule.rename is not None:
         renamed = [f"{old} -> {new}" for old, new in rule.rename.written]
-        yield f"rename {_listed(renamed, verbose)}"
+        yield f"rename {listed(renamed, most)}"
     if rule.platforms:
         yield f"only the platforms {', '.join(rule.platforms)}"
 
@@ -116,11 +117,7 @@ def _besides(each: Rule | GlobRule, *, verbose: bool) -> Iterator[str]:
 def _ways(config: Config, rules: Sequence[Rule | GlobRule], style: Style) -> Iterator[str]:
     ways: Counter[tuple[str, str]] = Counter()
     for each in rules:
-        rule = (
-            concrete_rule(each, stand_in(each.rule.source), str(config.base))
-            if isinstance(each, GlobRule)
-            else each
-        )
+        rule = sample_rule(each, str(config.base)) if isinstance(each, GlobRule) else each
         stores = {destination.repository.store for destination in rule.destinations}
         ways.update((rule.source.store, store) for store in stores)
     for (source, destination), number in sorted(ways.items()):
@@ -135,9 +132,3 @@ def _rule(each: Rule | GlobRule) -> Rule:
 
 def _store(store: str) -> str:
     return "OCI layouts" if store == LAYOUTS else store
-
-
-def _listed(names: list[str], verbose: bool) -> str:
-    if verbose or len(names) <= MOST_NAMES:
-        return ", ".join(names)
-    return f"{', '.join(names[:MOST_NAMES])} and {len(names) - MOST_NAMES:,} more"

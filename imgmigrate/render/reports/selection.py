@@ -13,6 +13,7 @@ from imgmigrate.render.options import spoken
 from imgmigrate.render.schema import report_lines
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count
+from imgmigrate.render.words import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -99,17 +100,17 @@ def _stages(each: Explained, choice: Choice, style: Style, *, most: int | None) 
                 names = [
                     f"{each.tag}{f' ({each.detail})' if each.detail else ''}" for each in drops
                 ]
-                text = f"- {reason} ({len(drops):,}): {_listed(names, most)}"
+                text = f"- {reason} ({len(drops):,}): {listed(names, most)}"
                 deeper = f"{indent}  "
                 yield from style.wrap(text, indent=deeper, hanging=f"{deeper}  ")
-    text = _selected(choice) + (f": {_listed(choice.tags, most)}" if choice.tags else "")
+    text = _selected(choice) + (f": {listed(choice.tags, most)}" if choice.tags else "")
     yield from style.wrap(text, indent="  ", hanging="    ")
     missing = sorted({*choice.tags} - choice.listing) if choice.rule.has_patterns else []
     if missing:
-        text = f"named, and not there: {_listed(missing, most)}"
+        text = f"named, and not there: {listed(missing, most)}"
         yield from style.wrap(text, indent="  ", hanging="    ")
     if choice.dangling:
-        text = f"listed, and not to be had: {_listed(choice.dangling, most)}"
+        text = f"listed, and not to be had: {listed(choice.dangling, most)}"
         yield from style.wrap(text, indent="  ", hanging="    ")
     for shortage in choice.shortages:
         yield from style.wrap(f"too few: {shortage}", indent="  ", hanging="    ")
@@ -120,12 +121,6 @@ def _by_reason(dropped: Iterable[Dropped]) -> dict[str, list[Dropped]]:
     for each in dropped:
         groups.setdefault(each.reason, []).append(each)
     return groups
-
-
-def _listed(names: Sequence[str], most: int | None) -> str:
-    if most is None or len(names) <= most:
-        return ", ".join(names)
-    return f"{', '.join(names[:most])} and {len(names) - most:,} more"
 
 
 def _selected(choice: Choice) -> str:

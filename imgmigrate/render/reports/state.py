@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.redaction import printable
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import UNKNOWN, count, moment, size
+from imgmigrate.render.words import counted_text
 from imgmigrate.state.record import Status
 
 if TYPE_CHECKING:
@@ -100,6 +101,6 @@ def record_lines(record: ImageRecord) -> Iterator[str]:
 
 
 def _run(run: Run) -> str:
-    ended = f"{', '.join(f'{number:,} {word}' for word, number in run.counts.items() if number)}"
+    ended = ", ".join(counted_text(word, number) for word, number in run.counts.items() if number)
     what = (ended or "nothing done") if run.ended_at else "not ended"
     return f"{moment(run.began_at)}  plan {printable(run.plan_id) or 'none'}  {printable(what)}"

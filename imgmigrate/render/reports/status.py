@@ -20,6 +20,7 @@ from imgmigrate.render.options import spoken
 from imgmigrate.render.schema import report_lines
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count, duration, moment, size
+from imgmigrate.render.words import counted_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -320,19 +321,13 @@ def _name(run: Run) -> str:
 def _outcome(view: RunView) -> str:
     run = view.run
     if view.phase is Phase.FINISHED:
-        said = [_counted(word, number) for word, number in run.counts.items() if number]
+        said = [counted_text(word, number) for word, number in run.counts.items() if number]
         if run.name and run.rows == 0:
             said.append(f"the state belongs to {run.name} now")
         return f"finished: {printable(', '.join(said)) or 'nothing done'}"
     if view.is_through:
         return f"ended, only its end is not recorded: {_images(view)}"
     return f"{view.phase.value}: {_images(view)}"
-
-
-def _counted(word: str, number: int) -> str:
-    """Say how many rows had an outcome, as the state words it."""
-    known = Outcome.KNOWN.value
-    return count(number, "known conflict") if word == known else f"{number:,} {word}"
 
 
 def _images(view: RunView) -> str:

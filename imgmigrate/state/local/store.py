@@ -7,22 +7,21 @@ a torn tail cut. Everything else about the files is told by the modules it joins
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from imgmigrate.clock import now
 from imgmigrate.errors import StateError
+from imgmigrate.events import Warned
 from imgmigrate.files import in_thread, make_folder, sync_data
 from imgmigrate.state.holder import Lock
-from imgmigrate.state.lines.sealing import explain
 from imgmigrate.state.local.appender import Appender
 from imgmigrate.state.local.compaction import Places, compact, retire_journal, save_torn
 from imgmigrate.state.local.loading import fingerprint, history, load
 from imgmigrate.state.local.lock import StateLock
 from imgmigrate.state.local.repair import mend, survey
-from imgmigrate.state.local.trouble import unwritable
+from imgmigrate.state.local.trouble import grown, torn, unwritable
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from imgmigrate.state.view import View
 
 __all__ = ["LocalState"]
-
-logger = logging.getLogger(__name__)
 
 # A reader that met a writer at work looks again; it cannot be unlucky this often.
 READ_ATTEMPTS = 5
@@ -131,8 +128,11 @@ class LocalState:
         lock = self._lock()
         async with lock.held(command, timeout=lock_timeout):
             # Read only under the lock: before it another writer may still add lines.
-            view, journal = await in_thread(self._open, discard=lambda opened: opened[1].drop())
+            opened = await in_thread(self._open, discard=lambda opened: opened[1].drop())
+            view, journal, cut = opened
             writer = Writer(view, journal, command=command, clock=self._clock, tell=lock.tell)
+            if cut is not None:
+                writer.warn(Warned("state_torn", cut))
             try:
                 yield writer
             except BaseException:
@@ -186,21 +186,25 @@ class LocalState:
             raise unwritable(self.folder, error) from None
         return tuple(kept)
 
-    def _open(self) -> tuple[View, HeldJournal]:
-        """Mend what a crash left, as the holder of the lock, and open the journal's end."""
+    def _open(self) -> tuple[View, HeldJournal, str | None]:
+        """Mend what a crash left, as the holder of the lock, and open the journal's end.
+
+        Says what was cut off, if something was.
+        """
         loaded, path = load(self._places), self._places.journal
+        cut = None
         try:
             # The tail first: the journal may be moved away next, and is a backup then.
             if loaded.damage:
-                self._cut(loaded)
+                cut = self._cut(loaded)
             if loaded.is_covered:
                 # A compaction stopped before its last step.
                 retire_journal(self._places, loaded.last)
-            return loaded.view, HeldJournal(self._places)
+            return loaded.view, HeldJournal(self._places), cut
         except OSError as error:
             raise unwritable(path, error) from None
 
-    def _cut(self, loaded: Loaded) -> None:
+    def _cut(self, loaded: Loaded) -> str:
         """Keep the torn tail beside, then cut it; both are durable in this order."""
         with self._places.journal.open("r+b") as file:
             file.seek(loaded.end)
@@ -208,7 +212,7 @@ class LocalState:
             kept = save_torn(self._places, following, file.read())
             file.truncate(loaded.end)
             sync_data(file.fileno())
-        logger.warning("state %s: a torn tail was cut and kept in %s", self._places.journal, kept)
+        return torn(self._places.journal, kept)
 
 
 class HeldJournal(Appender):
@@ -236,20 +240,17 @@ class HeldJournal(Appender):
         finally:
             await self.reopen()
 
-    async def compact(self, view: View) -> None:
+    async def compact(self, view: View) -> str | None:
         """Compact if there is anything to compact; a failure costs nothing but tidiness."""
         if self.size == 0:
-            return
+            return None
         # What moves away with the journal has to be durable; and however that ended, its name may
         # stand for another file now.
         await self.flush()
         try:
             await self.run(lambda: list(compact(self._places, view)))
-        except OSError as error:
-            logger.warning(
-                "state %s: not compacted, the journal stays: %s", self._places.folder, error
-            )
-        except ValueError as error:
-            logger.warning("state %s: not compacted: %s", self._places.snapshot, explain(error))
+        except (OSError, ValueError) as error:
+            return grown(self._places.folder, error)
         finally:
             await self.reopen()
+        return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StateError
 from imgmigrate.remedies import remedy
+from imgmigrate.state.lines.sealing import explain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = [
     "damaged",
     "damaged_journal",
+    "grown",
     "intruded",
+    "torn",
     "unlockable",
     "unreadable",
     "unwritable",
@@ -38,6 +41,14 @@ def unwritable(path: Path, error: OSError) -> StateError:
     else:
         hint = "check the folder, or choose another one (state.path, `state`)"
     return StateError(f"state {path}: cannot be written: {_cause(error)}", hint=hint)
+
+
+def torn(path: Path, kept: Path) -> str:
+    """Say that a journal ended in the middle of a line, and what became of it."""
+    return (
+        f"state {path}: a crash tore its last line, which is cut off and kept in {kept}; every"
+        " record before it is safe, and the next apply settles what was in doubt"
+    )
 
 
 def unlockable(path: Path, error: OSError) -> StateError:
@@ -78,6 +89,20 @@ def damaged_journal(path: Path, damage: Damage) -> StateError:
         f"damaged at line {damage.line}, byte {damage.offset}: {damage.cause}",
         f"restore the file from your own backup; or {remedy('state', 'repair', dry_run=True)}"
         " shows what a cut at this byte would lose",
+    )
+
+
+def grown(folder: Path, error: OSError | ValueError) -> str:
+    """Explain why a journal was not compacted, what that means, and what to do."""
+    if not isinstance(error, OSError):
+        cause, fix = explain(error), f"look with {remedy('state', 'repair', dry_run=True)}"
+    elif error.errno in _FULL:
+        cause, fix = _cause(error), "free some space there"
+    else:
+        cause, fix = _cause(error), "make the folder and what is in it writable for this user"
+    return (
+        f"state {folder}: its journal could not be compacted: {cause}; every record is safe, and"
+        f" the journal only grows until a run can compact it: {fix}"
     )
 
 

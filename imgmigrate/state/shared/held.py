@@ -7,7 +7,6 @@ that meets another's head ends the hold.
 from __future__ import annotations
 
 import contextlib
-import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
     from imgmigrate.state.view import View
 
 __all__ = ["Held", "SharedJournal"]
-
-logger = logging.getLogger(__name__)
 
 # Days that the end of a group is remembered, whatever is compacted.
 REMEMBERED_DAYS = 30
@@ -215,17 +212,18 @@ class SharedJournal(Pusher):
         """Whether reading it takes seconds."""
         return self._held.head.lines > LONGEST_JOURNAL
 
-    async def compact(self, view: View) -> None:
+    async def compact(self, view: View) -> str | None:
         """Compact where that is worth its bytes; a failure costs nothing but tidiness."""
         lines = self._held.head.lines
         if lines < max(SHORTEST_JOURNAL, SHARE * len(view.records)) and not self.is_long:
-            return
+            return None
         try:
             await self.replace(view)
         except StateLost:
             raise
         except (StateError, Missing) as error:
-            logger.info("%s; its journal stays as it is", error)
+            return f"{error}; its journal stays as it is"
+        return None
 
     async def replace(self, view: View) -> None:
         """Put the view there as a snapshot."""

@@ -53,8 +53,9 @@ class RegistryStore:
         news: News | None = None,
         known: Mapping[frozenset[Kind], float] | None = None,
         mounts: bool = False,
+        written_at: Callable[[str | None], str | None] = lambda _: None,
     ) -> None:
-        """`mounts`: earlier runs saw it mount what was asked for."""
+        """`mounts`: earlier runs saw it mount what was asked for; the rest is as for a `Remote`."""
         self._remote = Remote(
             host,
             settings,
@@ -65,6 +66,7 @@ class RegistryStore:
             is_met=is_met,
             news=news or News(),
             known=known,
+            written_at=written_at,
         )
         self._uploads = Uploads(self._remote)
         self._mounts = mounts

@@ -255,6 +255,82 @@ def test_anothers_file_is_recognised(
     assert f"imgmigrate {command}" in cli.err
 
 
+DREGSY = "tasks: [{source: {registry: a}, target: {registry: b}}]\n"
+
+
+def test_the_command_for_anothers_file_can_be_typed(cli: Cli) -> None:
+    """Its name is quoted where a shell would take it apart."""
+    (cli.folder / "my dregsy.yaml").write_text(DREGSY)
+    assert cli("validate", "--config", "my dregsy.yaml") == 64
+    assert "imgmigrate convert dregsy 'my dregsy.yaml'" in cli.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "convert regsync",
+        "convert skopeo --to x.io",
+        "convert image-syncer",
+        "convert list --to x.io",
+        "convert yaml --to x.io",
+        "validate --to x.io --list",
+        "validate --images images.yaml --auth",
+    ],
+)
+def test_anothers_file_is_recognised_wherever_it_is_named(cli: Cli, command: str) -> None:
+    """Whoever named the wrong format is told the right one."""
+    (cli.folder / "images.yaml").write_text("q.io/a:1: x.io/a\n")
+    (cli.folder / "d.yaml").write_text(DREGSY)
+    assert cli(*command.split(), "d.yaml") == 64
+    assert "d.yaml: this looks like dregsy's" in cli.err
+    assert "imgmigrate convert dregsy d.yaml" in cli.err
+
+
+def test_a_config_of_ours_is_recognised_too(cli: Cli) -> None:
+    """It is planned from, and not converted."""
+    (cli.folder / "c.yaml").write_text(
+        "version: 1\nimages: [{source: a.io/a, destination: b.io/a}]\n"
+    )
+    assert cli("convert", "regsync", "c.yaml") == 64
+    assert "imgmigrate plan --config c.yaml" in cli.err
+
+
+def test_rules_that_are_nobodys_are_said_not_to_be_image_syncers(cli: Cli) -> None:
+    """No hint is given that leads to the next error."""
+    (cli.folder / "i.yaml").write_text("images: [{src: a.io/a, dst: b.io/a}]\n")
+    assert cli("validate", "--images", "i.yaml") == 64
+    assert "this is not a file of image-syncer's rules" in cli.err
+    (cli.folder / "i.txt").write_text("a sentence: of words,\nand more\n")
+    assert cli("validate", "--images", "i.txt") == 64
+    assert "version" not in cli.err
+
+
+def test_a_list_in_yaml_is_a_list(cli: Cli) -> None:
+    """Its top may be one, without a key."""
+    (cli.folder / "l.yaml").write_text("- nginx:1\n- quay.io/a/b:2\n")
+    assert cli("validate", "--config", "l.yaml") == 64
+    assert "imgmigrate plan --list l.yaml --to HOST/PATH" in cli.err
+    assert cli("validate", "--list", "l.yaml", "--to", "x.io/m") == 0
+    assert "x.io/m/nginx:1" in cli.out
+    assert "x.io/m/b:2" in cli.out
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("lines.yaml", "nginx:1\nquay.io/a/b:2\n"),
+        ("pod.txt", "spec: {containers: [{image: 'nginx:1'}, {image: 'quay.io/a/b:2'}]}\n"),
+        ("top.txt", '["nginx:1", "quay.io/a/b:2"]\n'),
+    ],
+)
+def test_a_list_is_read_by_what_stands_in_it(cli: Cli, name: str, text: str) -> None:
+    """Whatever it is called: else the hint would lead to the same error again."""
+    (cli.folder / name).write_text(text)
+    assert cli("validate", "--list", name, "--to", "x.io/m") == 0
+    assert "x.io/m/nginx:1" in cli.out
+    assert "x.io/m/b:2" in cli.out
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -310,7 +386,7 @@ def test_what_is_written_fits_a_terminal(cli: Cli) -> None:
         (("regsync", "config.json", "--to", "x.io"), "--to is for list, yaml, skopeo"),
         (("list", "images.yaml", "--to", "x.io", "--all"), "--all is for skopeo"),
         (("dregsy", "config.json", "--append-suffix", "-x"), "--append-suffix is for skopeo"),
-        (("dregsy", "config.json"), "config.json:2: tasks: is missing"),
+        (("dregsy", "config.json"), "config.json: this looks like image-syncer's"),
         (("nonsense", "config.json"), "image-syncer"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",

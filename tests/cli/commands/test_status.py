@@ -189,7 +189,7 @@ async def test_a_finished_run_tells_what_came_of_it(
     """Its counts are its own; only what the same plan may still do gets a command."""
     await ended(cli, counts=counts)
     assert cli("status", "--state", "s") == 0
-    assert "finished: 2 applied" in cli.out
+    assert "finished: 2 done" in cli.out
     assert ("To go on:" in cli.out) is resumes
 
 

@@ -104,3 +104,11 @@ def test_nonsense_is_refused(dialect: Dialect, text: str, expected: str) -> None
 def test_dregsys_versions(tag: str, expected: bool) -> None:
     """A short version has nothing behind it."""
     assert is_semver(tag) is expected
+
+
+@pytest.mark.parametrize("text", ["12.x", "*", ">=1.X <2"])
+def test_regsync_has_no_wildcards(text: str) -> None:
+    """It fails at them; read as a number that is missing, 12.x would be 12.0.0 alone."""
+    with pytest.raises(ValueError, match="regsync has no wildcards"):
+        translate(text, Dialect.REGSYNC)
+    assert translate("1.2.3-x86", Dialect.REGSYNC)

@@ -55,3 +55,16 @@ def test_what_was_rolled_back_says_why_it_is_written_again() -> None:
     (hint,) = plan_hints(samples.plan(row), command)
     assert "a plan writes it again" in hint.text
     assert hint.text.endswith("leave it out: --exclude.")
+
+
+@pytest.mark.parametrize("reason", ["foreign", "changed_here", "equivalent"])
+def test_a_plan_without_a_config_is_advised_what_it_can_do(reason: str) -> None:
+    """No rule can be changed, nothing adopted, and no conflict noted beside a config."""
+    row = samples.change(NAME, "conflict", reason, before=THEIRS)
+    (hint,) = plan_hints(samples.plan(row, config_sha256=None), command)
+    assert hint.text.endswith("once, name addresses or globs:")
+    assert hint.command == f"imgmigrate plan --allow-overwrite {NAME}"
+    first, second, *_ = plan_hints(samples.plan(row), command)
+    assert first.text.endswith("; for good, set overwrite in the rule:")
+    assert second.command is not None
+    assert second.command.startswith(f"imgmigrate acknowledge {NAME}")

@@ -230,6 +230,6 @@ def test_what_one_cause_keeps_from_being_planned_is_one_row() -> None:
     text = plan_markdown(samples.plan(*rows))
     (row,) = [line for line in text.splitlines() if line.startswith("| `h.new/a:")]
     assert row.count("`h.new/a:") == 5
-    assert "and 35 more" in row
+    assert "and 35 more; `imgmigrate show --verbose PLAN` lists all" in row
     assert "`h.new: cannot be reached, 40 rows`" in row
     assert "<b>" not in row

@@ -324,6 +324,7 @@ def write_edit(
 
     async def write() -> None:
         async with state.writer(command=command, lock_timeout=lock_timeout) as writer:
+            writer.listen(settings.output.warned)
             await work(writer)
 
     run(write)

@@ -178,15 +178,17 @@ class Authenticator:
             return refused
         if Symptom.EXPIRED in error.symptoms:
             reason = f"those of {credential.found} have expired"
-            return self._standing.unauthenticated(error, reason, access.repo)
+            return self._standing.unauthenticated(error, reason, access.repo, credential)
         if self._standing.is_accepted(credential) or await self._proves(credential):
             is_pull = is_read or not access.push
             right = "pull" if is_pull else "delete" if access.delete else "push"
-            hint = f"the credentials of {credential.found} lack {right} there, or it does not exist"
-            return error.remade(AccessDenied, hint=hint)
-        verb = "were refused" if self.is_known else "were not asked for"
-        reason = f"the credentials of {credential.found} {verb}"
-        return self._standing.unauthenticated(error, reason, access.repo)
+            lacking = f"lack {right} there, or it does not exist"
+            return self._standing.without_right(error, credential, lacking)
+        if not self.is_known:
+            reason = f"the credentials of {credential.found} were not asked for"
+            return self._standing.unauthenticated(error, reason, access.repo)
+        reason = f"the credentials of {credential.found} were refused"
+        return self._standing.unauthenticated(error, reason, access.repo, credential)
 
     def _learn(
         self, challenges: tuple[Challenge, ...], url: str, access: Access, sent: Grant | None

@@ -144,8 +144,8 @@ class BearerTokens:
                 return standing.refuse(credential, error)
             standing.accept(credential)
         subject = f"{self._host} ({' '.join(scopes)})"
-        hint = f"the credentials of {credential.found} lack this right"
-        return AccessDenied(subject, error.cause, hint=hint, status=error.status)
+        denied = AccessDenied(subject, error.cause, status=error.status)
+        return standing.without_right(denied, credential, "lack this right")
 
     def _keep(self, key: _Key, token: Token) -> None:
         if len(self._cache) >= MOST_TOKENS:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import AuthenticationError
+from imgmigrate.errors import AccessDenied, AuthenticationError
 
 if TYPE_CHECKING:
     from imgmigrate.clock import Clock
@@ -28,11 +28,12 @@ REFUSAL_RESTS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """Why, and until when that stands."""
+    """Why, and until when that stands; and whose login it was, where one was refused."""
 
     cause: str
     status: int | None
     until: float
+    login: Credential | None = None
 
 
 class Standing:
@@ -71,7 +72,7 @@ class Standing:
         was_good = credential in self._accepted
         until = self._clock.time() + REFUSAL_RESTS if was_good else inf
         cause = f"{error.cause}: the credentials of {credential.found} were refused"
-        self._refused[credential] = _Refusal(cause, error.status, until)
+        self._refused[credential] = _Refusal(cause, error.status, until, credential)
         self._accepted.discard(credential)
         self._tried.discard(credential)
         return self._error(self._host, self._refused[credential])
@@ -108,20 +109,38 @@ class Standing:
         return better
 
     def unauthenticated(
-        self, error: StoreError, reason: str, repo: str | None = None
+        self,
+        error: StoreError,
+        reason: str,
+        repo: str | None = None,
+        login: Credential | None = None,
     ) -> AuthenticationError:
-        """Make the error of a request, in `repo` if in one, that lacks credentials or good ones."""
-        refusal = _Refusal(f"{error.cause}: {reason}", error.status, inf)
+        """Make the error of a request, in `repo` if in one, that lacks credentials or good ones.
+
+        `login` is what was refused.
+        """
+        refusal = _Refusal(f"{error.cause}: {reason}", error.status, inf, login)
         return self._error(error.subject, refusal, repo, code=error.code)
+
+    def without_right(
+        self, error: StoreError, credential: Credential, lacking: str
+    ) -> AccessDenied:
+        """Make the error of a credential that is good, and of what it lacks."""
+        hint = f"the credentials of {credential.found} {lacking}"
+        if credential.place is not None:
+            hint = f"{hint}; they are those of {credential.place}"
+        return error.remade(AccessDenied, hint=hint, login=credential.place)
 
     def _error(
         self, subject: str, refusal: _Refusal, repo: str | None = None, code: str | None = None
     ) -> AuthenticationError:
+        login = refusal.login
         hint = f'docker login {self._host}, or set registries."{self._host}" in the config'
         return AuthenticationError(
             subject,
             refusal.cause,
-            hint=hint,
+            hint=(login.hint if login else None) or hint,
+            login=login.place if login else None,
             status=refusal.status,
             code=code,
             host=self._host,

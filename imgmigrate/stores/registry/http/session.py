@@ -29,7 +29,7 @@ from imgmigrate.stores.registry.http.limits import (
     HEADER_LINE,
     Timeouts,
 )
-from imgmigrate.stores.registry.http.line import Line, Poured
+from imgmigrate.stores.registry.http.line import Line, Poured, shallow
 from imgmigrate.stores.registry.http.silence import Silence
 from imgmigrate.stores.registry.http.trace import is_traced, traced
 from imgmigrate.stores.registry.http.trust import Proxies
@@ -290,7 +290,7 @@ def _session(limit: Depth, resolver: Resolver) -> aiohttp.ClientSession:
         keepalive_timeout=KEEP_ALIVE,
         ttl_dns_cache=DNS_CACHE,
         resolver=resolver,
-        socket_factory=sockets(limit),
+        socket_factory=shallow(sockets(limit)),
     )
     return aiohttp.ClientSession(
         connector=connector,

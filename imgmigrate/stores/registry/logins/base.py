@@ -19,8 +19,9 @@ __all__ = ["Registry", "Source"]
 class Registry:
     """The registry that wants to know who we are.
 
-    `settings` looks up the config for a repository, `login_key` is the registry's name in
-    docker's files and to its helpers, and a program may take `patience` seconds by the `clock`.
+    `settings` looks up the config for a repository, `written_at` says where its login stands
+    there, `login_key` is the registry's name in docker's files and to its helpers, and a program
+    may take `patience` seconds by the `clock`.
     """
 
     host: str
@@ -28,6 +29,7 @@ class Registry:
     login_key: str
     patience: float
     clock: Clock
+    written_at: Callable[[str | None], str | None] = lambda _: None
 
 
 class Source(Protocol):
@@ -40,6 +42,7 @@ class Source(Protocol):
     async def find(self, repo: str | None) -> Credential | None:
         """The credential for a repository; None if there is none here, so the next is asked.
 
+        It says where it stands and what to do if it is refused, for only its source knows.
         ConfigError or AuthenticationError if it is broken: then no other is asked in its place.
         """
 

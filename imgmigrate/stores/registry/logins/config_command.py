@@ -43,5 +43,6 @@ class ConfigCommand:
             return None
         if command not in self._programs:
             ask = partial(ask_command, registry.host, command, registry.patience)
-            self._programs[command] = Program(ask, registry.clock)
+            place = registry.written_at(repo)
+            self._programs[command] = Program(ask, registry.clock, place, "see what it prints")
         return self._programs[command]

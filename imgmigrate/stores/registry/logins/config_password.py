@@ -16,17 +16,20 @@ class ConfigPassword:
     """Finds what `registries` says for the longest key that matches (`base.Source`)."""
 
     def __init__(self, registry: Registry) -> None:
-        self._settings = registry.settings
-        self._known: dict[tuple[str, str], Credential] = {}
+        self._settings, self._written_at = registry.settings, registry.written_at
+        self._known: dict[tuple[str, str, str | None], Credential] = {}
 
     async def find(self, repo: str | None) -> Credential | None:
         """Take it from the entry; made once, since making one hides its secrets everywhere."""
         entry = self._settings(repo)
         if entry.username is None or entry.password is None:
             return None
-        key = (entry.username, entry.password)
+        place = self._written_at(repo)
+        key = (entry.username, entry.password, place)
         if key not in self._known:
-            self._known[key] = Credential("the config", *key)
+            self._known[key] = Credential(
+                "the config", entry.username, entry.password, place=place, mend="correct it there"
+            )
         return self._known[key]
 
     def forget(self, repo: str | None) -> None:

@@ -12,8 +12,10 @@ __all__ = ["Credential"]
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A login. `found` says where it was, for messages.
+    """A login. `found` says in short where it was, for messages.
 
+    `place` says it so that it can be found there, and `mend` what to do there if it is refused:
+    two logins that differ in these alone are one and the same to a registry.
     `identity_token` is exchanged for tokens; `registry_token` is one, ready made.
     """
 
@@ -22,12 +24,22 @@ class Credential:
     password: str = field(default="", repr=False)
     identity_token: str | None = field(default=None, repr=False)
     registry_token: str | None = field(default=None, repr=False)
+    place: str | None = field(default=None, compare=False)
+    mend: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         for secret in filter(None, (self.password, self.identity_token, self.registry_token)):
             hide(secret)
         if self.password or self.identity_token:
             hide(self.basic.removeprefix("Basic "))
+
+    @property
+    def hint(self) -> str | None:
+        """What to do about it if it is refused; None if its source does not say."""
+        if self.place is None:
+            return None
+        said = f"the login is that of {self.place}"
+        return f"{said}: {self.mend}" if self.mend else said
 
     @property
     def basic(self) -> str:

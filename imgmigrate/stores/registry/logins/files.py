@@ -39,17 +39,25 @@ _API_PATHS = frozenset({"v1", "v2"})
 class LoginFile:
     """One file (or variable): helpers by host, the store for all others, entries by place.
 
-    A place is `host[:port]`, or `host[:port]/namespace`.
+    A place is `host[:port]`, or `host[:port]/namespace`. `tool` is whose `login` writes it, none
+    for a variable.
     """
 
     name: str
     helpers: dict[str, str] = field(default_factory=dict)
     store: str | None = None
     entries: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+    tool: str | None = None
 
     def helper(self, host: str) -> str | None:
         """The suffix of the program that knows the logins of this host."""
         return self.helpers.get(host) or self.store
+
+    def mend(self, place: str) -> str:
+        """What to do about a login of it that is refused."""
+        if self.tool is None:
+            return "correct it there"
+        return f"log in again with {self.tool} login {place}"
 
     def login(self, host: str, repo: str | None) -> Credential | None:
         """The login for a repository: of its longest namespace that has one, else the host's.
@@ -84,6 +92,8 @@ class LoginFile:
             str(password).rstrip("\x00"),
             _text(entry, "identitytoken"),
             _text(entry, "registrytoken"),
+            place=f"{self.name}, its entry for {place}",
+            mend=self.mend(place),
         )
         has_any = credential.password or credential.identity_token or credential.registry_token
         return credential if has_any else None
@@ -107,7 +117,7 @@ class LoginFiles:
         host = self._registry.host
         for file in self._files:
             helper = file.helper(host)
-            found = await self._helper(helper).credential() if helper else None
+            found = await self._helper(helper, file).credential() if helper else None
             found = found or file.login(host, repo)
             if found is not None:
                 return found
@@ -119,11 +129,13 @@ class LoginFiles:
         for helper in self._helpers.values():
             helper.forget()
 
-    def _helper(self, helper: str) -> Program:
+    def _helper(self, helper: str, file: LoginFile) -> Program:
         registry = self._registry
         if helper not in self._helpers:
             ask = partial(ask_helper, registry.host, registry.login_key, helper, registry.patience)
-            self._helpers[helper] = Program(ask, registry.clock)
+            place = f"docker-credential-{helper}, which {file.name} names"
+            mend = file.mend(registry.login_key)
+            self._helpers[helper] = Program(ask, registry.clock, place, mend)
         return self._helpers[helper]
 
 
@@ -138,9 +150,9 @@ def _files() -> Iterator[LoginFile]:
         yield _parse(text.encode(), VARIABLE, "it must hold what docker's config.json would")
     folder = os.environ.get("DOCKER_CONFIG")
     docker = (Path(folder) if folder else Path.home() / ".docker") / "config.json"
-    yield _read_file(docker, "repair it with docker login", "set DOCKER_CONFIG")
+    yield _read_file(docker, "docker", "set DOCKER_CONFIG")
     for path in _podman_paths():
-        yield _read_file(path, "repair it with podman login", "set REGISTRY_AUTH_FILE")
+        yield _read_file(path, "podman", "set REGISTRY_AUTH_FILE")
 
 
 def _podman_paths() -> tuple[Path, ...]:
@@ -156,24 +168,24 @@ def _podman_paths() -> tuple[Path, ...]:
     )
 
 
-def _read_file(path: Path, repair: str, instead: str) -> LoginFile:
+def _read_file(path: Path, tool: str, instead: str) -> LoginFile:
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        return LoginFile(str(path))
+        return LoginFile(str(path), tool=tool)
     except OSError as error:
         msg = f"it cannot be read: {error.strerror}"
         raise ConfigError(msg, file=str(path), hint=f"make it readable, or {instead}") from None
-    return _parse(data, str(path), repair)
+    return _parse(data, str(path), f"repair it with {tool} login", tool)
 
 
-def _parse(data: bytes, name: str, repair: str) -> LoginFile:
+def _parse(data: bytes, name: str, repair: str, tool: str | None = None) -> LoginFile:
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):
         raise ConfigError("it is not JSON", file=name, hint=repair) from None
     if not isinstance(document, dict):
-        return LoginFile(name)
+        return LoginFile(name, tool=tool)
     helpers = {
         _place(key): value
         for key, value in _mapping(document, "credHelpers").items()
@@ -185,7 +197,7 @@ def _parse(data: bytes, name: str, repair: str) -> LoginFile:
         place = _place(key)
         if isinstance(value, dict) and (key == place or place not in entries):
             entries[place] = value
-    return LoginFile(name, helpers, _text(document, "credsStore"), entries)
+    return LoginFile(name, helpers, _text(document, "credsStore"), entries, tool)
 
 
 def _place(key: str) -> str:

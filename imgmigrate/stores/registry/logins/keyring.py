@@ -33,8 +33,9 @@ SOURCES: tuple[Callable[[Registry], Source], ...] = (ConfigPassword, ConfigComma
 class Keyring:
     """The credentials for one registry; files are read, and programs asked, once a run.
 
-    `settings` looks up the config for a repository, `login_key` is the registry's name in
-    docker's files if that is not `host`, and a program may take `patience` seconds.
+    `settings` looks up the config for a repository, `written_at` says where its login stands
+    there, `login_key` is the registry's name in docker's files if that is not `host`, and a
+    program may take `patience` seconds.
     """
 
     def __init__(
@@ -45,8 +46,11 @@ class Keyring:
         login_key: str | None = None,
         patience: float = 60,
         clock: Clock | None = None,
+        written_at: Callable[[str | None], str | None] = lambda _: None,
     ) -> None:
-        registry = Registry(host, settings, login_key or host, patience, clock or LoopClock())
+        registry = Registry(
+            host, settings, login_key or host, patience, clock or LoopClock(), written_at
+        )
         self._sources = [source(registry) for source in SOURCES]
         self._renewing = asyncio.Lock()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -26,10 +27,20 @@ FAILURE_RESTS = 30.0
 
 
 class Program:
-    """What a program answered: asked by one at a time, and again before that ends."""
+    """What a program answered: asked by one at a time, and again before that ends.
 
-    def __init__(self, ask: Callable[[], Awaitable[Answer]], clock: Clock) -> None:
+    `place` and `mend` are what its credentials say of themselves.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[], Awaitable[Answer]],
+        clock: Clock,
+        place: str | None = None,
+        mend: str | None = None,
+    ) -> None:
         self._ask, self._clock = ask, clock
+        self._place, self._mend = place, mend
         self._lock = asyncio.Lock()
         self._answer: Answer | None = None
         self._failure: AuthenticationError | None = None
@@ -54,9 +65,15 @@ class Program:
         if self._failure is None:
             self._ends = self._next = -inf
 
+    def _placed(self, answer: Answer) -> Answer:
+        if answer.credential is None:
+            return answer
+        placed = replace(answer.credential, place=self._place, mend=self._mend)
+        return replace(answer, credential=placed)
+
     async def _renew(self, now: float) -> None:
         try:
-            self._answer = await self._ask()
+            self._answer = self._placed(await self._ask())
         except AuthenticationError as error:
             self._next = self._clock.time() + FAILURE_RESTS
             if self._answer is None or now >= self._ends:

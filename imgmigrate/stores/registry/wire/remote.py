@@ -79,7 +79,10 @@ T = TypeVar("T")
 
 
 class Remote:
-    """A registry by its host[:port], as users write it; `settings` looks up its config."""
+    """A registry by its host[:port], as users write it; `settings` looks up its config.
+
+    `written_at` says where the login for a repository stands in the config.
+    """
 
     def __init__(
         self,
@@ -93,6 +96,7 @@ class Remote:
         is_met: Callable[[], bool] = lambda: True,
         news: News,
         known: Mapping[frozenset[Kind], float] | None = None,
+        written_at: Callable[[str | None], str | None] = lambda _: None,
     ) -> None:
         own = settings(None)
         self.host, self.quirks = host, quirks_of(host)
@@ -135,7 +139,12 @@ class Remote:
         )
         patience = http.timeouts.helper
         keyring = Keyring(
-            host, settings, login_key=self.quirks.login_key, patience=patience, clock=clock
+            host,
+            settings,
+            login_key=self.quirks.login_key,
+            patience=patience,
+            clock=clock,
+            written_at=written_at,
         )
         self._tokens = tokens = TokenServer(
             host,
@@ -415,5 +424,7 @@ class Remote:
     ) -> T:
         """Call `once` until it succeeds or has failed too often while the registry was up."""
         through = partial(self._breaker.through, once, subject)
-        policy = replace(self.timeouts.retries, attempts=attempts)
+        policy = self.timeouts.retries
+        if policy.attempts != attempts:
+            policy = replace(policy, attempts=attempts)
         return await retrying(through, self._sink, policy)
