@@ -12,6 +12,7 @@ __all__ = ["OPTIONS", "spoken"]
 # Each parameter that a text of the library names, and how it is typed.
 OPTIONS = {
     "allow_delete": "--allow-delete",
+    "break": "--break",
     "allow_delete_gone": "--allow-delete-gone",
     "allow_overwrite": "--allow-overwrite",
     "arch": "--arch",
@@ -26,6 +27,7 @@ OPTIONS = {
     "images": "--images",
     "json": "--json",
     "list": "--list",
+    "lock_timeout": "--lock-timeout",
     "max_delete": "--max-delete",
     "max_duration": "--max-duration",
     "max_failures": "--max-failures",

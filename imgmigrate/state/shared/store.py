@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.clock import LoopClock, now
 from imgmigrate.errors import StateError, StateLocked
+from imgmigrate.remedies import remedy
 from imgmigrate.state.entries import decode
 from imgmigrate.state.holder import Lock
 from imgmigrate.state.lines.sealing import encode
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 __all__ = ["SharedState"]
 
 logger = logging.getLogger(__name__)
+
+_BREAK = remedy("state", "lock", **{"break": True})
 
 # A reader whose files go while it reads them looks again; it cannot be unlucky this often.
 READ_ATTEMPTS = 5
@@ -208,7 +211,7 @@ class SharedState:
     def _locked(self, lease: Lease) -> StateLocked:
         hint = (
             f"wait until it ends (`lock_timeout`): one that is silent for {lease.seconds:.0f} s is"
-            " taken over; one that is surely gone: imgmigrate state lock --break"
+            f" taken over; one that is surely gone: {_BREAK}"
         )
         who = lease.holder.describe(self._clock())
         return StateLocked(f"held by {who}", subject=f"state {self.place}", hint=hint)

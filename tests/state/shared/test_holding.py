@@ -81,7 +81,7 @@ async def test_a_holder_that_is_gone_is_followed(bucket: Bucket) -> None:
         writer = await stack.enter_async_context(Machine(bucket).state.writer(command="first"))
         await writer.begin("run-1", "plan", [claim("a")])
         bucket.now += LEASE - 1
-        with pytest.raises(StateLocked, match=r"silent for 60 s is taken over.*lock --break"):
+        with pytest.raises(StateLocked, match=r"silent for 60 s is taken over.*lock `break`"):
             async with Machine(bucket).state.writer(command="second"):
                 pass
         bucket.now += 1
