@@ -12,11 +12,11 @@ __all__ = ["OPTIONS", "spoken"]
 # Each parameter that a text of the library names, and how it is typed.
 OPTIONS = {
     "allow_delete": "--allow-delete",
-    "break": "--break",
     "allow_delete_gone": "--allow-delete-gone",
     "allow_overwrite": "--allow-overwrite",
     "arch": "--arch",
     "auth": "--auth",
+    "break": "--break",
     "config": "-c",
     "deep": "--deep",
     "dry_run": "--dry-run",

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.clock import LoopClock, now
 from imgmigrate.errors import StateError, StateLocked
-from imgmigrate.remedies import remedy
 from imgmigrate.state.entries import decode
 from imgmigrate.state.holder import Lock
 from imgmigrate.state.lines.sealing import encode
@@ -46,7 +45,7 @@ __all__ = ["SharedState"]
 
 logger = logging.getLogger(__name__)
 
-_BREAK = remedy("state", "lock", **{"break": True})
+_BREAK = "imgmigrate state lock `break`"
 
 # A reader whose files go while it reads them looks again; it cannot be unlucky this often.
 READ_ATTEMPTS = 5
