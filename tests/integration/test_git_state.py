@@ -131,7 +131,7 @@ async def test_a_runner_that_dies_is_followed(
     log = await run(one.folder, "state", "log", "--json", env=one.env)
     runs = [line for line in map(json.loads, log.out.splitlines()) if line["type"] == "run"]
     assert len(runs) == 2
-    assert len({each["plan"] for each in runs}) == 1
+    assert len({each["plan_id"] for each in runs}) == 1
 
 
 @pytest.mark.integration

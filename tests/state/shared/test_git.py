@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from imgmigrate.config.values.backends import Backend
 from imgmigrate.errors import StateAway, StateError, StateLocked, StateLost
 from imgmigrate.state import base
 from imgmigrate.state.shared import pusher, store
@@ -321,6 +322,42 @@ async def test_a_protected_branch_is_named(on_disk: Upstream, tmp_path: Path, ho
     on_disk.drop_hook(hook)
     await depot.swap(seen, THREE)
     await depot.close()
+
+
+async def test_a_branch_in_the_way_of_the_name_is_named(on_disk: Upstream, tmp_path: Path) -> None:
+    """A branch `a` leaves no room for `a/b`: that does not pass."""
+    checkout = on_disk.clone(tmp_path / "one")
+    git(on_disk.folder, "branch", "state", "main")
+    depot = GitDepot(Backend("git:state/prod@origin", checkout))
+    with pytest.raises(StateError, match=r"'refs/heads/state' exists; cannot create") as caught:
+        await depot.swap(None, ONE)
+    assert not isinstance(caught.value, StateAway)
+    assert "name one that is free" in str(caught.value)
+    await depot.close()
+
+
+async def test_ssh_is_what_the_checkout_says(on_disk: Upstream, tmp_path: Path) -> None:
+    """Its `core.sshCommand` runs, and what that says is handed on."""
+    checkout = on_disk.clone(tmp_path / "one")
+    git(checkout, "remote", "set-url", "origin", f"ssh://git@host.example{on_disk.folder}")
+    ssh = tmp_path / "ssh"
+    ssh.write_text('#!/bin/sh\n[ "$1" = git@host.example ] && eval "$2"\n')
+    ssh.chmod(0o755)
+    git(checkout, "config", "core.sshCommand", str(ssh))
+    git(checkout, "config", "ssh.variant", "simple")
+    depot = GitDepot(backend(checkout))
+    seen = await depot.swap(None, ONE)
+    assert await GitDepot(backend(checkout)).fetch() == seen
+    await depot.close()
+    for told, wrong in {
+        "git@host.example: Permission denied (publickey).": "credentials of the checkout were",
+        "ssh: connect to host host.example port 22: Connection refused": "no answer: ssh: connect",
+    }.items():
+        ssh.write_text(f"#!/bin/sh\necho '{told}' >&2; exit 255\n")
+        with pytest.raises(StateError, match=wrong) as caught:
+            await GitDepot(backend(checkout)).fetch()
+        assert isinstance(caught.value, StateAway) == wrong.startswith("no answer")
+        assert told in str(caught.value)
 
 
 async def test_a_branch_of_something_else_is_refused(on_disk: Upstream, tmp_path: Path) -> None:

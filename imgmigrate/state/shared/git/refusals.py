@@ -25,16 +25,18 @@ _CREDENTIALS = re.compile(
 )
 _NOT_THERE = re.compile(
     r"repository (?:\S+ )?not found|does not appear to be a git repository|error: 404\b"
-    r"|not exported|repository .* does not exist|project you were looking for|no such device"
+    r"|not exported|repository .* does not exist|project you were looking for"
     r"|is not a git command|transport '.*' not allowed|service not enabled",
     re.IGNORECASE,
 )
 # Reasons of a remote that come of another's push at the same moment, or of its own trouble.
 _PASSING = re.compile(
     r"stale info|fetch first|non-fast-forward|cannot lock ref|failed to update ref"
-    r"|failed to report status|internal|try again",
+    r"|failed to report status|internal (?:server|api)|try again",
     re.IGNORECASE,
 )
+# A branch `a` is in the way of a branch `a/b`, and stays there.
+_IN_THE_WAY = "; cannot create"
 
 
 def refused(ended: Ended, where: str, subject: str) -> StateError:
@@ -68,7 +70,7 @@ def rejection(ended: Ended) -> str | None:
 def declined(ended: Ended, reason: str, where: str, branch: str, subject: str) -> StateError:
     """Say why a remote took no push although nobody else had pushed."""
     told = f"{reason}: {_remote_words(ended)}" if _remote_words(ended) else reason
-    if _PASSING.search(reason):
+    if _PASSING.search(told) and _IN_THE_WAY not in told:
         return StateAway(f"{where}: the push was not taken: {told}", subject=subject)
     return StateError(
         f"{where}: the server declined the push: {told}",
