@@ -23,6 +23,7 @@ from imgmigrate.state.shared.depot import Missing, Overtaken, Seen
 from imgmigrate.state.shared.git import depot as module
 from imgmigrate.state.shared.git.checkout import Checkout
 from imgmigrate.state.shared.git.depot import GitDepot
+from imgmigrate.state.shared.git.temporary import Temporary
 from tests.state.samples import address, claim, draft
 from tests.support.branches import (
     BRANCH,
@@ -665,12 +666,42 @@ async def test_what_piles_up_is_packed(
     await depot.close()
     (place,) = (tmp_path / "temporary").iterdir()
     assert place.stat().st_mode & 0o777 == 0o700
-    assert len([path for path in (place / "objects").rglob("??/*") if path.is_file()]) < 5
+    loose = (place / "repository/objects").rglob("??/*")
+    assert len([path for path in loose if path.is_file()]) < 5
     assert await depot.fetch() == seen
     assert await depot.read("journal/3.jsonl") == b"3"
     await depot.close()
     del depot
     assert not list((tmp_path / "temporary").iterdir())
+
+
+async def test_what_a_killed_process_left_is_taken_away(
+    on_disk: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the next that needs a folder; what a living one has, is young, or is not ours stays."""
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    lives = Temporary()
+    for name in ("imgmigrate-git-killed", "imgmigrate-git-young", "imgmigrate-other"):
+        (place / name).mkdir()
+        (place / name / "held").touch()
+    (place / "imgmigrate-git-bare").mkdir()
+    for folder in place.iterdir():
+        if not folder.name.endswith("young"):
+            os.utime(folder, (0, 0))
+    depot = GitDepot(backend(on_disk.clone(tmp_path / "one")))
+    await depot.fetch()
+    left = {folder.name for folder in place.iterdir()}
+    assert left >= {
+        lives.path.name,
+        "imgmigrate-git-young",
+        "imgmigrate-other",
+        "imgmigrate-git-bare",
+    }
+    assert "imgmigrate-git-killed" not in left
+    lives.drop()
+    assert not lives.path.exists()
 
 
 async def test_a_cancelled_push_leaves_nothing_running(on_disk: Upstream, tmp_path: Path) -> None:

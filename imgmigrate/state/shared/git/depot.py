@@ -13,10 +13,7 @@ import asyncio
 import json
 import logging
 import re
-import shutil
-import tempfile
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StateAway, StateError
@@ -25,6 +22,7 @@ from imgmigrate.state.shared.depot import Missing, Overtaken, Seen
 from imgmigrate.state.shared.git.checkout import private_git, top_of, visit
 from imgmigrate.state.shared.git.program import ASKED, FETCHED, PUSHED
 from imgmigrate.state.shared.git.refusals import declined, refused, rejection
+from imgmigrate.state.shared.git.temporary import Temporary
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -175,12 +173,15 @@ class GitDepot:
         if self._git is None:
             self._checkout = await visit(self._folder, self._remote, self._subject)
             try:
-                place = tempfile.mkdtemp(prefix="imgmigrate-")
+                folder = Temporary()
             except OSError as error:
                 message = f"no temporary folder: {error.strerror}"
                 raise StateError(message, subject=self._subject) from None
-            weakref.finalize(self, shutil.rmtree, place, ignore_errors=True)
-            self._git = await private_git(self._checkout, Path(place), self._remote, self._subject)
+            weakref.finalize(self, folder.drop)
+            folder.drop_abandoned()
+            self._git = await private_git(
+                self._checkout, folder.path / "repository", self._remote, self._subject
+            )
         return self._git
 
     async def _asked(self, git: Git) -> str | None:
