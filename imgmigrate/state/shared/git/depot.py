@@ -10,6 +10,7 @@ pushed is always a child of that very commit, so that no history is ever lost).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
@@ -297,8 +298,9 @@ class GitDepot:
         self._pushes += 1
         if self._pushes % TIDY_AFTER or self._at is None:
             return
-        await git.run("update-ref", _SEEN, self._at)
-        await git.run("gc", "--quiet", "--prune=now")
+        with contextlib.suppress(StateError):  # the push is done, whatever becomes of this
+            await git.run("update-ref", _SEEN, self._at)
+            await git.run("gc", "--quiet", "--prune=now")
 
 
 def _folder(name: str) -> str:
