@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.holder import Lock
     from imgmigrate.state.local.repair import Survey
     from imgmigrate.state.record import State
+    from imgmigrate.state.shared.depot import Depot
     from imgmigrate.state.view import View
     from imgmigrate.state.writer import Writer
 
@@ -137,8 +138,23 @@ class Names:
     runs: list[str]
 
 
+def _on_branch(backend: Backend) -> StateStore:
+    from imgmigrate.state.shared.git.depot import GitDepot
+
+    return _shared(GitDepot(backend), backend)
+
+
+def _shared(depot: Depot, backend: Backend) -> StateStore:
+    """The state in a depot; what that does not have yet is kept beside this machine's cache."""
+    from imgmigrate.machine import cache_folder
+    from imgmigrate.state.shared.store import SharedState
+
+    kept = cache_folder(depot.identity)
+    return SharedState(depot, lease=backend.lease, spool=kept and kept / "spool.jsonl")
+
+
 # Shared states, by the scheme of their backend.
-KINDS: dict[str, Callable[[Backend], StateStore]] = {}
+KINDS: dict[str, Callable[[Backend], StateStore]] = {"git": _on_branch}
 
 
 def open_state(place: Path | Backend | str) -> StateStore:

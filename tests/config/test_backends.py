@@ -45,6 +45,8 @@ def test_a_backend_is_named_by_its_url(text: str, url: str | None) -> None:
         ("s3://bucket/a b", "holds a space"),
         ("git:-x", "no name of a branch"),
         ("git:a..b", "no name of a branch"),
+        ("git:/a", "no name of a branch"),
+        ("git:a/.b", "no name of a branch"),
         ("git:a@--upload-pack=x", "no name of a remote"),
         ("git:a@", "names no remote"),
     ],

@@ -25,6 +25,7 @@ from imgmigrate.state.writer import run_name
 from tests.fakes.depot import Bucket, MemoryDepot
 from tests.fakes.elsewhere import Kept, StateElsewhere
 from tests.state.samples import NOON, address, claim, digest, draft
+from tests.support.branches import backend, upstream
 from tests.support.world import World
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def buckets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Bucket]:
     return found
 
 
-@pytest.fixture(params=["path", "memory", "bucket"])
+@pytest.fixture(params=["path", "memory", "bucket", "git"])
 def opened(
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -64,7 +65,10 @@ def opened(
     buckets: dict[str, Bucket],
 ) -> Callable[[], StateStore]:
     """Open the same state, of each kind, as often as asked."""
-    places: dict[str, Path | str] = {"path": tmp_path / "state", "memory": NAME}
+    places: dict[str, Path | Backend | str] = {"path": tmp_path / "state", "memory": NAME}
+    if request.param == "git":
+        checkout = upstream(tmp_path / "server").clone(tmp_path / "checkout")
+        places["git"] = backend(checkout)
     return partial(open_state, places.get(request.param, "bucket://team/prod"))
 
 

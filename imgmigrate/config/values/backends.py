@@ -25,7 +25,7 @@ LEASE = 60.0
 SHORTEST_LEASE, LONGEST_LEASE = 1.0, 3600.0
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 # What git itself takes for a branch and for a remote, less what a command line may mistake.
-_REF = re.compile(r"(?!-)(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)))[A-Za-z0-9._/-]*[A-Za-z0-9_-]")
+_REF = re.compile(r"(?![-./])(?!.*(?:\.\.|//|/\.|@\{|\.lock(?:/|$)))[A-Za-z0-9._/-]*[A-Za-z0-9_-]")
 _REMOTE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
