@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.holder import Lock
     from imgmigrate.state.local.repair import Survey
     from imgmigrate.state.record import State
+    from imgmigrate.state.shared.depot import Depot
     from imgmigrate.state.view import View
     from imgmigrate.state.writer import Writer
 
@@ -137,8 +138,27 @@ class Names:
     runs: list[str]
 
 
+def _in_objects(backend: Backend) -> StateStore:
+    from imgmigrate.state.shared.objects import open_objects
+
+    return _shared(open_objects(backend), backend)
+
+
+def _shared(depot: Depot, backend: Backend) -> StateStore:
+    """A state in a depot; what it lacks for a while is kept on this machine."""
+    from imgmigrate.machine import cache_folder
+    from imgmigrate.state.shared.store import SharedState
+
+    kept = cache_folder(depot.identity)
+    return SharedState(depot, lease=backend.lease, spool=kept and kept / "spool.jsonl")
+
+
 # Shared states, by the scheme of their backend.
-KINDS: dict[str, Callable[[Backend], StateStore]] = {}
+KINDS: dict[str, Callable[[Backend], StateStore]] = {
+    "s3": _in_objects,
+    "gs": _in_objects,
+    "az": _in_objects,
+}
 
 
 def open_state(place: Path | Backend | str) -> StateStore:
