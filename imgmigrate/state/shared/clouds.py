@@ -309,7 +309,8 @@ def _open_gs(bucket: str, prefix: str, endpoint: str | None) -> Any:
     if endpoint:
         options["base_url"] = endpoint
     if os.environ.get("STORAGE_EMULATOR_HOST"):
-        options["skip_signature"] = True
+        # An emulator asks for none; `skip_signature` is for reading only.
+        options["bearer_token"] = "emulator"
     return GCSStore(bucket, prefix=prefix, **options)
 
 

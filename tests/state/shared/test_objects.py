@@ -21,6 +21,7 @@ from imgmigrate.state.shared.clouds import CLOUDS, explain
 from imgmigrate.state.shared.depot import Missing, Overtaken
 from imgmigrate.state.shared.objects import ObjectDepot, open_objects
 from imgmigrate.state.shared.store import SharedState
+from tests.fakes import google_storage
 from tests.fakes.objects import Faulty, broken
 from tests.state.samples import address, claim, draft
 
@@ -337,3 +338,27 @@ async def test_a_file_that_settings_name_and_is_missing_is_no_empty_state(
     monkeypatch.setenv("AWS_CA_BUNDLE", "/nowhere/ca.pem")
     with pytest.raises(StateError, match=r"cannot be used: .*/nowhere/ca\.pem"):
         await open_state(PLACE).look()
+
+
+async def test_google_is_asked_by_generations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its condition is a number, and its bucket may be missing too."""
+    with google_storage.serve() as url:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        backend = Backend(f"gs://{google_storage.BUCKET}/prod", Path())
+        depot = open_objects(backend)
+        await depot.prove()
+        first = await depot.swap(None, b"1", {"a": b"lines"})
+        second = await depot.swap(first, b"2", drop=["a"])
+        with pytest.raises(Overtaken):
+            await depot.swap(first, b"3")
+        assert await open_objects(backend).fetch() == second
+        assert await depot.age(second) == 0
+        with pytest.raises(Missing):
+            await depot.read("a")
+        async with open_state("gs://team/other").writer(command="first") as writer:
+            await writer.begin("run-1", "plan", [claim("a")])
+            await writer.record(draft("a"))
+            await writer.end({})
+        assert (await open_state("gs://team/other").look()).live_count == 1
+        with pytest.raises(StateError, match=r"no such bucket \(404 NoSuchBucket\)"):
+            await open_state("gs://nobodys/prod").look()
