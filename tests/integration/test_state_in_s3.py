@@ -104,9 +104,9 @@ def test_what_one_runner_moved_the_next_one_knows(team: Team) -> None:
     listed = one.run("state", "list", "--json").out.splitlines()
     assert len([line for line in listed if json.loads(line)["type"] == "record"]) == len(TAGS)
     log = three.run("state", "log").out
-    assert f"{len(TAGS)} applied" in log
+    assert f"{len(TAGS)} done" in log
     status = three.run("status").out
-    assert_says(status, "No run is going on", f"finished: {len(TAGS)} applied", team.place)
+    assert_says(status, "No run is going on", f"finished: {len(TAGS)} done", team.place)
     assert "not locked" in three.run("state", "lock").out
     assert not list(team.folder.rglob("journal.jsonl"))
 
@@ -142,6 +142,26 @@ def test_a_runner_that_was_killed_is_followed(team: Team) -> None:
     # The blob that was on its way when it died may have come twice.
     assert sum(times - 1 for times in team.new.uploads().values()) <= 1
     assert "Nothing to do" in team.runner("three").run("plan").out
+
+
+def test_a_state_moves_into_a_bucket_and_out(team: Team) -> None:
+    """From a folder, proven there; a copy comes out; a lock whose holder is gone is broken."""
+    one, two = team.runner("one"), team.runner("two")
+    one.run("apply", "--auto-approve", "--state", "state/before")
+    one.run("state", "migrate", "--state", "state/before", "--to", team.place, "--auto-approve")
+    assert "Nothing to do" in two.run("plan").out
+    two.run("state", "pull", "--out", "copy.state")
+    assert (two.folder / "copy.state").stat().st_size > 1000
+    registries.push(team.old.remote, "app", "late", images.image("late"))
+    with one.start("apply", "--auto-approve") as process:
+        while "late" not in registries.list_tags(team.new.remote, "app"):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+    two.run("state", "lock", "--break")
+    two.run("apply", "--auto-approve")
+    assert "Nothing to do" in two.run("plan").out
 
 
 def test_a_bucket_that_cannot_be_used_stops_before_anything_moves(team: Team) -> None:
