@@ -20,7 +20,7 @@ from imgmigrate.redaction import cleaned, hide, printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CLOUDS", "Cloud", "Right", "endpoint_of", "explain"]
+__all__ = ["CLOUDS", "RETRY_TIME", "Cloud", "Right", "endpoint_of", "explain"]
 
 Right = Literal["read", "write", "delete"]
 

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from imgmigrate.errors import StateAway, StateError, UsageError
-from imgmigrate.state.shared.clouds import CLOUDS, endpoint_of, explain
+from imgmigrate.state.shared.clouds import CLOUDS, RETRY_TIME, endpoint_of, explain
 from imgmigrate.state.shared.depot import Missing, Overtaken, Seen
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ _T = TypeVar("_T")
 HEAD = "head.json"
 # Put only to learn what time it is there.
 CLOCK = "clock"
-# Seconds between attempts while a store says that two writes met (S3: ConditionalRequestConflict);
-# it asks for the same request once more.
-CONFLICT_PAUSES = (0.1, 0.3, 1.0, 2.0)
+# Seconds between attempts at a conditional put: a store may say that two met and ask for the same
+# once more (S3: ConditionalRequestConflict), and where a connection broke obstore sends none again.
+PAUSES = (0.1, 0.3, 1.0, 2.0)
 # `Last-Modified` has no parts of a second: an age may be so much less.
 RESOLUTION = 1.0
 # Bytes of one request: more is read and written in parts, so that the time that a request may
@@ -200,7 +200,7 @@ class ObjectDepot:
             )
             return
 
-        def settled(_: Exception) -> bool | None:
+        def settled() -> bool | None:
             with contextlib.suppress(FileNotFoundError):
                 if bytes(self._store.get(name).bytes()) != data:
                     cause = f"{name} is there with other bytes"
@@ -216,9 +216,7 @@ class ObjectDepot:
         def put() -> Seen:
             return Seen(head, _version(self._store.put(HEAD, head, mode=mode)))
 
-        def settled(error: Exception) -> Seen | None:
-            if isinstance(error, FileNotFoundError):
-                self._need_bucket(error, "write")
+        def settled() -> Seen | None:
             found = self._fetch()
             if found is not None and found.head == head:
                 return found  # the answer of an attempt was lost
@@ -228,18 +226,25 @@ class ObjectDepot:
 
         return self._insist(put, settled)
 
-    def _insist(self, put: Callable[[], _T], settled: Callable[[Exception], _T | None]) -> _T:
-        """Put on a condition; where that is refused and nothing was changed, once more.
+    def _insist(self, put: Callable[[], _T], settled: Callable[[], _T | None]) -> _T:
+        """Put on a condition; where nothing is known to have changed, or nothing did, once more.
 
-        `settled` looks what is there now: None is what the condition asked for.
+        Where the condition does not hold `settled` looks what is there: None is what was asked for.
         """
-        for pause in (*CONFLICT_PAUSES, None):
+        until = time.monotonic() + RETRY_TIME.total_seconds()
+        for pause in (*PAUSES, None):
             try:
                 return put()
             except _unmet() as error:
-                found = settled(error)
-            if found is not None:
-                return found
+                if isinstance(error, FileNotFoundError):
+                    self._need_bucket(error, "write")
+                found = settled()
+                if found is not None:
+                    return found
+            except _foreign() as error:
+                away = explain(error, self._cloud, self.place, "write")
+                if pause is None or not isinstance(away, StateAway) or time.monotonic() > until:
+                    raise away from None
             if pause is not None:
                 time.sleep(pause)
         cause = "it refuses to write, as if others did at the same moment"
@@ -254,18 +259,38 @@ class ObjectDepot:
 
     def _prove(self) -> None:
         store, name = self._store, f"probe-{secrets.token_hex(8)}"
+
+        def put(data: bytes, mode: Any) -> str:
+            """Put what the condition allows, and return its version."""
+
+            def settled() -> str | None:
+                with contextlib.suppress(FileNotFoundError):
+                    found = store.get(name)
+                    if bytes(found.bytes()) == data:
+                        return _version(found.meta)
+                return None
+
+            return self._insist(lambda: _version(store.put(name, data, mode=mode)), settled)
+
+        def is_refused(mode: Any) -> bool:
+            """Put what it forbids."""
+
+            def put() -> bool:
+                store.put(name, secrets.token_bytes(8), mode=mode)
+                return False
+
+            return self._insist(put, lambda: True)
+
         try:
-            first = store.put(name, b"first", mode="create")
-            if not first.get("e_tag"):
+            first = put(b"first", "create")
+            if not first.partition("\n")[0]:
                 raise self._unfit("gives no ETag for what is written")
-            with contextlib.suppress(*_unmet()):
-                store.put(name, b"second", mode="create")
+            if not is_refused("create"):
                 raise self._unfit("ignores the condition that there be no such object yet", "*")
-            store.put(name, b"third", mode=_replacing(_version(first)))
-            with contextlib.suppress(*_unmet()):
-                store.put(name, b"fourth", mode=_replacing(_version(first)))
+            put(b"second", _replacing(first))
+            if not is_refused(_replacing(first)):
                 raise self._unfit("ignores the condition that an object be as it was seen", "ETag")
-            if bytes(store.get(name).bytes()) != b"third":
+            if bytes(store.get(name).bytes()) != b"second":
                 raise self._unfit("does not give back what was written last")
         finally:
             with contextlib.suppress(*_foreign()):

@@ -24,12 +24,14 @@ from imgmigrate.state.shared import clouds, held
 from imgmigrate.state.shared.depot import Missing, Overtaken
 from imgmigrate.state.shared.objects import open_objects
 from imgmigrate.state.shared.store import SharedState
+from tests.fakes.faults import Break, FaultProxy, Refusal
 from tests.state.samples import address, claim, draft
 from tests.support import azurite, seaweed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.fakes.faults import Fault
     from tests.support.azurite import Azurite
     from tests.support.seaweed import Seaweed
 
@@ -211,6 +213,39 @@ async def test_a_broken_lock_is_fenced(backend: Backend) -> None:
         out, err = await asyncio.to_thread(process.communicate, timeout=60)
         assert out.split()[-1] == "lost", err
     assert not (await open_state(backend).lock()).is_held
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Refusal(503),
+        Break("reset", "request", 0.5),
+        Break("reset", "answer"),
+        Break("close", "body"),
+    ],
+    ids=["unavailable", "cut off", "no answer", "half an answer"],
+)
+async def test_a_network_that_breaks_loses_and_doubles_nothing(
+    s3: Seaweed, in_s3: Backend, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    """Every third request is lost, or carried out and its answer lost; the state is whole."""
+    monkeypatch.setattr(clouds, "FIRST_PAUSE", timedelta(milliseconds=10))
+    direct = open_state(in_s3)
+    await direct.look()
+    async with FaultProxy(s3.host) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{proxy.host}")
+        proxy.script = lambda _: fault if len(proxy.requests) % 3 == 0 else None
+        async with open_state(in_s3).writer(command="first") as writer:
+            await writer.begin("run-1", "plan", [claim(number) for number in range(10)])
+            for number in range(10):
+                await writer.hold()
+                await writer.record(draft(number))
+                await writer.sync()
+            await writer.end({})
+        assert len(proxy.faults) >= 10
+    state = await direct.look()
+    assert [record.address for record in state.every()] == [address(n) for n in range(10)]
+    assert [run.run for run in state.runs] == ["run-1"]
 
 
 async def test_a_wrong_bucket_is_named(in_s3: Backend) -> None:
