@@ -65,7 +65,14 @@ lock:
 		--all-extras --group dev --no-annotate --custom-compile-command "make lock" \
 		--output-file constraints.txt pyproject.toml
 
-.PHONY: venv-package
+# Microsoft's imitation of Azure's Blob Storage, for the tests that are marked heavy.
+azurite: .venvs/azurite/node_modules/.bin/azurite-blob
+
+.venvs/azurite/node_modules/.bin/azurite-blob:
+	@mkdir -p .venvs/azurite
+	npm install --silent --no-audit --no-fund --prefix .venvs/azurite azurite@3
+
+.PHONY: azurite venv-package
 venv-package:
 	@if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq python3-venv; \
 	else echo "python3-venv is missing; run: sudo apt-get install -y python3-venv" >&2; exit 1; fi

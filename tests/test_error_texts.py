@@ -35,6 +35,7 @@ ALLOWED = {
     "render/options.py": "says parameters as options, in every text that is printed",
     "render/style.py": "breaks texts into lines",
     "render/errors.py": "a plan and a journal keep the text of an error, which may name its row",
+    "state/shared/clouds.py": "reads what obstore says of stores, and makes facts of it",
     "stores/registry/http/failures.py": "reads what servers and aiohttp say, and makes facts of it",
     "stores/registry/wire/redirects.py": "hides no part of a URL that names what is asked for",
 }

@@ -138,6 +138,12 @@ class Names:
     runs: list[str]
 
 
+def _in_objects(backend: Backend) -> StateStore:
+    from imgmigrate.state.shared.objects import open_objects
+
+    return _shared(open_objects(backend), backend)
+
+
 def _on_branch(backend: Backend) -> StateStore:
     from imgmigrate.state.shared.git.depot import GitDepot
 
@@ -154,7 +160,12 @@ def _shared(depot: Depot, backend: Backend) -> StateStore:
 
 
 # Shared states, by the scheme of their backend.
-KINDS: dict[str, Callable[[Backend], StateStore]] = {"git": _on_branch}
+KINDS: dict[str, Callable[[Backend], StateStore]] = {
+    "s3": _in_objects,
+    "gs": _in_objects,
+    "az": _in_objects,
+    "git": _on_branch,
+}
 
 
 def open_state(place: Path | Backend | str) -> StateStore:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from obstore.store import MemoryStore
 
 from imgmigrate.applying.apply import apply_plan
 from imgmigrate.errors import PlanRefused, StateLocked, UsageError
@@ -20,10 +21,13 @@ from imgmigrate.state import base
 from imgmigrate.state.base import Repairable, open_state
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.shared import held
+from imgmigrate.state.shared.clouds import CLOUDS
+from imgmigrate.state.shared.objects import ObjectDepot
 from imgmigrate.state.shared.store import SharedState
 from imgmigrate.state.writer import run_name
 from tests.fakes.depot import Bucket, MemoryDepot
 from tests.fakes.elsewhere import Kept, StateElsewhere
+from tests.fakes.objects import Faulty
 from tests.state.samples import NOON, address, claim, digest, draft
 from tests.support.branches import backend, upstream
 from tests.support.world import World
@@ -57,19 +61,35 @@ def buckets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Bucket]:
     return found
 
 
-@pytest.fixture(params=["path", "memory", "bucket", "git"])
+@pytest.fixture
+def stores(monkeypatch: pytest.MonkeyPatch) -> dict[str, MemoryStore]:
+    """The object stores in memory, after the kind got its row."""
+    found: defaultdict[str, MemoryStore] = defaultdict(MemoryStore)
+
+    def kind(place: Backend) -> SharedState:
+        url, s3 = place.url, CLOUDS["s3"]
+        return SharedState(
+            ObjectDepot(url, s3, lambda: Faulty(found[url]), identity=url), lease=place.lease
+        )
+
+    monkeypatch.setitem(base.KINDS, "objects", kind)
+    return found
+
+
+@pytest.fixture(params=["path", "memory", "bucket", "objects", "git"])
 def opened(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     everything: dict[str, Kept],
     buckets: dict[str, Bucket],
+    stores: dict[str, MemoryStore],
 ) -> Callable[[], StateStore]:
     """Open the same state, of each kind, as often as asked."""
     places: dict[str, Path | Backend | str] = {"path": tmp_path / "state", "memory": NAME}
     if request.param == "git":
         checkout = upstream(tmp_path / "server").clone(tmp_path / "checkout")
         places["git"] = backend(checkout)
-    return partial(open_state, places.get(request.param, "bucket://team/prod"))
+    return partial(open_state, places.get(request.param, f"{request.param}://team/prod"))
 
 
 async def test_a_state_that_does_not_exist_is_empty(opened: Callable[[], StateStore]) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ACCESS_KEY, SECRET_KEY = "AKTESTS3KEY", "not-a-secret-s3-key"
+# Whoever has this pair may look and change nothing.
+READER_KEY, READER_SECRET = "AKTESTREADER", "not-a-secret-reader-key"
 BUCKET = "registry"
 # It serves after about three seconds; a machine under load gets a minute.
 POLLS, POLL_PAUSE = 1200, 0.05
@@ -47,6 +49,15 @@ class Seaweed:
             f"v4auth: true, rootdirectory: /{secrets.token_hex(8)}}}"
         )
 
+    def environment(self) -> dict[str, str]:
+        """What AWS's own tools are told to find it."""
+        return {
+            "AWS_ENDPOINT_URL": f"http://{self.host}",
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_REGION": "us-east-1",
+        }
+
     def through(self, relay: str) -> Seaweed:
         """The same storage, reached by way of another host."""
         return Seaweed(relay)
@@ -56,12 +67,18 @@ class Seaweed:
 def serve(folder: Path) -> Iterator[Seaweed]:
     """Serve an empty bucket; its files are in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    identity = {
-        "name": "registry",
-        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    identities = [
+        {
+            "name": key,
+            "credentials": [{"accessKey": key, "secretKey": secret}],
+            "actions": actions,
+        }
+        for key, secret, actions in (
+            (ACCESS_KEY, SECRET_KEY, ["Admin", "Read", "Write", "List", "Tagging"]),
+            (READER_KEY, READER_SECRET, ["Read", "List"]),
+        )
+    ]
+    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
     with ExitStack() as stack:
         for _ in range(TRIES):
             ports = _free_ports(2 * len(_SERVICES))
