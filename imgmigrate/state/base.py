@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from imgmigrate.state.holder import Lock
     from imgmigrate.state.local.repair import Survey
     from imgmigrate.state.record import State
-    from imgmigrate.state.shared.depot import Depot
     from imgmigrate.state.saved import SavedPlan
+    from imgmigrate.state.shared.depot import Depot
     from imgmigrate.state.view import View
     from imgmigrate.state.writer import Writer
 
@@ -121,7 +121,7 @@ class PlanKeeper(Protocol):
         """Read and verify a plan by its key; UsageError if none is meant, StateError if damaged."""
 
     async def plans(self) -> Sequence[SavedPlan]:
-        """List those that are kept, the oldest first, with the last run of each that is known."""
+        """List those that are kept, the oldest first, with the run of each that was noted."""
 
     async def note_run(self, sha256: str, run: str) -> None:
         """Note the run that applied a plan, as a state forgets its runs in time."""
@@ -156,10 +156,14 @@ def _facts(view: View) -> tuple[object, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What may be typed of a state: its live addresses, sorted, and its runs, the newest first."""
+    """What may be typed of a state: its live addresses, sorted; runs and plans, the newest first.
+
+    A plan is the sha256 by which it is kept beside the state.
+    """
 
     addresses: list[str]
     runs: list[str]
+    plans: list[str]
 
 
 def _on_branch(backend: Backend) -> StateStore:
@@ -201,6 +205,6 @@ def open_state(place: Path | Backend | str) -> StateStore:
 
 def glance(place: Path) -> Names:
     """Name what a state in a folder holds, quickly and unverified; nothing where there is none."""
-    from imgmigrate.state.local.glance import addresses, runs
+    from imgmigrate.state.local.glance import addresses, plans, runs
 
-    return Names(addresses(place), runs(place))
+    return Names(addresses(place), runs(place), plans(place))

@@ -36,6 +36,7 @@ def save_plan(
     """Save a plan, and remove those whose time is over."""
     plan, place = new_plan(data, plan_id=plan_id, config=config, now=now), folder / FOLDER
     try:
+        make_folder(folder)  # a parent that is made on the way would be everybody's to look into
         make_folder(place)
         write_atomically(_bytes(folder, plan.sha256), data)
         _note(folder, plan)

@@ -23,7 +23,6 @@ from imgmigrate.state.local.lock import StateLock
 from imgmigrate.state.local.plans import list_plans, note_run, read_plan, save_plan
 from imgmigrate.state.local.repair import mend, survey
 from imgmigrate.state.local.trouble import grown, torn, unwritable
-from imgmigrate.state.saved import with_runs
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
@@ -102,8 +101,7 @@ class LocalState:
 
     async def plans(self) -> list[SavedPlan]:
         """Those that are kept, the oldest first."""
-        state = await self.look()
-        return with_runs(await asyncio.to_thread(list_plans, self.folder), state.runs)
+        return await asyncio.to_thread(list_plans, self.folder)
 
     async def note_run(self, sha256: str, run: str) -> None:
         """Note the run that applied a plan."""

@@ -19,7 +19,6 @@ from imgmigrate.state.entries import decode
 from imgmigrate.state.holder import Lock
 from imgmigrate.state.lines.sealing import encode
 from imgmigrate.state.merging import merge_lines
-from imgmigrate.state.saved import with_runs
 from imgmigrate.state.shared.depot import Missing, Overtaken
 from imgmigrate.state.shared.head import (
     lease_of,
@@ -169,11 +168,10 @@ class SharedState:
         finally:
             await self._depot.close()
 
-    async def plans(self) -> list[SavedPlan]:
+    async def plans(self) -> Sequence[SavedPlan]:
         """Those that are kept, the oldest first."""
-        runs = (await self.load()).runs
         try:
-            return with_runs(await list_plans(self._depot), runs)
+            return await list_plans(self._depot)
         finally:
             await self._depot.close()
 
