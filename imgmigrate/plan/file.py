@@ -30,15 +30,16 @@ def read_plan(path: Path, *, expect_sha256: str | None = None) -> Plan:
     except OSError as error:
         msg = f"plan {path}: cannot be read: {error.strerror}"
         raise PlanRefused(msg, hint=f"write one with: {remedy('plan', out='plan.out')}") from None
-    found = hashlib.sha256(data).hexdigest()
-    if expect_sha256 and expect_sha256.lower() != found:
-        msg = f"plan {path}: its sha256 is {found}, not the expected {expect_sha256}"
-        raise PlanRefused(msg, hint="this is not the plan that was reviewed")
-    return decode_plan(data, str(path))
+    return decode_plan(data, str(path), expect_sha256=expect_sha256)
 
 
-def decode_plan(data: bytes, name: str) -> Plan:
+def decode_plan(data: bytes, name: str, *, expect_sha256: str | None = None) -> Plan:
     """Verify and parse the bytes of a plan file; `name` is for messages."""
+    if expect_sha256:
+        whole = hashlib.sha256(data).hexdigest()
+        if expect_sha256.lower() != whole:
+            cause = f"its sha256 is {whole}, not the expected {expect_sha256}"
+            raise _refused(name, cause, "this is not the plan that was reviewed")
     lines = data.split(b"\n")
     if lines.pop() != b"" or len(lines) < 2:
         raise _refused(name, "it is truncated: the last line is not complete")

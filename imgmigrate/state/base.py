@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.holder import Lock
     from imgmigrate.state.local.repair import Survey
     from imgmigrate.state.record import State
+    from imgmigrate.state.saved import SavedPlan
     from imgmigrate.state.shared.depot import Depot
     from imgmigrate.state.view import View
     from imgmigrate.state.writer import Writer
@@ -29,6 +30,7 @@ __all__ = [
     "KINDS",
     "Breakable",
     "Names",
+    "PlanKeeper",
     "Repairable",
     "StateStore",
     "copy_state",
@@ -103,6 +105,28 @@ class Breakable(Protocol):
         """Take it from its holder, who can write no more; tell who that was."""
 
 
+@runtime_checkable
+class PlanKeeper(Protocol):
+    """A state with plans beside it, each by the sha256 of its bytes.
+
+    No hold is needed for that and none is disturbed, and a state need not exist yet. A plan is
+    kept for 30 days after a run applied it or a later one was saved, the newest for ever. A key is
+    a sha256 or its first 12 digits or more, with or without `sha256:` before it.
+    """
+
+    async def save_plan(self, data: bytes, *, plan_id: str, config: str | None) -> str:
+        """Save the bytes of a plan durably, remove those whose time is over; return the sha256."""
+
+    async def read_plan(self, sha256: str) -> bytes:
+        """Read and verify a plan by its key; UsageError if none is meant, StateError if damaged."""
+
+    async def plans(self) -> Sequence[SavedPlan]:
+        """List those that are kept, the oldest first, with the run of each that was noted."""
+
+    async def note_run(self, sha256: str, run: str) -> None:
+        """Note the run that applied a plan, as a state forgets its runs in time."""
+
+
 async def copy_state(
     source: StateStore, target: StateStore, *, command: str, lock_timeout: float = 0
 ) -> View:
@@ -132,10 +156,14 @@ def _facts(view: View) -> tuple[object, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What may be typed of a state: its live addresses, sorted, and its runs, the newest first."""
+    """What may be typed of a state: its live addresses, sorted; runs and plans, the newest first.
+
+    A plan is the sha256 by which it is kept beside the state.
+    """
 
     addresses: list[str]
     runs: list[str]
+    plans: list[str]
 
 
 def _in_objects(backend: Backend) -> StateStore:
@@ -188,6 +216,6 @@ def open_state(place: Path | Backend | str) -> StateStore:
 
 def glance(place: Path) -> Names:
     """Name what a state in a folder holds, quickly and unverified; nothing where there is none."""
-    from imgmigrate.state.local.glance import addresses, runs
+    from imgmigrate.state.local.glance import addresses, plans, runs
 
-    return Names(addresses(place), runs(place))
+    return Names(addresses(place), runs(place), plans(place))

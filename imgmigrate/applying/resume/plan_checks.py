@@ -7,6 +7,7 @@ it and when, and the next command.
 from __future__ import annotations
 
 import os.path
+import re
 import shlex
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
@@ -28,6 +29,8 @@ __all__ = ["REPLAN", "check_age", "check_binding", "check_first", "check_unmoved
 
 # Who does not know how we were called is told the plain command.
 REPLAN = remedy("plan", out="plan.out")
+# What `plan` names: a plan that is kept beside a state.
+_KEPT = re.compile("sha256:[0-9a-f]{64}")
 # Clocks differ: a plan may seem to be made so many seconds after now.
 MOST_SKEW = 300
 # Addresses that a refusal names; all of them would bury why.
@@ -45,7 +48,7 @@ def check_first(plan: Plan, config: Config, file: str = "plan.out") -> None:
     """Refuse a plan made without a state, or before any for another config or place.
 
     It has no lineage to tell one state from another, and would fit them all. `file` is what the
-    plan is called, for the command that is right.
+    plan is called, its file or the sha256 by which a state keeps it, for the command that is right.
     """
     if plan.header.stateless:
         message = f"plan {plan.plan_id}: made without a state, so what is ours was not known"
@@ -76,6 +79,8 @@ def _right_command(plan: Plan, file: str) -> str:
     path = PurePosixPath(header.config or header.state.name or "CONFIG")
     place = header.state.place or default_place(path)
     state = None if place == default_place(path) else str(path.parent / place)
+    if _KEPT.fullmatch(file):
+        return remedy("apply", config=str(path), state=state, plan=file)
     return f"{remedy('apply', config=str(path), state=state)} {shlex.quote(file)}"
 
 

@@ -36,6 +36,7 @@ from imgmigrate.cli.given.options import (
     pass_settings,
     telling_options,
 )
+from imgmigrate.cli.given.saved import fetch_plan, saved_plan_option
 from imgmigrate.errors import Interrupted, PlanRefused, StateError, UsageError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.applying.apply import ApplyOptions
+    from imgmigrate.cli.given.saved import Fetched
     from imgmigrate.config.model import Config
     from imgmigrate.events import RunFinished
     from imgmigrate.plan import Plan
@@ -60,6 +62,7 @@ MOST_CHOSEN = 5
     epilog="""\b
 Examples:
   imgmigrate apply plan.out           do it; again: go on where it ended
+  imgmigrate apply --plan sha256:HEX  what plan --save kept
   imgmigrate apply                    plan, show, ask for yes, apply
   imgmigrate apply --auto-approve     without asking, as from cron
   imgmigrate apply plan.out --target 'registry.new/team/**'
@@ -75,6 +78,7 @@ config, 129, 130 or 143 interrupted. After 3 and an interruption the same
 command goes on; 7 needs a person who decides.""",
 )
 @click.argument("plan_file", metavar="[PLAN]", required=False, type=file_path())
+@saved_plan_option
 @auto_approve_option
 @parallelism_option("How many images to have open at once.")
 @on_rate_limit_option
@@ -96,6 +100,7 @@ command goes on; 7 needs a person who decides.""",
 def apply(
     settings: Settings,
     plan_file: Path | None,
+    saved_plan: str | None,
     auto_approve: bool,
     parallelism: int,
     on_rate_limit: OnRateLimit,
@@ -106,14 +111,15 @@ def apply(
 ) -> Applied | Declined:
     """Carry out a plan, image by image, recording each.
 
-    With PLAN exactly that is done, without asking; --target and --exclude choose rows of it,
-    the others wait for another apply. Without it, imgmigrate plans, shows the plan and asks
-    for `yes`; with --auto-approve it does all of it in one process, and asks nobody.
+    With PLAN, or --plan, exactly that is done, without asking; --target and --exclude choose
+    rows of it, the others wait for another apply. Without either, imgmigrate plans, shows the
+    plan and asks for `yes`; with --auto-approve it does all of it in one process, and asks
+    nobody.
     """
     settings.output.left_something = True
     if as_json:
         settings.output.open_stream()
-    if plan_file is None:
+    if plan_file is None and saved_plan is None:
         _check_can_ask(auto_approve, as_json, expect_sha256)
     elif settings.locked:
         message = "--locked is for planning, and PLAN is planned"
@@ -121,7 +127,12 @@ def apply(
     else:
         choosing.refuse_planning(settings)
     same, limits = partial(again, settings, "apply"), limits_of(settings)
-    task = Task(settings, same, parallelism, on_rate_limit, strict, lock_timeout, limits)
+    is_kept = saved_plan is not None
+    task = Task(settings, same, parallelism, on_rate_limit, strict, lock_timeout, limits, is_kept)
+    if saved_plan is not None:
+        return task.from_state(
+            fetch_plan(settings, saved_plan, plan_file, expect_sha256=expect_sha256)
+        )
     if plan_file is not None:
         return task.from_file(plan_file, expect_sha256)
     return task.from_config(auto_approve)
@@ -139,7 +150,10 @@ def _check_can_ask(auto_approve: bool, as_json: bool, expect_sha256: str | None)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One apply, as the command line asks for it; `same` prints the command that asks."""
+    """One apply, as the command line asks for it; `same` prints the command that asks.
+
+    `is_kept` says that its plan lies where the state does.
+    """
 
     settings: Settings
     same: Callable[..., str]
@@ -148,26 +162,38 @@ class Task:
     strict: bool
     lock_timeout: float
     limits: Limits
+    is_kept: bool = False
 
     def from_file(self, path: Path, expect_sha256: str | None) -> Applied:
         """Apply exactly the plan in a file."""
+        from imgmigrate.plan import read_plan
+
+        return self._reviewed(read_plan(path, expect_sha256=expect_sha256), str(path))
+
+    def from_state(self, fetched: Fetched) -> Applied:
+        """Apply exactly a plan that was kept where the state is, and note there what did."""
+        applied = self._reviewed(fetched.plan, "--plan", fetched.key)
+        if applied.result is not None:
+            fetched.note_run(applied.result.run)
+        return applied
+
+    def _reviewed(self, whole: Plan, *named: str) -> Applied:
+        """Apply exactly a plan that was made before; it is `named` so on a command line."""
         from imgmigrate.applying.resume.plan_checks import check_first
         from imgmigrate.applying.resume.warrant import check_summary
-        from imgmigrate.plan import read_plan
         from imgmigrate.planning.passes.known_conflicts import marked
 
-        whole = read_plan(path, expect_sha256=expect_sha256)
         # What is announced, asked and counted from here on is what the rows are.
-        check_summary(whole, self._replan(whole, str(path)))
+        check_summary(whole, self._replan(whole, named[-1]))
         plan = choosing.chosen(self.settings, whole)
-        config = _config_of(self.settings, plan, path)
+        config = _config_of(self.settings, plan, *named)
         plan = marked(plan, config.known, datetime.now(UTC).date())
         self._warn_of_differences(config, plan)
         left = len(whole.changes) - len(plan.changes)
-        check_first(plan, config, str(path))
+        check_first(plan, config, named[-1])
         self._announce(plan, left)
         most = self.limits.max_duration
-        applied = self._apply(config, plan, self._same(str(path)), most, str(path))
+        applied = self._apply(config, plan, self._same(*named), most, named[-1])
         if left and not self.settings.output.stream:
             self.settings.output.line(f"Left for another apply: {left:,} of the plan's rows.")
         return applied
@@ -195,26 +221,27 @@ class Task:
         left = None if most is None else max(0.0, most - planned_in)
         return self._apply(config, plan, self._same(), left)
 
-    def _same(self, *plan_file: str) -> str:
+    def _same(self, *named: str) -> str:
         """The command that goes on in the same way; how old a plan may be is asked once."""
-        return self.same(*plan_file, drop=("--max-plan-age",))
+        return self.same(*named, drop=("--max-plan-age",))
 
     def _replan(self, plan: Plan, file: str | None = None) -> str:
         """The command that plans the same again, and allows the deletes that were too many.
 
-        `file` is where the plan was saved.
+        `file` is where the plan was saved, or its key where it lies beside the state.
         """
         from imgmigrate.render.changes.hints import allowing
 
         may_delete = was_given(self.settings, "--allow-delete", "--allow-delete-gone")
         allowed = () if may_delete else allowing(plan)
         if plan.header.undoes:
-            words = ("rollback", plan.header.undoes, *allowed, "--out", file or "back.out")
+            out = "back.out" if self.is_kept or file is None else file
+            words = ("rollback", plan.header.undoes, *allowed, "--out", out)
             return again(self.settings, *words)
         refresh = ("--refresh-only",) if plan.header.refresh_only else ()
         chosen = self._chosen(plan)
-        out = ("--out", file or "plan.out")
-        return again(self.settings, "plan", *refresh, *allowed, *chosen, *out)
+        saved = ("--save",) if self.is_kept else ("--out", file or "plan.out")
+        return again(self.settings, "plan", *refresh, *allowed, *chosen, *saved)
 
     def _chosen(self, plan: Plan) -> tuple[str, ...]:
         """What the plan was limited to, as long as a command line is the place for it."""
@@ -342,7 +369,7 @@ class Task:
             )
 
 
-def _config_of(settings: Settings, plan: Plan, file: Path) -> Config:
+def _config_of(settings: Settings, plan: Plan, *file: str) -> Config:
     """Open the config that a plan is applied with; one without says so by having no sha256 of it.
 
     Where a config lies at hand, a plan that none stands behind has to be meant: its ends are
@@ -359,7 +386,7 @@ def _config_of(settings: Settings, plan: Plan, file: Path) -> Config:
     config = load_for_apply(settings)
     if not plan.header.undoes and DEFAULT_CONFIG.exists():
         message = f"plan {plan.plan_id}: made without a config, and {DEFAULT_CONFIG} is here"
-        right = again(settings, "apply", *_ends(plan), str(file))
+        right = again(settings, "apply", *_ends(plan), *file)
         raise PlanRefused(message, hint=f"if that is meant, name its ends: {right}")
     return with_state(settings, config)
 

@@ -12,7 +12,7 @@ from imgmigrate.cli.exit import Planned
 from imgmigrate.cli.explaining import explain_now, explain_option, refuse_with_explain
 from imgmigrate.cli.given.again import HELD, again, was_given
 from imgmigrate.cli.given.choice import planning_of, planning_options
-from imgmigrate.cli.given.config import open_config
+from imgmigrate.cli.given.config import open_config, shown
 from imgmigrate.cli.given.foreign import foreign_options, say_notes
 from imgmigrate.cli.given.limits import limits_of, outage_option
 from imgmigrate.cli.given.oneshot import oneshot_options
@@ -29,6 +29,7 @@ from imgmigrate.cli.given.options import (
     pass_settings,
     telling_options,
 )
+from imgmigrate.cli.given.saved import keeper_for, store_plan
 from imgmigrate.cli.given.untrusted import (
     refuse_without_state,
     state_file_option,
@@ -62,6 +63,7 @@ _refresh_only_option = click.option(
     epilog="""\b
 Examples:
   imgmigrate plan --out plan.out
+  imgmigrate plan --save                              keep it beside the state
   imgmigrate plan --target 'registry.new/team/**' --out plan.out
   imgmigrate plan --detailed-exitcode
   imgmigrate plan --config config.json                image-syncer's file
@@ -82,6 +84,7 @@ max_delete allows or fewer tags than a rule's min, 64 wrong usage or
 config.""",
 )
 @click.option("--out", type=file_path(), metavar="FILE", help="Save the plan, to apply exactly it.")
+@click.option("--save", "is_kept", is_flag=True, help="Keep the plan where the state is.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 for changes and conflicts.")
 @planning_options
 @_refresh_only_option
@@ -108,6 +111,7 @@ config.""",
 def plan(
     settings: Settings,
     out: Path | None,
+    is_kept: bool,
     detailed_exitcode: bool,
     refresh_only: bool,
     sizes: Literal["auto", "always", "never"],
@@ -118,13 +122,16 @@ def plan(
 ) -> Planned | None:
     """Show what an apply would change, and why.
 
-    Reads both sides and the state; changes nothing and takes no lock.
+    Reads both sides and the state; changes nothing and takes no lock. With --save the plan
+    itself is put where the state is, and `apply --plan sha256:HEX` takes it from there, on
+    whichever machine.
     """
     output, planning = settings.output, planning_of(settings)
     limits = limits_of(settings)
     if explain is not None:
         refuse_with_explain(
             out=out,
+            save=is_kept,
             detailed_exitcode=detailed_exitcode,
             target=planning.target,
             exclude=planning.exclude,
@@ -165,6 +172,7 @@ def plan(
         return None
     if out is not None:
         check_place(out, settings, config)
+    keeper = keeper_for(settings, config) if is_kept else None
     options = planning.options(
         refresh_only=refresh_only,
         sizes=sizes,
@@ -175,7 +183,10 @@ def plan(
     )
     made = plan_now(settings, config, options)
     sha256 = save(settings, made, out) if out else None
-    present(settings, made, out, sha256, command=partial(again, settings))
+    place = shown(config.state_place) if keeper is not None else None
+    if keeper is not None:
+        sha256 = store_plan(settings, keeper, made, made.encode())
+    present(settings, made, out, sha256, place=place, command=partial(again, settings))
     return Planned(made, detailed=detailed_exitcode)
 
 
@@ -210,21 +221,29 @@ def present(
     sha256: str | None,
     *,
     command: Callable[..., str],
+    place: str | None = None,
 ) -> None:
-    """Show a plan and what to do next, by commands that `command` makes."""
+    """Show a plan and what to do next, by commands that `command` makes.
+
+    `place` is that of the state where it is kept too.
+    """
     output = settings.output
     if output.stream:
-        output.stream.plan(made, saved=str(out) if out else None, file_sha256=sha256)
+        saved = str(out) if out else None
+        output.stream.plan(made, saved=saved, file_sha256=sha256, saved_in=place)
         return
     if output.is_quiet:
         show_headline(settings, made)
+        if place is not None:
+            output.line(f"sha256:{sha256}")  # nothing else names it
         return
     from imgmigrate.render.changes.hints import apply_hints, plan_hints
     from imgmigrate.render.changes.text import View, plan_text
 
-    # What applies the file is not asked again for what it was planned with.
-    following = command if out is None else partial(command, drop=HELD)
-    hints = plan_hints(made, command, out) + apply_hints(made, following, out, sha256)
+    # What applies what was saved is not asked again for what it was planned with.
+    is_saved = out is not None or place is not None
+    following = partial(command, drop=HELD) if is_saved else command
+    hints = plan_hints(made, command, out) + apply_hints(made, following, out, sha256, place)
     output.text(plan_text(made, View(output.style(), verbose=output.is_verbose, hints=hints)))
 
 

@@ -18,6 +18,7 @@ from imgmigrate.cli.given.options import (
     pass_settings,
     verbose_option,
 )
+from imgmigrate.cli.given.saved import fetch_plan, kept_at, saved_plan_option
 from imgmigrate.errors import UsageError
 from imgmigrate.vocabulary.actions import Action
 
@@ -49,12 +50,14 @@ Examples:
   imgmigrate show plan.out --format json       JSON Lines, for programs
   imgmigrate show plan.out --format markdown   a comment on a pull request
   imgmigrate show plan.out --format repositories   those to create, as JSON
+  imgmigrate show --plan sha256:HEX   what plan --save kept
   imgmigrate show                     what the state holds
 
 \b
 Exit codes: 0 shown, 4 the plan is damaged or edited, 64 wrong usage.""",
 )
 @click.argument("plan_file", metavar="[PLAN]", required=False, type=file_path())
+@saved_plan_option
 @click.option(
     "--format",
     "form",
@@ -78,17 +81,25 @@ Exit codes: 0 shown, 4 the plan is damaged or edited, 64 wrong usage.""",
 def show(
     settings: Settings,
     plan_file: Path | None,
+    saved_plan: str | None,
     form: str,
     as_json: bool,
     only: tuple[str, ...],
 ) -> None:
     """Show a saved plan, or without PLAN what the state holds.
 
-    A plan needs neither config nor network.
+    A plan in a file needs neither config nor network; one that plan --save kept is read from
+    where the state is.
     """
     form = "json" if as_json else form
+    if saved_plan is not None:
+        fetched = fetch_plan(settings, saved_plan, plan_file)
+        _show_plan(settings, fetched.plan, only, form, key=fetched.key)
+        return
     if plan_file is not None:
-        _show_plan(settings, plan_file, only, form)
+        from imgmigrate.plan import read_plan
+
+        _show_plan(settings, read_plan(plan_file), only, form, path=plan_file)
         return
     if only or is_choosing(settings):
         message = "--only, --target and --exclude select rows of a plan: name its file"
@@ -99,10 +110,16 @@ def show(
     _show_state(settings, form == "json")
 
 
-def _show_plan(settings: Settings, path: Path, only: tuple[str, ...], form: str) -> None:
-    from imgmigrate.plan import read_plan
-
-    made = read_plan(path)
+def _show_plan(
+    settings: Settings,
+    made: Plan,
+    only: tuple[str, ...],
+    form: str,
+    *,
+    path: Path | None = None,
+    key: str | None = None,
+) -> None:
+    """Show a plan, and what applies it from its file or, by its key, from where the state is."""
     rows = _rows(settings, made, only)
     output = settings.output
     if form == "json":
@@ -120,7 +137,12 @@ def _show_plan(settings: Settings, path: Path, only: tuple[str, ...], form: str)
     from imgmigrate.render.changes.text import View, plan_text
 
     command = partial(again, settings)
-    hints = plan_hints(made, command, path) + apply_hints(made, command, path)
+    if key is not None:
+        place, sha256 = shown(kept_at(settings)), key.removeprefix("sha256:")
+        applying = apply_hints(made, command, None, sha256, place)
+    else:
+        applying = apply_hints(made, command, path)
+    hints = plan_hints(made, command, path) + applying
     if form in ("markdown", "md"):
         from imgmigrate.render.changes.markdown import plan_markdown
 

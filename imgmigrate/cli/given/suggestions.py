@@ -17,7 +17,7 @@ from imgmigrate.cli.given.options import DEFAULT_CONFIG, Settings
 if TYPE_CHECKING:
     import click
 
-__all__ = ["suggest_addresses", "suggest_runs"]
+__all__ = ["suggest_addresses", "suggest_plans", "suggest_runs"]
 
 # More are offered step by step, as folders are.
 MOST_SHOWN = 50
@@ -54,6 +54,16 @@ def suggest_runs(
     found = [each for each in glance(_folder(ctx)).runs if each.startswith(incomplete)]
     runs = [CompletionItem(each) for each in found if _SAFE.fullmatch(each)]
     return runs or [CompletionItem(incomplete, "file")]
+
+
+def suggest_plans(
+    ctx: click.Context, _: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    """Offer the plans that a folder keeps, as `--plan` takes them."""
+    from imgmigrate.state.base import glance
+
+    keys = (f"sha256:{each}" for each in glance(_folder(ctx)).plans)
+    return [CompletionItem(key) for key in keys if key.startswith(incomplete)]
 
 
 def _step(address: str, typed: int) -> str:

@@ -58,15 +58,22 @@ def plan_hints(plan: Plan, command: Commander, saved: Path | None = None) -> tup
 
 
 def apply_hints(
-    plan: Plan, command: Commander, saved: Path | None, sha256: str | None = None
+    plan: Plan,
+    command: Commander,
+    saved: Path | None,
+    sha256: str | None = None,
+    place: str | None = None,
 ) -> tuple[Hint, ...]:
-    """Name the command that applies the plan; without a file, it is only a preview.
+    """Name the command that applies the plan; saved nowhere, it is only a preview.
 
-    `sha256` is of the whole file, as sha256sum prints it.
+    `sha256` is of the whole file, as sha256sum prints it; `place` that of the state where the plan
+    is kept under it.
     """
     hints = []
     if saved is not None and sha256 is not None:
         hints.append(Hint(f"Saved to {saved}, sha256 {sha256}"))
+    if place is not None:
+        hints.append(Hint(f"Kept in the state {place} as sha256:{sha256}"))
     if plan.header.stateless:
         text = (
             "No state was read, so this is for readers, and apply refuses it. Where the state is, "
@@ -74,7 +81,10 @@ def apply_hints(
         )
         hints.append(Hint(text, command("state", "export", "--out", "state.jsonl")))
     elif has_work(plan.counted):
-        if saved is not None:
+        if place is not None:
+            line = command("apply", "--plan", f"sha256:{sha256}")
+            hints.append(Hint("To apply exactly this:", line))
+        elif saved is not None:
             hints.append(Hint("To apply exactly this:", command("apply", str(saved))))
         elif plan.header.refresh_only:
             text = "Nothing was changed. To bring the records up to date, save this and apply it:"

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from imgmigrate.redaction import printable
+from imgmigrate.render.schema import report_lines
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import UNKNOWN, count, moment, size
 from imgmigrate.render.words import counted_text
@@ -19,8 +20,16 @@ if TYPE_CHECKING:
 
     from imgmigrate.oci.reference import Reference
     from imgmigrate.state.record import ImageRecord, Run, State
+    from imgmigrate.state.saved import SavedPlan
 
-__all__ = ["move_lines", "record_lines", "records_lines", "state_lines"]
+__all__ = [
+    "move_lines",
+    "plan_line",
+    "plans_lines",
+    "record_lines",
+    "records_lines",
+    "state_lines",
+]
 
 # Enough to see what happened lately; the rest is in the state itself.
 MOST_RUNS = 5
@@ -65,6 +74,32 @@ def records_lines(records: Iterable[ImageRecord]) -> Iterator[str]:
         if record.protected:
             mark += "  (protected)"
         yield f"{printable(str(record.address), 500)}  {record.digest.short}{mark}"
+
+
+def plan_line(plan: SavedPlan) -> report_lines.KeptPlan:
+    """Lay out a plan that is kept."""
+    return report_lines.KeptPlan(
+        sha256=plan.sha256,
+        plan_id=plan.plan_id,
+        saved_at=plan.saved_at,
+        config=plan.config and printable(plan.config, 500),
+        run=plan.run,
+        applied_at=plan.applied_at,
+    )
+
+
+def plans_lines(plans: Iterable[SavedPlan], style: Style = PLAIN) -> Iterator[str]:
+    """List plans that are kept: how to name each, when and of what it was made, what applied it."""
+    for plan in plans:
+        yield style.paint(f"sha256:{plan.sha256}", "bold")
+        made = f"of {printable(plan.config, 500)}" if plan.config else "without a config"
+        saved = f"plan {printable(plan.plan_id)}, saved {moment(plan.saved_at)} {made}"
+        yield from style.wrap(saved, indent="  ")
+        if plan.run:
+            at = f", {moment(plan.applied_at)}" if plan.applied_at else ""
+            yield from style.wrap(f"applied by run {printable(plan.run)}{at}", indent="  ")
+        else:
+            yield "  not applied"
 
 
 def move_lines(pairs: Iterable[tuple[Reference, Reference]]) -> Iterator[str]:

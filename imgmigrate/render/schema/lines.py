@@ -73,6 +73,7 @@ class ChangeSummary(Line):
     """The plan as a whole; `changes` counts its rows by their actions.
 
     `registries` has the bytes for each destination: sent at most, unsure and spared ones.
+    It is `saved` in a file, `saved_in` the place of a state, or in both, with that sha256.
     """
 
     operation: Operation
@@ -83,6 +84,7 @@ class ChangeSummary(Line):
     stateless: Flag = False
     saved: Text | None = None
     file_sha256: Sha256 | None = None
+    saved_in: Text | None = None
     rows_left: Count = 0
 
 

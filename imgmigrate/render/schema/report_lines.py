@@ -21,9 +21,11 @@ from imgmigrate.render.schema.forms import (
     Objects,
     Part,
     Phases,
+    PlanId,
     Recorded,
     RecordList,
     Seconds,
+    Sha256,
     Standings,
     Text,
     Texts,
@@ -106,6 +108,17 @@ class Lock(Line):
 
     locked: Flag
     holder: Holder | None
+
+
+class KeptPlan(Line):
+    """A plan that is kept where the state is; `run` is the last that applied it."""
+
+    sha256: Sha256
+    plan_id: PlanId
+    saved_at: Time
+    config: Text | None
+    run: Text | None
+    applied_at: Time | None
 
 
 class Adoption(Line):

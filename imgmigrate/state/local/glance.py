@@ -1,4 +1,4 @@
-"""Name the addresses and runs of a state at a glance, for who types: quick, and never an error.
+"""Name what a state holds at a glance, for who types: quick, and never an error.
 
 Nothing is verified and no model is loaded, so a damaged line may hide one name or show one too
 many: nothing is decided by what this says.
@@ -7,6 +7,7 @@ many: nothing is decided by what this says.
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["addresses", "runs"]
+__all__ = ["addresses", "plans", "runs"]
 
 # Bytes of a file that are read: a million records would take longer than anybody waits.
 MOST_READ = 64 * 1024 * 1024
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def addresses(folder: Path) -> list[str]:
@@ -46,6 +48,18 @@ def runs(folder: Path) -> list[str]:
         elif _kind(line) == "begin":
             found[_after(line, b'"run":"')] = None
     return list(reversed(found))
+
+
+def plans(folder: Path) -> list[str]:
+    """The sha256 of the plans that are kept there, the newest first."""
+    found: list[tuple[float, str]] = []
+    with suppress(OSError):
+        found.extend(
+            (path.stat().st_mtime, path.stem)
+            for path in (folder / "plans").glob("*.json")
+            if _SHA256.fullmatch(path.stem)
+        )
+    return [sha256 for _, sha256 in sorted(found, reverse=True)]
 
 
 def _lines(folder: Path) -> Iterator[bytes]:

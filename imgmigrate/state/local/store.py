@@ -1,4 +1,4 @@
-"""Keep a state in a folder of this machine: snapshot, journal, lock, backups.
+"""Keep a state in a folder of this machine: snapshot, journal, lock, backups, plans.
 
 Reading takes no lock and is consistent at any time; writing takes the lock, and only then is
 a torn tail cut. Everything else about the files is told by the modules it joins.
@@ -20,6 +20,7 @@ from imgmigrate.state.local.appender import Appender
 from imgmigrate.state.local.compaction import Places, compact, retire_journal, save_torn
 from imgmigrate.state.local.loading import fingerprint, history, load
 from imgmigrate.state.local.lock import StateLock
+from imgmigrate.state.local.plans import list_plans, note_run, read_plan, save_plan
 from imgmigrate.state.local.repair import mend, survey
 from imgmigrate.state.local.trouble import grown, torn, unwritable
 from imgmigrate.state.writer import Writer
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.local.loading import Loaded
     from imgmigrate.state.local.repair import Survey
     from imgmigrate.state.memory import StateInMemory
+    from imgmigrate.state.saved import SavedPlan
     from imgmigrate.state.view import View
 
 __all__ = ["LocalState"]
@@ -84,6 +86,26 @@ class LocalState:
         """The files of former snapshots, the oldest first."""
         found = await asyncio.to_thread(self._places.backup, "snapshot")
         return tuple(map(str, found))
+
+    async def save_plan(self, data: bytes, *, plan_id: str, config: str | None) -> str:
+        """Save a plan, and remove those whose time is over."""
+        now = self._clock()
+        plan = await in_thread(
+            lambda: save_plan(self.folder, data, plan_id=plan_id, config=config, now=now)
+        )
+        return plan.sha256
+
+    async def read_plan(self, sha256: str) -> bytes:
+        """Read and verify a plan."""
+        return await asyncio.to_thread(read_plan, self.folder, sha256)
+
+    async def plans(self) -> list[SavedPlan]:
+        """Those that are kept, the oldest first."""
+        return await asyncio.to_thread(list_plans, self.folder)
+
+    async def note_run(self, sha256: str, run: str) -> None:
+        """Note the run that applied a plan."""
+        await in_thread(lambda: note_run(self.folder, sha256, run, self._clock()))
 
     def read(self) -> StateInMemory:
         """Read one consistent view without a lock; an empty one where no state exists yet.

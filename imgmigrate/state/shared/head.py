@@ -83,7 +83,7 @@ class Head(_Frozen):
     """One version of the state. `nonce` makes its bytes differ from those of every other.
 
     `fence` is that of the last lease, also when none is held. `history` is the file of the marks
-    before the snapshot.
+    before the snapshot, `plans` that of the plans which are kept beside the state.
     """
 
     format_version: str = FORMAT_VERSION
@@ -95,6 +95,7 @@ class Head(_Frozen):
     shelves: tuple[str, ...] = ()
     lines: int = 0
     history: str | None = None
+    plans: str | None = None
     former: tuple[Former, ...] = ()
     fence: int = 0
     lease: Lease | None = None

@@ -1,7 +1,8 @@
 """A shared state in the hands of the one process that holds it: every word to its depot.
 
 One at a time, each made of the head that the one before left: so none needs a lock, and the first
-that meets another's head ends the hold.
+that meets another's head ends the hold. A head with its own lease is none: who saves a plan beside
+the state puts one there that has all of it.
 """
 
 from __future__ import annotations
@@ -167,27 +168,37 @@ class Held:
 
     async def release(self) -> None:
         """Let go of the state; if that fails, others wait for the lease to run out."""
-        with contextlib.suppress(StateError, Overtaken):
-            self._seen = await self._depot.swap(self._seen, self.head.free().printed())
+        with contextlib.suppress(StateError):
+            while True:
+                try:
+                    self._seen = await self._depot.swap(self._seen, self.head.free().printed())
+                except Overtaken:
+                    await self._catch_up()
+                else:
+                    return
 
     async def _swap(self, word: Callable[[Head], _Word | None]) -> None:
         """Say a word that is made of the head that is there; None is said already.
 
-        An answer may have been lost: a head with this very lease is our own.
+        An answer may have been lost, or a plan saved beside the state.
         """
         while (said := word(self.head)) is not None:
             printed = said.head.held(self._lease).printed()
             try:
                 self._seen = await self._depot.swap(self._seen, printed, said.add, said.drop)
             except Overtaken:
-                seen = await self._depot.fetch()
-                found = head_of(self._depot, seen)
-                if seen is None or found.lease is None or found.lease.id != self._lease.id:
-                    raise self._lost(found.lease) from None
-                self._seen, self.head = seen, found
+                await self._catch_up()
             else:
                 self.head = said.head
                 return
+
+    async def _catch_up(self) -> None:
+        """Go on from the head that is there: one with this very lease holds what is our own."""
+        seen = await self._depot.fetch()
+        found = head_of(self._depot, seen)
+        if seen is None or found.lease is None or found.lease.id != self._lease.id:
+            raise self._lost(found.lease) from None
+        self._seen, self.head = seen, found
 
     def _lost(self, lease: Lease | None) -> StateLost:
         """Say who has the state now."""

@@ -25,6 +25,7 @@ from imgmigrate.state.shared.head import (
 )
 from imgmigrate.state.shared.held import Held, SharedJournal
 from imgmigrate.state.shared.lease import Silence, Sureness, boottime
+from imgmigrate.state.shared.plans import list_plans, note_run, read_plan, save_plan
 from imgmigrate.state.shared.pusher import Written
 from imgmigrate.state.shared.reading import head_of, marks_of, read_view
 from imgmigrate.state.shared.spool import Spool, read_spool
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.clock import Clock
     from imgmigrate.state.memory import StateInMemory
+    from imgmigrate.state.saved import SavedPlan
     from imgmigrate.state.shared.depot import Depot
     from imgmigrate.state.shared.head import Head, Lease
     from imgmigrate.state.view import View
@@ -147,6 +149,36 @@ class SharedState:
                 with contextlib.suppress(Overtaken):
                     await self._depot.swap(seen, head.free().printed())
                     return Lock(True, head.lease.holder)
+        finally:
+            await self._depot.close()
+
+    async def save_plan(self, data: bytes, *, plan_id: str, config: str | None) -> str:
+        """Save a plan, and remove those whose time is over."""
+        now = self._clock()
+        try:
+            plan = await save_plan(self._depot, data, plan_id=plan_id, config=config, now=now)
+        finally:
+            await self._depot.close()
+        return plan.sha256
+
+    async def read_plan(self, sha256: str) -> bytes:
+        """Read and verify a plan."""
+        try:
+            return await read_plan(self._depot, sha256)
+        finally:
+            await self._depot.close()
+
+    async def plans(self) -> Sequence[SavedPlan]:
+        """Those that are kept, the oldest first."""
+        try:
+            return await list_plans(self._depot)
+        finally:
+            await self._depot.close()
+
+    async def note_run(self, sha256: str, run: str) -> None:
+        """Note the run that applied a plan."""
+        try:
+            await note_run(self._depot, sha256, run, self._clock())
         finally:
             await self._depot.close()
 

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from imgmigrate.cli.given.options import Settings
-from imgmigrate.cli.given.suggestions import suggest_addresses, suggest_runs
+from imgmigrate.cli.given.suggestions import suggest_addresses, suggest_plans, suggest_runs
 from imgmigrate.cli.output import Output
 from imgmigrate.oci.reference import Digest, Reference
 from tests.state.samples import RUN, a_run, local
@@ -92,3 +92,14 @@ def test_runs_are_offered_or_else_files(cli: Cli) -> None:
     ctx = click.Context(COMMAND, obj=Settings(Output()))
     assert [each.value for each in suggest_runs(ctx, PARAM, RUN[:3])] == [RUN]
     assert [each.type for each in suggest_runs(ctx, PARAM, "plan.")] == ["file"]
+
+
+def test_plans_that_a_folder_keeps_are_offered(cli: Cli) -> None:
+    """As `--plan` takes them; what is there beside them is none."""
+    folder = cli.folder / "state" / "imgmigrate"
+    sha256 = asyncio.run(local(folder).save_plan(b"plan", plan_id="p" * 16, config=None))
+    (folder / "plans" / "notes.json").write_text("{}")
+    ctx = click.Context(COMMAND, obj=Settings(Output()))
+    for begun in ("", "sha", f"sha256:{sha256[:5]}"):
+        assert [each.value for each in suggest_plans(ctx, PARAM, begun)] == [f"sha256:{sha256}"]
+    assert suggest_plans(ctx, PARAM, "sha256:zz") == []

@@ -716,3 +716,21 @@ async def test_a_cancelled_push_leaves_nothing_running(on_disk: Upstream, tmp_pa
     with pytest.raises(asyncio.CancelledError):
         await task
     await until(lambda: is_over(int(noted.read_text())))
+
+
+async def test_a_plan_is_saved_while_another_process_holds_the_branch(
+    server: Upstream, tmp_path: Path
+) -> None:
+    """The run goes on to its end, and the plan is read by a third clone."""
+    process = holder(server.clone(tmp_path / "one"))
+    keeper = opened(server.clone(tmp_path / "two"))
+    assert isinstance(keeper, base.PlanKeeper)
+    saved = await keeper.save_plan(b"plan", plan_id="p" * 16, config="imgmigrate.yaml")
+    out, err = await asyncio.to_thread(process.communicate, "\n")
+    assert (process.returncode, out) == (0, ""), err
+    third = opened(server.clone(tmp_path / "three"))
+    assert isinstance(third, base.PlanKeeper)
+    assert await third.read_plan(saved[:12]) == b"plan"
+    assert [plan.sha256 for plan in await third.plans()] == [saved]
+    assert (await third.look()).live_count == 1
+    assert not (await third.lock()).is_held

@@ -206,6 +206,27 @@ async def test_an_answer_that_was_lost_is_no_other_holder(bucket: Bucket) -> Non
     assert (state.live_count, len(state.runs)) == (1, 1)
 
 
+async def test_an_answer_that_was_lost_before_a_plan_was_saved(bucket: Bucket) -> None:
+    """What is there by then is our own lines and the plan: neither is written twice, or lost."""
+    machine = Machine(bucket)
+    async with machine.state.writer(command="first") as writer:
+        await writer.begin("run-1", "plan", [claim("a"), claim("b")])
+        await writer.record(draft("a"))
+        bucket.mute = 1
+        writing = asyncio.create_task(writer.sync())
+        await settle()
+        assert not bucket.mute
+        saved = await Machine(bucket).state.save_plan(b"plan", plan_id="p" * 16, config=None)
+        await machine.work(30)
+        await writing
+        await writer.record(draft("b"))
+        await writer.end({})
+    state = await machine.state.look()
+    assert (state.live_count, state.runs[-1].done) == (2, 2)
+    assert await machine.state.read_plan(saved) == b"plan"
+    assert not (await machine.state.lock()).is_held
+
+
 async def test_a_place_that_is_away_stops_nothing_for_a_while(
     bucket: Bucket, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from imgmigrate.cli.commands.state.edit import (
     unprotect_records,
 )
 from imgmigrate.cli.commands.state.export import export_state
+from imgmigrate.cli.commands.state.plans import list_plans
 from imgmigrate.cli.commands.state.rebind import rebind_state
 from imgmigrate.cli.commands.state.repair import repair_state
 from imgmigrate.cli.commands.state.transfer import migrate_state, pull_state, push_state
@@ -106,6 +107,7 @@ def show_record(settings: Settings, address: str, as_json: bool) -> None:
 for _command in (
     show_log,
     show_lock,
+    list_plans,
     remove_records,
     move_records,
     unprotect_records,
