@@ -93,8 +93,17 @@ class Names:
     runs: list[str]
 
 
+def _postgres(backend: Backend) -> StateStore:
+    from imgmigrate.state.postgres.store import PostgresState
+
+    return PostgresState(backend)
+
+
 # Shared states, by the scheme of their backend.
-KINDS: dict[str, Callable[[Backend], StateStore]] = {}
+KINDS: dict[str, Callable[[Backend], StateStore]] = {
+    "postgresql": _postgres,
+    "postgres": _postgres,
+}
 
 
 def open_state(place: Path | Backend | str) -> StateStore:
