@@ -18,6 +18,7 @@ from imgmigrate.errors import StateAway, StateError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
+    from types import ModuleType
 
 __all__ = ["Database", "Session"]
 
@@ -58,14 +59,7 @@ class Database:
 
     async def connect(self) -> Any:
         """Open a connection; StateAway if nobody answers."""
-        try:
-            import asyncpg  # not before it is needed: it takes a while, and may be missing
-        except ImportError:
-            raise UsageError(
-                f"state {self.place}: PostgreSQL needs asyncpg, which is not installed",
-                hint="pip install 'imgmigrate[postgres]'",
-            ) from None
-        with self.explained():
+        with self.explained() as asyncpg:
             return await asyncpg.connect(
                 self._url,
                 timeout=CONNECT_TIMEOUT,
@@ -74,12 +68,17 @@ class Database:
             )
 
     @contextmanager
-    def explained(self) -> Iterator[None]:
-        """Turn what asyncpg raises into what a reader understands."""
-        import asyncpg
-
+    def explained(self) -> Iterator[ModuleType]:
+        """Turn what asyncpg, which is given, raises into what a reader understands."""
         try:
-            yield
+            import asyncpg  # not before it is needed: it takes a while, and may be missing
+        except ImportError:
+            raise UsageError(
+                f"state {self.place}: PostgreSQL needs asyncpg, which is not installed",
+                hint="pip install 'imgmigrate[postgres]'",
+            ) from None
+        try:
+            yield asyncpg
         except ssl.SSLError as error:
             raise self._error(
                 f"its TLS is not trusted: {error.reason or error}",

@@ -12,9 +12,12 @@ import asyncio
 import heapq
 import threading
 import weakref
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict, defaultdict
 from collections.abc import ValuesView
 from contextlib import suppress
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imgmigrate.errors import StateAway, StateError
@@ -39,6 +42,14 @@ BATCH = 5_000
 # it sorted its rows by.
 MOST_KEPT = 50_000
 MOST_KEPT_BY_WRITER = 1_000_000
+# Names that are kept once they were listed: some 20 MB.
+MOST_NAMES = 200_000
+# Names that are read at once where they are asked for one after another; and how many of those
+# that were listed may be left out for it still to be that.
+MOST_AHEAD = 200
+NEAR = 8
+# Which records are asked for by the repository at each end.
+_LIVE = {"repository": "", "source_repository": " AND status = 'live'"}
 # Seconds that a question waits for a database that is away; whoever asks does nothing meanwhile.
 PATIENCE = 30.0
 PAUSE = 0.5
@@ -152,6 +163,10 @@ class DistantRecords(Records):
         # What was read, by the column and its value; the latest asked for last.
         self._read: OrderedDict[tuple[str, str], dict[str, ImageRecord]] = OrderedDict()
         self._kept = 0
+        # Names that were listed, by the column and whether tombstones count; and of each column
+        # behind which of them the last reading ended, and how many that read.
+        self._names: dict[tuple[str, bool], list[str]] = {}
+        self._stopped: dict[str, tuple[int, int]] = {}
         weakref.finalize(self, reader.stop)
 
     def __getitem__(self, address: str) -> ImageRecord:
@@ -222,7 +237,7 @@ class DistantRecords(Records):
         """The live records whose images came from a source repository, by address."""
         return in_order(
             self._laid_over(
-                self._fetch("source_repository", str(source), " AND status = 'live'"),
+                self._fetch("source_repository", str(source)),
                 lambda record: record.source.reference.repository == source,
             )
         )
@@ -248,14 +263,13 @@ class DistantRecords(Records):
         """The source repositories of live records, in no order."""
         touched = {
             record.source.reference.repository
-            for group in self._ours.values()
-            for record in group.values()
+            for repository, group in self._ours.items()
+            for there in (group, {key: self._group(repository).get(key) for key in group})
+            for record in there.values()
             if record is not None
         }
-        # What a record here took the place of may have been the last of its source.
-        is_changed = bool(self._ours)
         for each in self._distinct("source_repository", tombstones=False):
-            if each not in touched and (not is_changed or self.has_source(each)):
+            if each not in touched:
                 yield each
         yield from (each for each in touched if self.has_source(each))
 
@@ -299,20 +313,70 @@ class DistantRecords(Records):
         return merged
 
     def _group(self, repository: Repository) -> dict[str, ImageRecord]:
-        return self._fetch("repository", str(repository), "")
+        return self._fetch("repository", str(repository))
 
-    def _fetch(self, column: str, value: str, more: str) -> dict[str, ImageRecord]:
+    def _fetch(self, column: str, value: str) -> dict[str, ImageRecord]:
         """The records of a repository at one end, as they were read first."""
         key = (column, value)
-        found = self._read.get(key)
-        if found is None:
-            statement = f"SELECT document FROM imgmigrate.records WHERE {column} = $1{more}"  # noqa: S608 - of ours
-            found = self._read[key] = _keyed(self._rows(statement, value))
-            self._kept += len(found) + 1
-            while self._kept > self._most and len(self._read) > 1:
-                self._kept -= len(self._read.popitem(last=False)[1]) + 1
+        if key not in self._read:
+            last = self._ahead(column, value)
+            if last is None or not self._fetch_range(column, value, last):
+                where = f"{column} = $1{_LIVE[column]}"
+                statement = f"SELECT document FROM imgmigrate.records WHERE {where}"  # noqa: S608 - of ours
+                self._keep(key, _keyed(self._rows(statement, value)))
         self._read.move_to_end(key)
-        return found
+        return self._read[key]
+
+    def _ahead(self, column: str, value: str) -> str | None:
+        """The name up to which is worth reading; None if only this one is.
+
+        Whoever asks for one name behind another will ask for the next; each time that comes true
+        more are read at once.
+        """
+        names = self._names.get((column, False))
+        if names is None:
+            return None
+        here = bisect_left(names, value)
+        stopped, width = self._stopped.get(column, (-1, 1))
+        is_next = 0 <= here - stopped <= NEAR
+        width = min(width * 4, MOST_AHEAD) if is_next else 1
+        self._stopped[column] = (here + width, width)
+        return names[min(here + width, len(names)) - 1] if width > 1 and here < len(names) else None
+
+    def _fetch_range(self, column: str, first: str, last: str) -> bool:
+        """Read all names of a range, or as many as one answer holds; False if not even the first.
+
+        What was read before is not read anew: under a writer it may have changed by its own lines.
+        """
+        rows = self._rows(
+            f"SELECT {column} AS name, document FROM imgmigrate.records"  # noqa: S608 - of ours
+            f" WHERE {column} >= $1 AND {column} <= $2{_LIVE[column]}"
+            f" ORDER BY {column} LIMIT {BATCH}",
+            first,
+            last,
+        )
+        groups = {name: list(group) for name, group in groupby(rows, key=itemgetter("name"))}
+        names = self._names[(column, False)]
+        if len(rows) == BATCH:  # the last may go on
+            last = rows[-1]["name"]
+            groups.pop(last)
+            end = bisect_left(names, last)
+        else:
+            end = bisect_right(names, last)
+        for name in {*names[bisect_left(names, first) : end], *groups}:
+            if (column, name) not in self._read:
+                self._keep((column, name), _keyed(groups.get(name, ())))
+        self._stopped[column] = (end, self._stopped[column][1])
+        if first not in groups and len(rows) == BATCH:
+            return False
+        self._read.setdefault((column, first), {})
+        return True
+
+    def _keep(self, key: tuple[str, str], found: dict[str, ImageRecord]) -> None:
+        self._read[key] = found
+        self._kept += len(found) + 1
+        while self._kept > self._most and len(self._read) > 1:
+            self._kept -= len(self._read.popitem(last=False)[1]) + 1
 
     def _rows(self, statement: str, *values: Any) -> Sequence[Any]:
         return self._reader.ask(lambda session: session.rows(statement, *values))
@@ -343,6 +407,20 @@ class DistantRecords(Records):
             last, comparison = rows[-1]["address"], ">"
 
     def _distinct(self, column: str, *, tombstones: bool) -> Iterator[Repository]:
+        """Each value of a column once, in order, as it was when that was asked first."""
+        names = self._names.get((column, tombstones))
+        if names is not None:
+            yield from map(_repository, names)
+            return
+        found: list[str] = []
+        for name in self._steps(column, tombstones=tombstones):
+            if len(found) <= MOST_NAMES:
+                found.append(name)
+            yield _repository(name)
+        if len(found) <= MOST_NAMES:
+            self._names[(column, tombstones)] = sorted(found)
+
+    def _steps(self, column: str, *, tombstones: bool) -> Iterator[str]:
         """Each value of a column once, by as many steps through its index."""
         live = "" if tombstones else " AND status = 'live'"
         # A count of the rows of a recursive query ends it: each is made when it is asked for.
@@ -358,8 +436,7 @@ class DistantRecords(Records):
         last = ""
         while True:
             rows = self._rows(statement, last)
-            for row in rows:
-                yield _repository(row["name"])
+            yield from (row["name"] for row in rows)
             if len(rows) < BATCH:
                 return
             last = rows[-1]["name"]
