@@ -11,7 +11,7 @@ MORE_PACKAGES := postgresql pgbouncer
 
 QUICK := not integration and not slow and not heavy
 
-.PHONY: demo test test-more quick check setup lock packages bench bench-memory bench-faults clean
+.PHONY: demo test test-more quick check setup lock packages bench bench-memory bench-faults bench-postgres clean
 
 demo: setup
 	examples/quickstart/run.sh $(BIN)
@@ -47,6 +47,10 @@ bench-memory: packages setup
 
 bench-faults: packages setup
 	$(BIN)/python -m tests.benchmarks.faults
+
+bench-postgres: DEBIAN_PACKAGES += $(MORE_PACKAGES)
+bench-postgres: packages setup
+	$(BIN)/python -m tests.benchmarks.postgres
 
 # One stamp file, so that a second `make` starts at once.
 setup: $(VENV)/.stamp

@@ -101,7 +101,7 @@ class Reader:
     def _serve(self) -> None:
         try:
             self._loop.run_forever()
-            self._loop.run_until_complete(self._close())
+            self._loop.run_until_complete(self._end())
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         finally:
             self._loop.close()
@@ -143,6 +143,14 @@ class Reader:
                 hint="run the same command again",
             )
         self._point = found
+
+    async def _end(self) -> None:
+        """Drop the question of whoever no longer waits for the answer, and say goodbye."""
+        asking = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        await self._close()
 
     async def _close(self) -> None:
         transaction, self._transaction = self._transaction, None
