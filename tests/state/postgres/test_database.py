@@ -219,6 +219,37 @@ async def test_a_lease_that_ran_out_is_taken_over(url: str) -> None:
     assert (await opened(url).look()).live_count == 2
 
 
+async def test_a_process_that_is_stopped_for_longer_than_its_lease_is_fenced(url: str) -> None:
+    """Another takes over meanwhile; when it goes on, it writes no tag and no line."""
+    script = (
+        "import asyncio, sys; from pathlib import Path\n"
+        "from imgmigrate.errors import StateLost\n"
+        "from tests.state.postgres.test_database import opened, draft\n"
+        "async def main():\n"
+        "    async with opened(sys.argv[1], 2).writer(command='stopped') as writer:\n"
+        "        await writer.begin('run-1', 'plan', ())\n"
+        "        print('ready', flush=True)\n"
+        "        while True:\n"
+        "            await asyncio.sleep(0.05)\n"
+        "            await writer.hold()\n"
+        "try:\n"
+        "    asyncio.run(main())\n"
+        "except StateLost as error:\n"
+        "    print('lost', error.exit_code, flush=True)\n"
+    )
+    process = start_script(script, url)
+    assert process.stdout is not None
+    with process, process.stdout:
+        assert await asyncio.to_thread(process.stdout.readline) == b"ready\n"
+        process.send_signal(signal.SIGSTOP)
+        async with opened(url, 2).writer(command="next", lock_timeout=30) as writer:
+            process.send_signal(signal.SIGCONT)
+            assert await asyncio.to_thread(process.stdout.readline) == b"lost 5\n"
+            await writer.hold()
+            await writer.record(draft("b"))
+    assert (await opened(url).look()).sequence == 2
+
+
 def start_script(script: str, url: str) -> subprocess.Popen[bytes]:
     """Run it in another process."""
     return subprocess.Popen([sys.executable, "-c", script, url], stdout=subprocess.PIPE)
