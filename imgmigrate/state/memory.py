@@ -81,7 +81,7 @@ class Records(Mapping[str, "ImageRecord"]):
         """The live records of a destination repository, by address."""
         return in_order(self._indexed.addresses.get(repository), tombstones=tombstones)
 
-    def from_source(self, source: Repository) -> Sequence[ImageRecord]:
+    def from_source(self, source: Repository) -> Iterable[ImageRecord]:
         """The live records whose images came from a source repository, by address."""
         return in_order(self._indexed.sources.get(source))
 

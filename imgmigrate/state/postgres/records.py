@@ -42,12 +42,13 @@ BATCH = 5_000
 # it sorted its rows by.
 MOST_KEPT = 50_000
 MOST_KEPT_BY_WRITER = 1_000_000
-# Names that are kept once they were listed: some 20 MB.
-MOST_NAMES = 200_000
+# Names that are kept once they were listed: some 80 MB.
+MOST_NAMES = 1_000_000
 # Names that are read at once where they are asked for one after another; and how many of those
 # that were listed may be left out for it still to be that.
 MOST_AHEAD = 200
 NEAR = 8
+_COLUMNS = "address, status, document"
 # Which records are asked for by the repository at each end.
 _LIVE = {"repository": "", "source_repository": " AND status = 'live'"}
 # Seconds that a question waits for a database that is away; whoever asks does nothing meanwhile.
@@ -169,7 +170,7 @@ class DistantRecords(Records):
         # By the repository that they are in; None of what was dropped.
         self._ours: defaultdict[Repository, dict[str, ImageRecord | None]] = defaultdict(dict)
         # What was read, by the column and its value; the latest asked for last.
-        self._read: OrderedDict[tuple[str, str], dict[str, ImageRecord]] = OrderedDict()
+        self._read: OrderedDict[tuple[str, str], dict[str, _Row]] = OrderedDict()
         self._kept = 0
         # Names that were listed, by the column and whether tombstones count; and of each column
         # behind which of them the last reading ended, and how many that read.
@@ -183,7 +184,7 @@ class DistantRecords(Records):
         except ValueError:
             raise KeyError(address) from None
         ours = self._ours.get(repository, {})
-        found = ours[address] if address in ours else self._group(repository).get(address)
+        found = ours[address] if address in ours else self._there(repository, address)
         if found is None:
             raise KeyError(address)
         return found
@@ -235,28 +236,32 @@ class DistantRecords(Records):
 
     def of(self, repository: Repository, *, tombstones: bool = False) -> Sequence[ImageRecord]:
         """The live records of a destination repository, by address."""
-        group = self._group(repository)
-        if ours := self._ours.get(repository):
-            merged = {**group, **ours}
-            group = {key: record for key, record in merged.items() if record is not None}
-        return in_order(group, tombstones=tombstones)
+        group, ours = self._group(repository), self._ours.get(repository)
+        if not ours:
+            return [row.record for row in _in_order(group) if tombstones or row.is_live]
+        merged = {**{key: row.record for key, row in group.items()}, **ours}
+        left = {key: record for key, record in merged.items() if record is not None}
+        return in_order(left, tombstones=tombstones)
 
-    def from_source(self, source: Repository) -> Sequence[ImageRecord]:
+    def from_source(self, source: Repository) -> Iterable[ImageRecord]:
         """The live records whose images came from a source repository, by address."""
+        rows = self._fetch("source_repository", str(source))
+        if not self._ours:
+            return (row.record for row in _in_order(rows))
+        there = {key: row.record for key, row in rows.items()}
         return in_order(
-            self._laid_over(
-                self._fetch("source_repository", str(source)),
-                lambda record: record.source.reference.repository == source,
-            )
+            self._laid_over(there, lambda record: record.source.reference.repository == source)
         )
 
     def holds(self, repository: Repository) -> bool:
         """Tell whether a live record is of a destination repository."""
-        return bool(self.of(repository))
+        if repository in self._ours:
+            return bool(self.of(repository))
+        return any(row.is_live for row in self._group(repository).values())
 
     def has_source(self, source: Repository) -> bool:
         """Tell whether a live record's image came from a source repository."""
-        return bool(self.from_source(source))
+        return next(iter(self.from_source(source)), None) is not None
 
     def repositories(self, *, tombstones: bool = False) -> Iterator[Repository]:
         """The destination repositories of live records, in no order."""
@@ -272,8 +277,8 @@ class DistantRecords(Records):
         touched = {
             record.source.reference.repository
             for repository, group in self._ours.items()
-            for there in (group, {key: self._group(repository).get(key) for key in group})
-            for record in there.values()
+            for key in group
+            for record in (group[key], self._there(repository, key))
             if record is not None
         }
         for each in self._distinct("source_repository", tombstones=False):
@@ -295,14 +300,14 @@ class DistantRecords(Records):
             ends = (record.address.repository, record.source.reference.repository)
             return any(end.is_layout for end in ends)
 
-        return in_order(self._laid_over(_keyed(rows), names_one), tombstones=True)
+        return in_order(self._laid_over(_decoded(rows), names_one), tombstones=True)
 
     def written_by(self, what: str) -> Sequence[ImageRecord]:
         """What a run, or the runs of a plan, recorded last at its address, by address."""
         rows = self._rows(
             "SELECT document FROM imgmigrate.records WHERE run = $1 OR plan_id = $1", what
         )
-        found = self._laid_over(_keyed(rows), lambda each: what in (each.run, each.plan_id))
+        found = self._laid_over(_decoded(rows), lambda each: what in (each.run, each.plan_id))
         return in_order(found, tombstones=True)
 
     def _laid_over(
@@ -320,17 +325,22 @@ class DistantRecords(Records):
                     merged.pop(key, None)
         return merged
 
-    def _group(self, repository: Repository) -> dict[str, ImageRecord]:
+    def _there(self, repository: Repository, address: str) -> ImageRecord | None:
+        """The record of an address as it was read."""
+        row = self._group(repository).get(address)
+        return None if row is None else row.record
+
+    def _group(self, repository: Repository) -> dict[str, _Row]:
         return self._fetch("repository", str(repository))
 
-    def _fetch(self, column: str, value: str) -> dict[str, ImageRecord]:
+    def _fetch(self, column: str, value: str) -> dict[str, _Row]:
         """The records of a repository at one end, as they were read first."""
         key = (column, value)
         if key not in self._read:
             last = self._ahead(column, value)
             if last is None or not self._fetch_range(column, value, last):
                 where = f"{column} = $1{_LIVE[column]}"
-                statement = f"SELECT document FROM imgmigrate.records WHERE {where}"  # noqa: S608 - of ours
+                statement = f"SELECT {_COLUMNS} FROM imgmigrate.records WHERE {where}"  # noqa: S608 - of ours
                 self._keep(key, _keyed(self._rows(statement, value)))
         self._read.move_to_end(key)
         return self._read[key]
@@ -357,7 +367,7 @@ class DistantRecords(Records):
         What was read before is not read anew: under a writer it may have changed by its own lines.
         """
         rows = self._rows(
-            f"SELECT {column} AS name, document FROM imgmigrate.records"  # noqa: S608 - of ours
+            f"SELECT {column} AS name, {_COLUMNS} FROM imgmigrate.records"  # noqa: S608 - of ours
             f" WHERE {column} >= $1 AND {column} <= $2{_LIVE[column]}"
             f" ORDER BY {column} LIMIT {BATCH}",
             first,
@@ -380,7 +390,7 @@ class DistantRecords(Records):
         self._read.setdefault((column, first), {})
         return True
 
-    def _keep(self, key: tuple[str, str], found: dict[str, ImageRecord]) -> None:
+    def _keep(self, key: tuple[str, str], found: dict[str, _Row]) -> None:
         self._read[key] = found
         self._kept += len(found) + 1
         while self._kept > self._most and len(self._read) > 1:
@@ -461,7 +471,33 @@ class _Streamed(ValuesView["ImageRecord"]):
         return self._records.every()
 
 
-def _keyed(rows: Iterable[Any]) -> dict[str, ImageRecord]:
+class _Row:
+    """One record as it was read: it is not decoded before it is looked at, as few are."""
+
+    __slots__ = ("_decoded", "_row", "is_live")
+
+    def __init__(self, row: Any) -> None:
+        self._row, self._decoded = row, False
+        self.is_live = row["status"] == "live"
+
+    @property
+    def record(self) -> ImageRecord:
+        """The record."""
+        if not self._decoded:
+            self._row, self._decoded = record_of(self._row), True
+        record: ImageRecord = self._row
+        return record
+
+
+def _keyed(rows: Iterable[Any]) -> dict[str, _Row]:
+    return {row["address"]: _Row(row) for row in rows}
+
+
+def _in_order(group: Mapping[str, _Row]) -> Iterator[_Row]:
+    return (group[key] for key in sorted(group))
+
+
+def _decoded(rows: Iterable[Any]) -> dict[str, ImageRecord]:
     return {str(record.address): record for record in map(record_of, rows)}
 
 
