@@ -7,20 +7,24 @@ ROUNDS ?= 1
 CHAOS_SECONDS ?= 60
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := python3-venv docker-registry skopeo umoci time bash zsh fish
+MORE_PACKAGES := postgresql pgbouncer
 
-QUICK := not integration and not slow
+QUICK := not integration and not slow and not heavy
 
-.PHONY: demo test test-more quick check setup lock packages bench bench-memory bench-faults clean
+.PHONY: demo test test-more quick check setup lock packages bench bench-memory bench-faults bench-postgres clean
 
 demo: setup
 	examples/quickstart/run.sh $(BIN)
 
 test: packages setup
-	$(BIN)/python -m pytest -n auto --cov --cov-report=
+	$(BIN)/python -m pytest -n auto -m "not heavy" --cov --cov-report=
 	$(BIN)/python -m tests.support.covered
 
-# Stories that the suite does not tell, many more examples of every property, other Pythons.
+# Servers that take a while to install, stories that the suite does not tell, many more examples of
+# every property, other Pythons.
+test-more: DEBIAN_PACKAGES += $(MORE_PACKAGES)
 test-more: packages setup
+	$(BIN)/python -m pytest -n auto -m heavy
 	$(BIN)/python -m tests.integration.chaos --seconds $(CHAOS_SECONDS) --seed 1000
 	$(BIN)/python -m pytest -n auto -m "hypothesis and not integration" --hypothesis-profile=more
 	.ci/pythons
@@ -43,6 +47,10 @@ bench-memory: packages setup
 
 bench-faults: packages setup
 	$(BIN)/python -m tests.benchmarks.faults
+
+bench-postgres: DEBIAN_PACKAGES += $(MORE_PACKAGES)
+bench-postgres: packages setup
+	$(BIN)/python -m tests.benchmarks.postgres
 
 # One stamp file, so that a second `make` starts at once.
 setup: $(VENV)/.stamp

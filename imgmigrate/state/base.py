@@ -187,12 +187,20 @@ def _shared(depot: Depot, backend: Backend) -> StateStore:
     return SharedState(depot, lease=backend.lease, spool=kept and kept / "spool.jsonl")
 
 
+def _postgres(backend: Backend) -> StateStore:
+    from imgmigrate.state.postgres.store import PostgresState
+
+    return PostgresState(backend)
+
+
 # Shared states, by the scheme of their backend.
 KINDS: dict[str, Callable[[Backend], StateStore]] = {
     "s3": _in_objects,
     "gs": _in_objects,
     "az": _in_objects,
     "git": _on_branch,
+    "postgresql": _postgres,
+    "postgres": _postgres,
 }
 
 

@@ -1,6 +1,7 @@
-"""A state that is in memory as a whole, and answers every question about it.
+"""A state that is in memory, and answers every question about it.
 
-Pure. `Records` is kept up to date by `view.py`, line by line, while it is read and written.
+Pure. `Records` is kept up to date by `view.py`, line by line, while it is read and written. A kind
+of state that need not bring all of them here has its own, which answer the same questions.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.state.record import ImageRecord, Run
 
-__all__ = ["Records", "StateInMemory"]
+__all__ = ["Records", "StateInMemory", "has_live", "in_order"]
 
 
 class Records(Mapping[str, "ImageRecord"]):
-    """Records by their printed addresses, with an index by the repositories at both ends.
+    """Records by their printed addresses, and all that a `record.State` is asked of them.
 
-    The index is made for the first question that needs it, and kept up to date from then on: who
-    only loads and writes a state does not pay for it.
+    The index by the repositories at both ends is made for the first question that needs it, and
+    kept up to date from then on: who only loads and writes a state does not pay for it.
     """
 
     def __init__(self, records: Mapping[str, ImageRecord] | None = None) -> None:
@@ -64,7 +65,65 @@ class Records(Mapping[str, "ImageRecord"]):
         return record
 
     @property
-    def index(self) -> _Index:
+    def live_count(self) -> int:
+        """How many records are live."""
+        return self._indexed.live
+
+    def every(self, prefix: str = "") -> Iterator[ImageRecord]:
+        """The records, live and tombstones, whose addresses begin with a prefix, by address."""
+        keys: Iterable[str] = self._all
+        if prefix:
+            keys = (key for group in self._groups(prefix) for key in group)
+            keys = (key for key in keys if key.startswith(prefix))
+        return (self._all[key] for key in sorted(keys))
+
+    def of(self, repository: Repository, *, tombstones: bool = False) -> Sequence[ImageRecord]:
+        """The live records of a destination repository, by address."""
+        return in_order(self._indexed.addresses.get(repository), tombstones=tombstones)
+
+    def from_source(self, source: Repository) -> Iterable[ImageRecord]:
+        """The live records whose images came from a source repository, by address."""
+        return in_order(self._indexed.sources.get(source))
+
+    def holds(self, repository: Repository) -> bool:
+        """Tell whether a live record is of a destination repository."""
+        return has_live(self._indexed.addresses.get(repository))
+
+    def has_source(self, source: Repository) -> bool:
+        """Tell whether a live record's image came from a source repository."""
+        return has_live(self._indexed.sources.get(source))
+
+    def repositories(self, *, tombstones: bool = False) -> Iterator[Repository]:
+        """The destination repositories of live records, in no order."""
+        groups = self._indexed.addresses.items()
+        return (each for each, group in groups if tombstones or has_live(group))
+
+    def sources(self) -> Iterator[Repository]:
+        """The source repositories of live records, in no order."""
+        return (each for each, group in self._indexed.sources.items() if has_live(group))
+
+    def with_layouts(self) -> Sequence[ImageRecord]:
+        """The records, live and tombstones, that name a layout at either end, by address."""
+        found: dict[str, ImageRecord] = {}
+        for groups in (self._indexed.addresses, self._indexed.sources):
+            for repository, group in groups.items():
+                if repository.is_layout:
+                    found.update(group)
+        return in_order(found, tombstones=True)
+
+    def written_by(self, what: str) -> Sequence[ImageRecord]:
+        """What a run, or the runs of a plan, recorded last at its address, by address."""
+        return [each for each in self.every() if what in (each.run, each.plan_id)]
+
+    def _groups(self, prefix: str) -> Iterator[dict[str, ImageRecord]]:
+        """The records of the repositories that can have addresses with a prefix."""
+        for repository, group in self._indexed.addresses.items():
+            name = str(repository)
+            if name.startswith(prefix) or prefix.startswith((f"{name}:", f"{name}@")):
+                yield group
+
+    @property
+    def _indexed(self) -> _Index:
         """Where records are found by their repositories."""
         if self._index is None:
             self._index = _Index(self._all)
@@ -129,7 +188,7 @@ class StateInMemory:
     @property
     def live_count(self) -> int:
         """How many records are live."""
-        return self._index.live
+        return self._records.live_count
 
     @property
     def record_count(self) -> int:
@@ -146,49 +205,39 @@ class StateInMemory:
 
     def every(self, prefix: str = "") -> Iterator[ImageRecord]:
         """The records, live and tombstones, whose addresses begin with a prefix, by address."""
-        keys: Iterable[str] = self.records
-        if prefix:
-            keys = (key for group in self._groups(prefix) for key in group)
-            keys = (key for key in keys if key.startswith(prefix))
-        return (self.records[key] for key in sorted(keys))
+        return self._records.every(prefix)
 
     def of(self, repository: Repository, *, tombstones: bool = False) -> Sequence[ImageRecord]:
         """The live records of a destination repository, by address."""
-        return _sorted(self._index.addresses.get(repository), tombstones=tombstones)
+        return self._records.of(repository, tombstones=tombstones)
 
     def from_source(self, source: Repository) -> Iterator[ImageRecord]:
         """The live records whose images came from a source repository, by address."""
-        return iter(_sorted(self._index.sources.get(source)))
+        return iter(self._records.from_source(source))
 
     def holds(self, repository: Repository) -> bool:
         """Tell whether a live record is of a destination repository."""
-        return _has_live(self._index.addresses.get(repository))
+        return self._records.holds(repository)
 
     def has_source(self, source: Repository) -> bool:
         """Tell whether a live record's image came from a source repository."""
-        return _has_live(self._index.sources.get(source))
+        return self._records.has_source(source)
 
     def repositories(self, *, tombstones: bool = False) -> Iterator[Repository]:
         """The destination repositories of live records, in no order."""
-        groups = self._index.addresses.items()
-        return (each for each, group in groups if tombstones or _has_live(group))
+        return self._records.repositories(tombstones=tombstones)
 
     def sources(self) -> Iterator[Repository]:
         """The source repositories of live records, in no order."""
-        return (each for each, group in self._index.sources.items() if _has_live(group))
+        return self._records.sources()
 
     def with_layouts(self) -> Sequence[ImageRecord]:
         """The records, live and tombstones, that name a layout at either end, by address."""
-        found: dict[str, ImageRecord] = {}
-        for groups in (self._index.addresses, self._index.sources):
-            for repository, group in groups.items():
-                if repository.is_layout:
-                    found.update(group)
-        return _sorted(found, tombstones=True)
+        return self._records.with_layouts()
 
     def written_by(self, what: str) -> Sequence[ImageRecord]:
         """What a run, or the runs of a plan, recorded last at its address, by address."""
-        return [each for each in self.every() if what in (each.run, each.plan_id)]
+        return self._records.written_by(what)
 
     def owns(self, address: Reference, digest: Digest) -> bool:
         """Tell whether `digest` at `address` is our own work (DESIGN section 5, "ours")."""
@@ -202,28 +251,23 @@ class StateInMemory:
         stand_ins = self.stand_ins.get(str(address), {})
         return stand_ins.get(digest, digest) if digest is not None else None
 
-    def _groups(self, prefix: str) -> Iterator[dict[str, ImageRecord]]:
-        """The records of the repositories that can have addresses with a prefix."""
-        for repository, group in self._index.addresses.items():
-            name = str(repository)
-            if name.startswith(prefix) or prefix.startswith((f"{name}:", f"{name}@")):
-                yield group
-
     @property
-    def _index(self) -> _Index:
+    def _records(self) -> Records:
         if not isinstance(self.records, Records):
-            msg = "records are indexed when the state is made"
+            msg = "records are made such when the state is made"
             raise TypeError(msg)
-        return self.records.index
+        return self.records
 
 
-def _has_live(group: Mapping[str, ImageRecord] | None) -> bool:
+def has_live(group: Mapping[str, ImageRecord] | None) -> bool:
+    """Tell whether one of a group of records is live."""
     return group is not None and any(record.is_live for record in group.values())
 
 
-def _sorted(
+def in_order(
     group: Mapping[str, ImageRecord] | None, *, tombstones: bool = False
 ) -> list[ImageRecord]:
+    """The live records of a group, by address."""
     if group is None:
         return []
     return [group[key] for key in sorted(group) if tombstones or group[key].is_live]

@@ -24,7 +24,7 @@ from imgmigrate.state.memory import Records, StateInMemory
 from imgmigrate.state.record import Failure, ImageRecord, Run, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from imgmigrate.oci.reference import Digest, Reference
     from imgmigrate.state.entries import Entry
@@ -112,6 +112,10 @@ class View:
     def has_claim(self, run: str, address: Reference) -> bool:
         """Tell whether this run's claim on the address is open."""
         return run in self._open.get(str(address), {})
+
+    def claims_on(self, address: str) -> Mapping[str, Intent]:
+        """The open claims on an address, by their runs."""
+        return self._open.get(address, {})
 
     def knows(self, address: Reference) -> bool:
         """Tell whether the address has a record or an open claim."""

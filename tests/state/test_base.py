@@ -28,7 +28,8 @@ from imgmigrate.state.writer import run_name
 from tests.fakes.depot import Bucket, MemoryDepot
 from tests.fakes.elsewhere import Kept, StateElsewhere
 from tests.fakes.objects import Faulty
-from tests.state.samples import NOON, address, claim, digest, draft
+from tests.state.samples import NOON, draft
+from tests.state.suite import SharedBehaviour
 from tests.support.branches import backend, upstream
 from tests.support.world import World
 
@@ -92,59 +93,8 @@ def opened(
     return partial(open_state, places.get(request.param, f"{request.param}://team/prod"))
 
 
-async def test_a_state_that_does_not_exist_is_empty(opened: Callable[[], StateStore]) -> None:
-    """It has no lineage, nobody holds it, and its history is nothing."""
-    state = await opened().look()
-    assert (state.lineage, state.sequence, state.head, list(state.every())) == (None, 0, "", [])
-    assert not (await opened().lock()).is_held
-    assert await opened().remembers(0, "")
-    assert not await opened().remembers(1, "0" * 32)
-    assert not await opened().backups()
-
-
-async def test_what_was_written_is_there_for_others(opened: Callable[[], StateStore]) -> None:
-    """Records, claims and the run; every point of its history is known, and no other is."""
-    points = []
-    async with opened().writer(command="imgmigrate apply") as writer:
-        await writer.begin("run-1", "plan", [claim("a"), claim("b")])
-        record = await writer.record(draft("a"))
-        points.append((writer.state.sequence, writer.state.head))
-        await writer.sync()
-        beside = await opened().look()
-        assert beside.record(address("a")) == record
-        assert beside.owns(address("b"), digest("1"))
-        await writer.end({"applied": 1})
-        points.append((writer.state.sequence, writer.state.head))
-    state = await opened().look()
-    assert (state.sequence, state.head) == points[-1]
-    assert [run.run for run in state.runs] == ["run-1"]
-    assert list(state.of(record.address.repository)) == [record] == list(state.written_by("run-1"))
-    assert (await opened().load()).state() == state
-    assert [await opened().remembers(*each) for each in points] == [True, True]
-    assert not await opened().remembers(points[0][0], "f" * 32)
-
-
-async def test_one_writes_at_a_time(opened: Callable[[], StateStore]) -> None:
-    """The other is told who does; whoever fails lets go, and what was recorded stays."""
-
-    async def fail() -> None:
-        async with opened().writer(command="imgmigrate apply plan.out") as writer:
-            await writer.begin("run-1", "plan", ())
-            await writer.record(draft("a"))
-            lock = await opened().lock()
-            assert lock.is_held
-            assert lock.holder is not None
-            assert lock.holder.command == "imgmigrate apply plan.out"
-            with pytest.raises(StateLocked, match=r"running 'imgmigrate apply plan\.out'"):
-                async with opened().writer(command="second"):
-                    pass
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        await fail()
-    assert not (await opened().lock()).is_held
-    async with opened().writer(command="third", lock_timeout=1) as writer:
-        assert writer.state.live_count == 1
+class TestBothKinds(SharedBehaviour):
+    """What is in files, and what is elsewhere."""
 
 
 async def test_compacting_keeps_what_was_there(

@@ -1,0 +1,136 @@
+"""Keep what is not in the shared state yet in a file of this machine, for the next writer here.
+
+A line is in its file before anybody is told that it was written, so the death of the process
+loses none. The death of the machine may, and each of those records is found again by one HEAD.
+Only a help: what cannot be kept here is no error, for it is on its way.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from imgmigrate.files import PRIVATE_FILE, make_folder, write_all, write_atomically
+from imgmigrate.state.lines.journal import Scan
+from imgmigrate.state.lines.sealing import seal, unseal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+__all__ = ["Left", "Pending", "Spool", "left_over"]
+
+logger = logging.getLogger(__name__)
+
+_PREFIX, _END = "spool-", ".jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A sealed line on its way, and the entry that it says."""
+
+    sequence: int
+    previous: str
+    hash: str
+    text: bytes
+    entry: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What one writer left over, and the lineage of the state that it wrote."""
+
+    path: Path
+    lineage: str | None
+    lines: tuple[Pending, ...]
+
+
+class Spool:
+    """The file of one writer, which has a `token`; None for a folder keeps nothing."""
+
+    def __init__(self, folder: Path | None, token: str) -> None:
+        self._path = folder / f"{_PREFIX}{token}{_END}" if folder else None
+        self._descriptor, self._is_empty = -1, True
+        self.lineage: str | None = None
+
+    def add(self, line: Pending) -> None:
+        """Keep a line behind those that are kept."""
+        if self._path is None:
+            return
+        try:
+            if self._descriptor < 0:
+                make_folder(self._path.parent)
+                self._open()
+            write_all(self._descriptor, (self._header() if self._is_empty else b"") + line.text)
+            self._is_empty = False
+        except OSError as error:
+            self._give_up(error)
+
+    def keep(self, lines: Iterable[Pending]) -> None:
+        """Keep only these."""
+        if self._path is None or self._descriptor < 0:
+            return
+        texts = [line.text for line in lines]
+        try:
+            if texts:
+                write_atomically(self._path, [self._header(), *texts], durable=False)
+                self._open()
+            else:
+                os.ftruncate(self._descriptor, 0)
+            self._is_empty = not texts
+        except OSError as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """Let go of the file, and take it away if nothing is left in it."""
+        if self._descriptor >= 0:
+            with suppress(OSError):
+                os.close(self._descriptor)
+        self._descriptor = -1
+        if self._path is not None and self._is_empty:
+            with suppress(OSError):
+                self._path.unlink()
+
+    def _open(self) -> None:
+        assert self._path is not None  # noqa: S101 - whoever calls has looked
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._descriptor = os.open(self._path, flags, PRIVATE_FILE)
+
+    def _header(self) -> bytes:
+        return seal({"lineage": self.lineage})[0]
+
+    def _give_up(self, error: OSError) -> None:
+        logger.warning("%s: what is not saved yet is not kept here: %s", self._path, error)
+        self._is_empty = False  # what is there is true, and stays for the next writer
+        self.close()
+        self._path = None
+
+
+def left_over(folder: Path | None) -> list[Left]:
+    """Read what writers on this machine left, the oldest first; what is damaged ends a file."""
+    found: list[tuple[float, Left]] = []
+    with suppress(OSError):
+        for path in folder.glob(f"{_PREFIX}*{_END}") if folder else ():
+            with path.open("rb") as file, suppress(ValueError):
+                lineage = unseal(file.readline())[0].get("lineage")
+                lines = tuple(
+                    Pending(
+                        line.sequence,
+                        line.previous,
+                        line.hash,
+                        b"",
+                        {k: v for k, v in line.document.items() if k not in _SEALED},
+                    )
+                    for line in Scan(file)
+                )
+                found.append((path.stat().st_mtime, Left(path, lineage, lines)))
+    return [left for _, left in sorted(found, key=lambda each: each[0])]
+
+
+_SEALED = ("sequence", "prev", "hash")
