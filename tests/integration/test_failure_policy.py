@@ -231,7 +231,7 @@ async def test_overlapping_plans_that_differ_meet_in_one_row(move: Move) -> None
     before = move.destination()
     ran = await move.run("apply", "whole.out", "--strict", code=4)
     assert_says(ran.err, "--strict: 1 row is no longer true", move.address("t0"), run.run)
-    assert_says(ran.err, other.plan_id, "plan again: imgmigrate plan --out plan.out")
+    assert_says(ran.err, other.plan_id, "plan again: imgmigrate plan --out whole.out")
     assert move.destination() == before
     ran = await move.run("apply", "whole.out", code=7)
     assert_says(ran.out, "2 copied, 1 conflict", f"run {run.run} recorded")
