@@ -24,7 +24,10 @@ test: packages setup
 # every property, other Pythons.
 test-more: DEBIAN_PACKAGES += $(MORE_PACKAGES)
 test-more: packages setup
-	$(BIN)/python -m pytest -n auto -m heavy
+	$(BIN)/python -m pytest -n auto -m "heavy and not azure"
+	@if command -v npm >/dev/null && $(MAKE) --no-print-directory azurite; \
+		then $(BIN)/python -m pytest -n auto -m azure; \
+		else echo "Azurite cannot be had: states in Azure's Blob Storage were not tried"; fi
 	$(BIN)/python -m tests.integration.chaos --seconds $(CHAOS_SECONDS) --seed 1000
 	$(BIN)/python -m pytest -n auto -m "hypothesis and not integration" --hypothesis-profile=more
 	.ci/pythons

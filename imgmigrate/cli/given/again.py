@@ -62,8 +62,10 @@ def again(settings: Settings, *words: str, drop: Collection[str] = ()) -> str:
         before = kept.get(name, ()) if taken[name].multiple else ()
         kept[name] = tuple(dict.fromkeys((*before, *values)))
     kept |= _place(settings, taken, kept)
-    where = {name: values for name, values in kept.items() if name in _WHERE}
-    others = {name: values for name, values in kept.items() if name not in _WHERE}
+    # Alone, where neither two ends nor a list are taken, --to is the command's own.
+    places = _WHERE if {"--from", "--list"} & taken.keys() else [n for n in _WHERE if n != "--to"]
+    where = {name: values for name, values in kept.items() if name in places}
+    others = {name: values for name, values in kept.items() if name not in places}
     if any(each.startswith("-") for each in arguments):
         what = (*_printed(others), "--", *arguments)
     else:

@@ -56,8 +56,6 @@ OF_COMMANDS: Mapping[str, str] = {
 OF_STATE: Mapping[str, str] = {
     "import": OF_COMMANDS["import"],
     "ls": OF_COMMANDS["list"],
-    "pull": "`imgmigrate state export --out FILE` writes the state into one file",
-    "push": "a state is its folder; copy that, or restore a backup of it",
     "replace-provider": "`imgmigrate state mv FROM TO` gives a record another address",
     "unlock": OF_COMMANDS["unlock"],
 }
@@ -86,7 +84,7 @@ OF_OPTIONS: Mapping[str, str] = {
     "--all": "all platforms are copied, unless platforms: in the config names some",
     "--authfile": _LOGINS,
     "--auth-file": "--auth FILE is image-syncer's; " + _LOGINS,
-    "--backend-config": "the state is a folder: --state DIR, or state: in the config",
+    "--backend-config": "the state is where state: in the config says, or --state PLACE",
     "--chdir": "-c FILE names the config; paths in it are relative to its folder",
     "--command-timeout": "--max-duration TIME ends an apply, to go on later",
     "--concurrency": _PARALLEL,

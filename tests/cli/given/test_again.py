@@ -45,6 +45,7 @@ ARGUMENTS = {
     "copy": ["oci:a", "oci:b"],
     "rollback": ["run-1"],
     "state mv": ["a", "b"],
+    "state push": ["imgmigrate.yaml"],
     "state rm": ["a/**"],
     "state unprotect": ["a/**"],
 }
@@ -76,7 +77,9 @@ PRINTED = [
     ("show", ["acknowledge", "a/b:1", "--until", "2999-12-31", "--because", "REASON"]),
     ("show", ["apply", "plan.out"]),
     ("show", ["plan", "--allow-overwrite", "a/b:1"]),
+    ("state migrate", ["state", "migrate", "--to", "git"]),
     ("state mv", ["state", "mv", "a", "b"]),
+    ("state push", ["state", "push", "imgmigrate.yaml"]),
     ("state rebind", ["state", "rebind", "team.yaml"]),
     ("state repair", ["state", "repair"]),
     ("state rm", ["state", "rm", "a/**"]),
@@ -169,7 +172,8 @@ def test_whoever_prints_a_command_is_in_the_table() -> None:
     folder = Path(str(imgmigrate.cli.__file__)).parent / "commands"
     texts = {path.stem: path.read_text() for path in folder.rglob("*.py")}
     makers = {name for name, text in texts.items() if re.search(r"\bimport .*\bagain\b", text)}
-    modules = {"state mv": "edit", "state rm": "edit", "state unprotect": "edit"}
+    modules = {f"state {each}": "edit" for each in ("mv", "rm", "unprotect")}
+    modules |= {f"state {each}": "transfer" for each in ("migrate", "push")}
     tried = {modules.get(name, name.rpartition(" ")[2]) for name, _ in PRINTED}
     assert makers == tried
     assert not [name for name, text in texts.items() if "shlex" in text]

@@ -31,7 +31,6 @@ _OPTION = re.compile(r"(?<![\w-])(--?[A-Za-z][\w-]*)")
         ("fmt", "YAML"),
         ("log", "imgmigrate state log"),
         ("inspect", "imgmigrate state show"),
-        ("state pull", "imgmigrate state export"),
         ("plan --proc 3", "--parallelism"),
         ("plan -proc=3", "--parallelism"),
         ("apply --retries 5", "--wait-for-registries"),

@@ -55,7 +55,7 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
         yield server
 
 
-@pytest.fixture(params=["s3", "az"])
+@pytest.fixture(params=["s3", pytest.param("az", marks=pytest.mark.azure)])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
     """An empty place, found as the cloud's own tools find it."""
     name, bucket = ("s3", seaweed.BUCKET) if request.param == "s3" else ("azure", azurite.CONTAINER)
@@ -258,6 +258,7 @@ async def test_a_wrong_bucket_is_named(in_s3: Backend) -> None:
             pass
 
 
+@pytest.mark.azure
 async def test_a_wrong_container_is_named(azure: Azurite, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is with buckets."""
     for each, value in azure.environment().items():
