@@ -234,7 +234,7 @@ async def test_a_torn_last_record_is_cut_and_found_again(move: Move) -> None:
         one.path for one in move.new.requests[before:] if one.method == "PUT"
         if "/manifests/" in one.path
     ] == ["/v2/app/manifests/second"]  # fmt: skip
-    assert_says(ran.err, "torn tail")
+    assert_says(ran.out, "a crash tore its last line")
     others = {f"t{number}": images.image(f"t{number}", size=64) for number in range(MANY)}
     await move.assert_finished(**others)
 
