@@ -121,6 +121,10 @@ class Pusher:
         while self._failure or not self._sureness.is_sure:
             await self._next(now=True)
 
+    def tidy(self) -> None:
+        """Keep on the disk what waits, and nothing else."""
+        self._spool.keep([line.data for line in self._waiting])
+
     @property
     def is_lost(self) -> bool:
         """Whether another holds the state."""
@@ -230,7 +234,7 @@ class Pusher:
         self._brought += len(group)
         if group:
             self._since = self._clock.time()
-            self._spool.keep([line.data for line in self._waiting])
+            self.tidy()
         self._end_turn()
 
     def _fail(self, error: StateError) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from typing import TYPE_CHECKING
 
 from imgmigrate.files import PRIVATE_FILE, make_folder, write_all, write_atomically
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.state.lines.journal import Line
 
-__all__ = ["Spool", "read_spool"]
+__all__ = ["Spool", "read_spool", "set_aside"]
 
 
 class Spool:
@@ -55,6 +56,15 @@ class Spool:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def set_aside(path: Path | None) -> Path | None:
+    """Give the file another name, which nobody reads by themselves; None if that fails."""
+    if path is None:
+        return None
+    with contextlib.suppress(OSError):
+        return path.rename(path.with_suffix(f".{time.time_ns()}.other"))
+    return None
 
 
 def read_spool(path: Path | None) -> list[Line]:

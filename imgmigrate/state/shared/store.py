@@ -28,7 +28,7 @@ from imgmigrate.state.shared.lease import Silence, Sureness, boottime
 from imgmigrate.state.shared.plans import list_plans, note_run, read_plan, save_plan
 from imgmigrate.state.shared.pusher import Written
 from imgmigrate.state.shared.reading import head_of, marks_of, read_view
-from imgmigrate.state.shared.spool import Spool, read_spool
+from imgmigrate.state.shared.spool import Spool, read_spool, set_aside
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
@@ -259,7 +259,16 @@ class SharedState:
         if not lines:
             return
         known = {(mark.sequence, mark.head) async for mark in marks_of(self._depot, head)}
-        known.add((head.sequence, head.head))
+        known |= {(head.sequence, head.head)} | {(run.sequence, run.head) for run in view.runs}
+        if (lines[0].sequence - 1, lines[0].previous) not in known:
+            kept = await asyncio.to_thread(set_aside, self._spool)
+            logger.warning(
+                "state %s: it is not the one that an earlier run wrote; what that could not bring"
+                " is in %s",
+                self.place,
+                kept,
+            )
+            return
         # Whole groups only: a line that is there has all before it there too.
         there = [at for at, line in enumerate(lines, 1) if (line.sequence, line.hash) in known]
         lines = lines[there[-1] if there else 0 :]
@@ -273,5 +282,6 @@ class SharedState:
         else:
             number = await merge_lines(lines, writer)
         await journal.flush()
+        journal.tidy()
         if number:
             logger.warning("state %s: %d lines of an earlier run were brought", self.place, number)

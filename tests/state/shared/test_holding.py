@@ -300,3 +300,48 @@ async def test_what_was_left_behind_never_undoes_what_others_wrote_since(
     state = await machine.state.look()
     found = {str(record.address.tag): record.digest for record in state.every()}
     assert found == {"a": draft("a", "2").digest, "b": draft("b").digest}
+
+
+async def left_behind(machine: Machine, bucket: Bucket) -> None:
+    """A run whose last records did not reach the place."""
+
+    async def run() -> None:
+        async with machine.state.writer(command="first") as writer:
+            await writer.begin("run-1", "plan", [claim("a")])
+            bucket.is_away = True
+            await writer.record(draft("a"))
+            await machine.work(330)
+            await writer.record(draft("b"))
+
+    with pytest.raises(StateError):
+        await run()
+    bucket.is_away = False
+    bucket.now += LEASE
+
+
+async def test_what_was_left_behind_is_of_one_state_only(bucket: Bucket, tmp_path: Path) -> None:
+    """Another state in the same place gets none of it, and it is not lost."""
+    machine = Machine(bucket, tmp_path)
+    await left_behind(machine, bucket)
+    bucket.files.clear()
+    bucket.head = None
+    async with machine.state.writer(command="second") as writer:
+        await writer.begin("run-2", "plan", ())
+        await writer.end({})
+    assert (await machine.state.look()).record_count == 0
+    (kept,) = await asyncio.to_thread(lambda: list(tmp_path.glob("*.other")))
+    assert b"team/app:a" in kept.read_bytes()
+
+
+async def test_what_is_there_already_leaves_the_disk(bucket: Bucket, tmp_path: Path) -> None:
+    """A file whose lines all arrived would break the chain of the next run's."""
+    machine = Machine(bucket, tmp_path)
+    await left_behind(machine, bucket)
+    spool = tmp_path / "spool.jsonl"
+    lines = spool.read_bytes()
+    async with machine.state.writer(command="second"):
+        assert not spool.exists()
+    spool.write_bytes(lines)
+    async with machine.state.writer(command="third"):
+        assert not spool.exists()
+    assert (await machine.state.look()).live_count == 1
