@@ -72,7 +72,7 @@ async def visit(folder: Path, remote: str, subject: str) -> Checkout:
     """Look at the checkout that a folder is in; StateError if it is none or lacks the remote."""
     git = Git(folder, subject, {})
     version = (await git.here("version")).decode(errors="replace").strip()
-    found = re.search(r"(\d+)\.(\d+)", version)
+    found = re.search(r"(\d{1,9})\.(\d{1,9})", version)
     if found and (int(found[1]), int(found[2])) < OLDEST:
         message = f"{version} is too old"
         raise StateError(message, subject=subject, hint=f"install git {OLDEST[0]}.{OLDEST[1]}")
