@@ -38,6 +38,7 @@ GIVEN: dict[str, Any] = {
     "file": "imgmigrate.yaml",
     "line": 3,
     "key": "images",
+    "login": "imgmigrate.yaml:8",
     "path": ("images", 0),
     "parameter": "target",
     "value": "a/**",
