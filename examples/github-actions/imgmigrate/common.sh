@@ -5,8 +5,8 @@ config=${IMGMIGRATE_CONFIG:-imgmigrate.yaml}
 work=$(mktemp -d "${RUNNER_TEMP:-${TMPDIR:-/tmp}}/imgmigrate.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# The forge: GitHub or GitLab, whichever forge.py lies here.
-forge() { python3 "$here/forge.py" "$@"; }
+# The forge: github.py or gitlab.py, whichever lies here.
+forge() { python3 "$here"/git???.py "$@"; }
 
 # Run imgmigrate and set `code`. A shell passes no signal on by itself: without the trap a job that is
 # cancelled would be killed before its run has come to a clean end, which takes five seconds at most.
@@ -52,16 +52,11 @@ write_comment() {
     } >"$work/comment.md"
 }
 
-# Tell it: in the log's summary, where there is one, and in the one comment of a pull request.
+# Tell it: in the log, in its summary, where there is one, and in the one comment of a pull request.
 # What cannot be told fails the job, and keeps nothing from being done.
-tell() {
-    if [ -n "${GITHUB_STEP_SUMMARY:-}" ]; then
-        cat "$work/comment.md" >>"$GITHUB_STEP_SUMMARY"
-    fi
-    if [ "$1" = - ]; then
-        cat "$work/comment.md"
-    elif ! forge comment "$1" "$work/comment.md"; then
-        untold=1
-    fi
-}
 untold=0
+tell() {
+    cat "$work/comment.md"
+    [ -z "${GITHUB_STEP_SUMMARY:-}" ] || cat "$work/comment.md" >>"$GITHUB_STEP_SUMMARY"
+    [ "$1" = - ] || forge comment "$1" "$work/comment.md" || untold=1
+}

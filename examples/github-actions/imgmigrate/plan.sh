@@ -9,7 +9,6 @@ read -r number head _ <"$work/requests"
 make_plan
 planned=$code
 if [ -n "$plan" ]; then
-    imgmigrate show --config "$config" --plan "$plan"
     write_comment "$plan" <<END
 Commit \`$head\`: merging it applies \`$plan\`, and nothing else. \
 \`imgmigrate plan\` ended with exit code $planned. [Job]($(forge url))

@@ -1,10 +1,10 @@
 """Say to GitLab what the scripts beside it have to say: the standard library and nothing else.
 
-usage: forge.py requests              NUMBER HEAD PLAN of each merge request of this job, - for no plan
-       forge.py comment NUMBER FILE   write or renew the one note
-       forge.py status HEAD STATE TEXT
-       forge.py issue FILE | no-issue write or renew the one issue; close it
-       forge.py url                   where this job is
+usage: gitlab.py requests              NUMBER HEAD PLAN of the merge requests, - for no plan
+       gitlab.py comment NUMBER FILE   write or renew the one comment
+       gitlab.py status HEAD STATE TEXT
+       gitlab.py issue FILE | no-issue write or renew the one issue; close it
+       gitlab.py url                   where this job is
 
 All of it may be said twice, so what fails on the way is said again.
 """

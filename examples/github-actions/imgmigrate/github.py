@@ -1,10 +1,10 @@
 """Say to GitHub what the scripts beside it have to say: the standard library and nothing else.
 
-usage: forge.py requests              NUMBER HEAD PLAN of each pull request of this event, - for no plan
-       forge.py comment NUMBER FILE   write or renew the one comment
-       forge.py status HEAD STATE TEXT
-       forge.py issue FILE | no-issue write or renew the one issue; close it
-       forge.py url                   where this job is
+usage: github.py requests              NUMBER HEAD PLAN of the pull requests, - for no plan
+       github.py comment NUMBER FILE   write or renew the one comment
+       github.py status HEAD STATE TEXT
+       github.py issue FILE | no-issue write or renew the one issue; close it
+       github.py url                   where this job is
 
 All of it may be said twice, so what fails on the way is said again.
 """
