@@ -44,7 +44,8 @@ apply_plan() {
         0) what="**Applied.**" ;;
         3) what="**Applied in part**: some images are not done. Run the job again, it goes on." ;;
         4)
-            plan_anew "$number" "\`$reviewed\` was **refused**: it was overtaken, nothing was written." 4
+            what="\`$reviewed\` was **refused**, as overtaken or too old: nothing was written."
+            plan_anew "$number" "$what" 4
             return
             ;;
         5) what="**Not applied**: another run held the state. Run the job again." ;;
@@ -54,7 +55,8 @@ apply_plan() {
             plan_anew "$number" "$what" 7
             return
             ;;
-        8) what="**Applied, and not all recorded**: the job names a recovery file." ;;
+        # The recovery file goes with the runner; the next plan adopts what is there.
+        8) what="**Applied, and not all recorded.** Run the job again when the state can be written." ;;
         129 | 130 | 143) what="**Interrupted.** Run the job again, it goes on." ;;
         *) what="**Not applied**: exit code $code." ;;
     esac

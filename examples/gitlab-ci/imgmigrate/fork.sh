@@ -20,12 +20,16 @@ set -- plan --config "$head/$config" --untrusted \
     --trusted "$base/${IMGMIGRATE_TRUSTED:-imgmigrate.trusted.yaml}" \
     --out "$work/plan.out" --detailed-exitcode
 [ ! -s "$state" ] || set -- "$@" --state-file "$state"
-run "$@"
+set -f
+# shellcheck disable=SC2086
+run "$@" ${IMGMIGRATE_PLAN_OPTIONS:-}
+set +f
 
 # This job may write no comment: the summary and the artifact show it.
 if [ -s "$work/plan.out" ]; then
     imgmigrate show "$work/plan.out" --format markdown >"$work/comment.md"
     [ -z "${GITHUB_STEP_SUMMARY:-}" ] || cat "$work/comment.md" >>"$GITHUB_STEP_SUMMARY"
+    rm -f imgmigrate-comment.md
     cp "$work/comment.md" imgmigrate-comment.md
 fi
 [ "$code" -ne 2 ] || code=0
