@@ -22,6 +22,7 @@ from tests.security.raw import answer, raw_server
 from tests.security.verbs import BLOB, DATA, WAYS, Way, ask
 from tests.stores.registry.conftest import Recorder
 from tests.support import images
+from tests.support.clock import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,7 +98,9 @@ async def _meet(way: Way, answers: list[bytes]) -> None:
         # A pause that a server asks for is not waited for.
         http = Http(Timeouts(longest_pause=0))
         settings_of_all = RegistryConfig(username="me", password="Secret-1", plain_http=True)
-        store = RegistryStore(host, lambda _: settings_of_all, http, Recorder())
+        # Nor one that a rate limit learnt from its answers would take: hours, by some of them.
+        clock = ManualClock(hurried=True)
+        store = RegistryStore(host, lambda _: settings_of_all, http, Recorder(), clock=clock)
         try:
             with suppress(StoreError):
                 await ask(store, way)
