@@ -98,7 +98,7 @@ async def _meet(way: Way, answers: list[bytes]) -> None:
         # A pause that a server asks for is not waited for.
         http = Http(Timeouts(longest_pause=0))
         settings_of_all = RegistryConfig(username="me", password="Secret-1", plain_http=True)
-        # Nor one that a rate limit learnt from its answers would take: hours, by some of them.
+        # Whoever answers nothing but 429 is asked for half an hour: by a clock that hurries.
         clock = ManualClock(hurried=True)
         store = RegistryStore(host, lambda _: settings_of_all, http, Recorder(), clock=clock)
         try:
