@@ -183,8 +183,7 @@ def _shared(depot: Depot, backend: Backend) -> StateStore:
     from imgmigrate.machine import cache_folder
     from imgmigrate.state.shared.store import SharedState
 
-    kept = cache_folder(depot.identity)
-    return SharedState(depot, lease=backend.lease, spool=kept and kept / "spool.jsonl")
+    return SharedState(depot, lease=backend.lease, spools=cache_folder(depot.identity))
 
 
 def _postgres(backend: Backend) -> StateStore:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.state.entries import decode
 from imgmigrate.state.lines.journal import Scan
-from imgmigrate.state.lines.sealing import explain
+from imgmigrate.state.lines.sealing import explain, unseal
 from imgmigrate.state.lines.snapshot import KIND
 from imgmigrate.state.record import RECORDS, ImageRecord
 
@@ -30,14 +30,23 @@ def read_recovery(data: bytes) -> list[Line] | list[ImageRecord]:
 
     Its lines are sealed, or plain records: the first tells.
     """
-    scan = Scan(BytesIO(data))
-    lines = list(scan)
+    lines = list(Scan(BytesIO(_lines_of(data))))
     if lines or not data:
         return lines
     try:
         return [RECORDS.validate_json(line) for line in data.splitlines()]
     except ValueError as error:
         raise ValueError(explain(error)) from None
+
+
+def _lines_of(data: bytes) -> bytes:
+    """Leave out the line that a spool begins with: it names the state that the others are of."""
+    first, end, rest = data.partition(b"\n")
+    try:
+        document, _ = unseal(first + end)
+    except ValueError:
+        return data
+    return data if "sequence" in document else rest
 
 
 async def merge_lines(lines: Sequence[Line], writer: Writer) -> int:

@@ -112,3 +112,25 @@ def test_a_place_that_cannot_be_meant_is_refused(planned: Cli, to: str, cause: s
     """Before anything is read."""
     assert planned("state", "migrate", "--to", to, "--auto-approve") == 64, planned.err
     assert cause in planned.err
+
+
+def test_the_lines_that_a_run_could_not_bring_are_pushed(planned: Cli) -> None:
+    """The file that an error names begins with the state that its lines are of."""
+    from imgmigrate.state.groups.spool import Pending, Spool
+    from imgmigrate.state.lines.journal import Scan
+
+    assert planned("apply", "plan.out") == 0
+    backup = next((planned.folder / "state/imgmigrate/backups").glob("*.journal.jsonl"))
+    with backup.open("rb") as file:
+        lines = [each for each in Scan(file) if each.document["kind"] == "record"]
+    text = backup.read_bytes().splitlines(keepends=True)
+    spool = Spool(planned.folder, "left")
+    for line in lines:
+        raw = text[line.sequence - 1]
+        spool.add(Pending(line.sequence, line.previous, line.hash, raw, line.entry))
+    spool.close()
+    assert planned("state", "rm", "oci:bundle/os:12", "--auto-approve") == 0
+    assert planned("state", "push", "spool-left.jsonl", "--auto-approve") == 0, planned.err
+    assert f"{len(lines)} record pushed" in planned.out
+    assert planned("state", "list") == 0
+    assert "oci:bundle/os:12" in planned.out

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["UNSYNCED_LINES", "Damage", "Line", "Scan", "print_line"]
 
+# Of each line, what is not of its entry.
+_SEALED = frozenset({"sequence", "prev", "hash"})
 # A writer never has more lines than these under way, so a power cut cannot damage more.
 UNSYNCED_LINES = 16
 
@@ -28,6 +30,11 @@ class Line:
     previous: str
     hash: str
     document: dict[str, Any]
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What was printed: the document without what seals it."""
+        return {key: each for key, each in self.document.items() if key not in _SEALED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from imgmigrate.state.record import RECORDS, Run
 from imgmigrate.state.view import KEPT_RUNS, View
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Iterable, Sequence
 
+    from imgmigrate.state.groups.spool import Pending
+    from imgmigrate.state.lines.journal import Line
     from imgmigrate.state.postgres.database import Session
-    from imgmigrate.state.postgres.spool import Pending
     from imgmigrate.state.record import ImageRecord
 
 __all__ = [
@@ -279,7 +279,7 @@ async def remembers(session: Session, sequence: int, head: str) -> bool:
     return (sequence, head) in points
 
 
-async def known_lines(session: Session, lines: Iterable[Pending]) -> set[str]:
+async def known_lines(session: Session, lines: Iterable[Line]) -> set[str]:
     """Tell which lines are in, by their hashes."""
     async with session.transaction():
         found = await session.rows(
@@ -295,18 +295,16 @@ async def append(
     lines: Sequence[Pending],
     shown: View,
     known: dict[int, str],
-    turn: asyncio.Lock,
 ) -> None:
     """Append what is not there yet of the lines, and renew the lease, in one transaction.
 
-    `shown` is the view behind the last of the lines now, before this waits for anything, also for
-    its `turn` on the session; what they touch is set to what it says. `known` are the runs as they
-    were written last. StateLost if the
+    `shown` is the view behind the last of the lines now, before this waits for anything; what they
+    touch is set to what it says. `known` are the runs as they were written last. StateLost if the
     lease is another's. One that has merely run out is renewed: with the row locked, and its fence
     as it was, nobody has written since, and nobody can.
     """
     changed = _Changed(lines, shown, known)
-    async with turn, session.transaction():
+    async with session.transaction():
         sequence, head = await _own(session, lease)
         if changed.end is not None:
             await changed.write(session, sequence, head)

@@ -13,17 +13,16 @@ import asyncio
 import logging
 import secrets
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imgmigrate.clock import now
 from imgmigrate.errors import StateError, StateLocked
 from imgmigrate.machine import cache_folder
-from imgmigrate.state.entries import decode, encode
+from imgmigrate.state.groups.pusher import Pusher, boottime
+from imgmigrate.state.groups.spool import Spool
+from imgmigrate.state.groups.taking_up import take_up
 from imgmigrate.state.holder import Holder, Lock
-from imgmigrate.state.lines.journal import print_line
 from imgmigrate.state.postgres.database import Database, Session
-from imgmigrate.state.postgres.pusher import PATIENCE, Pusher, boottime
 from imgmigrate.state.postgres.records import MOST_KEPT_BY_WRITER, DistantRecords, Reader
 from imgmigrate.state.postgres.rows import (
     Lease,
@@ -40,19 +39,18 @@ from imgmigrate.state.postgres.rows import (
     remembers,
     take_away,
 )
-from imgmigrate.state.postgres.spool import Pending, Spool, left_over
-from imgmigrate.state.record import ImageRecord
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from imgmigrate.config.values.backends import Backend
-    from imgmigrate.state.entries import Entry
+    from imgmigrate.state.groups.spool import Pending
     from imgmigrate.state.holder import Progress
+    from imgmigrate.state.lines.journal import Line
     from imgmigrate.state.memory import StateInMemory
-    from imgmigrate.state.postgres.spool import Left
     from imgmigrate.state.view import View
 
 __all__ = ["PostgresState"]
@@ -72,7 +70,7 @@ class PostgresState:
         *,
         clock: Callable[[], datetime] = now,
         lease_clock: Callable[[], float] = boottime,
-        patience: float = PATIENCE,
+        patience: float | None = None,
     ) -> None:
         """`lease_clock` is this machine's, for how long it may rely on its lease.
 
@@ -80,6 +78,11 @@ class PostgresState:
         """
         self._database, self._lease = Database(backend.url), backend.lease
         self._clock, self._lease_clock, self._patience = clock, lease_clock, patience
+
+    @property
+    def _spools(self) -> Path | None:
+        """The folder of this machine that keeps what the database does not have yet."""
+        return cache_folder(self.identity)
 
     @property
     def place(self) -> str:
@@ -168,6 +171,14 @@ class PostgresState:
                         view, journal, command=command, clock=self._clock, tell=journal.tell
                     )
                     try:
+                        await take_up(
+                            self._spools,
+                            view,
+                            journal,
+                            writer,
+                            known=journal.known,
+                            place=self.place,
+                        )
                         yield writer
                     except BaseException:
                         # What ended the block says more than a failure to close after it.
@@ -186,7 +197,7 @@ class PostgresState:
     async def _opened(
         self, session: Session, lease: Lease, renewed: float
     ) -> AsyncIterator[tuple[View, GroupJournal]]:
-        """Read what is there, under the lease, and add what earlier writers here left over."""
+        """Read what is there, under the lease, and begin to renew that."""
         async with session.transaction(snapshot=True):
             view, is_large = await read_view(session)
             if not is_large:
@@ -195,19 +206,21 @@ class PostgresState:
         if is_large:
             reader = Reader(self._database, is_snapshot=False)
             view.records = DistantRecords(reader, most=MOST_KEPT_BY_WRITER)
-        folder = cache_folder(self.identity)
-        left = await asyncio.to_thread(left_over, folder)
-        spool = Spool(folder, lease.token)
-        journal = GroupJournal(session, lease, view, spool)
-        journal.start(renewed, clock=self._lease_clock, patience=self._patience)
+        spool = Spool(self._spools, lease.token)
+        spool.lineage = view.lineage
         try:
-            try:
-                await self._take_up(left, view, journal)
-            except BaseException:
-                with suppress(StateError):
-                    await journal.close()
-                raise
-            yield view, journal
+            yield (
+                view,
+                GroupJournal(
+                    session,
+                    lease,
+                    view,
+                    spool,
+                    renewed=renewed,
+                    clock=self._lease_clock,
+                    patience=self._patience,
+                ),
+            )
         finally:
             if reader is not None:
                 reader.stop()
@@ -231,92 +244,49 @@ class PostgresState:
                 )
             await asyncio.sleep(min(POLL, wait))
 
-    async def _take_up(self, left: Sequence[Left], view: View, journal: GroupJournal) -> None:
-        """Write what earlier writers on this machine could not; their files go when it is in.
 
-        Lines that follow the last of the history exactly are written as they were. Where others
-        have written since, only records are, and none over a newer one.
-        """
-        for each in left:
-            known = await journal.known(each.lines)
-            lines = [line for line in each.lines if line.hash not in known]
-            if lines and each.lineage != view.lineage and view.lineage is not None:
-                kept = each.path.with_suffix(".other")
-                each.path.rename(kept)
-                logger.warning(
-                    "state %s: it is another one than before; what was not saved of that is in %s",
-                    self.place,
-                    kept,
-                )
-                continue
-            number = _append_left(lines, view, journal)
-            await journal.flush()
-            with suppress(OSError):
-                each.path.unlink()
-            if number:
-                logger.warning(
-                    "state %s: lines of an earlier run, which it could not save, were added: %d",
-                    self.place,
-                    number,
-                )
-
-
-class GroupJournal:
-    """The end of a history in a database, written in groups (`writer.Journal`)."""
+class GroupJournal(Pusher):
+    """The end of a history in a database (`writer.Journal`)."""
 
     is_long = False
 
-    def __init__(self, session: Session, lease: Lease, view: View, spool: Spool) -> None:
-        self._session, self._lease, self._view, self._spool = session, lease, view, spool
-        self._runs: dict[int, str] = {}
-        self._turn = asyncio.Lock()
-        self._pusher: Pusher
-
-    def start(self, renewed: float, *, clock: Callable[[], float], patience: float) -> None:
-        """Begin to renew the lease."""
-        self._pusher = Pusher(
-            self._push,
-            self._spool,
-            lease=self._lease.seconds,
+    def __init__(
+        self,
+        session: Session,
+        lease: Lease,
+        view: View,
+        spool: Spool,
+        *,
+        renewed: float,
+        clock: Callable[[], float],
+        patience: float | None,
+    ) -> None:
+        super().__init__(
+            self._append,
+            spool,
+            lease=lease.seconds,
             renewed=renewed,
             clock=clock,
             patience=patience,
         )
+        self._session, self._hold, self._view = session, lease, view
+        self._runs: dict[int, str] = {}
 
-    async def known(self, lines: Sequence[Pending]) -> set[str]:
+    async def known(self, lines: Sequence[Line]) -> set[str]:
         """Tell which lines are in the history, by their hashes."""
-        async with self._turn:
-            return await known_lines(self._session, lines) if lines else set()
+        if not lines:
+            return set()
+        return await self.alone(lambda: known_lines(self._session, lines))
 
     def tell(self, progress: Progress) -> None:
         """Say how far the run is, with the next renewal."""
-        self._lease.holder = self._lease.holder.model_copy(update={"progress": progress})
-
-    async def room(self) -> None:
-        """Wait while as many lines are on their way as may be."""
-        await self._pusher.room()
-
-    def write(self, sequence: int, previous: str, entry: dict[str, Any]) -> str:
-        """Put a line on its way, and into the spool; return its hash."""
-        text, digest = print_line(sequence, previous, entry)
-        self._spool.lineage = self._view.lineage or entry.get("lineage")
-        self._pusher.add(Pending(sequence, previous, digest, text, entry))
-        return digest
-
-    async def hold(self) -> None:
-        """Return when the lease surely is ours; StateLost if it is another's."""
-        await self._pusher.hold()
-
-    async def flush(self) -> None:
-        """Return when every line written before is in the database."""
-        await self._pusher.flush()
+        self._hold.holder = self._hold.holder.model_copy(update={"progress": progress})
 
     async def compact(self, view: View) -> str | None:
         """Let go of lines that nobody needs to know of; the tables are compact by themselves."""
         await self.flush()
         try:
-            async with self._turn:
-                await forget_lines(self._session, self._lease)
+            await self.alone(lambda: forget_lines(self._session, self._hold))
         except StateError as error:
             return f"{error}; its oldest lines stay"
         return None
@@ -324,42 +294,10 @@ class GroupJournal:
     async def replace(self, view: View) -> None:
         """Put the view in the place of all rows."""
         await self.flush()
-        async with self._turn:
-            await put_all(self._session, self._lease, view)
+        await self.alone(lambda: put_all(self._session, self._hold, view), renews=True)
         self._view = view
         self._runs.clear()
 
-    async def close(self) -> None:
-        """Push what is on its way, and stop."""
-        await self._pusher.close()
-
-    async def _push(self, lines: Sequence[Pending]) -> None:
-        """Append lines and renew the lease.
-
-        The view is read before this waits for its turn: `rows.append` says why, so it is handed a
-        change that has been made already.
-        """
-        await append(self._session, self._lease, lines, self._view, self._runs, self._turn)
-
-
-def _append_left(lines: Sequence[Pending], view: View, journal: GroupJournal) -> int:
-    """Write again what is left over; return how many lines that were."""
-    if not lines:
-        return 0
-    first, number = lines[0], 0
-    is_next = (first.sequence - 1, first.previous) == (view.sequence, view.head)
-    for line in lines:
-        sequence = view.sequence + 1
-        entry: Entry = decode({**line.entry, "sequence": line.sequence})
-        fields = line.entry
-        if not is_next:
-            if not isinstance(entry, ImageRecord):
-                continue
-            there = view.records.get(str(entry.address))
-            if there is not None and there.sequence >= first.sequence:
-                continue
-            entry = replace(entry, sequence=sequence)
-            fields = encode(entry)
-        view.apply(sequence, journal.write(sequence, view.head, fields), entry)
-        number += 1
-    return number
+    async def _append(self, lines: Sequence[Pending]) -> None:
+        """Append lines and renew the lease; what they make of the tables is taken at once."""
+        await append(self._session, self._hold, lines, self._view, self._runs)

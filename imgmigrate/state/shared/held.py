@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.clock import timestamp
 from imgmigrate.errors import StateError, StateLost
+from imgmigrate.state.groups.pusher import Pusher
+from imgmigrate.state.groups.spool import Spool
 from imgmigrate.state.lines.snapshot import print_snapshot
 from imgmigrate.state.shared.depot import Missing, Overtaken
 from imgmigrate.state.shared.head import (
@@ -24,20 +26,18 @@ from imgmigrate.state.shared.head import (
     Shelf,
     named,
 )
-from imgmigrate.state.shared.pusher import Pusher
 from imgmigrate.state.shared.reading import head_of, marks_of, segments_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from imgmigrate.clock import Clock
+    from imgmigrate.state.groups.spool import Pending
     from imgmigrate.state.holder import Progress
     from imgmigrate.state.shared.depot import Depot, Seen
     from imgmigrate.state.shared.head import Head, Lease
-    from imgmigrate.state.shared.lease import Sureness
-    from imgmigrate.state.shared.pusher import Written
-    from imgmigrate.state.shared.spool import Spool
     from imgmigrate.state.view import View
 
 __all__ = ["Held", "SharedJournal"]
@@ -68,23 +68,17 @@ class Held:
         seen: Seen,
         head: Head,
         lease: Lease,
-        sureness: Sureness,
         clock: Callable[[], datetime],
     ) -> None:
-        self._depot, self._seen, self.head, self._lease = depot, seen, head, lease
-        self.sureness, self._clock = sureness, clock
-
-    @property
-    def seconds(self) -> float:
-        """How long the lease is."""
-        return self._lease.seconds
+        self._depot, self._seen, self.head, self.lease = depot, seen, head, lease
+        self._clock = clock
 
     def tell(self, progress: Progress) -> None:
         """Say with the next word how far the run is."""
-        told = self._lease.holder.model_copy(update={"progress": progress})
-        self._lease = self._lease.model_copy(update={"holder": told})
+        told = self.lease.holder.model_copy(update={"progress": progress})
+        self.lease = self.lease.model_copy(update={"holder": told})
 
-    async def push(self, group: Sequence[Written]) -> None:
+    async def push(self, group: Sequence[Pending]) -> None:
         """Add a group, which may be empty, and renew the lease; StateLost if it was taken over."""
         if not group:
             await self._swap(_Word)
@@ -97,13 +91,13 @@ class Held:
 
         await self._swap(word)
 
-    def _with_lines(self, head: Head, group: Sequence[Written]) -> _Word:
+    def _with_lines(self, head: Head, group: Sequence[Pending]) -> _Word:
         """The head with one more segment; a full list of them goes on the shelf."""
         first, last = group[0].sequence, group[-1]
         name = named("journal", first, "jsonl")
         at = timestamp(self._clock())
-        segment = Segment(sequence=last.sequence, head=last.head, at=at, name=name, first=first)
-        add = {name: b"".join(line.data for line in group)}
+        segment = Segment(sequence=last.sequence, head=last.hash, at=at, name=name, first=first)
+        add = {name: b"".join(line.text for line in group)}
         segments, shelves = (*head.segments, segment), head.shelves
         if len(segments) > MOST_SEGMENTS:
             shelf = named("shelf", first, "json")
@@ -111,7 +105,7 @@ class Held:
             segments, shelves = (), (*shelves, shelf)
         changed = {
             "sequence": last.sequence,
-            "head": last.head,
+            "head": last.hash,
             "segments": segments,
             "shelves": shelves,
             "lines": head.lines + len(group),
@@ -183,7 +177,7 @@ class Held:
         An answer may have been lost, or a plan saved beside the state.
         """
         while (said := word(self.head)) is not None:
-            printed = said.head.held(self._lease).printed()
+            printed = said.head.held(self.lease).printed()
             try:
                 self._seen = await self._depot.swap(self._seen, printed, said.add, said.drop)
             except Overtaken:
@@ -196,7 +190,7 @@ class Held:
         """Go on from the head that is there: one with this very lease holds what is our own."""
         seen = await self._depot.fetch()
         found = head_of(self._depot, seen)
-        if seen is None or found.lease is None or found.lease.id != self._lease.id:
+        if seen is None or found.lease is None or found.lease.id != self.lease.id:
             raise self._lost(found.lease) from None
         self._seen, self.head = seen, found
 
@@ -214,8 +208,23 @@ class Held:
 class SharedJournal(Pusher):
     """The end of a shared state's history (`writer.Journal`)."""
 
-    def __init__(self, held: Held, spool: Spool, *, clock: Clock | None = None) -> None:
-        super().__init__(held.push, spool, held.sureness, lease=held.seconds, clock=clock)
+    def __init__(
+        self,
+        held: Held,
+        folder: Path | None,
+        *,
+        renewed: float,
+        clock: Callable[[], float],
+        waits: Clock,
+    ) -> None:
+        super().__init__(
+            held.push,
+            Spool(folder, held.lease.id),
+            lease=held.lease.seconds,
+            renewed=renewed,
+            clock=clock,
+            waits=waits,
+        )
         self._held = held
 
     @property
@@ -239,7 +248,7 @@ class SharedJournal(Pusher):
     async def replace(self, view: View) -> None:
         """Put the view there as a snapshot."""
         await self.flush()
-        await self.alone(lambda: self._held.replace(view))
+        await self.alone(lambda: self._held.replace(view), renews=True)
 
     async def close(self) -> None:
         """Bring what is left and let go of the state; also when cancelled meanwhile."""

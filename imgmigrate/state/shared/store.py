@@ -7,28 +7,25 @@ saw is not there any more. Readers take no lock, and see the ends of groups only
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from imgmigrate.clock import LoopClock, now
 from imgmigrate.errors import StateError, StateLocked
-from imgmigrate.state.entries import decode
+from imgmigrate.state.groups.pusher import boottime
+from imgmigrate.state.groups.taking_up import take_up
 from imgmigrate.state.holder import Lock
-from imgmigrate.state.lines.sealing import encode
-from imgmigrate.state.merging import merge_lines
 from imgmigrate.state.shared.depot import Missing, Overtaken
 from imgmigrate.state.shared.head import (
     lease_of,
 )
 from imgmigrate.state.shared.held import Held, SharedJournal
-from imgmigrate.state.shared.lease import Silence, Sureness, boottime
+from imgmigrate.state.shared.lease import Silence
 from imgmigrate.state.shared.plans import list_plans, note_run, read_plan, save_plan
-from imgmigrate.state.shared.pusher import Written
 from imgmigrate.state.shared.reading import head_of, marks_of, read_view
-from imgmigrate.state.shared.spool import Spool, read_spool, set_aside
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
@@ -37,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.clock import Clock
+    from imgmigrate.state.lines.journal import Line
     from imgmigrate.state.memory import StateInMemory
     from imgmigrate.state.saved import SavedPlan
     from imgmigrate.state.shared.depot import Depot
@@ -58,7 +56,7 @@ POLL = 1.0
 class SharedState:
     """The state in a depot (`base.StateStore`); `lease` is in seconds.
 
-    `spool` is the file of this machine that keeps what the depot does not have yet.
+    `spools` is the folder of this machine that keeps what the depot does not have yet.
     """
 
     def __init__(
@@ -66,12 +64,12 @@ class SharedState:
         depot: Depot,
         *,
         lease: float,
-        spool: Path | None = None,
+        spools: Path | None = None,
         clock: Callable[[], datetime] = now,
         waits: Clock | None = None,
         counts: Callable[[], float] = boottime,
     ) -> None:
-        self._depot, self._lease, self._spool = depot, lease, spool
+        self._depot, self._lease, self._spools = depot, lease, spools
         self._clock, self._waits, self._counts = clock, waits or LoopClock(), counts
 
     @property
@@ -190,13 +188,17 @@ class SharedState:
         leaves the state to whoever has waited for its lease to run out.
         """
         try:
-            held = await self._take(command, lock_timeout)
-            journal = SharedJournal(held, Spool(self._spool), clock=self._waits)
+            held, renewed = await self._take(command, lock_timeout)
+            journal = SharedJournal(
+                held, self._spools, renewed=renewed, clock=self._counts, waits=self._waits
+            )
             try:
                 # Only now: before it another writer might still have added lines.
                 view = await self._opened(held.head)
+                journal.spool.lineage = view.lineage
                 writer = Writer(view, journal, command=command, clock=self._clock, tell=held.tell)
-                await self._recover(held.head, view, journal, writer)
+                known = partial(self._known, held.head)
+                await take_up(self._spools, view, journal, writer, known=known, place=self.place)
                 yield writer
             except BaseException:
                 # What ended the block says more than a failure to close after it.
@@ -214,8 +216,8 @@ class SharedState:
             message = f"state {self.place}: {error} is not there"
             raise StateError(message, hint="restore the place's own older version of it") from None
 
-    async def _take(self, command: str, timeout: float) -> Held:
-        """Become the holder, with a fence above every former one's."""
+    async def _take(self, command: str, timeout: float) -> tuple[Held, float]:
+        """Become the holder, with a fence above every former one's; say when that was asked for."""
         deadline, silence, is_proven = self._waits.time() + timeout, Silence(), False
         while True:
             seen = await self._depot.fetch()
@@ -229,10 +231,10 @@ class SharedState:
                     await self._depot.prove()
                     is_proven = True
                 mine = lease_of(command, head.fence + 1, self._lease, self._clock())
-                sureness = Sureness(self._lease, self._counts)
+                began = self._counts()
                 with contextlib.suppress(Overtaken):
                     taken = await self._depot.swap(seen, head.held(mine).printed())
-                    return Held(self._depot, taken, head, mine, sureness, self._clock)
+                    return Held(self._depot, taken, head, mine, self._clock), began
                 continue
             left = deadline - self._waits.time()
             if left <= 0 and lease is not None:
@@ -247,41 +249,9 @@ class SharedState:
         who = lease.holder.describe(self._clock())
         return StateLocked(f"held by {who}", subject=f"state {self.place}", hint=hint)
 
-    async def _recover(
-        self, head: Head, view: View, journal: SharedJournal, writer: Writer
-    ) -> None:
-        """Bring what an earlier run of this machine could not; then nothing is left behind."""
-        try:
-            lines = await asyncio.to_thread(read_spool, self._spool)
-        except OSError as error:
-            logger.warning("state %s: %s cannot be read: %s", self.place, self._spool, error)
-            return
-        if not lines:
-            return
-        known = {(mark.sequence, mark.head) async for mark in marks_of(self._depot, head)}
-        known |= {(head.sequence, head.head)} | {(run.sequence, run.head) for run in view.runs}
-        if (lines[0].sequence - 1, lines[0].previous) not in known:
-            kept = await asyncio.to_thread(set_aside, self._spool)
-            logger.warning(
-                "state %s: it is not the one that an earlier run wrote; what that could not bring"
-                " is in %s",
-                self.place,
-                kept,
-            )
-            return
-        # Whole groups only: a line that is there has all before it there too.
-        there = [at for at, line in enumerate(lines, 1) if (line.sequence, line.hash) in known]
-        lines = lines[there[-1] if there else 0 :]
-        if lines and (lines[0].sequence, lines[0].previous) == (view.sequence + 1, view.head):
-            # They go on where the history ends, so they are taken as they are.
-            for line in lines:
-                view.apply(line.sequence, line.hash, decode(line.document))
-                data = encode(line.document) + b"\n"
-                journal.take(Written(line.sequence, line.hash, data))
-            number = len(lines)
-        else:
-            number = await merge_lines(lines, writer)
-        await journal.flush()
-        journal.tidy()
-        if number:
-            logger.warning("state %s: %d lines of an earlier run were brought", self.place, number)
+    async def _known(self, head: Head, lines: Sequence[Line]) -> set[str]:
+        """Tell which lines are there: whole groups only, so of the last one all before it are."""
+        ends = {(mark.sequence, mark.head) async for mark in marks_of(self._depot, head)}
+        ends.add((head.sequence, head.head))
+        there = [at for at, line in enumerate(lines, 1) if (line.sequence, line.hash) in ends]
+        return {line.hash for line in lines[: there[-1] if there else 0]}

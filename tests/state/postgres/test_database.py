@@ -17,8 +17,9 @@ from imgmigrate.config.values.backends import Backend
 from imgmigrate.errors import StateAway, StateError, StateLocked, StateLost, UsageError
 from imgmigrate.machine import cache_folder
 from imgmigrate.state.base import copy_state, open_state
+from imgmigrate.state.groups import pusher
 from imgmigrate.state.local.store import LocalState
-from imgmigrate.state.postgres import pusher, records, rows
+from imgmigrate.state.postgres import records, rows
 from imgmigrate.state.postgres.store import PostgresState
 from tests.state.postgres.server import PASSWORD, Server, free_port
 from tests.state.samples import address, claim, draft
@@ -277,7 +278,7 @@ async def test_who_slept_through_its_lease_writes_nothing_more(url: str) -> None
 
 async def sleep_through(sleeper: Writer, clock: Clock, url: str) -> None:
     """Stop one writer's task until another has written, as SIGSTOP does; then let it go on."""
-    task = sleeper._journal._pusher._task  # type: ignore[attr-defined]
+    task = sleeper._journal._task  # type: ignore[attr-defined]
     clock.ahead = -1e6  # its timers stand
     await expire(url)
     async with opened(url, 2).writer(command="other") as other:

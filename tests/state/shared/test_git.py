@@ -18,7 +18,8 @@ import pytest
 from imgmigrate.config.values.backends import Backend
 from imgmigrate.errors import StateAway, StateError, StateLocked, StateLost
 from imgmigrate.state import base
-from imgmigrate.state.shared import pusher, store
+from imgmigrate.state.groups import pusher
+from imgmigrate.state.shared import store
 from imgmigrate.state.shared.depot import Missing, Overtaken, Seen
 from imgmigrate.state.shared.git import depot as module
 from imgmigrate.state.shared.git.checkout import Checkout
@@ -562,7 +563,7 @@ async def test_lines_that_no_server_took_are_brought_by_the_next_run(
 ) -> None:
     """It stays away: the run ends and names the file; the next one on this machine brings it."""
     monkeypatch.setattr(pusher, "PATIENCE", 0.0)
-    monkeypatch.setattr(pusher, "LAST_PATIENCE", 0.0)
+    monkeypatch.setattr(pusher, "CLOSING_PATIENCE", 0.0)
     port = free_port()
 
     async def run() -> None:
@@ -576,7 +577,7 @@ async def test_lines_that_no_server_took_are_brought_by_the_next_run(
                 await writer.record(draft("a"))
                 await writer.sync()
 
-    with pytest.raises(StateError, match=r"what it lacks is in .*spool\.jsonl"):
+    with pytest.raises(StateError, match=r"what it lacks is in .*spool-.*\.jsonl"):
         await run()
     (tmp_path / "away.git").rename(on_disk.folder)
     with daemon(on_disk, port):

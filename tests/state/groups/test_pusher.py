@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import stat
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from imgmigrate.errors import StateAway, StateError, StateLost
+from imgmigrate.state.groups import pusher
+from imgmigrate.state.groups.pusher import Pusher
+from imgmigrate.state.groups.spool import Pending, Spool, left_over
 from imgmigrate.state.lines.journal import print_line
-from imgmigrate.state.postgres import pusher
-from imgmigrate.state.postgres.pusher import Pusher
-from imgmigrate.state.postgres.spool import Pending, Spool, left_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ class Time:
         return self.now
 
 
-def made(backend: Backend, folder: Path | None = None, **more: float) -> tuple[Pusher, Time]:
+def made(backend: Backend, folder: Path | None = None, **more: Any) -> tuple[Pusher, Time]:
     time = Time()
     spool = Spool(folder, "me")
     return Pusher(backend.push, spool, lease=60, renewed=0, clock=time, **more), time
@@ -186,7 +186,7 @@ async def test_the_spool_has_what_is_on_its_way_and_nothing_else(tmp_path: Path)
     folder = tmp_path / "cache"
     backend = Backend()
     pusher_, _ = made(backend, folder)
-    pusher_._spool.lineage = "L"
+    pusher_.spool.lineage = "L"
     for number in (1, 2):
         pusher_.add(line(number))
     (left,) = left_over(folder)
@@ -231,3 +231,30 @@ def test_a_spool_that_cannot_be_written_stops_nobody(
     spool.keep([line(2)])
     spool.close()
     assert len(caplog.records) == 1
+
+
+async def test_whoever_closes_is_not_left_waiting_for_the_lease(tmp_path: Path) -> None:
+    """Nobody holds what was let go of: a row that asks too late is told, and waits for nothing."""
+    backend = Backend()
+    pusher_, time = made(backend, tmp_path)
+    await pusher_.close()
+    time.now = 1000
+    with pytest.raises(StateLost, match="not held any more"):
+        await pusher_.hold()
+
+
+async def test_work_between_two_pushes_renews_only_what_it_says() -> None:
+    """A look renews no lease, so nobody relies on it for longer."""
+    backend = Backend()
+    pusher_, time = made(backend)
+
+    async def look() -> int:
+        return len(backend.lines)
+
+    time.now = 15
+    assert await pusher_.alone(look) == 0
+    assert await pusher_.alone(look, renews=True) == 0
+    time.now = 64
+    await pusher_.hold()
+    assert not backend.pushes
+    await pusher_.close()

@@ -17,20 +17,24 @@ import asyncio
 import logging
 import sys
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from imgmigrate.errors import StateAway, StateError
+from imgmigrate.clock import LoopClock
+from imgmigrate.errors import StateAway, StateError, StateLost
+from imgmigrate.state.groups.spool import Pending
+from imgmigrate.state.lines.journal import print_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from imgmigrate.state.postgres.spool import Pending, Spool
+    from imgmigrate.clock import Clock
+    from imgmigrate.state.groups.spool import Spool
 
 __all__ = ["Pusher", "boottime"]
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 # Lines and seconds that a group waits for more.
 GROUP = 500
 LONGEST_WAIT = 10.0
@@ -56,7 +60,9 @@ class Pusher:
     """The lines that wait, and the task that pushes them; it lives until `close`.
 
     `push` appends what of its lines is not there yet and renews the lease: StateAway to be tried
-    again, any other StateError ends all. `renewed` is when the lease was taken.
+    again, any other StateError ends all. `renewed` is when the lease was taken, by `clock`, which
+    measures it; what waits does so by `waits`. All but what a kind of state adds of a
+    `writer.Journal`.
     """
 
     def __init__(
@@ -67,10 +73,11 @@ class Pusher:
         lease: float,
         renewed: float,
         clock: Callable[[], float] = boottime,
-        patience: float = PATIENCE,
+        waits: Clock | None = None,
+        patience: float | None = None,
     ) -> None:
-        self._push, self._spool, self._lease, self._clock = push, spool, lease, clock
-        self._renewed, self._patience = renewed, patience
+        self._push, self.spool, self._lease, self._clock = push, spool, lease, clock
+        self._renewed, self._patience, self._waits = renewed, patience, waits or LoopClock()
         self._waiting: list[Pending] = []
         self._oldest = 0.0
         # Lines are counted: `_pushed <= _written`; up to `_wanted` they are pushed at once.
@@ -78,16 +85,31 @@ class Pusher:
         self._is_renewal_wanted = self._is_closing = False
         self._failure: StateError | None = None
         self._due, self._changed = asyncio.Event(), asyncio.Event()
-        self._task = asyncio.create_task(self._work())
+        # Held by whoever speaks to the backend: one word after the other.
+        self._words = asyncio.Lock()
+        self._task = asyncio.create_task(self._work(), name="state")
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another holds the state."""
+        return isinstance(self._failure, StateLost)
+
+    def write(self, sequence: int, previous: str, entry: dict[str, Any]) -> str:
+        """Print a line, put it on its way, and return its hash."""
+        text, digest = print_line(sequence, previous, entry)
+        # The first line of all brings the lineage.
+        self.spool.lineage = self.spool.lineage or entry.get("lineage")
+        self.add(Pending(sequence, previous, digest, text, entry))
+        return digest
 
     def add(self, line: Pending) -> None:
         """Take a line; it is in the spool on return."""
         if self._failure is not None:
             raise self._failure
         if not self._waiting:
-            self._oldest = asyncio.get_running_loop().time()
+            self._oldest = self._waits.time()
         self._waiting.append(line)
-        self._spool.add(line)
+        self.spool.add(line)
         self._written += 1
         # Also the first: from now on somebody looks at the clock.
         if len(self._waiting) in (1, GROUP):
@@ -117,16 +139,33 @@ class Pusher:
             self._due.set()
             await self._until(self._is_held)
 
+    async def alone(self, work: Callable[[], Awaitable[T]], *, renews: bool = False) -> T:
+        """Do work at the backend between two pushes; tell if it renews the lease as they do."""
+        async with self._words:
+            began = self._clock()
+            done = await work()
+            if renews:
+                self._renewed = began
+        return done
+
     async def close(self) -> None:
-        """Push what waits, for a while, and end the task; what is not in stays in the spool."""
+        """Push what waits, for a while, and end the task; what is not in stays in the spool.
+
+        Also when cancelled meanwhile: then that is raised in the end.
+        """
         self._is_closing = True
-        try:
-            await self.flush()
-        finally:
-            self._due.set()
-            with suppress(StateError):
-                await self._task
-            self._spool.close()
+        self._due.set()
+        is_cancelled = False
+        while not self._task.done():
+            try:
+                await asyncio.shield(self._task)
+            except asyncio.CancelledError:
+                is_cancelled = True
+        self.spool.close()
+        if is_cancelled:
+            raise asyncio.CancelledError
+        if self._failure is not None and self._waiting:
+            raise self._failure
 
     def _is_held(self) -> bool:
         return self._clock() < self._renewed + self._lease * (1 - 1 / MARGIN)
@@ -136,8 +175,7 @@ class Pusher:
             if self._failure is not None:
                 raise self._failure
             if self._task.done():
-                self._task.result()  # what else ended it is a fault of ours
-                return
+                raise StateLost("the state is not held any more")
             await self._changed.wait()
 
     def _tell(self) -> None:
@@ -152,45 +190,67 @@ class Pusher:
                     await self._push_all()
                     continue
                 self._due.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._pause()):
-                        await self._due.wait()
+                await self._rest(self._pause())
         except StateError as error:
-            self._failure = error
+            self._failure = self._told(error)
+        except Exception as error:
+            # Of the one task that everybody waits for: they must hear of its end.
+            logger.exception("unexpected failure")
+            self._failure = self._told(StateError(f"the state: {type(error).__name__}: {error}"))
         finally:
             self._tell()
 
+    def _told(self, error: StateError) -> StateError:
+        """Name the file of what the backend lacks."""
+        if self._waiting and self.spool.path is not None:
+            kept = f"what it lacks is in {self.spool.path}"
+            return type(error)(f"{error.message}; {kept}", hint=error.hint)
+        return error
+
     def _pause(self) -> float:
         """Seconds until something is to be pushed."""
-        if self._is_renewal_wanted or self._wanted > self._pushed or len(self._waiting) >= GROUP:
+        is_urgent = self._is_closing or self._is_renewal_wanted or self._wanted > self._pushed
+        if is_urgent or len(self._waiting) >= GROUP:
             return 0
         renewal = self._renewed + self._lease / RENEWAL - self._clock()
         if not self._waiting:
             return renewal
-        age = asyncio.get_running_loop().time() - self._oldest
-        return min(renewal, LONGEST_WAIT - age)
+        return min(renewal, LONGEST_WAIT - (self._waits.time() - self._oldest))
 
     async def _push_all(self) -> None:
-        loop = asyncio.get_running_loop()
         away, pause = None, SHORTEST_PAUSE
         while True:
-            began, lines = self._clock(), tuple(self._waiting)
-            self._is_renewal_wanted = False
             try:
-                await self._push(lines)
+                async with self._words:
+                    # Nothing is waited for from here to the push's own first step.
+                    began, lines = self._clock(), tuple(self._waiting)
+                    self._is_renewal_wanted = False
+                    await self._push(lines)
             except StateAway as error:
                 if away is None:
-                    away = loop.time()
+                    away = self._waits.time()
                     logger.warning("%s; trying again", error.message)
-                most = CLOSING_PATIENCE if self._is_closing else self._patience
-                if loop.time() - away >= min(most, self._patience):
+                patience = PATIENCE if self._patience is None else self._patience
+                if self._is_closing:
+                    patience = min(patience, CLOSING_PATIENCE)
+                if self._waits.time() - away >= patience:
                     raise
             else:
                 break
-            await asyncio.sleep(pause)
+            await self._waits.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-        self._renewed, self._oldest = began, loop.time()
+        self._renewed, self._oldest = began, self._waits.time()
         del self._waiting[: len(lines)]
         self._pushed += len(lines)
-        self._spool.keep(self._waiting)
+        self.spool.keep(self._waiting)
         self._tell()
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait so long, or until something is due."""
+        sleeping = asyncio.ensure_future(self._waits.sleep(seconds))
+        waking = asyncio.ensure_future(self._due.wait())
+        try:
+            await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            waking.cancel()

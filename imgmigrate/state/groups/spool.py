@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from imgmigrate.state.lines.journal import Line
+
 __all__ = ["Left", "Pending", "Spool", "left_over"]
 
 logger = logging.getLogger(__name__)
@@ -45,24 +47,24 @@ class Left:
 
     path: Path
     lineage: str | None
-    lines: tuple[Pending, ...]
+    lines: tuple[Line, ...]
 
 
 class Spool:
     """The file of one writer, which has a `token`; None for a folder keeps nothing."""
 
     def __init__(self, folder: Path | None, token: str) -> None:
-        self._path = folder / f"{_PREFIX}{token}{_END}" if folder else None
+        self.path = folder / f"{_PREFIX}{token}{_END}" if folder else None
         self._descriptor, self._is_empty = -1, True
         self.lineage: str | None = None
 
     def add(self, line: Pending) -> None:
         """Keep a line behind those that are kept."""
-        if self._path is None:
+        if self.path is None:
             return
         try:
             if self._descriptor < 0:
-                make_folder(self._path.parent)
+                make_folder(self.path.parent)
                 self._open()
             write_all(self._descriptor, (self._header() if self._is_empty else b"") + line.text)
             self._is_empty = False
@@ -71,12 +73,12 @@ class Spool:
 
     def keep(self, lines: Iterable[Pending]) -> None:
         """Keep only these."""
-        if self._path is None or self._descriptor < 0:
+        if self.path is None or self._descriptor < 0:
             return
         texts = [line.text for line in lines]
         try:
             if texts:
-                write_atomically(self._path, [self._header(), *texts], durable=False)
+                write_atomically(self.path, [self._header(), *texts], durable=False)
                 self._open()
             else:
                 os.ftruncate(self._descriptor, 0)
@@ -90,26 +92,26 @@ class Spool:
             with suppress(OSError):
                 os.close(self._descriptor)
         self._descriptor = -1
-        if self._path is not None and self._is_empty:
+        if self.path is not None and self._is_empty:
             with suppress(OSError):
-                self._path.unlink()
+                self.path.unlink()
 
     def _open(self) -> None:
-        assert self._path is not None  # noqa: S101 - whoever calls has looked
+        assert self.path is not None  # noqa: S101 - whoever calls has looked
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._descriptor = os.open(self._path, flags, PRIVATE_FILE)
+        self._descriptor = os.open(self.path, flags, PRIVATE_FILE)
 
     def _header(self) -> bytes:
         return seal({"lineage": self.lineage})[0]
 
     def _give_up(self, error: OSError) -> None:
-        logger.warning("%s: what is not saved yet is not kept here: %s", self._path, error)
+        logger.warning("%s: what is not saved yet is not kept here: %s", self.path, error)
         self._is_empty = False  # what is there is true, and stays for the next writer
         self.close()
-        self._path = None
+        self.path = None
 
 
 def left_over(folder: Path | None) -> list[Left]:
@@ -119,18 +121,5 @@ def left_over(folder: Path | None) -> list[Left]:
         for path in folder.glob(f"{_PREFIX}*{_END}") if folder else ():
             with path.open("rb") as file, suppress(ValueError):
                 lineage = unseal(file.readline())[0].get("lineage")
-                lines = tuple(
-                    Pending(
-                        line.sequence,
-                        line.previous,
-                        line.hash,
-                        b"",
-                        {k: v for k, v in line.document.items() if k not in _SEALED},
-                    )
-                    for line in Scan(file)
-                )
-                found.append((path.stat().st_mtime, Left(path, lineage, lines)))
+                found.append((path.stat().st_mtime, Left(path, lineage, tuple(Scan(file)))))
     return [left for _, left in sorted(found, key=lambda each: each[0])]
-
-
-_SEALED = ("sequence", "prev", "hash")

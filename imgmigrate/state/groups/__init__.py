@@ -1,0 +1,1 @@
+"""What every kind of state that machines share writes by: groups, a lease, and a spool."""

@@ -1,0 +1,1 @@
+"""Groups, the lease and the spool."""
