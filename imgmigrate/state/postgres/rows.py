@@ -1,4 +1,4 @@
-"""What a state is in tables, and every statement that makes, reads and writes them.
+"""What a state is in tables, and every statement that reads and writes them.
 
 Each function is one transaction, or a part of the one it is called in. The row of `state` is the
 lock: whoever writes anything holds it from its first statement to COMMIT, and has seen there that
@@ -7,12 +7,12 @@ the lease is still its own. Addresses sort by their bytes, as they do in Python.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from imgmigrate.errors import StateError, StateLost
+from imgmigrate.errors import StateLost
 from imgmigrate.state.entries import Intent
-from imgmigrate.state.holder import Holder, Lock
+from imgmigrate.state.postgres.lease import own, renew
+from imgmigrate.state.postgres.tables import version_of
 from imgmigrate.state.record import RECORDS, Run
 from imgmigrate.state.view import KEPT_RUNS, View
 
@@ -22,84 +22,21 @@ if TYPE_CHECKING:
     from imgmigrate.state.groups.spool import Pending
     from imgmigrate.state.lines.journal import Line
     from imgmigrate.state.postgres.database import Session
+    from imgmigrate.state.postgres.lease import Lease
     from imgmigrate.state.record import ImageRecord
 
 __all__ = [
-    "Lease",
-    "acquire",
     "append",
     "forget_lines",
     "known_lines",
-    "make_tables",
     "point",
     "put_all",
     "read_all",
-    "read_lock",
     "read_view",
     "record_of",
-    "release",
     "remembers",
-    "take_away",
 ]
 
-# The tables of each version, made one after another; a later one is never read.
-VERSIONS = (
-    """
-    CREATE TABLE imgmigrate.format (
-        one boolean PRIMARY KEY DEFAULT true CHECK (one),
-        version integer NOT NULL
-    );
-    CREATE TABLE imgmigrate.state (
-        one boolean PRIMARY KEY DEFAULT true CHECK (one),
-        lineage text,
-        sequence bigint NOT NULL DEFAULT 0,
-        head text NOT NULL DEFAULT '',
-        name text,
-        place text,
-        fence bigint NOT NULL DEFAULT 0,
-        token text,
-        holder text,
-        expires_at timestamptz
-    );
-    CREATE TABLE imgmigrate.lines (
-        sequence bigint PRIMARY KEY,
-        hash text NOT NULL,
-        previous text NOT NULL,
-        line text NOT NULL,
-        at timestamptz NOT NULL DEFAULT clock_timestamp()
-    );
-    CREATE INDEX lines_at ON imgmigrate.lines USING brin (at);
-    CREATE TABLE imgmigrate.runs (
-        sequence bigint PRIMARY KEY,
-        run text NOT NULL,
-        document text NOT NULL
-    );
-    CREATE TABLE imgmigrate.records (
-        address text COLLATE "C" PRIMARY KEY,
-        repository text COLLATE "C" NOT NULL,
-        source_repository text COLLATE "C" NOT NULL,
-        status text NOT NULL,
-        run text NOT NULL,
-        plan_id text NOT NULL,
-        document text NOT NULL
-    );
-    CREATE INDEX records_repository ON imgmigrate.records (repository, status);
-    CREATE INDEX records_source ON imgmigrate.records (source_repository, status);
-    CREATE INDEX records_run ON imgmigrate.records (run);
-    CREATE INDEX records_plan ON imgmigrate.records (plan_id);
-    CREATE TABLE imgmigrate.claims (
-        address text COLLATE "C" NOT NULL,
-        run text NOT NULL,
-        position integer NOT NULL,
-        document text NOT NULL,
-        PRIMARY KEY (address, run)
-    );
-    INSERT INTO imgmigrate.state DEFAULT VALUES;
-    INSERT INTO imgmigrate.format (version) VALUES (0);
-    """,
-)
-# What keeps two from making them at once, for as long as the transaction takes ("imgm").
-_MAKING = 0x696D676D
 # Days for which every line is remembered: as long as a plan may wait for its apply.
 REMEMBERED_DAYS = 30
 # The kinds of lines that may change the record, or the claims, of the addresses that they name.
@@ -110,102 +47,6 @@ BATCH = 5_000
 # Records that are looked for before a state is said to be a large one; read at once, they are 15 MB
 # and take a third of a second.
 SMALL = 10_000
-
-
-@dataclass(slots=True)
-class Lease:
-    """The hold of one writer: its `fence` is one more than that of whoever had it before.
-
-    It ends `seconds` after its last renewal by the server's clock. `holder` is for people.
-    """
-
-    token: str
-    seconds: float
-    holder: Holder
-    fence: int = 0
-
-
-async def version_of(session: Session) -> int | None:
-    """The version of its tables; None where there are none. StateError for one of the future."""
-    # Not by to_regclass: behind a lock that was waited for it may tell of the time before.
-    there = await session.row(
-        "SELECT 1 FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace"
-        " ON pg_namespace.oid = relnamespace WHERE nspname = $1 AND relname = 'format'",
-        session.database.schema,
-    )
-    if there is None:
-        return None
-    found = await session.row("SELECT version FROM imgmigrate.format")
-    version: int = found["version"] if found else 0
-    if version > len(VERSIONS):
-        raise StateError(
-            f"state {session.database.place}: its tables are of version {version}, this imgmigrate"
-            f" knows {len(VERSIONS)}",
-            hint="use the imgmigrate that wrote it, or a newer one",
-        )
-    return version
-
-
-async def make_tables(session: Session) -> None:
-    """Make the tables, or bring them to this version; whoever else does so at once waits."""
-    async with session.transaction():
-        if await version_of(session) == len(VERSIONS):
-            return
-    async with session.transaction():
-        await session.run("SELECT pg_advisory_xact_lock($1)", _MAKING)
-        version = await version_of(session)
-        schema = session.database.schema
-        there = await session.row("SELECT 1 FROM pg_namespace WHERE nspname = $1", schema)
-        if there is None:
-            await session.run(f'CREATE SCHEMA "{schema}"')  # its letters have been looked at
-        for statements in VERSIONS[version or 0 :]:
-            await session.run(statements)
-        await session.run("UPDATE imgmigrate.format SET version = $1", len(VERSIONS))
-
-
-async def acquire(session: Session, lease: Lease) -> Holder | None:
-    """Take the lease, and return None; whoever has it, if it has not run out.
-
-    Asked again after no answer, it finds its own token, and takes nothing from anybody.
-    """
-    async with session.transaction():
-        taken = await session.row(
-            "UPDATE imgmigrate.state SET token = $1, holder = $2,"
-            " fence = fence + CASE WHEN token = $1 THEN 0 ELSE 1 END,"
-            " expires_at = clock_timestamp() + make_interval(secs => $3)"
-            " WHERE expires_at IS NULL OR expires_at <= clock_timestamp() OR token = $1"
-            " RETURNING fence",
-            lease.token,
-            lease.holder.model_dump_json(exclude_none=True),
-            lease.seconds,
-        )
-        if taken is not None:
-            lease.fence = taken["fence"]
-            return None
-        found = await session.row("SELECT holder FROM imgmigrate.state")
-    return _holder(found["holder"]) or lease.holder
-
-
-async def release(session: Session, lease: Lease) -> None:
-    """Let the lease go, if it is still ours."""
-    async with session.transaction():
-        await session.run(
-            "UPDATE imgmigrate.state SET token = NULL, holder = NULL, expires_at = NULL"
-            " WHERE fence = $1 AND token = $2",
-            lease.fence,
-            lease.token,
-        )
-
-
-async def read_lock(session: Session) -> Lock:
-    """Tell who has a lease that has not run out by the server's clock."""
-    async with session.transaction():
-        if await version_of(session) is None:
-            return Lock(is_held=False)
-        found = await session.row(
-            "SELECT holder FROM imgmigrate.state WHERE expires_at > clock_timestamp()"
-        )
-    return Lock(found is not None, _holder(found["holder"]) if found else None)
 
 
 async def read_view(session: Session) -> tuple[View, bool]:
@@ -305,10 +146,10 @@ async def append(
     """
     changed = _Changed(lines, shown, known)
     async with session.transaction():
-        sequence, head = await _own(session, lease)
+        sequence, head = await own(session, lease)
         if changed.end is not None:
             await changed.write(session, sequence, head)
-        await _renew(session, lease)
+        await renew(session, lease)
     known.clear()
     known.update(changed.runs)
 
@@ -323,7 +164,7 @@ async def put_all(session: Session, lease: Lease, view: View) -> None:
         document = intent.model_dump_json(exclude_none=True)
         claims.append((_key(intent.address), run, position, document))
     async with session.transaction():
-        await _own(session, lease)
+        await own(session, lease)
         await session.run(
             "DELETE FROM imgmigrate.lines; DELETE FROM imgmigrate.runs;"
             " DELETE FROM imgmigrate.records; DELETE FROM imgmigrate.claims"
@@ -336,49 +177,7 @@ async def put_all(session: Session, lease: Lease, view: View) -> None:
         runs = zip(view.runs, documents, strict=True)
         await _put_runs(session, [(run.sequence, run.run, document) for run, document in runs])
         await _put_end(session, view.lineage, view.sequence, view.head, view.name, view.place)
-        await _renew(session, lease)
-
-
-async def take_away(session: Session) -> Holder | None:
-    """Take the lease from whoever has it, and tell who that was; no line of theirs comes after."""
-    async with session.transaction():
-        found = await session.row("SELECT token, holder FROM imgmigrate.state FOR UPDATE")
-        if found is None or found["token"] is None:
-            return None
-        await session.run(
-            "UPDATE imgmigrate.state SET token = NULL, holder = NULL, expires_at = NULL,"
-            " fence = fence + 1"
-        )
-    return _holder(found["holder"])
-
-
-async def _own(session: Session, lease: Lease) -> tuple[int, str]:
-    """Lock the state's row, and return the end of its history; StateLost if another has it."""
-    # Whoever dies in here must not hold the row for as long as its connection seems to stand.
-    await session.run(
-        "SELECT set_config('idle_in_transaction_session_timeout', $1, true)",
-        f"{max(1, int(lease.seconds * 1000))}",
-    )
-    found = await session.row(
-        "SELECT fence, token, sequence, head FROM imgmigrate.state FOR UPDATE"
-    )
-    if found is None or (found["fence"], found["token"]) != (lease.fence, lease.token):
-        raise StateLost(
-            "another process has taken it over: the lease was not renewed in time",
-            subject=f"state {session.database.place}",
-            hint="what was recorded before is there; run the same command again once the other"
-            " has ended",
-        )
-    return found["sequence"], found["head"]
-
-
-async def _renew(session: Session, lease: Lease) -> None:
-    await session.run(
-        "UPDATE imgmigrate.state SET holder = $1,"
-        " expires_at = clock_timestamp() + make_interval(secs => $2)",
-        lease.holder.model_dump_json(exclude_none=True),
-        lease.seconds,
-    )
+        await renew(session, lease)
 
 
 async def forget_lines(session: Session, lease: Lease) -> None:
@@ -541,10 +340,3 @@ def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
         for column, value in zip(columns, row, strict=True):
             column.append(value)
     return columns
-
-
-def _holder(text: str | None) -> Holder | None:
-    try:
-        return Holder.model_validate_json(text or "")
-    except ValueError:
-        return None

@@ -23,22 +23,19 @@ from imgmigrate.state.groups.spool import Spool
 from imgmigrate.state.groups.taking_up import take_up
 from imgmigrate.state.holder import Holder, Lock
 from imgmigrate.state.postgres.database import Database, Session
-from imgmigrate.state.postgres.records import MOST_KEPT_BY_WRITER, DistantRecords, Reader
+from imgmigrate.state.postgres.lease import Lease, acquire, read_lock, release, take_away
+from imgmigrate.state.postgres.reader import Reader
+from imgmigrate.state.postgres.records import MOST_KEPT_BY_WRITER, DistantRecords
 from imgmigrate.state.postgres.rows import (
-    Lease,
-    acquire,
     append,
     forget_lines,
     known_lines,
-    make_tables,
     put_all,
     read_all,
-    read_lock,
     read_view,
-    release,
     remembers,
-    take_away,
 )
+from imgmigrate.state.postgres.tables import make_tables
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from imgmigrate.machine import cache_folder
 from imgmigrate.state.base import copy_state, open_state
 from imgmigrate.state.groups import pusher
 from imgmigrate.state.local.store import LocalState
-from imgmigrate.state.postgres import records, rows
+from imgmigrate.state.postgres import reader, records, rows
 from imgmigrate.state.postgres.store import PostgresState
 from tests.state.postgres.server import PASSWORD, Server, free_port
 from tests.state.samples import address, claim, draft
@@ -487,7 +487,7 @@ async def test_a_question_waits_for_a_database_that_is_away(
 ) -> None:
     """But not for long."""
     monkeypatch.setattr(rows, "SMALL", 0)
-    monkeypatch.setattr(records, "PATIENCE", 0.1)
+    monkeypatch.setattr(reader, "PATIENCE", 0.1)
     async with opened(url).writer(command="c") as writer:
         await writer.record(draft("a"))
     look = await opened(url).look()
