@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +28,10 @@ if TYPE_CHECKING:
     from tests.support.branches import Upstream
     from tests.support.forges import Forge
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+# How its document says to copy a recipe: what, and where below the repository.
+_COPY = re.compile(r"`cp -r (\S+) YOUR-[A-Z]+/(\.git(?:hub|lab)/\S*)`")
 _COMPARISON = re.compile(r"""^\$?([\w.]+)(?: (==|!=) (?:["'](.*)["']|\$?([\w.]+)))?$""")
 
 
@@ -113,8 +115,12 @@ class Team:
     def install(self) -> None:
         """Copy the recipe into the repository, as its document says."""
         author = self.server.clone(self.author)
-        recipe = "github-actions" if self.is_github else "gitlab-ci"
-        shutil.copytree(EXAMPLES / recipe, author / (".github" if self.is_github else ".gitlab"))
+        folder = ".github" if self.is_github else ".gitlab"
+        copies = _COPY.findall((ROOT / "docs/pull-requests.md").read_text())
+        chosen = [(what, where) for what, where in copies if where.startswith(folder)]
+        assert len(chosen) == 2
+        for what, where in chosen:
+            subprocess.run(["cp", "-r", what, f"{author}/{where}"], cwd=ROOT, check=True)
 
     def push(self, branch: str, **files: str) -> str:
         """Commit files and push them; the commit."""

@@ -5,8 +5,10 @@ config=${IMGMIGRATE_CONFIG:-imgmigrate.yaml}
 work=$(mktemp -d "${RUNNER_TEMP:-${TMPDIR:-/tmp}}/imgmigrate.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# The forge: github.py or gitlab.py, whichever lies here.
-forge() { python3 "$here"/git???.py "$@"; }
+# The forge; GitLab's jobs know that they are. -B: no bytecode is left in the checkout.
+kind=github
+[ -z "${GITLAB_CI:-}" ] || kind=gitlab
+forge() { python3 -B "$here/$kind.py" "$@"; }
 
 # Run imgmigrate and set `code`. A shell passes no signal on by itself: without the trap a job that is
 # cancelled would be killed before its run has come to a clean end, which takes five seconds at most.
