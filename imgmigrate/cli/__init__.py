@@ -13,20 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgmigrate.cli.commands.acknowledge import acknowledge
-from imgmigrate.cli.commands.adopt import adopt
-from imgmigrate.cli.commands.apply import apply
-from imgmigrate.cli.commands.convert import convert
-from imgmigrate.cli.commands.copy import copy
-from imgmigrate.cli.commands.help import completion, schema, show_help, show_version, version_option
-from imgmigrate.cli.commands.init import init, validate
-from imgmigrate.cli.commands.pin import pin
-from imgmigrate.cli.commands.plan import plan
-from imgmigrate.cli.commands.rollback import rollback
-from imgmigrate.cli.commands.show import show
-from imgmigrate.cli.commands.state.group import state
-from imgmigrate.cli.commands.status import status
-from imgmigrate.cli.commands.verify import verify
+from imgmigrate import __version__
+from imgmigrate.cli.commands import COMMANDS, Commands
 from imgmigrate.cli.exit import exit_code
 from imgmigrate.cli.given.options import Group, Settings, common_options
 from imgmigrate.cli.output import Output, logging_to_stderr, report
@@ -67,8 +55,9 @@ Exit codes:
 """
 
 
-@click.group(cls=Group, epilog=_EPILOG)
-@version_option
+# -v as docker, skopeo and Terraform have it: no command says more with a -v.
+@click.group(cls=Group, epilog=_EPILOG, commands=Commands(COMMANDS))
+@click.version_option(__version__, "-v", "-V", "--version", message=f"imgmigrate {__version__}")
 @common_options
 def commands() -> None:
     """Migrate container images between registries.
@@ -76,30 +65,6 @@ def commands() -> None:
     A config says what should exist where, `plan` shows what would change, `apply` does exactly
     that, and records every image as it lands.
     """
-
-
-# In the order of the work, as `--help` lists them.
-for _command in (
-    init,
-    validate,
-    plan,
-    show,
-    apply,
-    copy,
-    status,
-    verify,
-    rollback,
-    adopt,
-    acknowledge,
-    pin,
-    state,
-    convert,
-    schema,
-    completion,
-    show_help,
-    show_version,
-):
-    commands.add_command(_command)
 
 
 # New objects between two looks for cycles. What a command makes mostly stays until its end, or

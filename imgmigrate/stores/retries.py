@@ -15,14 +15,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeVar
 
-import stamina
-
 from imgmigrate.errors import LeftBehind, RateLimited, TransientError
 from imgmigrate.events import Retrying
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from types import TracebackType
+
+    import stamina
 
     from imgmigrate.errors import Side
     from imgmigrate.events import Sink
@@ -161,6 +161,9 @@ class Attempts:
         self._turn = await anext(self._turns)
 
     def _begin(self) -> AsyncIterator[stamina.Attempt]:
+        # Not before something has failed: it takes longer to load than click does.
+        import stamina
+
         context = stamina.retry_context(
             on=self._policy.spread,
             attempts=self._policy.attempts,

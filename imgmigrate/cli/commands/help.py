@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 from click.shell_completion import CompletionItem
 
@@ -12,13 +10,7 @@ from imgmigrate.cli.given.options import Command, Settings, common_options, pass
 from imgmigrate.cli.shells import SHELLS, script
 from imgmigrate.schemas import NAMES, schema_text
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-__all__ = ["completion", "schema", "show_help", "show_version", "version_option"]
-
-_TEXT = f"imgmigrate {__version__}"
+__all__ = ["completion", "schema", "show_help", "show_version"]
 
 
 def _names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
@@ -80,7 +72,7 @@ Exit codes: 0 printed.""",
 @pass_settings
 def show_version(settings: Settings) -> None:
     """Print the version."""
-    settings.output.line(_TEXT)
+    settings.output.line(f"imgmigrate {__version__}")
 
 
 @click.command(
@@ -104,12 +96,6 @@ def completion(settings: Settings, shell: str) -> None:
     that may be rolled back.
     """
     settings.output.text(script(shell))
-
-
-# -v as docker, skopeo and Terraform have it: no command says more with a -v.
-version_option: Callable[[Any], Any] = click.version_option(
-    __version__, "-v", "-V", "--version", message=_TEXT
-)
 
 
 @click.command(
