@@ -5,11 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 ROUNDS ?= 1
 CHAOS_SECONDS ?= 60
+PYTHONS ?= newest
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := python3-venv docker-registry skopeo umoci time bash zsh fish
 MORE_PACKAGES := postgresql pgbouncer
 
 QUICK := not integration and not slow and not heavy
+MORE := heavy and not azure or hypothesis and not integration
 
 .PHONY: demo test test-more quick check setup lock packages bench bench-memory bench-faults bench-postgres clean
 
@@ -20,17 +22,16 @@ test: packages setup
 	$(BIN)/python -m pytest -n auto -m "not heavy" --cov --cov-report=
 	$(BIN)/python -m tests.support.covered
 
-# Servers that take a while to install, stories that the suite does not tell, many more examples of
-# every property, other Pythons.
+# Servers that take a while to install, four times as many examples of every property, stories that
+# the suite does not tell, another Python (PYTHONS=all: every one that is found).
 test-more: DEBIAN_PACKAGES += $(MORE_PACKAGES)
 test-more: packages setup
-	$(BIN)/python -m pytest -n auto -m "heavy and not azure"
+	$(BIN)/python -m pytest -n auto -m "$(MORE)" --hypothesis-profile=more
 	@if command -v npm >/dev/null && $(MAKE) --no-print-directory azurite; \
 		then $(BIN)/python -m pytest -n auto -m azure; \
 		else echo "Azurite cannot be had: states in Azure's Blob Storage were not tried"; fi
 	$(BIN)/python -m tests.integration.chaos --seconds $(CHAOS_SECONDS) --seed 1000
-	$(BIN)/python -m pytest -n auto -m "hypothesis and not integration" --hypothesis-profile=more
-	.ci/pythons
+	PYTHONS=$(PYTHONS) .ci/pythons
 
 # The inner loop: no real registry, no other tool, nothing that takes long.
 quick: setup

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 settings.register_profile(
     "imgmigrate", derandomize=True, database=None, deadline=None, max_examples=60
 )
-settings.register_profile("more", settings.get_profile("imgmigrate"), max_examples=1000)
+settings.register_profile("more", settings.get_profile("imgmigrate"), max_examples=250)
 settings.load_profile("imgmigrate")
 
 # The engine's own number; a test may ask for fewer, never for more.
@@ -82,6 +83,8 @@ def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what is made for several tests out of the real home too."""
     folder = tmp_path_factory.mktemp("private")
+    # Under nohup it is ignored, by us too: tests that send it would wait in vain.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MACHINE", "CACHE"):
             patch.setenv(f"IMGMIGRATE_{name}_DIR", str(folder / name.lower()))
