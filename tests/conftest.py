@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import signal
 from contextlib import ExitStack
@@ -105,6 +106,9 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, _homes: Iterator[Path]) -> Iterat
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
     # Beside the home: some tests make that themselves.
     monkeypatch.setenv("IMGMIGRATE_MACHINE_DIR", f"{home}-machine")
+    # Some tests run commands at a level of their own, below what would set it back.
+    logging.getLogger("imgmigrate").setLevel(logging.NOTSET)
+    logging.getLogger().setLevel(logging.WARNING)
     # What is down in a test stays down.
     monkeypatch.setattr(limits, "USUAL_OUTAGE", 0.0)
     monkeypatch.setenv("IMGMIGRATE_CACHE_DIR", f"{home}-cache")

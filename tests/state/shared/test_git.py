@@ -24,6 +24,7 @@ from imgmigrate.state.shared.depot import Missing, Overtaken, Seen
 from imgmigrate.state.shared.git import depot as module
 from imgmigrate.state.shared.git.checkout import Checkout
 from imgmigrate.state.shared.git.depot import GitDepot
+from imgmigrate.state.shared.git.program import Git, Reader
 from imgmigrate.state.shared.git.temporary import Temporary
 from tests.state.samples import address, claim, draft
 from tests.support.branches import (
@@ -40,7 +41,7 @@ from tests.support.branches import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 # Seconds: short enough to be waited for, long enough for a busy machine to renew it.
@@ -82,6 +83,22 @@ def server(request: pytest.FixtureRequest, on_disk: Upstream) -> Iterator[Upstre
         return
     with daemon(on_disk, free_port()) as served:
         yield served
+
+
+@pytest.fixture(autouse=True)
+async def _readers(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """End what depots read with, also of those that a test has no name for."""
+    made: list[Reader] = []
+    make = Git.reader
+
+    def reader(git: Git) -> Reader:
+        made.append(make(git))
+        return made[-1]
+
+    monkeypatch.setattr(Git, "reader", reader)
+    yield
+    for each in made:
+        await each.close()
 
 
 def opened(checkout: Path, lease: float = LEASE) -> base.StateStore:

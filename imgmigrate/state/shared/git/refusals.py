@@ -19,14 +19,15 @@ __all__ = ["declined", "refused", "rejection"]
 _CREDENTIALS = re.compile(
     r"could not read (?:username|password)|authentication failed|terminal prompts disabled"
     r"|invalid (?:username|credentials)|permission denied|host key verification failed"
-    r"|permission to \S+ denied|write access to repository not granted|error: 40[13]\b"
+    r"|permission to \S{1,300} denied|write access to repository not granted|error: 40[13]\b"
     r"|not allowed to (?:push|upload)|read[- ]only",
     re.IGNORECASE,
 )
+# Names are bounded: a text that is nothing but beginnings of these is read in linear time, too.
 _NOT_THERE = re.compile(
-    r"repository (?:\S+ )?not found|does not appear to be a git repository|error: 404\b"
-    r"|not exported|repository .* does not exist|project you were looking for"
-    r"|is not a git command|transport '.*' not allowed|service not enabled",
+    r"repository (?:\S{1,300} )?not found|does not appear to be a git repository|error: 404\b"
+    r"|not exported|repository .{0,300} does not exist|project you were looking for"
+    r"|is not a git command|transport '.{0,100}' not allowed|service not enabled",
     re.IGNORECASE,
 )
 # Reasons of a remote that come of another's push at the same moment, or of its own trouble.
