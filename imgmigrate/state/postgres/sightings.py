@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.state.postgres.tables import has_table
-from imgmigrate.state.sightings import KEPT_DAYS, Sighting, Sightings, merged
+from imgmigrate.state.sightings import BEFORE, KEPT_DAYS, Sighting, Sightings, merged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Sequence
@@ -108,4 +108,6 @@ async def _rows(session: Session, keys: Collection[Key] | None) -> AsyncIterator
 
 
 def _sighting(row: Any) -> Sighting:
-    return Sighting(**dict(row))
+    # asyncpg takes the first of all times for -infinity, and gives it back without a zone.
+    first = row["first_seen"]
+    return Sighting(**{**row, "first_seen": first if first.tzinfo else BEFORE})
