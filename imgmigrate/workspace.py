@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from imgmigrate.clock import LoopClock
 from imgmigrate.events import NoSink
 from imgmigrate.machine import cache_folder
-from imgmigrate.state.base import open_state
+from imgmigrate.state.base import SightingsKeeper, open_state
 from imgmigrate.stores.cache import ManifestCache
 from imgmigrate.stores.pool import open_stores
 
@@ -80,6 +80,12 @@ class Workspace:
     on_rate_limit: OnRateLimit = "wait"
     timeouts: Timeouts | None = None
     opener: Opener = field(default=_open_pool, repr=False)
+
+    @property
+    def sightings(self) -> SightingsKeeper | None:
+        """What keeps what sources were seen to show; None without a state, or for one in a file."""
+        is_at_hand = self.config.has_state and self.config.state_file is None
+        return self.state if is_at_hand and isinstance(self.state, SightingsKeeper) else None
 
     def stores(
         self, *, outage: float = 0, is_met: Callable[[str], bool] = lambda _: True

@@ -45,6 +45,7 @@ from imgmigrate.events import (
     RunStarted,
     Warned,
 )
+from imgmigrate.observing.sightings import record_rows
 from imgmigrate.plan import Action
 from imgmigrate.plan.pace import Pace
 from imgmigrate.state.holder import Progress
@@ -144,6 +145,7 @@ async def apply_plan(
         if run is None or not run.wrote or isinstance(error, StateUnsaved | StateLost):
             raise
         raise _unended(error) from error
+    await record_rows(workspace, plan)
     await asyncio.to_thread(workspace.cache.prune)
     return finished
 

@@ -23,7 +23,16 @@ __all__ = ["check_new", "check_place", "save_to"]
 
 # Only its owner reads it.
 PRIVATE = 0o600
-_STATE = {"snapshot.jsonl", "journal.jsonl", "lock", "lock.json", "backups", "cache", "plans"}
+_STATE = {
+    "snapshot.jsonl",
+    "journal.jsonl",
+    "lock",
+    "lock.json",
+    "backups",
+    "cache",
+    "plans",
+    "sightings",
+}
 # A folder with one of these is a state; `lock` alone may be anybody's.
 _STATE_MARKS = ("snapshot.jsonl", "journal.jsonl")
 _LAYOUT = {"oci-layout", "index.json", "blobs", ".imgmigrate.lock"}

@@ -12,6 +12,7 @@ from imgmigrate.observing.globs import Globs
 from imgmigrate.observing.observe import Observer
 from imgmigrate.observing.problems import Problems, failed, merged
 from imgmigrate.observing.scope import Scope
+from imgmigrate.observing.sightings import Shown, record_plan, tell_unrecorded
 from imgmigrate.observing.skipped import Skips
 from imgmigrate.plan import Action, Change, Filters, Plan, Reason
 from imgmigrate.planning.desired.delta import Deltas
@@ -39,7 +40,7 @@ from imgmigrate.planning.sides import Sides
 from imgmigrate.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from imgmigrate.config.model import Config
@@ -68,7 +69,9 @@ class PlanOptions:
     `forget` what no rule asks for is let go and stays. `on_rate_limit` is for where nothing is
     left of a metered registry's pulls: wait until there is, or make error rows of what would need
     one. A registry that is down is waited for `outage` seconds; one that the state does not know,
-    and that cannot be reached at all, only with `awaits_strangers`.
+    and that cannot be reached at all, only with `awaits_strangers`. What the sources show is
+    recorded beside the state with `record`; with False the plan says where it matters that it is
+    not, and with None that is for whoever applies it.
     """
 
     target: tuple[str, ...] = ()
@@ -86,18 +89,20 @@ class PlanOptions:
     on_rate_limit: OnRateLimit = "wait"
     outage: float = 0
     awaits_strangers: bool = False
+    record: bool | None = None
 
 
 async def make_plan(
     config: Config | Workspace, options: PlanOptions | None = None, *, sink: Sink | None = None
 ) -> Plan:
-    """Compare what the config asks for with both sides and the state; change nothing.
+    """Compare what the config asks for with both sides and the state; change neither.
 
     What cannot be read becomes an error row. Raises StateError for a damaged state and
     UsageError or ConfigError where the rules or options contradict what is there, or where the
     state belongs to another config. A workspace that is open already is worked in as it is.
     """
     options, unwanted = options or PlanOptions(), 0
+    shown: Sequence[Shown] = ()
     workspace, skips = _opened(config, options, sink)
     config = workspace.config
     if options.refresh_only:
@@ -108,7 +113,7 @@ async def make_plan(
             changes, unchanged, unwanted = await planner.plan()
             for learnt in planner.observer.stores.rates():
                 skips.emit(learnt)
-        state = planner.state
+        state, shown = planner.state, planner.shown
     header = await heading(
         config,
         state,
@@ -120,6 +125,8 @@ async def make_plan(
         notes=(*skips.notes, *told_limit(changes, options.max_delete, config.guards, state)),
         max_delete=options.max_delete,
     )
+    if options.record is not None:
+        await (record_plan if options.record else tell_unrecorded)(workspace, shown)
     return Plan.of(header, changes)
 
 
@@ -203,6 +210,8 @@ class _Planner:
     wholeness: Wholeness = field(init=False)
     sides: Sides = field(init=False)
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    # What the sources of all that is asked for show, also where nothing is to be done about it.
+    shown: list[Shown] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.scope = Scope.of(
@@ -243,6 +252,7 @@ class _Planner:
         )
         changes = merged([*changes, *problems])
         unchanged = len(asked) - len(doubtful)
+        self.shown = [*self._shown(wishes), *self._recorded(asked.keys() - doubtful.keys())]
         for change in await self._decide(wishes):
             if change is None:
                 unchanged += 1
@@ -276,6 +286,22 @@ class _Planner:
                 rows.append(failed(address, Reason.SOURCE_MISSING, detail))
         images = {a: each for a, each in absent.items() if a not in asked} | images
         return Resolved(images, tuple(merged([*rows, *problems.changes()])))
+
+    def _shown(self, wishes: Iterable[tuple[Wish, Descriptor | None]]) -> Iterator[Shown]:
+        """What was looked at, and whether its destination shows it."""
+        for wish, there in wishes:
+            if wish.found is not None:
+                wanted = wish.kept or wish.found.digest
+                is_there = there is not None and there.digest == wanted
+                yield Shown(wish.source.repository, wish.found.digest, is_there)
+
+    def _recorded(self, believed: Iterable[Reference]) -> Iterator[Shown]:
+        """What the state answered for."""
+        for address in believed:
+            record = self.state.record(address)
+            if record is not None:
+                source = record.source
+                yield Shown(source.reference.repository, source.digest, is_there=True)
 
     def _kept(self) -> list[ImageRecord]:
         """List the records of what `keep_previous` made."""

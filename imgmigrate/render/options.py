@@ -39,6 +39,7 @@ OPTIONS = {
     "parallelism": "--parallelism",
     "path": "--config",
     "plan": "--plan",
+    "record": "--record",
     "registry": "--registry",
     "replace": "--replace",
     "save": "--save",

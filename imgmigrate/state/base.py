@@ -15,7 +15,7 @@ from imgmigrate.config.values.backends import Backend
 from imgmigrate.errors import StateError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from imgmigrate.state.holder import Lock
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.record import State
     from imgmigrate.state.saved import SavedPlan
     from imgmigrate.state.shared.depot import Depot
+    from imgmigrate.state.sightings import Key, Sighting, Sightings
     from imgmigrate.state.view import View
     from imgmigrate.state.writer import Writer
 
@@ -32,6 +33,7 @@ __all__ = [
     "Names",
     "PlanKeeper",
     "Repairable",
+    "SightingsKeeper",
     "StateStore",
     "copy_state",
     "glance",
@@ -127,13 +129,32 @@ class PlanKeeper(Protocol):
         """Note the run that applied a plan, as a state forgets its runs in time."""
 
 
+@runtime_checkable
+class SightingsKeeper(Protocol):
+    """A state with a record beside it of what sources were seen to show, and since when.
+
+    It is outside of the state's sequence and head: no hold is needed and none is disturbed, a state
+    need not exist yet, and two that add at once both survive. Of a digest the earliest first
+    sighting counts, whatever was added last. One that was not seen for 400 days may be forgotten.
+    """
+
+    async def sightings(self, keys: Collection[Key] | None = None) -> Sightings:
+        """Read what is known of some digests, maybe of more; of all without `keys`.
+
+        What is damaged counts as never seen, and says so; StateError if nothing can be read.
+        """
+
+    async def add_sightings(self, batch: Sequence[Sighting]) -> None:
+        """Add sightings durably; those that are known already do no harm."""
+
+
 async def copy_state(
     source: StateStore, target: StateStore, *, command: str, lock_timeout: float = 0
 ) -> View:
     """Copy a state to another place and prove it, record by record; both are held meanwhile.
 
     UsageError where the target holds another state, or what the source lacks; StateError if what
-    is there then is not what was copied.
+    is there then is not what was copied. Sightings come along, once the state is there.
     """
     async with (
         source.writer(command=command, lock_timeout=lock_timeout),
@@ -145,6 +166,10 @@ async def copy_state(
         if _facts(there) != _facts(view):
             message = f"state {target.place}: it does not hold what {source.place} holds"
             raise StateError(message, hint="use the old place on; the new one cannot be trusted")
+    if isinstance(source, SightingsKeeper) and isinstance(target, SightingsKeeper):
+        seen = tuple(await source.sightings())
+        if seen:
+            await target.add_sightings(seen)
     return view
 
 

@@ -86,6 +86,16 @@ class MemoryDepot:
             bucket.files.pop(name, None)
         return Seen(head, str(bucket.version))
 
+    async def names(self, folder: str) -> list[str]:
+        """List the files of a folder."""
+        await self._answer()
+        return sorted(name for name in self.bucket.files if name.startswith(f"{folder}/"))
+
+    async def add(self, name: str, data: bytes) -> None:
+        """Put a file beside the head."""
+        await self._answer()
+        self.bucket.files[name] = data
+
     async def age(self, seen: Seen) -> float | None:
         """By the bucket's clock."""
         await self._answer()

@@ -17,14 +17,16 @@ from imgmigrate.clock import now
 from imgmigrate.errors import StateError, StateLocked
 from imgmigrate.state.entries import decode
 from imgmigrate.state.holder import Holder, Lock, Progress
+from imgmigrate.state.sightings import Sighting, Sightings
 from imgmigrate.state.view import View
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection, Sequence
     from pathlib import Path
 
     from imgmigrate.state.memory import StateInMemory
+    from imgmigrate.state.sightings import Key
 
 __all__ = ["Kept", "StateElsewhere"]
 
@@ -41,6 +43,7 @@ class Kept:
     holder: Holder | None = None
     compacted: list[int] = field(default_factory=list)
     flushes: int = 0
+    sightings: list[Sighting] = field(default_factory=list)
 
 
 class StateElsewhere:
@@ -82,6 +85,16 @@ class StateElsewhere:
     def _tell(self, progress: Progress) -> None:
         if self.kept.holder is not None:
             self.kept.holder = self.kept.holder.model_copy(update={"progress": progress})
+
+    async def sightings(self, keys: Collection[Key] | None = None) -> Sightings:
+        """What was seen at sources."""
+        await asyncio.sleep(0)
+        return Sightings.of(self.kept.sightings, now())
+
+    async def add_sightings(self, batch: Sequence[Sighting]) -> None:
+        """Keep it."""
+        await asyncio.sleep(0)
+        self.kept.sightings += batch
 
     @asynccontextmanager
     async def writer(self, *, command: str, lock_timeout: float = 0) -> AsyncIterator[Writer]:

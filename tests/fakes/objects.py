@@ -72,6 +72,10 @@ class Faulty:
         self._ask(f"head {path}")
         return _moved(self.objects.head(path), self.ahead)
 
+    def list(self, prefix: str) -> Any:
+        self._ask(f"list {prefix}")
+        return self.objects.list(prefix)
+
     def delete(self, paths: Sequence[str]) -> None:
         self._ask(f"delete {' '.join(paths)}")
         self.objects.delete(paths)

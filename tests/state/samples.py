@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from imgmigrate.oci.manifest import OCI_MANIFEST
-from imgmigrate.oci.reference import Digest, Reference
+from imgmigrate.oci.reference import Digest, Reference, Repository
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.record import Claim, ImageRecord, Source, Status
+from imgmigrate.state.sightings import Sighting, key_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from imgmigrate.state.writer import Writer
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+# Where sightings are made.
+SOURCE = Repository("registry.old", "team/app")
 RUN, PLAN = "run-1", "0123456789abcdef"
 
 
@@ -46,6 +49,26 @@ def draft(name: object, content: object = "1", status: Status = Status.LIVE) -> 
         run="",
         plan_id="",
         status=status,
+    )
+
+
+def sighting(
+    name: object,
+    first: datetime,
+    last: datetime | None = None,
+    *,
+    asked: datetime | None = None,
+    is_planned: bool = False,
+) -> Sighting:
+    """What a source was seen to show from one time to another."""
+    source, shown = key_of(SOURCE, digest(name))
+    return Sighting(
+        source=source,
+        digest=shown,
+        first_seen=first,
+        last_seen=last or max(first, NOON),
+        asked_at=asked,
+        is_planned=is_planned,
     )
 
 

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from imgmigrate.errors import StateLocked
 from imgmigrate.oci.reference import Reference, Repository
+from imgmigrate.state.base import SightingsKeeper
 from imgmigrate.state.holder import Progress
+from imgmigrate.state.local import sightings as local_sightings
 from imgmigrate.state.record import Claim, Owner, Status
+from imgmigrate.state.shared import sightings as shared_sightings
+from imgmigrate.state.sightings import BEFORE, key_of
 from imgmigrate.state.writer import run_name
-from tests.state.samples import NOON, address, claim, digest, draft
+from tests.state.samples import NOON, SOURCE, address, claim, digest, draft, sighting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +94,13 @@ async def write_much(opened: Callable[[], StateStore]) -> dict[str, object]:
         await writer.protect([address(0), address(14)])
         await writer.unprotect([address(0)])
         return answers(writer.state)
+
+
+def keeper(opened: Callable[[], StateStore]) -> SightingsKeeper:
+    """Open the state as what keeps sightings."""
+    state = opened()
+    assert isinstance(state, SightingsKeeper)
+    return state
 
 
 class SharedBehaviour:
@@ -209,6 +221,75 @@ class SharedBehaviour:
             await writer.remove([address(14)])
         assert answers(before) == said
         assert answers(await opened().look()) != said
+
+    async def test_a_first_sighting_stays_the_first(self, opened: Callable[[], StateStore]) -> None:
+        """Whoever adds what, and in which order; what was asked for last is the latest."""
+        day, hour = timedelta(days=1), timedelta(hours=1)
+        assert not list(await keeper(opened).sightings())
+        await keeper(opened).add_sightings([sighting("a", NOON), sighting("b", NOON)])
+        await keeper(opened).add_sightings(
+            [sighting("a", NOON - day, asked=NOON), sighting("b", BEFORE, is_planned=True)]
+        )
+        await keeper(opened).add_sightings(
+            [sighting("a", NOON + hour), sighting("a", NOON - hour, asked=NOON - hour)]
+        )
+        found = await keeper(opened).sightings()
+        assert found.first_seen(SOURCE, digest("a")) == NOON - day
+        assert found.asked(SOURCE, digest("a")) == NOON
+        assert found.first_seen(SOURCE, digest("b")) == BEFORE
+        assert found.asked(SOURCE, digest("b")) is None
+        assert found.first_seen(SOURCE, digest("c")) is None
+        assert found.first_seen(APP, digest("a")) is None
+        assert found.is_planned
+        assert found.trouble is None
+        keys = [key_of(SOURCE, digest(name)) for name in ("a", "c")]
+        some = await keeper(opened).sightings(keys)
+        assert some.first_seen(SOURCE, digest("a")) == NOON - day
+        assert some.first_seen(SOURCE, digest("c")) is None
+        assert some.is_planned
+
+    async def test_sightings_are_outside_of_the_history(
+        self, opened: Callable[[], StateStore]
+    ) -> None:
+        """None makes a state where there is none, and they come and go beside one that is held."""
+        await keeper(opened).add_sightings([sighting("a", NOON)])
+        assert answers(await opened().look())["point"] == (None, 0, "", None, None)
+        async with opened().writer(command="c") as writer:
+            await writer.begin("run-1", "plan", [claim("a")])
+            await writer.sync()
+            point = (writer.state.sequence, writer.state.head)
+            await keeper(opened).add_sightings([sighting("b", NOON)])
+            assert (await opened().lock()).is_held
+            found = await opened().look()
+            assert (found.sequence, found.head) == point
+            await writer.record(draft("a"))
+            await writer.end({})
+        assert len(list(await keeper(opened).sightings())) == 2
+        assert (await opened().look()).live_count == 1
+
+    async def test_all_that_add_sightings_at_once_survive(
+        self, opened: Callable[[], StateStore], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody waits for a turn, and none is lost where they are merged meanwhile."""
+        for kind in (local_sightings, shared_sightings):
+            monkeypatch.setattr(kind, "MOST_FILES", 2)
+        await keeper(opened).add_sightings([sighting("first", NOON)])
+
+        async def add(name: str) -> None:
+            for number in range(5):
+                await keeper(opened).add_sightings([sighting(f"{name}-{number}", NOON)])
+                assert (await keeper(opened).sightings()).trouble is None
+
+        async def work() -> None:
+            for number in range(2):
+                async with opened().writer(command="c") as writer:
+                    await writer.begin(run_name(NOON), "plan", ())
+                    await writer.record(draft(number))
+                    await writer.end({})
+
+        await asyncio.gather(add("a"), add("b"), work())
+        assert len(list(await keeper(opened).sightings())) == 11
+        assert (await opened().look()).live_count == 2
 
     async def test_progress_is_told(self, opened: Callable[[], StateStore]) -> None:
         """It stands beside the holder, once something was written."""

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.errors import StateError, StateLocked, UsageError
-from imgmigrate.state.base import StateStore, copy_state
+from imgmigrate.state.base import SightingsKeeper, StateStore, copy_state
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.shared.store import SharedState
+from imgmigrate.state.sightings import BEFORE
 from tests.fakes.depot import Bucket, MemoryDepot
-from tests.state.samples import address, claim, draft, same
+from tests.state.samples import NOON, SOURCE, address, claim, digest, draft, same, sighting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +48,23 @@ async def fill(state: StateStore, *names: str, run: str = "run-1") -> None:
         for name in names:
             await writer.record(draft(name))
         await writer.end({"applied": len(names)})
+
+
+@pytest.mark.parametrize("old", KINDS)
+@pytest.mark.parametrize("new", KINDS)
+async def test_what_was_seen_at_sources_comes_along(places: Places, old: str, new: str) -> None:
+    """Its first sightings are the first at the new place too, beside what was seen there."""
+    source, target = places.open(old, "old"), places.open(new, "new")
+    assert isinstance(source, SightingsKeeper)
+    assert isinstance(target, SightingsKeeper)
+    await fill(source, "a")
+    await source.add_sightings([sighting("a", BEFORE), sighting("b", NOON, is_planned=True)])
+    await target.add_sightings([sighting("c", NOON)])
+    await copy_state(source, target, command="imgmigrate state migrate")
+    found = await target.sightings()
+    firsts = [found.first_seen(SOURCE, digest(name)) for name in "abc"]
+    assert firsts == [BEFORE, NOON, NOON]
+    assert found.is_planned
 
 
 @pytest.mark.parametrize("old", KINDS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imgmigrate.applying.protection import protect, unprotected
+from imgmigrate.observing.sightings import record_rows
 from imgmigrate.state.owner import check_owner, owner_of, waits_for_owner
 from imgmigrate.state.spelling import find_renames, rename
 from imgmigrate.workspace import open_workspace
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.config.model import Config
     from imgmigrate.events import Warned
+    from imgmigrate.plan import Plan
     from imgmigrate.workspace import Workspace
 
 __all__ = ["keep_books"]
@@ -25,6 +27,7 @@ __all__ = ["keep_books"]
 
 async def keep_books(
     config: Config | Workspace,
+    plan: Plan | None = None,
     *,
     command: str,
     lock_timeout: float,
@@ -32,11 +35,23 @@ async def keep_books(
 ) -> str | None:
     """Note it, and say whether the state got its owner by that.
 
-    The lock is taken only if there is something to note. `warned` hears what is worth knowing of
-    the state. Raises UsageError for a state of
-    another config, StateLocked and StateError.
+    The lock is taken only if there is something to note; what sources were seen to show, by the
+    rows of a plan, needs none. `warned` hears what is worth knowing of the state. Raises
+    UsageError for a state of another config, StateLocked and StateError.
     """
     workspace = open_workspace(config)
+    said = await _note(workspace, command, lock_timeout, warned)
+    if plan is not None:
+        await record_rows(workspace, plan)
+    return said
+
+
+async def _note(
+    workspace: Workspace,
+    command: str,
+    lock_timeout: float,
+    warned: Callable[[Warned], None] | None,
+) -> str | None:
     config, guards = workspace.config, workspace.config.guards
     state = await workspace.state.look()
     check_owner(state, config)

@@ -262,7 +262,7 @@ class Task:
         from imgmigrate.render.words import has_work
 
         if not has_work(plan.summary):
-            self._keep_books(config, command)
+            self._keep_books(config, plan, command)
             return Applied(plan, None)
         from imgmigrate.render.changes.tally import Tally
         from imgmigrate.render.summary import result_text
@@ -282,7 +282,7 @@ class Task:
 
         return Applied(plan, apply_now(self.settings, config, plan, options, tally, ended))
 
-    def _keep_books(self, config: Config, command: str) -> None:
+    def _keep_books(self, config: Config, plan: Plan, command: str) -> None:
         """Note in the state what the config says of it, although nothing else is to be done."""
         from imgmigrate.applying.resume.books import keep_books
         from imgmigrate.cli.run import run
@@ -290,6 +290,7 @@ class Task:
         told = run(
             lambda: keep_books(
                 config,
+                plan,
                 command=command,
                 lock_timeout=self.lock_timeout,
                 warned=self.settings.output.warned,

@@ -31,6 +31,7 @@ from imgmigrate.cli.given.options import (
 )
 from imgmigrate.cli.given.saved import keeper_for, store_plan
 from imgmigrate.cli.given.untrusted import (
+    refuse_recording,
     refuse_without_state,
     state_file_option,
     untrusted_options,
@@ -64,6 +65,7 @@ _refresh_only_option = click.option(
 Examples:
   imgmigrate plan --out plan.out
   imgmigrate plan --save                              keep it beside the state
+  imgmigrate plan --record                            note what is seen first
   imgmigrate plan --target 'registry.new/team/**' --out plan.out
   imgmigrate plan --detailed-exitcode
   imgmigrate plan --config config.json                image-syncer's file
@@ -85,6 +87,7 @@ config.""",
 )
 @click.option("--out", type=file_path(), metavar="FILE", help="Save the plan, to apply exactly it.")
 @click.option("--save", "is_kept", is_flag=True, help="Keep the plan where the state is.")
+@click.option("--record", is_flag=True, help="Record, beside the state, what sources show first.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 for changes and conflicts.")
 @planning_options
 @_refresh_only_option
@@ -112,6 +115,7 @@ def plan(
     settings: Settings,
     out: Path | None,
     is_kept: bool,
+    record: bool,
     detailed_exitcode: bool,
     refresh_only: bool,
     sizes: Literal["auto", "always", "never"],
@@ -124,7 +128,8 @@ def plan(
 
     Reads both sides and the state; changes nothing and takes no lock. With --save the plan
     itself is put where the state is, and `apply --plan sha256:HEX` takes it from there, on
-    whichever machine.
+    whichever machine. With --record it is noted beside the state when each digest of a source
+    was first seen; of plans no other notes that.
     """
     output, planning = settings.output, planning_of(settings)
     limits = limits_of(settings)
@@ -132,6 +137,7 @@ def plan(
         refuse_with_explain(
             out=out,
             save=is_kept,
+            record=record,
             detailed_exitcode=detailed_exitcode,
             target=planning.target,
             exclude=planning.exclude,
@@ -146,6 +152,7 @@ def plan(
     if refresh_only:
         _refuse_with_refresh_only(
             explain=explain,
+            record=record,
             replace=planning.replace,
             allow_overwrite=planning.allow_overwrite,
             allow_delete=planning.allow_delete,
@@ -173,6 +180,8 @@ def plan(
     if out is not None:
         check_place(out, settings, config)
     keeper = keeper_for(settings, config) if is_kept else None
+    if record:
+        refuse_recording(settings, config)
     options = planning.options(
         refresh_only=refresh_only,
         sizes=sizes,
@@ -180,6 +189,7 @@ def plan(
         on_rate_limit=on_rate_limit,
         outage=limits.outage,
         awaits_strangers=limits.awaits_strangers,
+        record=record,
     )
     made = plan_now(settings, config, options)
     sha256 = save(settings, made, out) if out else None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "load_untrusted",
+    "refuse_recording",
     "refuse_without_state",
     "state_file_option",
     "untrusted_options",
@@ -106,3 +107,14 @@ def refuse_without_state(settings: Settings, planning: Planning, **others: bool)
             option = f"--{name.replace('_', '-')}"
             message = f"{option}: a plan of a stranger's config deletes nothing and lets nothing go"
             raise UsageError(message, hint=f"leave {option} out, or plan where it is trusted")
+
+
+def refuse_recording(settings: Settings, config: Config) -> None:
+    """Refuse `--record` where nothing is written beside the state."""
+    if settings.untrusted:
+        message = "--record: what a stranger's config leads to is not noted where the state is"
+    elif config.state_file is not None:
+        message = f"--record: --state-file {config.state_file} is an export, which nothing changes"
+    else:
+        return
+    raise UsageError(message, hint="leave --record out, or plan where it is trusted")

@@ -22,11 +22,12 @@ from imgmigrate.state.local.loading import fingerprint, history, load
 from imgmigrate.state.local.lock import StateLock
 from imgmigrate.state.local.plans import list_plans, note_run, read_plan, save_plan
 from imgmigrate.state.local.repair import mend, survey
+from imgmigrate.state.local.sightings import add_sightings, read_sightings
 from imgmigrate.state.local.trouble import grown, torn, unwritable
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.local.repair import Survey
     from imgmigrate.state.memory import StateInMemory
     from imgmigrate.state.saved import SavedPlan
+    from imgmigrate.state.sightings import Key, Sighting, Sightings
     from imgmigrate.state.view import View
 
 __all__ = ["LocalState"]
@@ -106,6 +108,14 @@ class LocalState:
     async def note_run(self, sha256: str, run: str) -> None:
         """Note the run that applied a plan."""
         await in_thread(lambda: note_run(self.folder, sha256, run, self._clock()))
+
+    async def sightings(self, keys: Collection[Key] | None = None) -> Sightings:
+        """Read all that was seen at sources, whatever is asked for."""
+        return await asyncio.to_thread(read_sightings, self.folder, self._clock())
+
+    async def add_sightings(self, batch: Sequence[Sighting]) -> None:
+        """Add what was seen."""
+        await in_thread(lambda: add_sightings(self.folder, batch, self._clock()))
 
     def read(self) -> StateInMemory:
         """Read one consistent view without a lock; an empty one where no state exists yet.

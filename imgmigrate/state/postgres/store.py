@@ -35,11 +35,16 @@ from imgmigrate.state.postgres.rows import (
     read_view,
     remembers,
 )
+from imgmigrate.state.postgres.sightings import (
+    forget_sightings,
+    put_sightings,
+    read_sightings,
+)
 from imgmigrate.state.postgres.tables import make_tables
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -48,6 +53,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.holder import Progress
     from imgmigrate.state.lines.journal import Line
     from imgmigrate.state.memory import StateInMemory
+    from imgmigrate.state.sightings import Key, Sighting, Sightings
     from imgmigrate.state.view import View
 
 __all__ = ["PostgresState"]
@@ -148,6 +154,23 @@ class PostgresState:
     async def backups(self) -> tuple[str, ...]:
         """None: what a database is saved by is the business of who runs it."""
         return ()
+
+    async def sightings(self, keys: Collection[Key] | None = None) -> Sightings:
+        """Read what was seen of some digests, or of all."""
+        session = Session(self._database)
+        try:
+            return await read_sightings(session, keys, self._clock())
+        finally:
+            await session.close()
+
+    async def add_sightings(self, batch: Sequence[Sighting]) -> None:
+        """Add what was seen."""
+        session = Session(self._database)
+        try:
+            await make_tables(session)
+            await put_sightings(session, batch)
+        finally:
+            await session.close()
 
     @asynccontextmanager
     async def writer(self, *, command: str, lock_timeout: float = 0) -> AsyncIterator[Writer]:
@@ -284,6 +307,7 @@ class GroupJournal(Pusher):
         await self.flush()
         try:
             await self.alone(lambda: forget_lines(self._session, self._hold))
+            await self.alone(lambda: forget_sightings(self._session))
         except StateError as error:
             return f"{error}; its oldest lines stay"
         return None

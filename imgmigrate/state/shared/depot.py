@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
 __all__ = ["Depot", "Missing", "Overtaken", "Seen"]
 
@@ -63,6 +63,15 @@ class Depot(Protocol):
         No two heads have the same bytes, so one that is there was written by who wrote these. The
         files of `add` are durable before it, those of `drop` are taken away after it; a crash
         leaves at most files that no head names.
+        """
+
+    async def names(self, folder: str) -> Sequence[str]:
+        """Name the files of a folder, as they are now or in the version that was seen last."""
+
+    async def add(self, name: str, data: bytes) -> None:
+        """Put a file that no head names beside a head that is there, durably.
+
+        Whoever holds the state is not disturbed by it, and two that add at once both succeed.
         """
 
     async def age(self, seen: Seen) -> float | None:

@@ -27,6 +27,7 @@ from imgmigrate.state.shared.head import (
     named,
 )
 from imgmigrate.state.shared.reading import head_of, marks_of, segments_of
+from imgmigrate.state.shared.sightings import merge_sightings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -160,6 +161,21 @@ class Held:
 
         await self._swap(word)
 
+    async def merge_sightings(self) -> None:
+        """Put one file in the place of those that were added beside the state, if they are many."""
+        files = await merge_sightings(self._depot, self._clock())
+        if files is None:
+            return
+        add, drop = files
+        is_said = False
+
+        def word(head: Head) -> _Word | None:
+            nonlocal is_said
+            is_first, is_said = not is_said, True
+            return _Word(head, add, drop) if is_first else None
+
+        await self._swap(word)
+
     async def release(self) -> None:
         """Let go of the state; if that fails, others wait for the lease to run out."""
         with contextlib.suppress(StateError):
@@ -234,6 +250,12 @@ class SharedJournal(Pusher):
 
     async def compact(self, view: View) -> str | None:
         """Compact where that is worth its bytes; a failure costs nothing but tidiness."""
+        try:
+            await self.alone(self._held.merge_sightings)
+        except StateLost:
+            raise
+        except (StateError, Missing) as error:
+            return f"{error}; its sightings stay in as many files"
         lines = self._held.head.lines
         if lines < max(SHORTEST_JOURNAL, SHARE * len(view.records)) and not self.is_long:
             return None

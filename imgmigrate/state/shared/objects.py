@@ -19,7 +19,7 @@ from imgmigrate.state.shared.clouds import CLOUDS, RETRY_TIME, endpoint_of, expl
 from imgmigrate.state.shared.depot import Missing, Overtaken, Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from imgmigrate.config.values.backends import Backend
@@ -63,6 +63,9 @@ class Objects(Protocol):
 
     def head(self, path: str) -> Mapping[str, Any]:
         """Ask about one."""
+
+    def list(self, prefix: str) -> Iterable[Sequence[Mapping[str, Any]]]:
+        """Name those of a folder, some at a time."""
 
     def delete(self, paths: Sequence[str]) -> None:
         """Delete some."""
@@ -131,6 +134,18 @@ class ObjectDepot:
         if drop:
             await self._drop(drop)
         return put
+
+    async def names(self, folder: str) -> Sequence[str]:
+        """List the objects that are there now."""
+
+        def names() -> list[str]:
+            return sorted(each["path"] for some in self._store.list(folder) for each in some)
+
+        return await self._ask("read", names)
+
+    async def add(self, name: str, data: bytes) -> None:
+        """Put an object."""
+        await self._ask("write", lambda: self._put_file(name, data))
 
     async def age(self, seen: Seen) -> float | None:
         """By the store's clock; None for who may not write, as that is how to learn its time."""

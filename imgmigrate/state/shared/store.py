@@ -26,10 +26,11 @@ from imgmigrate.state.shared.held import Held, SharedJournal
 from imgmigrate.state.shared.lease import Silence
 from imgmigrate.state.shared.plans import list_plans, note_run, read_plan, save_plan
 from imgmigrate.state.shared.reading import head_of, marks_of, read_view
+from imgmigrate.state.shared.sightings import add_sightings, read_sightings
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.saved import SavedPlan
     from imgmigrate.state.shared.depot import Depot
     from imgmigrate.state.shared.head import Head, Lease
+    from imgmigrate.state.sightings import Key, Sighting, Sightings
     from imgmigrate.state.view import View
 
 __all__ = ["SharedState"]
@@ -177,6 +179,20 @@ class SharedState:
         """Note the run that applied a plan."""
         try:
             await note_run(self._depot, sha256, run, self._clock())
+        finally:
+            await self._depot.close()
+
+    async def sightings(self, keys: Collection[Key] | None = None) -> Sightings:
+        """Read all that was seen at sources, whatever is asked for."""
+        try:
+            return await read_sightings(self._depot, self._clock())
+        finally:
+            await self._depot.close()
+
+    async def add_sightings(self, batch: Sequence[Sighting]) -> None:
+        """Add what was seen."""
+        try:
+            await add_sightings(self._depot, batch, self._clock())
         finally:
             await self._depot.close()
 

@@ -19,13 +19,13 @@ import pytest
 from imgmigrate.clock import now
 from imgmigrate.config.values.backends import Backend
 from imgmigrate.errors import StateAway, StateError, StateLocked, StateLost
-from imgmigrate.state.base import open_state
-from imgmigrate.state.shared import clouds, held
+from imgmigrate.state.base import SightingsKeeper, open_state
+from imgmigrate.state.shared import clouds, held, sightings
 from imgmigrate.state.shared.depot import Missing, Overtaken
 from imgmigrate.state.shared.objects import open_objects
 from imgmigrate.state.shared.store import SharedState
 from tests.fakes.faults import Break, FaultProxy, Refusal
-from tests.state.samples import address, claim, draft
+from tests.state.samples import NOON, SOURCE, address, claim, digest, draft, sighting
 from tests.support import azurite, seaweed
 
 if TYPE_CHECKING:
@@ -118,6 +118,32 @@ async def test_what_was_written_is_there_for_others(
     assert [record.address for record in state.every()] == [address(n) for n in range(4)]
     assert [await open_state(backend).remembers(*end) for end in ends] == [True] * 4
     assert len(await open_state(backend).backups()) == 3
+
+
+async def test_what_sources_showed_is_kept_beside_it(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever adds at once, also while it is held; its holder makes one object of many."""
+    monkeypatch.setattr(sightings, "MOST_FILES", 3)
+    depot = open_objects(backend)
+
+    async def add(number: int) -> None:
+        state = open_state(backend)
+        assert isinstance(state, SightingsKeeper)
+        await state.add_sightings([sighting(number, NOON)])
+        assert (await state.sightings()).first_seen(SOURCE, digest(number)) == NOON
+
+    await asyncio.gather(*(add(number) for number in range(6)))
+    assert len(await depot.names("sightings")) == 6
+    async with open_state(backend).writer(command="first") as writer:
+        await writer.begin("run-1", "plan", ())
+        await add(6)
+        await writer.end({})
+        await add(7)
+    assert len(await depot.names("sightings")) == 2
+    state = open_state(backend)
+    assert isinstance(state, SightingsKeeper)
+    assert len(list(await state.sightings())) == 8
 
 
 async def test_two_that_race_do_not_both_get_it(backend: Backend) -> None:

@@ -26,7 +26,7 @@ from imgmigrate.state.shared.git.refusals import declined, refused, rejection
 from imgmigrate.state.shared.git.temporary import Temporary
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from imgmigrate.config.values.backends import Backend
     from imgmigrate.state.shared.git.checkout import Checkout
@@ -46,6 +46,8 @@ _SEEN = "refs/imgmigrate/seen"
 TIDY_AFTER = 500
 # Pushes that others' commits around the state may spoil one after the other.
 ATTEMPTS = 5
+# Those that the words of a run, and what others add at once, may spoil for whoever adds a file.
+ADD_ATTEMPTS = 20
 # Every commit says this: a branch with nothing to build needs no pipeline.
 _BODY = "[skip ci]"
 _FIRST_BODY = """\
@@ -138,8 +140,34 @@ class GitDepot:
                 raise error
             # Somebody's commit beside the state, with the head that was seen.
             seen = found
-        message = f"{self._where}: others push to it all the time"
-        raise StateAway(message, subject=self._subject)
+        raise self._crowded()
+
+    async def names(self, folder: str) -> Sequence[str]:
+        """List the files in the version that was seen last."""
+        git = await self._opened()
+        if self._at is None:
+            return ()
+        tree = (await self._entries(git, self._at)).get(folder, b"").decode()
+        names = await self._entries(git, tree.split()[-1]) if tree else ()
+        return [name for each in sorted(names) if _NAME.fullmatch(name := f"{folder}/{each}")]
+
+    async def add(self, name: str, data: bytes) -> None:
+        """Push a child of the newest commit with the same head, whoever else pushes meanwhile."""
+        git = await self._opened()
+        for _ in range(ADD_ATTEMPTS):
+            seen = await self.fetch()
+            if seen is None:
+                raise StateError(f"{self._where}: it is not there", subject=self._subject)
+            if name in await self.names(_folder(name)):
+                return  # the answer of an attempt was lost
+            commit = await self._commit(git, seen, seen.head, {name: data}, ())
+            error = await self._push(git, seen, commit)
+            if error is None:
+                self._at = commit
+                return
+            if await self._asked(git) == seen.version:
+                raise error
+        raise self._crowded()
 
     async def age(self, seen: Seen) -> float | None:
         """None: a git server has no clock that it shows."""
@@ -281,6 +309,10 @@ class GitDepot:
                 name.decode(errors="surrogateescape"): entry for entry, _, name in parts
             }
         return self._trees[tree]
+
+    def _crowded(self) -> StateAway:
+        message = f"{self._where}: others push to it all the time"
+        return StateAway(message, subject=self._subject)
 
     async def _foreign(self, commit: str) -> StateError:
         git = await self._opened()

@@ -1,0 +1,72 @@
+"""Keep what was seen at sources in a depot, beside the state and without a hold on it.
+
+Each file has a name of its own, which no head has: whoever adds one needs neither the lease nor a
+swap, and no two are in each other's way. The holder of the state merges them (`held.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from imgmigrate.concurrency import together
+from imgmigrate.errors import StateError
+from imgmigrate.state.shared.depot import Missing, Overtaken
+from imgmigrate.state.shared.head import Head
+from imgmigrate.state.sightings import (
+    FOLDER,
+    MOST_FILES,
+    Sightings,
+    file_name,
+    print_sightings,
+    read_files,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from imgmigrate.state.shared.depot import Depot
+    from imgmigrate.state.sightings import Sighting
+
+__all__ = ["add_sightings", "merge_sightings", "read_sightings"]
+
+# Files that are merged while they are read are followed by one; nobody is unlucky this often.
+READ_ATTEMPTS = 5
+
+
+async def read_sightings(depot: Depot, now: datetime) -> Sightings:
+    """Read all that is known; nothing where no state exists yet."""
+    for _ in range(READ_ATTEMPTS):
+        if await depot.fetch() is None:
+            return Sightings(now)
+        names = await depot.names(FOLDER)
+        with contextlib.suppress(Missing):
+            return read_files(await _read(depot, names), now)
+    message = f"state {depot.place}: its sightings are replaced all the time"
+    raise StateError(message, hint="run the same command again")
+
+
+async def add_sightings(depot: Depot, batch: Iterable[Sighting], now: datetime) -> None:
+    """Add a file; where no state exists yet a head comes first, which names nothing."""
+    if await depot.fetch() is None:
+        await depot.prove()
+        with contextlib.suppress(Overtaken):
+            await depot.swap(None, Head().printed())
+    await depot.add(f"{FOLDER}/{file_name(now)}", print_sightings(batch, now))
+
+
+async def merge_sightings(
+    depot: Depot, now: datetime
+) -> tuple[dict[str, bytes], Sequence[str]] | None:
+    """Give the file to put in the place of all that are there, and those; None if they are few."""
+    names = await depot.names(FOLDER)
+    if len(names) <= MOST_FILES:
+        return None
+    found = read_files(await _read(depot, names), now)
+    return {f"{FOLDER}/{file_name(now)}": print_sightings(found, now)}, names
+
+
+async def _read(depot: Depot, names: Sequence[str]) -> dict[str, bytes]:
+    found = await together(depot.read(name) for name in names)
+    return dict(zip(names, found, strict=True))
