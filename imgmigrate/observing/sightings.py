@@ -98,16 +98,18 @@ async def record_plan(workspace: Workspace, shown: Collection[Shown]) -> None:
 async def tell_unrecorded(workspace: Workspace, shown: Collection[Shown]) -> None:
     """Say that a plan does not record what it saw first, where others do; and what is damaged."""
     keeper = workspace.sightings
-    if keeper is None or workspace.config.is_untrusted or not shown:
+    # What a destination shows was seen before: a plan with nothing to do reads nothing.
+    wanted = {each.key for each in shown if not each.is_there}
+    if keeper is None or workspace.config.is_untrusted or not wanted:
         return
     try:
-        before = await keeper.sightings({each.key for each in shown})
+        before = await keeper.sightings(wanted)
     except StateError as error:
         message = f"{error.message}; what sources were seen to show counts as never seen"
         workspace.sink.emit(Warned("sightings_unread", message))
         return
     _tell_trouble(workspace, before)
-    if before.is_planned and any(each.key not in before.known for each in shown):
+    if before.is_planned and before.trouble is None and not wanted <= before.known.keys():
         does = remedy("plan", record=True)
         message = f"first sightings are not recorded by this plan: {does} does"
         workspace.sink.emit(Warned("sightings_unrecorded", message))

@@ -19,7 +19,7 @@ from imgmigrate.oci.reference import Digest  # noqa: TC001 - pydantic needs it a
 from imgmigrate.state.lines.sealing import explain, seal, unseal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from imgmigrate.oci.reference import Repository
 
@@ -46,6 +46,9 @@ BEFORE = datetime.min.replace(tzinfo=UTC)
 KEPT_DAYS, TOLD_DAYS = 400, 30
 # The folder of the files beside a state, and how many there are before they are merged.
 FOLDER, MOST_FILES = "sightings", 16
+
+# What is in a printed line, and in no text within one: there quotes are escaped.
+_DIGEST, _PLANNED = b'"digest":"', b'"is_planned":true'
 
 # A source repository, as it is printed, and a digest that it showed.
 Key: TypeAlias = "tuple[str, Digest]"
@@ -84,11 +87,16 @@ class Sightings:
 
     @classmethod
     def of(
-        cls, found: Iterable[Sighting], now: datetime, *, trouble: str | None = None
+        cls,
+        found: Iterable[Sighting],
+        now: datetime,
+        *,
+        is_planned: bool = False,
+        trouble: str | None = None,
     ) -> Sightings:
         """Join lines; a time in the future is the present: some machine's clock is ahead."""
         known = {key: _until(each, now) for key, each in merged(found).items()}
-        is_planned = any(each.is_planned for each in known.values())
+        is_planned = is_planned or any(each.is_planned for each in known.values())
         return cls(now, known, is_planned, trouble)
 
     def __iter__(self) -> Iterator[Sighting]:
@@ -162,18 +170,35 @@ def print_sightings(found: Iterable[Sighting], now: datetime) -> bytes:
     return b"".join(seal(document)[0] for document in documents)
 
 
-def read_files(files: Mapping[str, bytes], now: datetime) -> Sightings:
-    """Read files by their names; of a damaged one what stands before the damage."""
+def read_files(
+    files: Mapping[str, bytes], now: datetime, keys: Collection[Key] | None = None
+) -> Sightings:
+    """Read files by their names, for these keys alone; of a damaged one what stands before.
+
+    Lines that are surely about others are neither opened nor proved: of a hundred thousand a plan
+    asks for few.
+    """
+    wanted = None if keys is None else {str(digest).encode() for _, digest in keys}
     found: list[Sighting] = []
-    trouble = None
+    is_planned, trouble = False, None
     for name, data in files.items():
+        is_planned = is_planned or _PLANNED in data
         for number, line in enumerate(data.splitlines(keepends=True), 1):
+            if wanted is not None and not _is_about(line, wanted):
+                continue
             try:
                 found.append(Sighting.model_validate(unseal(line)[0]))
             except ValueError as error:
                 trouble = f"{name} is damaged at line {number}: {explain(error)}"
                 break
-    return Sightings.of(found, now, trouble=trouble)
+    return Sightings.of(found, now, is_planned=is_planned, trouble=trouble)
+
+
+def _is_about(line: bytes, digests: set[bytes]) -> bool:
+    """Tell whether a line may be about one of them; one that is torn may be."""
+    _, mark, rest = line.partition(_DIGEST)
+    digest, end, _ = rest.partition(b'"')
+    return digest in digests or not (mark and end)
 
 
 def _until(sighting: Sighting, now: datetime) -> Sighting:

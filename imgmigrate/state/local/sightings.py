@@ -21,11 +21,11 @@ from imgmigrate.state.sightings import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from datetime import datetime
     from pathlib import Path
 
-    from imgmigrate.state.sightings import Sighting
+    from imgmigrate.state.sightings import Key, Sighting
 
 __all__ = ["add_sightings", "read_sightings"]
 
@@ -33,12 +33,12 @@ __all__ = ["add_sightings", "read_sightings"]
 READ_ATTEMPTS = 5
 
 
-def read_sightings(folder: Path, now: datetime) -> Sightings:
-    """Read all that is known; nothing where nobody added anything yet."""
+def read_sightings(folder: Path, now: datetime, keys: Collection[Key] | None = None) -> Sightings:
+    """Read what is known, of these keys or of all; nothing where nobody added anything yet."""
     place = folder / FOLDER
     for _ in range(READ_ATTEMPTS):
         try:
-            return read_files(_files(place), now)
+            return read_files(_files(place), now, keys)
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -110,8 +110,8 @@ class LocalState:
         await in_thread(lambda: note_run(self.folder, sha256, run, self._clock()))
 
     async def sightings(self, keys: Collection[Key] | None = None) -> Sightings:
-        """Read all that was seen at sources, whatever is asked for."""
-        return await asyncio.to_thread(read_sightings, self.folder, self._clock())
+        """Read what was seen at sources."""
+        return await asyncio.to_thread(read_sightings, self.folder, self._clock(), keys)
 
     async def add_sightings(self, batch: Sequence[Sighting]) -> None:
         """Add what was seen."""

@@ -23,11 +23,11 @@ from imgmigrate.state.sightings import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from imgmigrate.state.shared.depot import Depot
-    from imgmigrate.state.sightings import Sighting
+    from imgmigrate.state.sightings import Key, Sighting
 
 __all__ = ["add_sightings", "merge_sightings", "read_sightings"]
 
@@ -35,14 +35,16 @@ __all__ = ["add_sightings", "merge_sightings", "read_sightings"]
 READ_ATTEMPTS = 5
 
 
-async def read_sightings(depot: Depot, now: datetime) -> Sightings:
-    """Read all that is known; nothing where no state exists yet."""
+async def read_sightings(
+    depot: Depot, now: datetime, keys: Collection[Key] | None = None
+) -> Sightings:
+    """Read what is known, of these keys or of all; nothing where no state exists yet."""
     for _ in range(READ_ATTEMPTS):
         if await depot.fetch() is None:
             return Sightings(now)
         names = await depot.names(FOLDER)
         with contextlib.suppress(Missing):
-            return read_files(await _read(depot, names), now)
+            return read_files(await _read(depot, names), now, keys)
     message = f"state {depot.place}: its sightings are replaced all the time"
     raise StateError(message, hint="run the same command again")
 

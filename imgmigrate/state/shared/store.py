@@ -185,7 +185,7 @@ class SharedState:
     async def sightings(self, keys: Collection[Key] | None = None) -> Sightings:
         """Read all that was seen at sources, whatever is asked for."""
         try:
-            return await read_sightings(self._depot, self._clock())
+            return await read_sightings(self._depot, self._clock(), keys)
         finally:
             await self._depot.close()
 
