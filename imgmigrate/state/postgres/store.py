@@ -24,6 +24,7 @@ from imgmigrate.state.groups.taking_up import take_up
 from imgmigrate.state.holder import Holder, Lock
 from imgmigrate.state.postgres.database import Database, Session
 from imgmigrate.state.postgres.lease import Lease, acquire, read_lock, release, take_away
+from imgmigrate.state.postgres.plans import list_plans, note_run, read_plan, save_plan
 from imgmigrate.state.postgres.reader import Reader
 from imgmigrate.state.postgres.records import MOST_KEPT_BY_WRITER, DistantRecords
 from imgmigrate.state.postgres.rows import (
@@ -36,6 +37,7 @@ from imgmigrate.state.postgres.rows import (
     remembers,
 )
 from imgmigrate.state.postgres.tables import make_tables
+from imgmigrate.state.saved import new_plan
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.holder import Progress
     from imgmigrate.state.lines.journal import Line
     from imgmigrate.state.memory import StateInMemory
+    from imgmigrate.state.saved import SavedPlan
     from imgmigrate.state.view import View
 
 __all__ = ["PostgresState"]
@@ -108,46 +111,56 @@ class PostgresState:
 
     async def load(self) -> View:
         """Read all that is in it."""
-        session = Session(self._database)
-        try:
-            async with session.transaction(snapshot=True):
-                view, _ = await read_view(session)
-                await read_all(session, view)
-        finally:
-            await session.close()
+        async with self._session() as session, session.transaction(snapshot=True):
+            view, _ = await read_view(session)
+            await read_all(session, view)
         return view
 
     async def remembers(self, sequence: int, head: str) -> bool:
         """Tell whether a line is in its history: all of the last 30 days, and the last 50 runs."""
         if sequence == 0:
             return head == ""
-        session = Session(self._database)
-        try:
+        async with self._session() as session:
             return await remembers(session, sequence, head)
-        finally:
-            await session.close()
 
     async def lock(self) -> Lock:
         """Tell who has the lease, by the server's clock."""
-        session = Session(self._database)
-        try:
+        async with self._session() as session:
             return await read_lock(session)
-        finally:
-            await session.close()
 
     async def break_lock(self) -> Lock:
         """Take the lease from whoever has it, who can write no more."""
-        session = Session(self._database)
-        try:
+        async with self._session() as session:
             await make_tables(session)
             holder = await take_away(session)
-        finally:
-            await session.close()
         return Lock(holder is not None, holder)
 
     async def backups(self) -> tuple[str, ...]:
         """None: what a database is saved by is the business of who runs it."""
         return ()
+
+    async def save_plan(self, data: bytes, *, plan_id: str, config: str | None) -> str:
+        """Save a plan, and remove those whose time is over."""
+        now = self._clock()
+        plan = new_plan(data, plan_id=plan_id, config=config, now=now)
+        async with self._session() as session:
+            await save_plan(session, plan, data, now=now)
+        return plan.sha256
+
+    async def read_plan(self, sha256: str) -> bytes:
+        """Read and verify a plan."""
+        async with self._session() as session:
+            return await read_plan(session, sha256)
+
+    async def plans(self) -> list[SavedPlan]:
+        """Those that are kept, the oldest first."""
+        async with self._session() as session:
+            return await list_plans(session)
+
+    async def note_run(self, sha256: str, run: str) -> None:
+        """Note the run that applied a plan."""
+        async with self._session() as session:
+            await note_run(session, sha256, run, self._clock())
 
     @asynccontextmanager
     async def writer(self, *, command: str, lock_timeout: float = 0) -> AsyncIterator[Writer]:
@@ -156,8 +169,7 @@ class PostgresState:
         On leaving, however that happens, what was recorded is in, or in the spool of this machine,
         and the lease is free.
         """
-        session = Session(self._database)
-        try:
+        async with self._session() as session:
             await make_tables(session)
             holder = Holder.me(command, self._clock())
             lease = Lease(secrets.token_hex(16), self._lease, holder)
@@ -187,6 +199,12 @@ class PostgresState:
                 # Where nobody answers it runs out by itself.
                 with suppress(StateError):
                     await release(session, lease)
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[Session]:
+        session = Session(self._database)
+        try:
+            yield session
         finally:
             await session.close()
 

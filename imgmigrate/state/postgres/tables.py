@@ -9,7 +9,7 @@ from imgmigrate.errors import StateError
 if TYPE_CHECKING:
     from imgmigrate.state.postgres.database import Session
 
-__all__ = ["VERSIONS", "make_tables", "version_of"]
+__all__ = ["VERSIONS", "has_table", "make_tables", "version_of"]
 
 # The tables of each version, made one after another; a later one is never read.
 VERSIONS = (
@@ -66,6 +66,19 @@ VERSIONS = (
     INSERT INTO imgmigrate.state DEFAULT VALUES;
     INSERT INTO imgmigrate.format (version) VALUES (0);
     """,
+    """
+    CREATE TABLE imgmigrate.plans (
+        sha256 text COLLATE "C" PRIMARY KEY,
+        size bigint NOT NULL,
+        document text NOT NULL
+    );
+    CREATE TABLE imgmigrate.plan_pieces (
+        sha256 text COLLATE "C" NOT NULL REFERENCES imgmigrate.plans ON DELETE CASCADE,
+        position integer NOT NULL,
+        bytes bytea NOT NULL,
+        PRIMARY KEY (sha256, position)
+    );
+    """,
 )
 # What keeps two from making them at once, for as long as the transaction takes ("imgm").
 _MAKING = 0x696D676D
@@ -73,13 +86,7 @@ _MAKING = 0x696D676D
 
 async def version_of(session: Session) -> int | None:
     """The version of its tables; None where there are none. StateError for one of the future."""
-    # Not by to_regclass: behind a lock that was waited for it may tell of the time before.
-    there = await session.row(
-        "SELECT 1 FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace"
-        " ON pg_namespace.oid = relnamespace WHERE nspname = $1 AND relname = 'format'",
-        session.database.schema,
-    )
-    if there is None:
+    if not await has_table(session, "format"):
         return None
     found = await session.row("SELECT version FROM imgmigrate.format")
     version: int = found["version"] if found else 0
@@ -90,6 +97,18 @@ async def version_of(session: Session) -> int | None:
             hint="use the imgmigrate that wrote it, or a newer one",
         )
     return version
+
+
+async def has_table(session: Session, name: str) -> bool:
+    """Tell whether a table is there; an older version has not made those of a newer one."""
+    # Not by to_regclass: behind a lock that was waited for it may tell of the time before.
+    there = await session.row(
+        "SELECT 1 FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace"
+        " ON pg_namespace.oid = relnamespace WHERE nspname = $1 AND relname = $2",
+        session.database.schema,
+        name,
+    )
+    return there is not None
 
 
 async def make_tables(session: Session) -> None:

@@ -148,7 +148,7 @@ async def test_tables_of_a_newer_version_are_left_alone(url: str, server: Server
     server.psql(f"UPDATE {schema}.format SET version = 99")
     state = opened(url)
     for ask in (state.look, state.load, state.lock, lambda: state.remembers(1, "x")):
-        with pytest.raises(StateError, match=r"version 99, this imgmigrate knows 1.*newer one"):
+        with pytest.raises(StateError, match=r"version 99, this imgmigrate knows \d+.*newer one"):
             await ask()
     with pytest.raises(StateError, match="version 99"):
         async with state.writer(command="c"):
