@@ -16,12 +16,12 @@ from imgmigrate.state.postgres.tables import has_table, make_tables, version_of
 from imgmigrate.state.saved import SavedPlan, checked, damaged_plan, find_plan, kept, with_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from imgmigrate.state.postgres.database import Session
 
-__all__ = ["list_plans", "note_run", "read_plan", "save_plan"]
+__all__ = ["list_plans", "note_run", "read_plan", "save_plans"]
 
 # Bytes of a piece: a statement's minute is enough for it at 20 kB a second.
 PIECE = 1024 * 1024
@@ -29,35 +29,21 @@ PIECE = 1024 * 1024
 MOST = 1024 * PIECE
 
 
-async def save_plan(session: Session, plan: SavedPlan, data: bytes, *, now: datetime) -> None:
-    """Save a plan, and remove those whose time is over; the same plan twice is saved once."""
-    place = session.database.place
-    if len(data) > MOST:
-        raise StateError(
-            f"plan sha256:{plan.sha256}: it has {len(data):,} bytes, and a database keeps none of"
-            f" more than {MOST:,}",
-            subject=f"state {place}",
-            hint=f"save it in a file: {remedy('plan', out='plan.out')}",
-        )
+async def save_plans(session: Session, plans: Mapping[SavedPlan, bytes], *, now: datetime) -> None:
+    """Save plans, and remove those whose time is over; the same plan twice is saved once."""
+    for plan, data in plans.items():
+        if len(data) > MOST:
+            raise StateError(
+                f"plan sha256:{plan.sha256}: it has {len(data):,} bytes, and a database keeps none"
+                f" of more than {MOST:,}",
+                subject=f"state {session.database.place}",
+                hint=f"save it in a file: {remedy('plan', out='plan.out')}",
+            )
     await make_tables(session)
     async with session.transaction():
-        # First the row of the plan: whoever saves the same one waits here until this is done.
-        await session.run(
-            "INSERT INTO imgmigrate.plans (sha256, size, document) VALUES ($1, $2, $3)"
-            " ON CONFLICT (sha256) DO UPDATE SET size = EXCLUDED.size,"
-            " document = EXCLUDED.document",
-            plan.sha256,
-            len(data),
-            _document(plan),
-        )
-        await session.run("DELETE FROM imgmigrate.plan_pieces WHERE sha256 = $1", plan.sha256)
-        for position, start in enumerate(range(0, len(data), PIECE)):
-            await session.run(
-                "INSERT INTO imgmigrate.plan_pieces (sha256, position, bytes) VALUES ($1, $2, $3)",
-                plan.sha256,
-                position,
-                data[start : start + PIECE],
-            )
+        # By name, as two who save the same ones wait for each other.
+        for plan, data in sorted(plans.items(), key=lambda each: each[0].sha256):
+            await _save(session, plan, data)
         await _remove_old(session, now)
 
 
@@ -102,6 +88,25 @@ async def note_run(session: Session, sha256: str, run: str, now: datetime) -> No
                 sha256,
                 _document(with_run(plan, run, timestamp(now))),
             )
+
+
+async def _save(session: Session, plan: SavedPlan, data: bytes) -> None:
+    # First the row of the plan: whoever saves the same one waits here until this is done.
+    await session.run(
+        "INSERT INTO imgmigrate.plans (sha256, size, document) VALUES ($1, $2, $3)"
+        " ON CONFLICT (sha256) DO UPDATE SET size = EXCLUDED.size, document = EXCLUDED.document",
+        plan.sha256,
+        len(data),
+        _document(plan),
+    )
+    await session.run("DELETE FROM imgmigrate.plan_pieces WHERE sha256 = $1", plan.sha256)
+    for position, start in enumerate(range(0, len(data), PIECE)):
+        await session.run(
+            "INSERT INTO imgmigrate.plan_pieces (sha256, position, bytes) VALUES ($1, $2, $3)",
+            plan.sha256,
+            position,
+            data[start : start + PIECE],
+        )
 
 
 async def _remove_old(session: Session, now: datetime) -> None:

@@ -24,7 +24,7 @@ from imgmigrate.state.groups.taking_up import take_up
 from imgmigrate.state.holder import Holder, Lock
 from imgmigrate.state.postgres.database import Database, Session
 from imgmigrate.state.postgres.lease import Lease, acquire, read_lock, release, take_away
-from imgmigrate.state.postgres.plans import list_plans, note_run, read_plan, save_plan
+from imgmigrate.state.postgres.plans import list_plans, note_run, read_plan, save_plans
 from imgmigrate.state.postgres.reader import Reader
 from imgmigrate.state.postgres.records import MOST_KEPT_BY_WRITER, DistantRecords
 from imgmigrate.state.postgres.rows import (
@@ -41,7 +41,7 @@ from imgmigrate.state.saved import new_plan
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -141,11 +141,14 @@ class PostgresState:
 
     async def save_plan(self, data: bytes, *, plan_id: str, config: str | None) -> str:
         """Save a plan, and remove those whose time is over."""
-        now = self._clock()
-        plan = new_plan(data, plan_id=plan_id, config=config, now=now)
-        async with self._session() as session:
-            await save_plan(session, plan, data, now=now)
+        plan = new_plan(data, plan_id=plan_id, config=config, now=self._clock())
+        await self.bring_plans({plan: data})
         return plan.sha256
+
+    async def bring_plans(self, plans: Mapping[SavedPlan, bytes]) -> None:
+        """Save plans as another place knew them, and remove those whose time is over."""
+        async with self._session() as session:
+            await save_plans(session, plans, now=self._clock())
 
     async def read_plan(self, sha256: str) -> bytes:
         """Read and verify a plan."""

@@ -10,7 +10,8 @@ import pytest
 from imgmigrate.concurrency import together
 from imgmigrate.config.values.backends import Backend
 from imgmigrate.errors import StateAway, StateError
-from imgmigrate.state.base import open_state
+from imgmigrate.state.base import copy_state, open_state
+from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.postgres import plans, tables
 from imgmigrate.state.postgres.store import PostgresState
 from imgmigrate.state.saved import kept
@@ -203,6 +204,25 @@ async def test_what_is_saved_again_meanwhile_is_not_removed(
     new = await place.save(b"new", days=60)
     assert old in await place.kept()
     assert new in await place.kept()
+
+
+async def test_plans_move_into_the_database_and_out(place: InTables, tmp_path: Path) -> None:
+    """With the state, and with what is known of each."""
+    folder, back = LocalState(tmp_path / "state"), LocalState(tmp_path / "back")
+    async with folder.writer(command="c") as writer:
+        await writer.begin("run-1", "plan", ())
+        await writer.record(draft("a"))
+        await writer.end({})
+    saved = [
+        await folder.save_plan(data, plan_id="p" * 16, config=None) for data in (b"one", b"two")
+    ]
+    await folder.note_run(saved[0], "run-1")
+    copied = await copy_state(folder, place.state, command="c")
+    assert (copied.plans, copied.left) == (2, {})
+    assert list(await place.state.plans()) == list(await folder.plans())
+    assert (await copy_state(place.state, back, command="c")).plans == 2
+    assert list(await back.plans()) == list(await folder.plans())
+    assert await back.read_plan(saved[1]) == b"two"
 
 
 async def test_a_server_that_is_away_says_so(place: InTables, server: Server) -> None:
