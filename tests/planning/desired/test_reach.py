@@ -131,6 +131,7 @@ def within(changes: list[Change], target: str) -> list[tuple[object, ...]]:
     ]
 
 
+@pytest.mark.slow
 @given(SCENES)
 def test_a_part_is_planned_as_in_the_whole(scene: Scene) -> None:
     """Also where sources are gone, or refuse to be listed, and a registry has two names."""
