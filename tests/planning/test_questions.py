@@ -153,6 +153,28 @@ async def test_a_glob_asks_for_what_is_missing_alone(
     assert len(asked) == (0 if lists else 50)
 
 
+async def test_a_target_that_names_its_repository_lists_no_names(
+    world: World, handed: Handed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be half a million of them; where it has wildcards they are gone through."""
+    world.rules = rule(1)
+    world.seed("v9", repo="r1")
+    await record(world, 50)
+    listed: list[object] = []
+    real = StateInMemory.repositories
+
+    def names(state: StateInMemory, **options: bool) -> Iterator[Repository]:
+        listed.append(options)
+        return real(state, **options)
+
+    monkeypatch.setattr(StateInMemory, "repositories", names)
+    one = await world.plan(target=(f"{NEW}/r1:v*", f"{NEW}/r1:v9"))
+    assert not listed
+    assert one.changes == (await world.plan(target=("**/r1:v*",))).changes
+    assert listed
+    assert handed.records > 0
+
+
 async def test_an_exclude_beside_a_target_may_be_about_other_recorded_images(
     world: World, handed: Handed
 ) -> None:
