@@ -98,6 +98,19 @@ class Pattern:
             return self._whole.expression is not None
         return self._repository.matches(str(repository))
 
+    def only_repository(self) -> Repository | None:
+        """The one repository that it may match something of, read as that of an address.
+
+        None if that may be several, or none.
+        """
+        if self._reference is not None:
+            return self._reference.repository
+        if self._repository is None or self._repository.expression is not None:
+            return None
+        named = _reference(self._repository.text)
+        is_itself = named is not None and str(named.repository) == self._repository.text
+        return named.repository if named is not None and is_itself else None
+
     def may_match_in(self, store: str) -> bool:
         """Tell whether, read as that of an address, it may match something in a store."""
         if self._reference is not None:

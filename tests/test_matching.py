@@ -179,6 +179,33 @@ def test_a_repository_or_store_may_hold_what_a_pattern_matches(
     if pattern.matches_reference(quay.at("v1")):
         assert repository
         assert store
+    if (only := pattern.only_repository()) is not None:
+        assert (only == quay) is repository
+        assert pattern.may_match(only)
+
+
+@pytest.mark.parametrize(
+    ("text", "only"),
+    [
+        ("quay.io/a/b", "quay.io/a/b"),
+        ("quay.io/a/b:v1", "quay.io/a/b"),
+        ("quay.io:443/a/b:v*", "quay.io/a/b"),
+        ("quay.io/a/b:/^v/", "quay.io/a/b"),
+        ("quay.io/a/b@sha256:*", "quay.io/a/b"),
+        ("localhost:5000/a:*", "localhost:5000/a"),
+        ("nginx", "docker.io/library/nginx"),
+        ("nginx:*", None),  # a glob matches what is written
+        ("oci:a/./b:*", "oci:a/b"),
+        ("quay.io/a/*:v1", None),
+        ("**/b", None),
+        ("/v1/", None),
+        ("a b", None),
+    ],
+)
+def test_a_pattern_may_name_its_only_repository(text: str, only: str | None) -> None:
+    """Where it does, no list of repositories is needed to find what it matches."""
+    found = parse_pattern(text).only_repository()
+    assert (found and str(found)) == only
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,12 @@ class Globs:
         """Tell whether some glob may match an address of a repository; notes nothing."""
         return any(pattern.may_match(repository) for _, pattern in self._patterns)
 
+    def repositories(self) -> set[Repository] | None:
+        """All repositories that some glob may match something of; None if nobody can list them."""
+        found = [pattern.only_repository() for _, pattern in self._patterns]
+        named = {each for each in found if each is not None}
+        return named if None not in found else None
+
     def may_match_first(self, repository: Repository) -> bool:
         """Tell whether some glob that matched nothing so far may match in a repository."""
         return any(

@@ -84,7 +84,13 @@ def choose_recorded(state: State, target: Globs, exclude: Globs) -> Iterator[Ima
     """
     records: Iterable[ImageRecord]
     if target:
-        records = _records_of(state, filter(target.may_match, state.repositories()))
+        named = target.repositories()
+        records = _records_of(
+            state,
+            filter(target.may_match, state.repositories())
+            if named is None
+            else filter(state.holds, named),
+        )
     else:
         records = state.live()
     for record in records:
@@ -98,6 +104,8 @@ def choose_recorded(state: State, target: Globs, exclude: Globs) -> Iterator[Ima
 
 def _note_others(state: State, target: Globs, exclude: Globs) -> None:
     """Let excludes note what they match outside of the targets, where they match nothing else."""
+    if not exclude:
+        return  # the names of all repositories are many
     for repository in state.repositories():
         if not exclude.may_match_first(repository) or target.may_match(repository):
             continue

@@ -178,11 +178,12 @@ async def resolve(
 async def _open_planner(workspace: Workspace, options: PlanOptions) -> AsyncIterator[_Planner]:
     """Open all that planning reads, and expand the rules that may ask for a target."""
     config, sink = workspace.config, workspace.sink
-    narrowed = narrow(config, Globs("target", options.target))
+    target = Globs("target", options.target)
+    narrowed = narrow(config, target)
     state = await state_of(workspace)
     async with _open_stores(workspace, options, state) as stores:
         observer = Observer(stores, state, sink, options.parallelism, workspace.cache)
-        expansion = await expand_rules(narrowed, observer, state)
+        expansion = await expand_rules(narrowed, observer, state, target)
         expanded = replace(narrowed, rules=expansion.rules, globs=())
         yield _Planner(workspace, expanded, options, state, observer, expansion)
 

@@ -7,17 +7,20 @@ writes through a `Writer` (`writer.py`), which a kind makes of a `View` and its 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from imgmigrate.clock import now
 from imgmigrate.config.values.backends import Backend
-from imgmigrate.errors import StateError, UsageError
+from imgmigrate.errors import StateAway, StateError, UsageError
+from imgmigrate.state.saved import kept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from imgmigrate.errors import ImgmigrateError
     from imgmigrate.state.holder import Lock
     from imgmigrate.state.local.repair import Survey
     from imgmigrate.state.record import State
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KINDS",
     "Breakable",
+    "Copied",
     "Names",
     "PlanKeeper",
     "Repairable",
@@ -39,6 +43,9 @@ __all__ = [
     "glance",
     "open_state",
 ]
+
+# Bytes of plans that are copied at once: more is a group of its own.
+GROUP = 16 * 1024 * 1024
 
 
 class StateStore(Protocol):
@@ -119,6 +126,9 @@ class PlanKeeper(Protocol):
     async def save_plan(self, data: bytes, *, plan_id: str, config: str | None) -> str:
         """Save the bytes of a plan durably, remove those whose time is over; return the sha256."""
 
+    async def bring_plans(self, plans: Mapping[SavedPlan, bytes]) -> None:
+        """Save plans that another place kept, durably, with what was known of them there."""
+
     async def read_plan(self, sha256: str) -> bytes:
         """Read and verify a plan by its key; UsageError if none is meant, StateError if damaged."""
 
@@ -148,13 +158,24 @@ class SightingsKeeper(Protocol):
         """Add sightings durably; those that are known already do no harm."""
 
 
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What was copied: a state, and so many of the plans beside it; why each of `left` was not."""
+
+    view: View
+    plans: int = 0
+    left: Mapping[str, ImgmigrateError] = field(default_factory=dict)
+
+
 async def copy_state(
     source: StateStore, target: StateStore, *, command: str, lock_timeout: float = 0
-) -> View:
+) -> Copied:
     """Copy a state to another place and prove it, record by record; both are held meanwhile.
 
-    UsageError where the target holds another state, or what the source lacks; StateError if what
-    is there then is not what was copied. Sightings come along, once the state is there.
+    Then what was seen at sources, and the plans beside it whose time is not over, each proven by
+    its sha256, where both places keep them; what is wrong with a plan stops nothing. UsageError
+    where the target holds another state, or what the source lacks; StateError if what is there
+    then is not what was copied.
     """
     async with (
         source.writer(command=command, lock_timeout=lock_timeout),
@@ -170,7 +191,49 @@ async def copy_state(
         seen = tuple(await source.sightings())
         if seen:
             await target.add_sightings(seen)
-    return view
+    if not (isinstance(source, PlanKeeper) and isinstance(target, PlanKeeper)):
+        return Copied(view)
+    return await _copy_plans(source, target, view)
+
+
+async def _copy_plans(source: PlanKeeper, target: PlanKeeper, view: View) -> Copied:
+    """Copy plans, the oldest first, in groups: each may be a commit, or a swap of a head."""
+    ours = {plan.sha256: plan for plan in await source.plans()}
+    there = {plan.sha256: plan for plan in await target.plans()}
+    # Beside those of the target one may be overtaken that is the newest of its own place.
+    due = [plan for plan in kept({**there, **ours}.values(), now()) if plan.sha256 in ours]
+    group: dict[SavedPlan, bytes] = {}
+    left: dict[str, ImgmigrateError] = {}
+    for plan in due:
+        try:
+            data = await source.read_plan(plan.sha256)
+        except StateAway:
+            raise
+        except (StateError, UsageError) as error:
+            left[plan.sha256] = error
+            continue
+        if group and sum(map(len, group.values())) + len(data) > GROUP:
+            left |= await _bring(target, group)
+            group = {}
+        group[plan] = data
+    if group:
+        left |= await _bring(target, group)
+    return Copied(view, len(due) - len(left), left)
+
+
+async def _bring(
+    target: PlanKeeper, group: Mapping[SavedPlan, bytes]
+) -> dict[str, ImgmigrateError]:
+    """Bring plans and prove each; where one is not there, none of them is said to be."""
+    try:
+        await target.bring_plans(group)
+        for plan in group:
+            await target.read_plan(plan.sha256)
+    except StateAway:
+        raise
+    except StateError as error:
+        return {plan.sha256: error for plan in group}
+    return {}
 
 
 def _facts(view: View) -> tuple[object, ...]:

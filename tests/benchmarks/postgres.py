@@ -1,8 +1,9 @@
 """`python -m tests.benchmarks.postgres`: plan a part of a large state that is in PostgreSQL.
 
 A million records by default, 20 tags a repository; one repository is planned by `--target`, in a
-process of its own, with registries in memory: what is measured is the state. Then what 1,000
-receipts cost, beside a state on disk.
+process of its own, with registries in memory: what is measured is the state. The rule names that
+repository, or is of many, which are there or gone. Then what 1,000 receipts cost, beside a state
+on disk.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ from tests.support.world import NEW, OLD, World
 
 TAGS = 20
 RECEIPTS = 1_000
+ASKED = "team/app0000777"
+RULES = {
+    "named": f"- {{source: {OLD}/{ASKED}, destination: {NEW}/{ASKED}}}",
+    "there": f"- {{source: '{OLD}/team/*', destination: '{NEW}/{{repository}}'}}",
+    "gone": f"- {{source: '{OLD}/team/*', destination: '{NEW}/{{repository}}'}}",
+}
 
 
 def fill(server: Server, records: int) -> None:
@@ -62,19 +69,20 @@ async def receipts(place: str) -> float:
         return time.perf_counter() - began
 
 
-async def plan(place: str) -> None:
+async def plan(place: str, rule: str, records: int) -> None:
     """Plan one repository, and say what that took."""
     with tempfile.TemporaryDirectory() as folder:
-        rule = f"- {{source: {OLD}/team/app0000777, destination: {NEW}/team/app0000777}}"
-        world = World(Path(folder), kind=place, rules=rule)
+        world = World(Path(folder), kind=place, rules=RULES[rule])
         for tag in range(TAGS):
-            world.seed(str(tag), repo="team/app0000777")
+            digest = world.seed(str(tag), repo=ASKED)
+        for number in range(records // TAGS if rule == "there" else 0):
+            world.old.tags.setdefault((f"team/app{number:07}", "0"), digest)
         workspace = world.workspace
         began, used = time.perf_counter(), time.process_time()
-        made = await make_plan(workspace, PlanOptions(target=(f"{NEW}/team/app0000777:*",)))
+        made = await make_plan(workspace, PlanOptions(target=(f"{NEW}/{ASKED}:*",)))
         assert len(made.changes) == TAGS
     print(
-        f"plan --target: {time.perf_counter() - began:.2f} s,"
+        f"plan --target, rule {rule}: {time.perf_counter() - began:.2f} s,"
         f" {time.process_time() - used:.2f} s of them here,"
         f" {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB"
     )
@@ -85,10 +93,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rule", choices=RULES, action="append", help="all by default")
     parser.add_argument("--plan", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    rules = given.rule or list(RULES)
     if given.plan:
-        asyncio.run(plan(given.plan))
+        asyncio.run(plan(given.plan, rules[0], given.records))
         return
     with serve() as server, tempfile.TemporaryDirectory() as folder:
         os.environ |= {"PGPASSWORD": PASSWORD, "IMGMIGRATE_CACHE_DIR": f"{folder}/cache"}
@@ -99,9 +109,11 @@ def main() -> None:
         fill(server, given.records)
         size = server.psql("SELECT pg_size_pretty(pg_total_relation_size('imgmigrate.records'))")
         print(f"{given.records:,} records, {size}")
-        for _ in range(given.rounds):
-            command = [sys.executable, "-m", "tests.benchmarks.postgres", "--plan", server.url]
-            subprocess.run(command, check=True)
+        command = [sys.executable, "-m", "tests.benchmarks.postgres", "--plan", server.url]
+        for rule in rules:
+            more = ["--rule", rule, "--records", str(given.records)]
+            for _ in range(given.rounds):
+                subprocess.run([*command, *more], check=True)
 
 
 if __name__ == "__main__":

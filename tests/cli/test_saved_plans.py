@@ -270,6 +270,30 @@ def test_a_kind_of_state_without_plans_says_so(cli: Cli, monkeypatch: pytest.Mon
         assert "--out plan.out" in cli.err
 
 
+def test_a_kept_plan_moves_with_its_state(ready: Cli, place: str) -> None:
+    """It is applied where the state is now; one that is damaged stays, which is told."""
+    assert ready("plan", "--save") == 0
+    words = command_of(ready)
+    assert ready(*words) == 0
+    write_layout(ready.folder / "images/os", "12", images.image("newer"))
+    assert ready("plan", "--save") == 0
+    words = command_of(ready)
+    assert ready("state", "migrate", "--to", "elsewhere", "--auto-approve") == 0, ready.err
+    assert ", 2 plans" in ready.out
+    assert ready("state", "plans", "--state", "elsewhere") == 0
+    assert ready.out.count("sha256:") == 2
+    assert "applied by run" in ready.out
+    assert ready(*words, "--state", "elsewhere") == 0, ready.err
+    assert "1 updated" in ready.out
+    for each in (ready.folder / "elsewhere/plans").glob("*.plan"):
+        each.write_bytes(b"edited")
+    there = ("--state", "elsewhere", "-c", "imgmigrate.yaml")
+    assert ready("state", "migrate", "--to", "third", "--auto-approve", *there) == 0, ready.err
+    assert "plans" not in ready.out
+    assert ready.err.count("Warning: 1 plan not copied: ") == 2
+    assert "not those that were saved" in " ".join(ready.err.split())
+
+
 def test_a_plan_without_a_config_is_kept(cli: Cli) -> None:
     """Beside the state of those plans, where its apply finds it with no config either."""
     write_layout(cli.folder / "images/os", "12", images.image("os"))

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["Bucket", "MemoryDepot"]
 
 
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass
 class Bucket:
     """What is there, for every depot that is opened on it; `now` is its own clock's time."""
@@ -29,6 +35,8 @@ class Bucket:
     # Swaps that are carried out and whose answer is lost.
     mute: int = 0
     swaps: int = 0
+    # Cleared while files are on their way that are brought before a head names them.
+    arrives: asyncio.Event = field(default_factory=_set)
     proofs: int = 0
 
 
@@ -60,6 +68,13 @@ class MemoryDepot:
         if name not in self.bucket.files:
             raise Missing(name)
         return self.bucket.files[name]
+
+    async def bring(self, files: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """Add them, once the bucket lets them arrive: large files take long."""
+        await self._answer()
+        await self.bucket.arrives.wait()
+        self.bucket.files |= files
+        return {}
 
     async def swap(
         self,

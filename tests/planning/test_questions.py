@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imgmigrate.errors import NotFound, TransientError, UsageError
-from imgmigrate.oci.reference import Digest, Reference
+from imgmigrate.oci.reference import Digest, Reference, Repository
+from imgmigrate.planning.desired.expand import _Expander
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.memory import StateInMemory
 from tests.support.records import make_record
@@ -17,6 +18,9 @@ from tests.support.world import NEW, OLD, World, rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from imgmigrate.rules.rule import Rule
+    from imgmigrate.state.record import ImageRecord
 
 TAGS = 4
 # Whatever else the state holds: the target's own records, some times over.
@@ -121,9 +125,54 @@ async def test_a_target_asks_for_the_records_of_its_repositories_alone(
         world.seed("v9", repo=f"r{number}")
     handed.records = 0
     await world.plan(target=(target,), **options)
-    # Of each repository that a glob may have matched, whether some image came by it.
-    most = FEW + 50 if kind == "glob" else FEW
-    assert 0 < handed.records <= most
+    assert 0 < handed.records <= FEW
+
+
+@pytest.mark.parametrize("lists", [True, False])
+async def test_a_glob_asks_for_what_is_missing_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, lists: bool
+) -> None:
+    """A source that is listed is there; with nothing listed each is asked about once."""
+    world.rules = f"- {{source: '{OLD}/r*', destination: '{NEW}/r{{match}}', tags: ['v*']}}"
+    await record(world, 50)
+    if lists:
+        for number in range(50 * TAGS):
+            world.seed(f"v{number % TAGS}", repo=f"r{number // TAGS}")
+    asked: list[Repository] = []
+    real = _Expander._first
+
+    def ask(expander: _Expander, made: Rule) -> ImageRecord | None:
+        asked.append(made.source)
+        return real(expander, made)
+
+    monkeypatch.setattr(_Expander, "_first", ask)
+    await world.plan(target=(f"{NEW}/r1",))
+    assert asked == ([] if lists else [Repository(OLD, "r1")])
+    asked.clear()
+    await world.plan()
+    assert len(asked) == (0 if lists else 50)
+
+
+async def test_a_target_that_names_its_repository_lists_no_names(
+    world: World, handed: Handed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be half a million of them; where it has wildcards they are gone through."""
+    world.rules = rule(1)
+    world.seed("v9", repo="r1")
+    await record(world, 50)
+    listed: list[object] = []
+    real = StateInMemory.repositories
+
+    def names(state: StateInMemory, **options: bool) -> Iterator[Repository]:
+        listed.append(options)
+        return real(state, **options)
+
+    monkeypatch.setattr(StateInMemory, "repositories", names)
+    one = await world.plan(target=(f"{NEW}/r1:v*", f"{NEW}/r1:v9"))
+    assert not listed
+    assert one.changes == (await world.plan(target=("**/r1:v*",))).changes
+    assert listed
+    assert handed.records > 0
 
 
 async def test_an_exclude_beside_a_target_may_be_about_other_recorded_images(

@@ -2,12 +2,15 @@
 
 Rules that can ask for nothing that is wanted are left out first, so that nobody asks for them.
 What cannot be listed is an error row, never nothing to do; and a repository that images came
-from does not become nothing by being missing from a list (DESIGN section 5).
+from does not become nothing by being missing from a list (DESIGN section 5). The state is asked
+about repositories that are missing alone, and with targets only where one may be about what a rule
+makes of them: so that of a million records a part is planned in seconds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +25,7 @@ from imgmigrate.rules.templates import concrete_rule, sample_rule
 from imgmigrate.stores.registry.quirks import quirks_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from imgmigrate.config.model import Config
     from imgmigrate.observing.globs import Globs
@@ -74,9 +77,12 @@ def _may_ask_some(rule: GlobRule, globs: Globs, base: str) -> bool:
     return any(globs.may_match_in(each.repository.store) for each in sample.destinations)
 
 
-async def expand_rules(config: Config, observer: Observer, state: State) -> Expansion:
+async def expand_rules(
+    config: Config, observer: Observer, state: State, target: Globs | None = None
+) -> Expansion:
     """List what the globs of a config match, each glob once, and make a rule of each match.
 
+    Of what is lost, with a `target`, only what may be about an address that it matches is told.
     ConfigError for a registry's match whose destination is not a name that registries take; a
     layout's is an error row.
     """
@@ -86,7 +92,7 @@ async def expand_rules(config: Config, observer: Observer, state: State) -> Expa
     sources = sorted({each.rule.source for each in config.globs})
     answers = await observer.each(sources, _Lister(observer).ask)
     listings = dict(zip(sources, answers, strict=True))
-    expander = _Expander(config, state)
+    expander = _Expander(config, state, _Reach.of(target, config, state))
     for rule in config.globs:
         expander.add(rule, listings[rule.rule.source])
     rules = (*config.rules, *expander.rules)
@@ -128,14 +134,51 @@ class _Lister:
         return [Repository(glob.store, path) for path in found]
 
 
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """Which destinations targets may be about; all where there are none.
+
+    A registry may have several names, so one counts under every host of `stores`, and a folder
+    under every path: what nobody knows to be wanted there stays, whatever it is called.
+    """
+
+    targets: Globs | None = None
+    stores: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, targets: Globs | None, config: Config, state: State) -> _Reach:
+        """Note all hosts that an address may be at, recorded or asked for."""
+        if not targets:
+            return cls()
+        samples = (sample_rule(each, str(config.base)) for each in config.globs)
+        made = (each.repository for rule in (*config.rules, *samples) for each in rule.destinations)
+        return cls(targets, frozenset(each.store for each in chain(state.repositories(), made)))
+
+    def takes(self, repository: Repository) -> bool:
+        """Tell whether a target may be about a repository by this very name."""
+        return not self.targets or self.targets.may_match(repository)
+
+    def holds(self, rule: Rule) -> bool:
+        """Tell whether a target may be about what a rule writes, by whatever name."""
+        return any(self._may_be(each.repository) for each in rule.destinations)
+
+    def _may_be(self, repository: Repository) -> bool:
+        if self.takes(repository):
+            return True
+        if repository.is_layout:
+            return self.targets is not None and self.targets.may_match_in(repository.store)
+        return any(self.takes(Repository(store, repository.path)) for store in self.stores)
+
+
 class _Expander:
-    def __init__(self, config: Config, state: State) -> None:
+    def __init__(self, config: Config, state: State, reach: _Reach) -> None:
         self.rules: list[Rule] = []
         self.problems: list[Change] = []
         self.lost: list[Rule] = []
         self.unread: list[GlobRule] = []
         self.excluded: list[tuple[GlobRule, Repository]] = []
         self._base, self._state, self._guards = str(config.base), state, config.guards
+        self._reach = reach
         # What rules that name their repository say is all that is said of that pair.
         self._named = {
             (rule.source, each.repository)
@@ -146,26 +189,27 @@ class _Expander:
 
     def add(self, rule: GlobRule, listing: list[Repository] | StoreError) -> None:
         """Make the rules of one glob."""
-        known = self._known(rule)
         if isinstance(listing, StoreError):
-            self.lost += known
+            self.lost += self._known(rule)
             self.unread.append(rule)
             detail = f"{rule.rule.source}: {listing}"
             self._report_all(rule, Reason.UNREADABLE, detail, error=listing)
             return
         matching = [source for source in listing if not rule.excludes(Reference(source))]
         self.excluded += [(rule, source) for source in sorted({*listing} - {*matching})]
-        if rule.rule.is_delta and (known or self._brought(rule)):
+        if rule.rule.is_delta and (self._brought(rule) or self._is_known(rule)):
             # What it does not carry stays as it is.
             self.rules += [made for source in matching for made in self._concrete(rule, source)]
             return
         if not matching:
             # With nothing there, what is recorded has vanished as a whole.
+            known = self._known(rule)
             self.lost += known
             self.unread.append(rule)
             cause = "every repository that it matches is excluded" if listing else "no repository"
             said = cause if listing else f"it matches {cause}"
-            reason = Reason.UNREADABLE if known else Reason.SOURCE_MISSING
+            is_known = known or self._is_known(rule)
+            reason = Reason.UNREADABLE if is_known else Reason.SOURCE_MISSING
             self._report_all(rule, reason, f"source {rule.rule.source}: {said}")
             return
         for source in matching:
@@ -176,11 +220,9 @@ class _Expander:
                 if not source.is_layout:
                     raise
                 self._report_all(rule, Reason.UNREADABLE, f"source {source}: {error}")
-        there = set(listing)
-        for gone in known:
-            if gone.source not in there:
-                self.lost.append(gone)
-                self._report(gone)
+        for gone in self._known(rule, there=frozenset(listing)):
+            self.lost.append(gone)
+            self._report(gone)
 
     def _concrete(self, rule: GlobRule, source: Repository) -> Iterable[Rule]:
         made = concrete_rule(rule, source, self._base)
@@ -198,18 +240,34 @@ class _Expander:
             for repository in self._state.repositories()
         )
 
-    def _known(self, rule: GlobRule) -> list[Rule]:
-        """The rules of repositories that live records came from by this glob."""
-        sources = [each for each in self._state.sources() if rule.takes(Reference(each))]
-        found = [first for each in sources if (first := self._first(rule, each)) is not None]
-        return [made for _, made in sorted(found, key=lambda first: first[0].address)]
+    def _known(self, rule: GlobRule, there: Collection[Repository] = ()) -> list[Rule]:
+        """The rules of repositories that live records came from by this glob, and none of `there`.
 
-    def _first(self, rule: GlobRule, source: Repository) -> tuple[ImageRecord, Rule] | None:
-        """The first live record that came from a source by a glob, and the rule of that source."""
-        for made in self._concrete(rule, source):
-            for record in self._state.from_source(source):
-                if would_select(made, record) or self._writes_there(made, record):
-                    return record, made
+        With targets only those that may say something of what one is about.
+        """
+        found = [
+            (first.address, made)
+            for made in self._of_sources(rule, there)
+            if self._reach.holds(made) and (first := self._first(made)) is not None
+        ]
+        return [made for _, made in sorted(found, key=lambda pair: pair[0])]
+
+    def _is_known(self, rule: GlobRule) -> bool:
+        """Tell whether a live record came by this glob, wherever its image is."""
+        return any(self._first(made) is not None for made in self._of_sources(rule))
+
+    def _of_sources(self, rule: GlobRule, there: Collection[Repository] = ()) -> Iterator[Rule]:
+        """The rules that this glob makes of repositories that are recorded as sources."""
+        # All names before the first question: a state that is elsewhere reads ahead by them.
+        for source in tuple(self._state.sources()):
+            if source not in there and rule.takes(Reference(source)):
+                yield from self._concrete(rule, source)
+
+    def _first(self, made: Rule) -> ImageRecord | None:
+        """The first live record that came by a rule."""
+        for record in self._state.from_source(made.source):
+            if would_select(made, record) or self._writes_there(made, record):
+                return record
         return None
 
     def _writes_there(self, made: Rule, record: ImageRecord) -> bool:
@@ -231,6 +289,7 @@ class _Expander:
         self.problems += [
             failed(Reference(each.repository), Reason.UNREADABLE, detail)
             for each in gone.destinations
+            if self._reach.takes(each.repository)
         ]
 
     def _report_all(

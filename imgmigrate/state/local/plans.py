@@ -17,29 +17,28 @@ from imgmigrate.state.saved import (
     damaged_plan,
     find_plan,
     kept,
-    new_plan,
     with_run,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
-__all__ = ["list_plans", "note_run", "read_plan", "save_plan"]
+__all__ = ["list_plans", "note_run", "read_plan", "save_plans"]
 
 FOLDER = "plans"
 
 
-def save_plan(
-    folder: Path, data: bytes, *, plan_id: str, config: str | None, now: datetime
-) -> SavedPlan:
-    """Save a plan, and remove those whose time is over."""
-    plan, place = new_plan(data, plan_id=plan_id, config=config, now=now), folder / FOLDER
+def save_plans(folder: Path, plans: Mapping[SavedPlan, bytes], *, now: datetime) -> None:
+    """Save plans, and remove those whose time is over."""
+    place = folder / FOLDER
     try:
         make_folder(folder)  # a parent that is made on the way would be everybody's to look into
         make_folder(place)
-        write_atomically(_bytes(folder, plan.sha256), data)
-        _note(folder, plan)
+        for plan, data in plans.items():
+            write_atomically(_bytes(folder, plan.sha256), data)
+            _note(folder, plan)
         before = list_plans(folder)
         stay = {each.sha256 for each in kept(before, now)}
         for each in before:
@@ -48,7 +47,6 @@ def save_plan(
                 _bytes(folder, each.sha256).unlink(missing_ok=True)
     except OSError as error:
         raise unwritable(place, error) from None
-    return plan
 
 
 def list_plans(folder: Path) -> list[SavedPlan]:

@@ -20,14 +20,15 @@ from imgmigrate.state.local.appender import Appender
 from imgmigrate.state.local.compaction import Places, compact, retire_journal, save_torn
 from imgmigrate.state.local.loading import fingerprint, history, load
 from imgmigrate.state.local.lock import StateLock
-from imgmigrate.state.local.plans import list_plans, note_run, read_plan, save_plan
+from imgmigrate.state.local.plans import list_plans, note_run, read_plan, save_plans
 from imgmigrate.state.local.repair import mend, survey
 from imgmigrate.state.local.sightings import add_sightings, read_sightings
 from imgmigrate.state.local.trouble import grown, torn, unwritable
+from imgmigrate.state.saved import new_plan
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -91,11 +92,13 @@ class LocalState:
 
     async def save_plan(self, data: bytes, *, plan_id: str, config: str | None) -> str:
         """Save a plan, and remove those whose time is over."""
-        now = self._clock()
-        plan = await in_thread(
-            lambda: save_plan(self.folder, data, plan_id=plan_id, config=config, now=now)
-        )
+        plan = new_plan(data, plan_id=plan_id, config=config, now=self._clock())
+        await self.bring_plans({plan: data})
         return plan.sha256
+
+    async def bring_plans(self, plans: Mapping[SavedPlan, bytes]) -> None:
+        """Save plans as another place knew them, and remove those whose time is over."""
+        await in_thread(lambda: save_plans(self.folder, plans, now=self._clock()))
 
     async def read_plan(self, sha256: str) -> bytes:
         """Read and verify a plan."""

@@ -24,6 +24,7 @@ from imgmigrate.state.groups.taking_up import take_up
 from imgmigrate.state.holder import Holder, Lock
 from imgmigrate.state.postgres.database import Database, Session
 from imgmigrate.state.postgres.lease import Lease, acquire, read_lock, release, take_away
+from imgmigrate.state.postgres.plans import list_plans, note_run, read_plan, save_plans
 from imgmigrate.state.postgres.reader import Reader
 from imgmigrate.state.postgres.records import MOST_KEPT_BY_WRITER, DistantRecords
 from imgmigrate.state.postgres.rows import (
@@ -41,10 +42,11 @@ from imgmigrate.state.postgres.sightings import (
     read_sightings,
 )
 from imgmigrate.state.postgres.tables import make_tables
+from imgmigrate.state.saved import new_plan
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.holder import Progress
     from imgmigrate.state.lines.journal import Line
     from imgmigrate.state.memory import StateInMemory
+    from imgmigrate.state.saved import SavedPlan
     from imgmigrate.state.sightings import Key, Sighting, Sightings
     from imgmigrate.state.view import View
 
@@ -114,41 +117,28 @@ class PostgresState:
 
     async def load(self) -> View:
         """Read all that is in it."""
-        session = Session(self._database)
-        try:
-            async with session.transaction(snapshot=True):
-                view, _ = await read_view(session)
-                await read_all(session, view)
-        finally:
-            await session.close()
+        async with self._session() as session, session.transaction(snapshot=True):
+            view, _ = await read_view(session)
+            await read_all(session, view)
         return view
 
     async def remembers(self, sequence: int, head: str) -> bool:
         """Tell whether a line is in its history: all of the last 30 days, and the last 50 runs."""
         if sequence == 0:
             return head == ""
-        session = Session(self._database)
-        try:
+        async with self._session() as session:
             return await remembers(session, sequence, head)
-        finally:
-            await session.close()
 
     async def lock(self) -> Lock:
         """Tell who has the lease, by the server's clock."""
-        session = Session(self._database)
-        try:
+        async with self._session() as session:
             return await read_lock(session)
-        finally:
-            await session.close()
 
     async def break_lock(self) -> Lock:
         """Take the lease from whoever has it, who can write no more."""
-        session = Session(self._database)
-        try:
+        async with self._session() as session:
             await make_tables(session)
             holder = await take_away(session)
-        finally:
-            await session.close()
         return Lock(holder is not None, holder)
 
     async def backups(self) -> tuple[str, ...]:
@@ -157,20 +147,40 @@ class PostgresState:
 
     async def sightings(self, keys: Collection[Key] | None = None) -> Sightings:
         """Read what was seen of some digests, or of all."""
-        session = Session(self._database)
-        try:
+        async with self._session() as session:
             return await read_sightings(session, keys, self._clock())
-        finally:
-            await session.close()
 
     async def add_sightings(self, batch: Sequence[Sighting]) -> None:
         """Add what was seen."""
-        session = Session(self._database)
-        try:
+        async with self._session() as session:
             await make_tables(session)
             await put_sightings(session, batch)
-        finally:
-            await session.close()
+
+    async def save_plan(self, data: bytes, *, plan_id: str, config: str | None) -> str:
+        """Save a plan, and remove those whose time is over."""
+        plan = new_plan(data, plan_id=plan_id, config=config, now=self._clock())
+        await self.bring_plans({plan: data})
+        return plan.sha256
+
+    async def bring_plans(self, plans: Mapping[SavedPlan, bytes]) -> None:
+        """Save plans as another place knew them, and remove those whose time is over."""
+        async with self._session() as session:
+            await save_plans(session, plans, now=self._clock())
+
+    async def read_plan(self, sha256: str) -> bytes:
+        """Read and verify a plan."""
+        async with self._session() as session:
+            return await read_plan(session, sha256)
+
+    async def plans(self) -> list[SavedPlan]:
+        """Those that are kept, the oldest first."""
+        async with self._session() as session:
+            return await list_plans(session)
+
+    async def note_run(self, sha256: str, run: str) -> None:
+        """Note the run that applied a plan."""
+        async with self._session() as session:
+            await note_run(session, sha256, run, self._clock())
 
     @asynccontextmanager
     async def writer(self, *, command: str, lock_timeout: float = 0) -> AsyncIterator[Writer]:
@@ -179,8 +189,7 @@ class PostgresState:
         On leaving, however that happens, what was recorded is in, or in the spool of this machine,
         and the lease is free.
         """
-        session = Session(self._database)
-        try:
+        async with self._session() as session:
             await make_tables(session)
             holder = Holder.me(command, self._clock())
             lease = Lease(secrets.token_hex(16), self._lease, holder)
@@ -210,6 +219,12 @@ class PostgresState:
                 # Where nobody answers it runs out by itself.
                 with suppress(StateError):
                     await release(session, lease)
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[Session]:
+        session = Session(self._database)
+        try:
+            yield session
         finally:
             await session.close()
 

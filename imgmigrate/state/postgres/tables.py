@@ -77,6 +77,19 @@ VERSIONS = (
         PRIMARY KEY (source, digest)
     );
     """,
+    """
+    CREATE TABLE imgmigrate.plans (
+        sha256 text COLLATE "C" PRIMARY KEY,
+        size bigint NOT NULL,
+        document text NOT NULL
+    );
+    CREATE TABLE imgmigrate.plan_pieces (
+        sha256 text COLLATE "C" NOT NULL REFERENCES imgmigrate.plans ON DELETE CASCADE,
+        position integer NOT NULL,
+        bytes bytea NOT NULL,
+        PRIMARY KEY (sha256, position)
+    );
+    """,
 )
 # What keeps two from making them at once, for as long as the transaction takes ("imgm").
 _MAKING = 0x696D676D

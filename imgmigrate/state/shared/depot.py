@@ -51,6 +51,12 @@ class Depot(Protocol):
     async def read(self, name: str) -> bytes:
         """Read a file that a head has named; Missing if it is gone."""
 
+    async def bring(self, files: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """Make files durable that no head names yet; return those that only a swap can add.
+
+        It may be asked for in the middle of a swap.
+        """
+
     async def swap(
         self,
         seen: Seen | None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from imgmigrate.clock import timestamp
 from imgmigrate.errors import StateError, StateLost
@@ -58,6 +58,10 @@ class _Word:
     head: Head
     add: Mapping[str, bytes] | None = None
     drop: Collection[str] = ()
+
+
+# Makes a word of the head that is there; None is said already.
+_Saying: TypeAlias = "Callable[[Head], _Word | None]"
 
 
 class Held:
@@ -113,9 +117,11 @@ class Held:
         }
         return _Word(head.model_copy(update=changed), add)
 
-    async def replace(self, view: View) -> None:
-        """Put a snapshot in the place of what is there, which is kept as the newest former one.
+    async def bring(self, view: View) -> _Saying:
+        """Bring a snapshot that no head names yet; return the word that puts it in its place.
 
+        What is there is kept as the newest former one. That may take as long as the snapshot is
+        large, so it is no word itself, and others are said meanwhile: but none that adds lines.
         StateError leaves everything as it was.
         """
         head = self.head
@@ -155,10 +161,20 @@ class Held:
             "former": formers[-KEPT_FORMER:],
         }
 
-        def word(head: Head) -> _Word | None:
-            is_there = head.snapshot == snapshot
-            return None if is_there else _Word(head.model_copy(update=changed), add, drop)
+        left = await self._depot.bring(add)
 
+        def word(now: Head) -> _Word | None:
+            if now.snapshot == snapshot:
+                return None
+            if (now.sequence, now.head) != (head.sequence, head.head):
+                message = f"state {self._depot.place}: lines were added to it meanwhile"
+                raise StateError(message)
+            return _Word(now.model_copy(update=changed), left, drop)
+
+        return word
+
+    async def say(self, word: _Saying) -> None:
+        """Say a word that was made before; StateLost if the lease was taken over."""
         await self._swap(word)
 
     async def merge_sightings(self) -> None:
@@ -187,11 +203,8 @@ class Held:
                 else:
                     return
 
-    async def _swap(self, word: Callable[[Head], _Word | None]) -> None:
-        """Say a word that is made of the head that is there; None is said already.
-
-        An answer may have been lost, or a plan saved beside the state.
-        """
+    async def _swap(self, word: _Saying) -> None:
+        """Say a word; an answer may have been lost, or a plan saved beside the state."""
         while (said := word(self.head)) is not None:
             printed = said.head.held(self.lease).printed()
             try:
@@ -268,9 +281,10 @@ class SharedJournal(Pusher):
         return None
 
     async def replace(self, view: View) -> None:
-        """Put the view there as a snapshot."""
+        """Put the view there as a snapshot; the lease is renewed while that is brought."""
         await self.flush()
-        await self.alone(lambda: self._held.replace(view), renews=True)
+        word = await self._held.bring(view)
+        await self.alone(lambda: self._held.say(word), renews=True)
 
     async def close(self) -> None:
         """Bring what is left and let go of the state; also when cancelled meanwhile."""

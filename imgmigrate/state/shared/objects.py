@@ -116,6 +116,11 @@ class ObjectDepot:
         """Read a file, a large one in parts: what is there under its name never changes."""
         return await self._ask("read", lambda: self._read(name))
 
+    async def bring(self, files: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """Put all of them."""
+        await self._ask("write", lambda: self._put_files(files))
+        return {}
+
     async def swap(
         self,
         seen: Seen | None,
@@ -126,8 +131,7 @@ class ObjectDepot:
         """Put the files, then the head if it is still the one that was seen."""
 
         def swap() -> Seen:
-            for name, data in (add or {}).items():
-                self._put_file(name, data)
+            self._put_files(add or {})
             return self._put_head(seen, head)
 
         put = await self._ask("write", swap)
@@ -206,6 +210,10 @@ class ObjectDepot:
         except FileNotFoundError as error:
             self._need_bucket(error, "read")
             raise Missing(name) from None
+
+    def _put_files(self, files: Mapping[str, bytes]) -> None:
+        for name, data in files.items():
+            self._put_file(name, data)
 
     def _put_file(self, name: str, data: bytes) -> None:
         """Put a file that nobody else can have put: its name was never used before."""

@@ -20,7 +20,6 @@ from imgmigrate.state.saved import (
     damaged_plan,
     find_plan,
     kept,
-    new_plan,
     with_run,
 )
 from imgmigrate.state.shared.depot import Missing, Overtaken
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.shared.depot import Depot
     from imgmigrate.state.shared.head import Head
 
-__all__ = ["list_plans", "note_run", "read_plan", "save_plan"]
+__all__ = ["list_plans", "note_run", "read_plan", "save_plans"]
 
 # Whoever is overtaken so often meets more than a holder's words and others' plans.
 ATTEMPTS = 100
@@ -42,17 +41,14 @@ ATTEMPTS = 100
 READ_ATTEMPTS = 5
 
 
-async def save_plan(
-    depot: Depot, data: bytes, *, plan_id: str, config: str | None, now: datetime
-) -> SavedPlan:
-    """Save a plan, and remove those whose time is over; the same plan twice is saved once."""
-    plan = new_plan(data, plan_id=plan_id, config=config, now=now)
+async def save_plans(depot: Depot, plans: Mapping[SavedPlan, bytes], *, now: datetime) -> None:
+    """Save plans, and remove those whose time is over; the same plan twice is saved once."""
+    new = {plan.sha256 for plan in plans}
 
-    def change(plans: tuple[SavedPlan, ...]) -> tuple[SavedPlan, ...]:
-        return kept((*(each for each in plans if each.sha256 != plan.sha256), plan), now)
+    def change(before: tuple[SavedPlan, ...]) -> tuple[SavedPlan, ...]:
+        return kept((*(each for each in before if each.sha256 not in new), *plans), now)
 
-    await _change(depot, change, {_file(plan): data})
-    return plan
+    await _change(depot, change, {_file(plan): data for plan, data in plans.items()})
 
 
 async def note_run(depot: Depot, sha256: str, run: str, now: datetime) -> None:

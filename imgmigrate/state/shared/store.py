@@ -18,19 +18,20 @@ from imgmigrate.errors import StateError, StateLocked
 from imgmigrate.state.groups.pusher import boottime
 from imgmigrate.state.groups.taking_up import take_up
 from imgmigrate.state.holder import Lock
+from imgmigrate.state.saved import new_plan
 from imgmigrate.state.shared.depot import Missing, Overtaken
 from imgmigrate.state.shared.head import (
     lease_of,
 )
 from imgmigrate.state.shared.held import Held, SharedJournal
 from imgmigrate.state.shared.lease import Silence
-from imgmigrate.state.shared.plans import list_plans, note_run, read_plan, save_plan
+from imgmigrate.state.shared.plans import list_plans, note_run, read_plan, save_plans
 from imgmigrate.state.shared.reading import head_of, marks_of, read_view
 from imgmigrate.state.shared.sightings import add_sightings, read_sightings
 from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -154,12 +155,16 @@ class SharedState:
 
     async def save_plan(self, data: bytes, *, plan_id: str, config: str | None) -> str:
         """Save a plan, and remove those whose time is over."""
-        now = self._clock()
+        plan = new_plan(data, plan_id=plan_id, config=config, now=self._clock())
+        await self.bring_plans({plan: data})
+        return plan.sha256
+
+    async def bring_plans(self, plans: Mapping[SavedPlan, bytes]) -> None:
+        """Save plans as another place knew them, and remove those whose time is over."""
         try:
-            plan = await save_plan(self._depot, data, plan_id=plan_id, config=config, now=now)
+            await save_plans(self._depot, plans, now=self._clock())
         finally:
             await self._depot.close()
-        return plan.sha256
 
     async def read_plan(self, sha256: str) -> bytes:
         """Read and verify a plan."""

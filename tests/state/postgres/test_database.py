@@ -21,7 +21,6 @@ from imgmigrate.state.groups import pusher
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.postgres import reader, records, rows
 from imgmigrate.state.postgres.store import PostgresState
-from imgmigrate.state.postgres.tables import VERSIONS
 from tests.state.postgres.server import PASSWORD, Server, free_port
 from tests.state.samples import address, claim, draft
 
@@ -149,8 +148,7 @@ async def test_tables_of_a_newer_version_are_left_alone(url: str, server: Server
     server.psql(f"UPDATE {schema}.format SET version = 99")
     state = opened(url)
     for ask in (state.look, state.load, state.lock, lambda: state.remembers(1, "x")):
-        knows = f"version 99, this imgmigrate knows {len(VERSIONS)}.*newer one"
-        with pytest.raises(StateError, match=knows):
+        with pytest.raises(StateError, match=r"version 99, this imgmigrate knows \d+.*newer one"):
             await ask()
     with pytest.raises(StateError, match="version 99"):
         async with state.writer(command="c"):

@@ -18,6 +18,8 @@ from tests.support.clock import ManualClock, settle
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from imgmigrate.state.view import View
+
 LEASE = 60.0
 
 
@@ -80,6 +82,78 @@ async def test_a_holder_that_works_on_keeps_it(bucket: Bucket) -> None:
                 async with other.state.writer(command="second"):
                     pass
     assert not (await other.state.lock()).is_held
+
+
+async def test_a_large_snapshot_keeps_nobody_from_renewing(bucket: Bucket) -> None:
+    """However long it is on its way: the hold stays sure, and plans are saved beside it."""
+    one, other = Machine(bucket), Machine(bucket)
+    async with one.state.writer(command="first") as writer:
+        await writer.begin("run-1", "plan", ())
+        await writer.record(draft("a"))
+        await writer.end({})
+    view = await one.state.load()
+    async with one.state.writer(command="imgmigrate state push") as writer:
+        bucket.arrives.clear()
+        restoring = asyncio.create_task(writer.restore(view))
+        await settle()
+        for _ in range(10):
+            bucket.now += LEASE / 2
+            await one.work(LEASE / 2)
+            await writer.hold()
+            assert (await other.state.lock()).is_held
+        saved = await other.state.save_plan(b"plan", plan_id="p" * 16, config=None)
+        assert not restoring.done()
+        bucket.arrives.set()
+        await restoring
+        await writer.hold()
+    state = await other.state.look()
+    assert state.live_count == 1
+    assert any(name.startswith("snapshot/") for name in bucket.files)
+    assert await other.state.read_plan(saved) == b"plan"
+
+
+async def test_who_lost_the_hold_while_a_snapshot_was_on_its_way_puts_none(
+    bucket: Bucket,
+) -> None:
+    """The state is the other's, whatever arrives later."""
+    slow, quick = Machine(bucket), Machine(bucket)
+
+    async def run(view: View) -> None:
+        async with slow.state.writer(command="slow") as writer:
+            bucket.arrives.clear()
+            restoring = asyncio.create_task(writer.restore(view))
+            await settle()
+            bucket.now += LEASE
+            slow.boottime += LEASE
+            async with quick.state.writer(command="quick") as second:
+                await second.record(draft("b"))
+            bucket.arrives.set()
+            await restoring
+
+    async with quick.state.writer(command="first") as writer:
+        await writer.begin("run-1", "plan", ())
+        await writer.record(draft("a"))
+    with pytest.raises(StateLost):
+        await run(await quick.state.load())
+    assert (await quick.state.look()).live_count == 2
+
+
+async def test_lines_that_are_added_while_a_snapshot_is_on_its_way_stay(bucket: Bucket) -> None:
+    """It does not have them, so it takes the place of nothing."""
+    machine = Machine(bucket)
+    async with machine.state.writer(command="first") as writer:
+        await writer.record(draft("a"))
+    view = await machine.state.load()
+    async with machine.state.writer(command="second") as writer:
+        bucket.arrives.clear()
+        restoring = asyncio.create_task(writer._journal.replace(view))
+        await settle()
+        await writer.record(draft("b"))
+        await writer.sync()
+        bucket.arrives.set()
+        with pytest.raises(StateError, match="lines were added to it meanwhile"):
+            await restoring
+    assert (await machine.state.look()).live_count == 2
 
 
 async def test_a_holder_that_is_gone_is_followed(bucket: Bucket) -> None:

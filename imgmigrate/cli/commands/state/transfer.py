@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -152,8 +153,9 @@ def migrate_state(
 ) -> Declined | None:
     """Copy the state to another place, and prove it there record by record.
 
-    Its history comes along. The old place is left as it is: change the config to name the new
-    one, and write the old one no more.
+    Its history comes along, and so do the plans that are kept beside it, each proven by its
+    sha256. The old place is left as it is: change the config to name the new one, and write
+    the old one no more.
     """
     from imgmigrate.cli.run import run
     from imgmigrate.render.units import count
@@ -177,12 +179,16 @@ def migrate_state(
         return Declined()
     command = again(settings, "state", "migrate", "--to", to)
     source, settings.output.left_something = store_of(settings), True
-    moved = run(
+    copied = run(
         lambda: copy_state(source, open_state(target), command=command, lock_timeout=lock_timeout)
     )
-    number = count(len(moved.records), "record")
-    said = f"State {old} is at {new} now, and proven: {number}, sequence {moved.sequence:,}"
-    tell_edit(settings, "migrate", said, len(moved.records))
+    for cause, number in Counter(map(str, copied.left.values())).items():
+        settings.output.warn("plans_not_copied", f"{count(number, 'plan')} not copied: {cause}")
+    view = copied.view
+    parts = [count(len(view.records), "record"), f"sequence {view.sequence:,}"]
+    parts += [count(copied.plans, "plan")] if copied.plans else []
+    said = f"State {old} is at {new} now, and proven: {', '.join(parts)}"
+    tell_edit(settings, "migrate", said, len(view.records))
     if not settings.output.stream:
         key = "path" if isinstance(target, Path) else "backend"
         settings.output.note(f"name it in the config, state: {{{key}: {new}}}, or with --state")

@@ -111,6 +111,10 @@ class GitDepot:
             self._reader = git.reader()
         return await self._reader.read(f"{self._at}:{name}")
 
+    async def bring(self, files: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """None of them: a push brings what its commit names."""
+        return files
+
     async def swap(
         self,
         seen: Seen | None,
