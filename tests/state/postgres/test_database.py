@@ -21,8 +21,8 @@ from imgmigrate.state.groups import pusher
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.postgres import reader, records, rows
 from imgmigrate.state.postgres.store import PostgresState
-from tests.state.postgres.server import PASSWORD, Server, free_port
 from tests.state.samples import address, claim, draft
+from tests.support.postgres import PASSWORD, Server, free_port
 
 if TYPE_CHECKING:
     from imgmigrate.state.writer import Writer
