@@ -120,6 +120,8 @@ async def make_plan(
         notes=(*skips.notes, *told_limit(changes, options.max_delete, config.guards, state)),
         max_delete=options.max_delete,
     )
+    # Whoever plans and applies in one goes on for hours.
+    state.close()
     return Plan.of(header, changes)
 
 
@@ -164,7 +166,9 @@ async def resolve(
     options = options or PlanOptions()
     workspace, _ = _opened(config, options, sink)
     async with _open_planner(workspace, options) as planner:
-        return await planner.resolve()
+        resolved = await planner.resolve()
+    planner.state.close()
+    return resolved
 
 
 @asynccontextmanager
