@@ -141,8 +141,8 @@ class Oracle:
                 self.fault("foreign-changed", f"{place}: {old} -> {new}")
             if new is None:
                 self._deleted(place, made)
-            elif made.keep and old in self.world.known and is_ours and not self._moves(place, made):
-                self._kept(place, old, after)
+            elif made.keep and is_there and old in self.world.known and is_ours:
+                self._kept(place, old, after, made)
             if is_ours and old in self.world.known:
                 self._inherited(place, old, after, made)
             if new is not None:
@@ -175,7 +175,9 @@ class Oracle:
         """Tell whether its image moves: it has an heir, and a delete may leave a placeholder."""
         return any(row.reason == "moved" for row in self._rows(made).get(place, ()))
 
-    def _kept(self, place: Place, old: str, after: dict[Place, str]) -> None:
+    def _kept(self, place: Place, old: str, after: dict[Place, str], made: Made) -> None:
+        if self._moves(place, made):
+            return
         others = (
             digest
             for other, digest in after.items()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.values.backends import Backend
     from tests.support.states.line import Line
 
-__all__ = ["HEAVY", "KINDS", "SHARED", "States", "serve"]
+__all__ = ["HEAVY", "KINDS", "SHARED", "States", "backend", "serve"]
 
 SHARED = ("git", "s3", "postgres", "pgbouncer")
 KINDS = ("local", *SHARED)
@@ -88,7 +88,7 @@ class States(Protocol):
         """How many lines its history has, as who comes to it finds them."""
 
     def keep(self, name: str, copy: Path) -> None:
-        """Copy a state, which is at rest."""
+        """Copy a state as it is at some moment."""
 
     def put_back(self, name: str, copy: Path) -> None:
         """Put a copy in a state's place, none where there was none."""
@@ -248,7 +248,8 @@ class Buckets:
         shutil.rmtree(copy, ignore_errors=True)
         copy.mkdir(parents=True)
         store = self._store(name)
-        for path in self._objects(name):
+        # The head first: what it names is there for long.
+        for path in sorted(self._objects(name), key=lambda path: path != "head.json"):
             file = copy / path
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(bytes(store.get(path).bytes()))
