@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.record import State
     from imgmigrate.workspace import Workspace
 
-__all__ = ["state_of", "tell_owner"]
+__all__ = ["presently_named", "state_of", "tell_owner"]
 
 
 async def state_of(workspace: Workspace) -> State:
@@ -36,7 +36,15 @@ async def state_of(workspace: Workspace) -> State:
         found = await workspace.state.look()
         if config.is_untrusted and found.lineage is None:
             return StateInMemory(is_known=False)
-    return await asyncio.to_thread(respelled, found, config)
+    return await presently_named(found, config)
+
+
+async def presently_named(found: State, config: Config) -> State:
+    """Give the layouts of a state the names that the config has for them."""
+    state = await asyncio.to_thread(respelled, found, config)
+    if state is not found:
+        found.close()
+    return state
 
 
 def tell_owner(state: State, config: Config, sink: Sink) -> None:

@@ -127,6 +127,8 @@ async def make_plan(
     )
     if options.record is not None:
         await (record_plan if options.record else tell_unrecorded)(workspace, shown)
+    # Whoever plans and applies in one goes on for hours.
+    state.close()
     return Plan.of(header, changes)
 
 
@@ -171,7 +173,9 @@ async def resolve(
     options = options or PlanOptions()
     workspace, _ = _opened(config, options, sink)
     async with _open_planner(workspace, options) as planner:
-        return await planner.resolve()
+        resolved = await planner.resolve()
+    planner.state.close()
+    return resolved
 
 
 @asynccontextmanager

@@ -115,6 +115,9 @@ class Records(Mapping[str, "ImageRecord"]):
         """What a run, or the runs of a plan, recorded last at its address, by address."""
         return [each for each in self.every() if what in (each.run, each.plan_id)]
 
+    def close(self) -> None:
+        """Let go of what they are asked of; nothing, where they are all here."""
+
     def _groups(self, prefix: str) -> Iterator[dict[str, ImageRecord]]:
         """The records of the repositories that can have addresses with a prefix."""
         for repository, group in self._indexed.addresses.items():
@@ -238,6 +241,10 @@ class StateInMemory:
     def written_by(self, what: str) -> Sequence[ImageRecord]:
         """What a run, or the runs of a plan, recorded last at its address, by address."""
         return self._records.written_by(what)
+
+    def close(self) -> None:
+        """End the look."""
+        self._records.close()
 
     def owns(self, address: Reference, digest: Digest) -> bool:
         """Tell whether `digest` at `address` is our own work (DESIGN section 5, "ours")."""

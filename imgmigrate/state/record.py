@@ -276,6 +276,12 @@ class State(Protocol):
     def written_by(self, what: str) -> Sequence[ImageRecord]:
         """What a run, or the runs of a plan, recorded last at its address, by address."""
 
+    def close(self) -> None:
+        """End the look, of which nothing more is asked: it may keep a connection until it ends.
+
+        One that is garbage ends as well, whenever that is collected.
+        """
+
     def live(self, prefix: str = "") -> Iterator[ImageRecord]:
         """The live records whose printed addresses begin with a prefix, by address."""
 

@@ -22,8 +22,8 @@ from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.planning.planner import PlanOptions, make_plan
 from imgmigrate.state.base import open_state
 from imgmigrate.state.record import RECORDS
-from tests.state.postgres.server import PASSWORD, Server, serve
 from tests.state.samples import claim, draft
+from tests.support.postgres import PASSWORD, Server, serve
 from tests.support.records import make_record
 from tests.support.world import NEW, OLD, World
 

@@ -6,19 +6,34 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.integration.chaos.chaos import tell
+from tests.support.states.kinds import HEAVY, KINDS, serve
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STEPS = 45
+SEEDS = {"local": range(8), "git": range(2)}
 
 
-@pytest.mark.integration
-@pytest.mark.parametrize("seed", range(8))
-def test_whatever_happens_nothing_is_lost_and_nothing_left_out_in_silence(seed: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [
+        pytest.param(kind, seed, marks=[pytest.mark.heavy] if kind in HEAVY else [])
+        for kind in KINDS
+        for seed in SEEDS.get(kind, range(1))
+    ],
+)
+def test_whatever_happens_nothing_is_lost_and_nothing_left_out_in_silence(
+    kind: str, seed: int, tmp_path: Path
+) -> None:
     """Images of others stay, wanted ones are whole, and what is not as asked for is a row."""
-    story = tell(seed, STEPS)
+    with serve(kind, tmp_path, is_lined=True) as states:
+        story = tell(seed, STEPS, states)
     text = "\n".join(story.lines())
     sys.stdout.write(f"{text}\n")
     assert not story.faults, text

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import images, registries, seaweed
-from tests.support.cli import Ran, imgmigrate, write_config
-from tests.support.moves import assert_says, start
+from tests.support.cli import write_config
+from tests.support.moves import assert_says
+from tests.support.runners import Runner
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from tests.conftest import StartRegistry
@@ -35,22 +34,6 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
     """One S3 server for all tests here."""
     with seaweed.serve(tmp_path_factory.mktemp("seaweed")) as server:
         yield server
-
-
-@dataclass(frozen=True, slots=True)
-class Runner:
-    """A fresh machine with a clone of the repository; it has nothing of an earlier one."""
-
-    folder: Path
-    environment: dict[str, str]
-
-    def run(self, *arguments: str, code: int = 0, **env: str) -> Ran:
-        """Run a command to its end."""
-        return imgmigrate(self.folder, *arguments, code=code, env={**self.environment, **env})
-
-    def start(self, *arguments: str) -> AbstractContextManager[subprocess.Popen[str]]:
-        """Start one; it does not outlive the block."""
-        return start(self.folder, *arguments, env=self.environment)
 
 
 @dataclass(slots=True)
@@ -71,10 +54,7 @@ class Team:
         rule = f"  - {{source: {self.old.host}/app, destination: {self.new.host}/app}}"
         path = write_config(folder, rule, self.old.host, self.new.host)
         path.write_text(f"{path.read_text()}state: {self.state}\n")
-        machine = {
-            f"IMGMIGRATE_{each}_DIR": str(folder.parent / each) for each in ("CACHE", "MACHINE")
-        }
-        return Runner(folder, {**self.s3.environment(), **machine})
+        return Runner(folder, self.s3.environment())
 
 
 @pytest.fixture
@@ -116,32 +96,6 @@ def test_what_one_runner_moved_the_next_one_knows(team: Team) -> None:
     # docker-registry goes on to list some tags that it has deleted.
     assert {registries.get_manifest(team.new.remote, "app", tag) for tag in TAGS} == {None}
     assert not [line for line in two.run("state", "list").out.splitlines() if "/app:" in line]
-
-
-def test_a_runner_that_was_killed_is_followed(team: Team) -> None:
-    """Its lease runs out, another resumes the same plan: every image is there, none a conflict."""
-    one, two = team.runner("one"), team.runner("two")
-    one.run("plan", "--out", "plan.out")
-    shutil.copy(one.folder / "plan.out", two.folder)
-    with one.start("apply", "plan.out", "--parallelism", "1") as process:
-        while len(registries.list_tags(team.new.remote, "app")) < 4:
-            assert process.poll() is None
-            time.sleep(0.02)
-        process.kill()
-        process.wait()
-    done = len(registries.list_tags(team.new.remote, "app"))
-    assert done < len(TAGS)
-    held = two.run("state", "lock").out
-    assert_says(held, "apply plan.out")
-    early = two.run("apply", "plan.out", code=5)
-    assert_says(early.err, team.place, "held by", "is taken over", "state lock --break")
-    two.run("apply", "plan.out", "--lock-timeout", "60")
-    assert registries.list_tags(team.new.remote, "app") == TAGS
-    for tag in TAGS:
-        registries.assert_holds(team.new.remote, "app", tag, images.image(tag))
-    # The blob that was on its way when it died may have come twice.
-    assert sum(times - 1 for times in team.new.uploads().values()) <= 1
-    assert "Nothing to do" in team.runner("three").run("plan").out
 
 
 def test_a_state_moves_into_a_bucket_and_out(team: Team) -> None:

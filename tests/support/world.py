@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.config.model import Config
+    from imgmigrate.config.values.backends import Backend
     from imgmigrate.events import Event, RunFinished, Sink
     from imgmigrate.oci.reference import Digest
     from imgmigrate.state.memory import StateInMemory
@@ -54,7 +55,7 @@ class World:
     # How the stores were opened last.
     opened: dict[str, Any] = field(default_factory=dict)
     # Where the state is, if it is not the config's to say.
-    kind: str | None = None
+    kind: Backend | str | None = None
 
     @property
     def old(self) -> MemoryStore:

@@ -56,6 +56,7 @@ async def _note(
     state = await workspace.state.look()
     check_owner(state, config)
     news = unprotected(state, guards) or find_renames(state, config)
+    state.close()
     if not news and not waits_for_owner(state, config):
         return None
     async with workspace.state.writer(command=command, lock_timeout=lock_timeout) as writer:

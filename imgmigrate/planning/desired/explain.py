@@ -94,6 +94,7 @@ async def explain_selection(
         listings = await observer.list_sources(rule.source for rule in rules if rule.has_patterns)
         chooser = Chooser.over(observer, workspace.cache, workspace.kept, datetime.now(UTC))
         choices = await chooser.choose_all(rules, listings)
+    state.close()
     focus = address if address is not None and address.tag is not None else None
     return [
         Explained(rule, choice, focus, _fates(rule, choice, focus), skips.of(rule.source))

@@ -6,7 +6,6 @@ it before. An address that another run has written since is left to the rollback
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,14 +17,13 @@ from imgmigrate.observing.observe import Observer
 from imgmigrate.observing.problems import Problems, merged
 from imgmigrate.plan import Action, Filters, Plan, Reason
 from imgmigrate.planning.heading import heading
-from imgmigrate.planning.owner import tell_owner
+from imgmigrate.planning.owner import presently_named, tell_owner
 from imgmigrate.planning.passes.base import run_passes
 from imgmigrate.planning.passes.deletes import DeleteLimit, told_limit
 from imgmigrate.planning.passes.keep_previous import Keeping, KeptNames
 from imgmigrate.planning.passes.namesakes import Namesakes
 from imgmigrate.planning.passes.wholeness import not_whole
 from imgmigrate.planning.rollback.decide import Deed, decide_undo, overtaken
-from imgmigrate.state.spelling import respelled
 from imgmigrate.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -75,7 +73,7 @@ async def make_rollback(
     options = options or RollbackOptions()
     workspace = open_workspace(config, sink=sink, on_rate_limit=options.on_rate_limit)
     config, sink = workspace.config, workspace.sink
-    state = await asyncio.to_thread(respelled, await workspace.state.look(), config)
+    state = await presently_named(await workspace.state.look(), config)
     tell_owner(state, config, sink)
     past = _recall(state, what)
     for warning in past.warnings:
@@ -95,6 +93,7 @@ async def make_rollback(
         notes=told_limit(changes, options.max_delete, config.guards, state),
         max_delete=options.max_delete,
     )
+    state.close()
     return Plan.of(header, changes)
 
 

@@ -66,6 +66,10 @@ class DistantRecords(Records):
         self._stopped: dict[str, tuple[int, int]] = {}
         weakref.finalize(self, reader.stop)
 
+    def close(self) -> None:
+        """End the transaction in which they are read, and its connection."""
+        self._reader.stop()
+
     def __getitem__(self, address: str) -> ImageRecord:
         try:
             repository = Reference.parse(address).repository

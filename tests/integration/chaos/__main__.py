@@ -8,12 +8,18 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import stamina
 
 from imgmigrate.cli.given import limits
 from tests.conftest import ATTEMPTS, FOREIGN
 from tests.integration.chaos.chaos import tell
+from tests.support.states.kinds import KINDS, serve
+
+if TYPE_CHECKING:
+    from tests.support.states.kinds import States
 
 STEPS = 150
 
@@ -28,13 +34,15 @@ def main() -> int:
     parser.add_argument("--ignore", default="", metavar="KIND,...", help="faults not asked for")
     parser.add_argument("--keep", metavar="FOLDER", help="make the worlds here, and leave them")
     parser.add_argument("--verbose", action="store_true", help="tell every step")
+    parser.add_argument("--state", choices=KINDS, default=KINDS[0], help="where the states are")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="imgmigrate-chaos-home-") as home:
         _isolate(home)
-        return _stories(options)
+        with serve(options.state, Path(home), is_lined=True) as states:
+            return _stories(options, states)
 
 
-def _stories(options: argparse.Namespace) -> int:
+def _stories(options: argparse.Namespace, states: States) -> int:
     began, counts, faults, seed = time.monotonic(), Counter[str](), Counter[str](), options.seed
     steps = 0
     stories = 0
@@ -42,6 +50,7 @@ def _stories(options: argparse.Namespace) -> int:
         story = tell(
             seed,
             options.steps,
+            states,
             until=began + options.seconds,
             ignored=frozenset(options.ignore.split(",")),
             keep=options.keep,

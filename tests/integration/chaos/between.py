@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Between"]
 
-ELSEWHERE = "state/elsewhere"
+ELSEWHERE = "elsewhere"
 
 
 class Between:
@@ -48,7 +48,7 @@ class Between:
     def first_plan_elsewhere(self) -> str:
         """A plan that was made without a state is applied to one that it was not made for."""
         wish, other = self.random.sample(self.world.wishes[2:], 2)
-        self.world.copy_folder(self.world.root / "nothing", self.world.real / wish.state)
+        self.world.states.lose(wish.state)
         made, ran = self.deeds.make(wish, ())
         if made is None:
             return f"no plan: {ran.code}"
@@ -59,12 +59,12 @@ class Between:
         return f"{made.saved.file} of {wish.file} --state {ELSEWHERE}: exit {code}"
 
     def _apply_elsewhere(self, file: str, wish: Wish) -> int:
-        before = self.world.look()
-        words = ("apply", file, "--state", ELSEWHERE, "-c", wish.file)
+        before, place = self.world.look(), self.world.states.place(ELSEWHERE)
+        words = ("apply", file, "--state", place, "-c", wish.file)
         ran = self.world.run(*words)
         self.oracle.ended(ran)
         self.oracle.changed(before, None)
-        if any((self.world.real / ELSEWHERE).glob("*.jsonl")):
+        if self.world.states.sequence(ELSEWHERE):
             self.oracle.fault("other-state-recorded", f"{' '.join(words)}: {ran.text[-800:]}")
         return ran.code
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tests.integration.chaos import tool
 from tests.integration.chaos.between import Between
 from tests.integration.chaos.deeds import Deeds
+from tests.integration.chaos.holders import Holders
 from tests.integration.chaos.oracle import Fault, Oracle
 from tests.integration.chaos.turns import Turns
 from tests.integration.chaos.unkind import Unkind
@@ -21,6 +22,8 @@ from tests.integration.chaos.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.support.states.kinds import States
 
 __all__ = ["Story", "tell"]
 
@@ -82,6 +85,13 @@ WEIGHTS = {
     "state_restored": 1,
     "state_lost": 0.4,
 }
+# What happens where machines share a state.
+SHARED_WEIGHTS = {
+    "holder_killed": 5,
+    "holder_paused": 4,
+    "writers_race": 3,
+    "state_away": 10,
+}
 OPTIONS = (
     "--allow-delete",
     "--allow-delete-gone",
@@ -119,6 +129,7 @@ class Story:
 def tell(
     seed: int,
     steps: int,
+    states: States,
     *,
     until: float | None = None,
     ignored: frozenset[str] = frozenset(),
@@ -132,14 +143,23 @@ def tell(
     story, began = Story(seed), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="imgmigrate-chaos-") as name:
         root = Path(os.path.realpath(keep or name)) / f"seed-{seed}"
-        with World(root, seed) as world:
+        with World(root, seed, states) as world:
             oracle = Oracle(world, ignored)
             known = _known(world)
             turns, deeds = Turns(world), Deeds(world, oracle, known)
             between = Between(world, oracle, turns, deeds)
-            actions = _actions(Unkind(world, oracle), turns, deeds, between)
+            happens = WEIGHTS if states.kind == "local" else WEIGHTS | SHARED_WEIGHTS
+            unkind = Unkind(world, oracle)
+            holders = Holders(world, oracle, deeds, unkind)
+            kinds = unkind, turns, deeds, between, holders
+            actions = {
+                name: getattr(kind, name)
+                for kind in kinds
+                for name in happens
+                if hasattr(kind, name)
+            }
             names = sorted(actions)
-            weights = [WEIGHTS[name] for name in names]
+            weights = [happens[name] for name in names]
             note(f"seed {seed}: the registry is {world.oddities}")
             for step in range(1, steps + 1):
                 if until is not None and time.monotonic() > until:
@@ -162,10 +182,6 @@ def tell(
                     break
     story.seconds = time.monotonic() - began
     return story
-
-
-def _actions(*kinds: object) -> dict[str, Callable[[], str]]:
-    return {name: getattr(kind, name) for kind in kinds for name in WEIGHTS if hasattr(kind, name)}
 
 
 def _known(world: World) -> frozenset[str]:

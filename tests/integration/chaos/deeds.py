@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+import signal
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from imgmigrate.config.values.backends import LEASE
 from tests.integration.chaos.oracle import Made
 from tests.integration.chaos.places import LAYOUTS, TARGET
-from tests.integration.chaos.tool import Ran, read_plan, run_and_kill
+from tests.integration.chaos.tool import read_plan, run_and_strike
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from tests.integration.chaos.oracle import Oracle
     from tests.integration.chaos.places import Place
+    from tests.integration.chaos.tool import Ran
     from tests.integration.chaos.wishes import Wish
     from tests.integration.chaos.world import World
 
-__all__ = ["Deeds"]
+__all__ = ["SHORT_LEASE", "WAIT", "Deeds"]
 
 MOST_PLANS = 6
+# Seconds of a lease that is soon over.
+SHORT_LEASE = 2.0
+# How long whoever comes meanwhile waits for it.
+WAIT = ("--lock-timeout", "90s")
+_CALM = nullcontext()
 PLAN_OPTIONS = (
     (),
     (),
@@ -51,12 +63,12 @@ class Deeds:
 
     def plan(self) -> str:
         """A plan is made, and kept for later."""
-        made, ran = self.make(self.main, self._options())
+        made, ran = self.make(self.main, self.options())
         return f"{' '.join(ran.arguments)}: {self._told(made, ran)}"
 
     def migrate(self) -> str:
         """A plan is made and applied at once."""
-        return self.migrate_all(self.main, self._options())
+        return self.migrate_all(self.main, self.options())
 
     def apply_an_older_plan(self) -> str:
         """Any kept plan is applied, whatever has happened since."""
@@ -68,7 +80,7 @@ class Deeds:
 
     def apply_twice(self) -> str:
         """The same plan again does nothing more."""
-        made, ran = self.make(self.main, self._options())
+        made, ran = self.make(self.main, self.options())
         if made is None:
             return f"no plan: {ran.code}"
         first = self.carry_out(made)
@@ -80,18 +92,44 @@ class Deeds:
 
     def apply_and_kill(self) -> str:
         """An apply is killed on the way, and the same plan applied again."""
-        made, ran = self.make(self.main, self._options())
+        made, ran = self.make(self.main, self.options())
         if made is None:
             return f"no plan: {ran.code}"
         before, left = self.world.look(), self.random.randint(1, 12)
         made.applied += 1
-        self._write(made.wish)
+        is_shared = self.world.states.kind != "local"
+        is_patient = is_shared and self.random.random() < 0.5
+        with self.world.leasing(SHORT_LEASE if is_patient else LEASE):
+            self._write(made.wish)
         words = ("apply", made.saved.file, "-c", made.wish.file)
-        killed = run_and_kill(self.world.real, self.world.fronts[TARGET], left, *words)
+        front = self.world.fronts[TARGET]
+        with front.striking(left, signal.SIGKILL):
+            killed = run_and_strike(self.world.real, front, words, self.world.machine())
         self.oracle.ended(killed, killed=True)
         self.oracle.changed(before, made)
-        again = self.carry_out(made)
-        return f"{made.saved.file}: exit {killed.code} after {left}, {again.code}"
+        told = f"{made.saved.file}: exit {killed.code} after {left}"
+        if killed.code >= 0 or not is_shared:
+            return f"{told}, {self.carry_out(made).code}"
+        return f"{told}, {self._follow(made, is_patient=is_patient)}"
+
+    def _follow(self, made: Made, *, is_patient: bool) -> str:
+        """Another machine goes on where a holder was killed: it waits, or breaks the lease."""
+        if not is_patient:
+            early = self.carry_out(made)
+            if early.code != 5:
+                self.oracle.fault("not-held", f"{early.code}: {early.text[-800:]}")
+            self.break_lock(made.wish)
+        again = self.carry_out(made, more=WAIT if is_patient else ())
+        if again.code == 5:
+            self.oracle.fault("still-locked", again.text[-1500:])
+        return f"{'waited' if is_patient else 'broke'}, {again.code}"
+
+    def break_lock(self, wish: Wish) -> None:
+        """A lease is taken from whoever has it."""
+        ran = self.world.run("state", "lock", "--break", "-c", wish.file)
+        self.oracle.ended(ran)
+        if ran.code:
+            self.oracle.fault("unbroken", ran.text[-1500:])
 
     def apply_with_another_config(self) -> str:
         """A plan is applied with a config that it was not made from."""
@@ -106,10 +144,10 @@ class Deeds:
         """Another config is migrated, if it has a state of its own."""
         wish = self.random.choice(self.world.wishes[1:])
         if wish.state != self.main.state:
-            return self.migrate_all(wish, self._options())
+            return self.migrate_all(wish, self.options())
         if not self.oracle.records(self.main):
             return ""
-        made, ran = self.make(wish, self._options())
+        made, ran = self.make(wish, self.options())
         if made is not None:
             self.oracle.fault("shared-state", f"{wish.file} plans with {wish.state}: {ran.code}")
             self.carry_out(made)
@@ -248,7 +286,12 @@ class Deeds:
         """The config that most is done with."""
         return self.world.wishes[0]
 
-    def _options(self) -> tuple[str, ...]:
+    @property
+    def _keeps_plans(self) -> bool:
+        return self.world.states.kind != "local" and self.world.states.keeps_plans
+
+    def options(self) -> tuple[str, ...]:
+        """Choose how to plan."""
         options = self.random.choice(PLAN_OPTIONS)
         return tuple(each for each in options if not each.startswith("--") or each in self.known)
 
@@ -270,7 +313,13 @@ class Deeds:
                 self.oracle.ours[place].add(digest)
         return wanted
 
-    def make(self, wish: Wish, options: tuple[str, ...], *verb: str) -> tuple[Made | None, Ran]:
+    def make(
+        self,
+        wish: Wish,
+        options: tuple[str, ...],
+        *verb: str,
+        during: AbstractContextManager[object] = _CALM,
+    ) -> tuple[Made | None, Ran]:
         """Plan and read the plan; None where there is none, and what was said."""
         self._write(wish)
         before = self.world.look()
@@ -281,7 +330,10 @@ class Deeds:
         path = self.world.real / file
         path.unlink(missing_ok=True)
         words = (*(verb or ("plan",)), *options, "--out", file, "-c", wish.file)
-        ran = self.world.run(*words)
+        keeps = self._keeps_plans and not verb and self.random.random() < 0.3
+        words += ("--save",) if keeps else ()
+        with during:
+            ran = self.world.run(*words)
         self.oracle.ended(ran)
         self.oracle.changed(before, None)
         self.plans = [each for each in self.plans if each.saved.file != file]
@@ -300,18 +352,29 @@ class Deeds:
             overwrites=any(rule.overwrite == "always" for rule in wants.rules),
             protect=wish.protect,
             keep=wish.keep,
+            kept_by=hashlib.sha256(path.read_bytes()).hexdigest() if keeps else None,
         )
         self.plans = [*self.plans[-MOST_PLANS:], made]
         if not verb:
             self.oracle.named(made, ran)
         return made, ran
 
-    def carry_out(self, made: Made, wish: Wish | None = None, *, fresh: bool = False) -> Ran:
-        """Apply a plan; what holds after any apply is checked."""
+    def carry_out(
+        self,
+        made: Made,
+        wish: Wish | None = None,
+        *,
+        fresh: bool = False,
+        more: tuple[str, ...] = (),
+        during: AbstractContextManager[object] = _CALM,
+    ) -> Ran:
+        """Apply a plan `during` something; what holds after any apply is checked."""
         wish = wish or made.wish
         self._write(wish)
         before, had = self.world.look(), self.oracle.records(wish)
-        ran = self.world.run("apply", made.saved.file, "--json", "-c", wish.file)
+        words = ("apply", *self._named(made, wish), "--json", "-c", wish.file, *more)
+        with during:
+            ran = self.world.run(*words)
         made.applied += 1
         self.oracle.ended(ran)
         self.oracle.changed(before, made if wish is made.wish else None)
@@ -337,6 +400,12 @@ class Deeds:
         self.oracle.done(made, applied)
         told = self._told(made, ran)
         return f"{wish.file} {' '.join(options)} {made.saved.file}: {told}, exit {applied.code}"
+
+    def _named(self, made: Made, wish: Wish) -> tuple[str, ...]:
+        """Name a plan by its file, or by what it is kept by beside the state."""
+        if made.kept_by and wish is made.wish and self.random.random() < 0.5:
+            return "--plan", made.kept_by
+        return (made.saved.file,)
 
     def _told(self, made: Made | None, ran: Ran) -> str:
         if made is None:

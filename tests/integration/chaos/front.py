@@ -11,13 +11,14 @@ import os
 import re
 import signal
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from tests.integration.chaos.places import Shelf
@@ -53,9 +54,11 @@ class Front:
     is_careless: bool = False
     deletes_names: bool = False
     lies: dict[str, str] = field(default_factory=dict)
-    # A process to kill, and how many writes before.
+    # A process to strike, by which signal, and how many writes before.
     victim: int | None = None
+    blow: signal.Signals = signal.SIGKILL
     left: int = 0
+    struck: threading.Event = field(default_factory=threading.Event)
     asked: int = 0
     # How many questions wait for their answer.
     busy: int = 0
@@ -105,15 +108,26 @@ class Front:
         with self._quiet:
             self._quiet.wait_for(lambda: self.busy == 0, timeout=60)
 
+    @contextmanager
+    def striking(self, left: int, blow: signal.Signals) -> Iterator[None]:
+        """Strike whoever is made the victim at its `left`-th write, if it comes so far."""
+        self.left, self.blow = left, blow
+        self.struck.clear()
+        try:
+            yield
+        finally:
+            self.victim = None
+
     def strike(self, method: str) -> None:
-        """Count a write, and kill the process that shall not live to see its answer."""
+        """Count a write, and strike the process that shall not see its answer, or not now."""
         self.asked += 1
         if self.victim is not None and method in ("PUT", "POST", "DELETE", "PATCH"):
             self.left -= 1
             if self.left <= 0:
                 with suppress(ProcessLookupError):
-                    os.kill(self.victim, signal.SIGKILL)
+                    os.kill(self.victim, self.blow)
                 self.victim = None
+                self.struck.set()
 
 
 class _Server(ThreadingHTTPServer):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from tests.integration.chaos.places import LAYOUTS, SOURCE, Place
 from tests.integration.chaos.tool import documents
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.integration.chaos.tool import Ran, Row, Saved
     from tests.integration.chaos.wishes import Wants, Wish
     from tests.integration.chaos.world import World
@@ -57,6 +60,8 @@ class Made:
     overwrites: bool
     protect: tuple[str, str] | None
     keep: bool
+    # The sha256 that it is kept by where the state is, if it is.
+    kept_by: str | None = None
     applied: int = 0
 
     @property
@@ -81,10 +86,10 @@ class Oracle:
     damaged: set[tuple[str, str, str]] = field(default_factory=set)
     # Manifests that went from the registry that is written to, their tags left: repository, digest.
     dangling: set[tuple[str, str]] = field(default_factory=set)
-    # Records by config, as they were at a version of the state's files.
-    _read: dict[str, tuple[list[tuple[str, int, int]], dict[str, str]]] = field(
-        default_factory=dict
-    )
+    # Kinds of errors that may end an apply before it does anything.
+    _excused: set[str] = field(default_factory=set)
+    # Records by config, as they were at a version of the state.
+    _read: dict[str, tuple[object, dict[str, str]]] = field(default_factory=dict)
 
     def fault(self, kind: str, text: str) -> None:
         """Note that a promise was broken."""
@@ -103,8 +108,17 @@ class Oracle:
             self.fault("traceback", what)
         elif ran.code not in EXIT_CODES and not (killed and ran.code < 0):
             self.fault("exit-code", what)
-        elif ran.code == 1 and "apply" in ran.arguments:
+        elif ran.code == 1 and "apply" in ran.arguments and names != self._excused:
             self.fault("apply-exit-1", what)
+
+    @contextmanager
+    def excusing(self, kind: str) -> Iterator[None]:
+        """Let errors of a kind end an apply before it does anything."""
+        self._excused = {kind}
+        try:
+            yield
+        finally:
+            self._excused = set()
 
     # What changed, and might it?
 
@@ -127,8 +141,8 @@ class Oracle:
                 self.fault("foreign-changed", f"{place}: {old} -> {new}")
             if new is None:
                 self._deleted(place, made)
-            elif made.keep and old in self.world.known and is_ours and not self._moves(place, made):
-                self._kept(place, old, after)
+            elif made.keep and is_there and old in self.world.known and is_ours:
+                self._kept(place, old, after, made)
             if is_ours and old in self.world.known:
                 self._inherited(place, old, after, made)
             if new is not None:
@@ -161,7 +175,9 @@ class Oracle:
         """Tell whether its image moves: it has an heir, and a delete may leave a placeholder."""
         return any(row.reason == "moved" for row in self._rows(made).get(place, ()))
 
-    def _kept(self, place: Place, old: str, after: dict[Place, str]) -> None:
+    def _kept(self, place: Place, old: str, after: dict[Place, str], made: Made) -> None:
+        if self._moves(place, made):
+            return
         others = (
             digest
             for other, digest in after.items()
@@ -183,15 +199,16 @@ class Oracle:
 
     def records(self, wish: Wish) -> dict[str, str]:
         """Read the live records: address to digest."""
-        files = sorted((self.world.real / wish.state).glob("*.jsonl"))
-        version = [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+        version = self.world.states.version(wish.state)
         known = self._read.get(wish.file)
-        if known is None or known[0] != version:
+        if known is None or version is None or known[0] != version:
             self._read[wish.file] = known = version, self._list(wish)
         return dict(known[1])
 
     def _list(self, wish: Wish) -> dict[str, str]:
         ran = self.world.run("state", "list", "--json", "-c", wish.file)
+        if ran.code:
+            self.fault("unlisted", f"{wish.file}: {ran.text[-1500:]}")
         found = {}
         for each in documents(ran.out):
             record = each.get("record", {})

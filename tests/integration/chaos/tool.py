@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +19,24 @@ from imgmigrate.cli import main
 from tests.support.cli import TIMEOUT, command
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from tests.integration.chaos.front import Front
 
-__all__ = ["Ran", "Row", "Saved", "documents", "read_plan", "run", "run_and_kill"]
+__all__ = [
+    "Ran",
+    "Row",
+    "Saved",
+    "documents",
+    "read_plan",
+    "run",
+    "run_and_strike",
+    "run_together",
+]
+
+# Seconds between looks whether a process was struck.
+PAUSE = 0.02
 
 
 @dataclass(frozen=True)
@@ -49,26 +66,61 @@ def run(folder: Path, *arguments: str) -> Ran:
         # As a shell has it: the way that was taken, links and all.
         os.environ["PWD"] = str(folder)
         code = main(arguments)
+    # What the end of a process does: looks at states that an error left open end too.
+    gc.collect()
     return Ran(arguments, code, *(each.getvalue().decode() for each in files))
 
 
-def run_and_kill(folder: Path, front: Front, left: int, *arguments: str) -> Ran:
-    """Run it in a process that dies at its `left`-th write, if it comes so far."""
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
-        command(*arguments, "--wait-for-registries", "0s"),
+def run_and_strike(
+    folder: Path,
+    front: Front,
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    meanwhile: Callable[[], object] = lambda: None,
+) -> Ran:
+    """Run it in a process that a front strikes; `meanwhile` is done while it stands still."""
+    with _started(folder, words, environ) as process, ThreadPoolExecutor(1) as pool:
+        front.victim = process.pid
+        told = pool.submit(process.communicate, timeout=TIMEOUT)
+        while not told.done() and not front.struck.wait(PAUSE):
+            pass
+        if front.struck.is_set() and front.blow is signal.SIGSTOP:
+            try:
+                front.wait()
+                meanwhile()
+            finally:
+                process.send_signal(signal.SIGCONT)
+        out, err = told.result()
+    front.wait()
+    return Ran(tuple(words), process.returncode, out, err)
+
+
+def run_together(
+    folder: Path, words: Sequence[str], environs: Sequence[Mapping[str, str]]
+) -> list[Ran]:
+    """Run the same in several processes at once, each with an environment of its own."""
+    with ExitStack() as stack:
+        processes = [stack.enter_context(_started(folder, words, each)) for each in environs]
+        pool = stack.enter_context(ThreadPoolExecutor(len(processes)))
+        told = [pool.submit(each.communicate, timeout=TIMEOUT) for each in processes]
+        return [
+            Ran(tuple(words), process.wait(), *each.result())
+            for process, each in zip(processes, told, strict=True)
+        ]
+
+
+def _started(
+    folder: Path, words: Sequence[str], environ: Mapping[str, str]
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(*words, "--wait-for-registries", "0s"),
         cwd=folder,
-        env=environ,
+        env={**os.environ, **environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    ) as process:
-        front.left, front.victim = left, process.pid
-        out, err = process.communicate(timeout=TIMEOUT)
-        front.victim = None
-    front.wait()
-    return Ran(arguments, process.returncode, out, err)
+    )
 
 
 @dataclass(frozen=True)

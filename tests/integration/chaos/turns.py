@@ -10,6 +10,8 @@ from tests.integration.chaos.wishes import Tags
 from tests.integration.chaos.world import TAGS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.integration.chaos.world import World
 
 __all__ = ["Turns"]
@@ -122,20 +124,21 @@ class Turns:
 
     def state_copied(self) -> str:
         """Somebody keeps a copy of the state."""
-        world = self.world
-        world.copy_folder(world.real / world.wishes[0].state, world.spare / "state")
+        self.world.states.keep(self.world.wishes[0].state, self._copy)
         return "copied"
 
     def state_restored(self) -> str:
         """The state is that of an earlier day."""
-        world = self.world
-        if not (world.spare / "state").exists():
+        if not self._copy.exists():
             return ""
-        world.copy_folder(world.spare / "state", world.real / world.wishes[0].state)
+        self.world.states.put_back(self.world.wishes[0].state, self._copy)
         return "restored"
 
     def state_lost(self) -> str:
         """The state is gone."""
-        world = self.world
-        world.copy_folder(world.root / "nothing", world.real / world.wishes[0].state)
+        self.world.states.lose(self.world.wishes[0].state)
         return "lost"
+
+    @property
+    def _copy(self) -> Path:
+        return self.world.spare / "state"

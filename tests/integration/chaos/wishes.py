@@ -137,8 +137,8 @@ class Wish:
 
     @property
     def state(self) -> str:
-        """Where its state is, below its folder."""
-        return f"state/{self.file.rpartition('.')[0]}"
+        """What its state is called."""
+        return self.file.rpartition(".")[0]
 
     def text(self, names: Mapping[str, list[str]], spell: Callable[[str, int], str]) -> str:
         """Write it."""

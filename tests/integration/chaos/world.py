@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import socket
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
+from unittest.mock import patch
 
+from imgmigrate.config.values.backends import LEASE
 from tests.integration.chaos import tool
 from tests.integration.chaos.front import PAGE, Front
 from tests.integration.chaos.places import LAYOUTS, SOURCE, TARGET, Disks, Place, Shelf
@@ -19,11 +20,13 @@ from tests.support import images
 from tests.support.docker_registry import serve
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
     from tests.integration.chaos.tool import Ran
     from tests.support.images import Image
+    from tests.support.states.kinds import States
 
 __all__ = ["World"]
 
@@ -34,6 +37,8 @@ DISK = "lay/disk"
 BASES = 3
 SIZE = 48
 MOST_REMEMBERED = 40
+# Those that share a state, each with a cache of its own.
+MACHINES = 2
 
 
 def _wishes() -> list[Wish]:
@@ -64,13 +69,16 @@ def _wishes() -> list[Wish]:
 class World(Evidence):
     """All of it, for the length of a `with`; the same seed begins the same world."""
 
-    def __init__(self, root: Path, seed: int) -> None:
+    def __init__(self, root: Path, seed: int, states: States) -> None:
         self.random = random.Random(seed)
         self.root, self.real, self.link = root, root / "real", root / "link"
         self.spare = root / "spare"
         for folder in (self.real, self.spare):
             folder.mkdir(parents=True)
         self.link.symlink_to("real")
+        self.states = states.fresh(self.real)
+        # Seconds of the lease that configs ask for from now on.
+        self.lease = LEASE
         self.shelves = {name: Shelf(name, root / name) for name in (SOURCE, TARGET)}
         self.disks = Disks(self.real)
         self.reader = Reader(self.real)
@@ -87,6 +95,7 @@ class World(Evidence):
         self.tags: dict[Place, str] = {}
 
     def __enter__(self) -> Self:
+        self._stack.enter_context(self.states.found())
         careless, deletes_names = self.random.random() < 0.5, self.random.random() < 0.3
         for name, shelf in self.shelves.items():
             front = Front(shelf, "", name == TARGET and careless, deletes_names)
@@ -226,14 +235,27 @@ class World(Evidence):
 
     def write(self, wish: Wish) -> None:
         """Write a config."""
-        (self.real / wish.file).write_text(wish.text(self.names, self.spell))
+        state = self.states.config(wish.state, self.lease)
+        (self.real / wish.file).write_text(f"{wish.text(self.names, self.spell)}{state}")
+
+    @contextmanager
+    def leasing(self, seconds: float) -> Iterator[None]:
+        """Let configs that are written ask for another lease."""
+        self.lease = seconds
+        try:
+            yield
+        finally:
+            self.lease = LEASE
 
     def run(self, *arguments: str) -> Ran:
         """Run the command, in the configs' folder or through the link to it."""
-        return tool.run(self.random.choice((self.real, self.link)), *arguments)
+        folder = self.random.choice((self.real, self.link))
+        with patch.dict(os.environ, self.machine()):
+            return tool.run(folder, *arguments)
 
-    def copy_folder(self, folder: Path, to: Path) -> None:
-        """Copy a folder over another, which is not kept."""
-        shutil.rmtree(to, ignore_errors=True)
-        if folder.exists():
-            shutil.copytree(folder, to, symlinks=True)
+    def machine(self) -> dict[str, str]:
+        """What tells a machine from others, where several share the state; the next one's turn."""
+        if self.states.kind == "local":
+            return {}
+        folder = self.root / f"machine-{self.random.randrange(MACHINES)}"
+        return {f"IMGMIGRATE_{name}_DIR": f"{folder}/{name}" for name in ("CACHE", "MACHINE")}

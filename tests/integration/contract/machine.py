@@ -24,7 +24,6 @@ from imgmigrate.planning import heading
 from imgmigrate.planning.adopting import sort_for_adoption
 from imgmigrate.state.local import appender
 from imgmigrate.state.local.appender import Appender
-from imgmigrate.state.local.store import LocalState
 from tests.integration.contract.history import History, Kept
 from tests.integration.contract.reference import Expectation, Leave, drifted
 from tests.integration.contract.setting import (
@@ -43,11 +42,14 @@ from tests.support.world import World
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from imgmigrate.config.values.backends import Backend
     from imgmigrate.events import RunFinished
     from imgmigrate.oci.manifest import Manifest
     from imgmigrate.oci.reference import Digest
     from imgmigrate.plan import Plan
+    from imgmigrate.state.memory import StateInMemory
     from imgmigrate.state.writer import Writer
+
 __all__ = ["Contract"]
 
 MOST_PLANS = 4
@@ -77,17 +79,21 @@ class Snapshot:
 class Contract(RuleBasedStateMachine):
     """Anything that may happen between two registries and a state, in any order."""
 
+    # Where the state is, if it is not in a folder.
+    kind: Backend | None = None
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="imgmigrate-contract-"))
         self.patches = pytest.MonkeyPatch()
         self.runner = asyncio.Runner()
         self.history = History()
-        self.world = World(self.folder)
+        self.world = World(self.folder, kind=self.kind)
         self.plans: list[Kept] = []
         self.synced = 0
         self.rule, self.guard = RULES["all"], GUARDS["none"]
-        self._watch_journal()
+        self._watch_lines()
+        self._watch_clock()
         self._configure()
         self._push(self.world.old, SOURCE, ALWAYS, 0)
         for verb in ("put_manifest", "delete"):
@@ -99,7 +105,7 @@ class Contract(RuleBasedStateMachine):
         self.patches.undo()
         shutil.rmtree(self.folder)
 
-    def _watch_journal(self) -> None:
+    def _watch_lines(self) -> None:
         """Note each line as it is written, and how much of the journal is durable."""
         write = Appender.write
 
@@ -116,6 +122,8 @@ class Contract(RuleBasedStateMachine):
         # A default of the appender's: what is durable is for this test to say.
         self.patches.setattr(Appender.__init__, "__defaults__", (sync,))
         self.patches.setattr(appender, "sync_folder", lambda _: None)
+
+    def _watch_clock(self) -> None:
         # Plans of one second would share an id, or not, as it happens.
         seconds = itertools.count()
         began = datetime.now(UTC)
@@ -371,7 +379,7 @@ class Contract(RuleBasedStateMachine):
     @invariant()
     def state_is_what_the_journal_says(self) -> None:
         """The state that a reader finds tells the same as the model."""
-        state, past = self.world.state, self.history.past
+        state, past = self._look(), self.history.past
         assert state.sequence == len(self.history.lines)
         found = {
             name: (record.digest, record.status.value, record.protected, record.keeps_previous)
@@ -391,8 +399,7 @@ class Contract(RuleBasedStateMachine):
 
     def _edit(self, work: Callable[[Writer], Coroutine[Any, Any, None]]) -> None:
         async def edit() -> None:
-            backend = LocalState(self.world.config.state)
-            async with backend.writer(command="imgmigrate state") as writer:
+            async with self.world.workspace.state.writer(command="imgmigrate state") as writer:
                 await work(writer)
 
         self._run(edit())
@@ -444,25 +451,37 @@ class Contract(RuleBasedStateMachine):
 
     def _freeze(self, lost: float) -> Snapshot:
         """Keep what a crash leaves at this moment; `lost` is the share of what was not synced."""
-        state, new = self.world.config.state, self.world.new
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
-        shutil.copytree(state, folder / "state")
-        journal = folder / "state" / "journal.jsonl"
+        new, folder = self.world.new, Path(tempfile.mkdtemp(dir=self.folder))
+        lines = self._freeze_state(folder / "state", lost)
+        return Snapshot(dict(new.tags), dict(new.manifests), dict(new.blobs), folder, lines)
+
+    def _freeze_state(self, copy: Path, lost: float) -> int:
+        """Copy the state as a crash leaves it; how many lines it has then."""
+        shutil.copytree(self.world.config.state, copy)
+        journal = copy / "journal.jsonl"
         whole = journal.read_bytes()
         synced = min(self.synced, len(whole))
         left = len(whole) - int((len(whole) - synced) * lost)
         journal.write_bytes(whole[:left])
-        lines = len(self.history.lines) - (whole.count(b"\n") - whole[:left].count(b"\n"))
-        return Snapshot(dict(new.tags), dict(new.manifests), dict(new.blobs), folder, lines)
+        return len(self.history.lines) - (whole.count(b"\n") - whole[:left].count(b"\n"))
 
     def _restore(self, snapshot: Snapshot) -> None:
-        state, new = self.world.config.state, self.world.new
+        new = self.world.new
         new.tags, new.manifests = dict(snapshot.tags), dict(snapshot.manifests)
         new.blobs = dict(snapshot.blobs)
+        lines = self._restore_state(snapshot)
+        shutil.rmtree(snapshot.folder)
+        del self.history.lines[lines:]
+
+    def _restore_state(self, snapshot: Snapshot) -> int:
+        """Put a copy of the state in its place; how many lines it has."""
+        state = self.world.config.state
         shutil.rmtree(state)
         (snapshot.folder / "state").rename(state)
-        shutil.rmtree(snapshot.folder)
-        del self.history.lines[snapshot.lines :]
+        return snapshot.lines
+
+    def _look(self) -> StateInMemory:
+        return self.world.state
 
 
 def _rows(plan: Plan) -> dict[str, tuple[str, str]]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.state.postgres.server import PASSWORD, Pooler, Server, serve
+from tests.support import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.support.postgres import Server
 
 _numbers = count()
 
@@ -20,7 +20,7 @@ _numbers = count()
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Server]:
     """A server that runs."""
-    with serve() as server:
+    with postgres.serve() as server:
         yield server
 
 
@@ -29,7 +29,7 @@ def server(cluster: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     """The server, which runs, and whose password this process knows."""
     if not cluster.is_running:
         cluster.start()
-    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    monkeypatch.setenv("PGPASSWORD", postgres.PASSWORD)
     return cluster
 
 
@@ -42,8 +42,5 @@ def url(server: Server) -> str:
 @pytest.fixture
 def pooled(server: Server) -> Iterator[str]:
     """The same through a pooler that gives each transaction another connection."""
-    with (
-        tempfile.TemporaryDirectory(prefix="imgmigrate-pgb-") as folder,
-        Pooler(server, Path(folder)).running() as found,
-    ):
-        yield f"{found}?schema=state_{next(_numbers)}"
+    with postgres.pooled(server) as pooler:
+        yield f"{pooler.url}?schema=state_{next(_numbers)}"

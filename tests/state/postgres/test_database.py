@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import gc
 import logging
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +23,9 @@ from imgmigrate.state.groups import pusher
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.postgres import reader, records, rows
 from imgmigrate.state.postgres.store import PostgresState
-from tests.state.postgres.server import PASSWORD, Server, free_port
 from tests.state.samples import address, claim, draft
+from tests.support.postgres import PASSWORD, Server, free_port
+from tests.support.world import World
 
 if TYPE_CHECKING:
     from imgmigrate.state.writer import Writer
@@ -543,6 +546,30 @@ async def test_a_look_that_is_gone_keeps_no_connection(
     del look
     await asyncio.to_thread(reader.join)
     assert int(server.psql(idle)) == before
+
+
+async def test_a_plan_ends_its_look(
+    url: str, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever plans and applies in one goes on for hours; nothing waits for garbage."""
+    monkeypatch.setattr(rows, "SMALL", 0)
+    world = World(tmp_path, kind=url)
+    world.seed("1")
+    plan = await world.plan()
+    await world.apply(plan)
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'"
+    idle = f"{asked} AND query LIKE '%{url.rpartition('=')[2]}%'"
+    gc.disable()
+    try:
+        await world.plan()
+        await world.plan(refresh_only=True)
+        await world.rollback(plan)
+        for thread in threading.enumerate():
+            if thread.name == "state-reader":
+                await asyncio.to_thread(thread.join)
+        assert int(server.psql(idle)) == 0
+    finally:
+        gc.enable()
 
 
 async def test_old_lines_are_forgotten(url: str) -> None:

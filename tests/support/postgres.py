@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Pooler", "Server", "serve"]
+__all__ = ["Pooler", "Server", "pooled", "serve"]
 
 USER = "postgres"
 PASSWORD = "s3cret-enough"
@@ -139,9 +139,14 @@ class Pooler:
     folder: Path
     port: int = field(default_factory=free_port)
 
+    @property
+    def url(self) -> str:
+        """The database behind it."""
+        return f"postgresql://{USER}@127.0.0.1:{self.port}/team"
+
     @contextmanager
-    def running(self) -> Iterator[str]:
-        """Give the URL of the database behind it."""
+    def running(self) -> Iterator[None]:
+        """Run it."""
         users = self.folder / "users.txt"
         users.write_text(f'"{USER}" "{PASSWORD}"\n')
         config = self.folder / "pgbouncer.ini"
@@ -165,7 +170,7 @@ class Pooler:
             while not answers(self.port):
                 assert time.monotonic() < deadline, (self.folder / "log").read_text()
                 time.sleep(0.05)
-            yield f"postgresql://{USER}@127.0.0.1:{self.port}/team"
+            yield
         finally:
             process.terminate()
             process.wait(PATIENCE)
@@ -183,3 +188,12 @@ def serve() -> Iterator[Server]:
         if server.is_running:
             server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def pooled(server: Server) -> Iterator[Pooler]:
+    """Run a pooler before a server, in a folder of its own, which goes with it."""
+    with tempfile.TemporaryDirectory(prefix="imgmigrate-pgb-") as folder:
+        pooler = Pooler(server, Path(folder))
+        with pooler.running():
+            yield pooler
