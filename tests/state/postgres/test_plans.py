@@ -16,11 +16,11 @@ from imgmigrate.state.postgres import plans, tables
 from imgmigrate.state.postgres.store import PostgresState
 from imgmigrate.state.saved import kept
 from tests.state.plan_suite import PlanBehaviour, PlanPlace
-from tests.state.postgres.server import PASSWORD
 from tests.state.samples import NOON, claim, draft
+from tests.support.postgres import PASSWORD
 
 if TYPE_CHECKING:
-    from tests.state.postgres.server import Server
+    from tests.support.postgres import Server
 
 pytestmark = pytest.mark.heavy
 

@@ -14,11 +14,11 @@ from imgmigrate.state.base import open_state
 from imgmigrate.state.postgres import sightings, tables
 from imgmigrate.state.postgres.store import PostgresState
 from imgmigrate.state.sightings import BEFORE, Sighting, key_of
-from tests.state.postgres.server import PASSWORD
 from tests.state.samples import NOON, SOURCE, claim, digest, draft, sighting
+from tests.support.postgres import PASSWORD
 
 if TYPE_CHECKING:
-    from tests.state.postgres.server import Server
+    from tests.support.postgres import Server
 
 pytestmark = pytest.mark.heavy
 
