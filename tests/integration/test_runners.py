@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import signal
 from typing import TYPE_CHECKING
 
@@ -42,20 +41,11 @@ def states(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[States]:
         yield served.fresh(tmp_path / "nobodys")
 
 
-async def plan(
-    states: States, here: Runner, there: tuple[Runner, ...], target: str
-) -> tuple[str, ...]:
-    """Plan a part on one runner; how others name that plan."""
-    words = ("plan", "--target", target, "--json")
-    if states.keeps_plans:
-        lines = (await run(here, *words, "--save")).out.splitlines()
-        told = [each for each in map(json.loads, lines) if each["type"] == "change_summary"]
-        return "--plan", told[0]["file_sha256"]
-    file = f"{here.folder.name}.out"
-    await run(here, *words, "--out", file)
-    for each in there:
-        shutil.copy(here.folder / file, each.folder)
-    return (file,)
+async def plan(here: Runner, target: str) -> tuple[str, str]:
+    """Plan a part on one runner, and keep it where the state is; how others name that plan."""
+    lines = (await run(here, "plan", "--target", target, "--json", "--save")).out.splitlines()
+    (told,) = (each for each in map(json.loads, lines) if each["type"] == "change_summary")
+    return "--plan", told["file_sha256"]
 
 
 async def run(on: Runner, *arguments: str, code: int = 0) -> Ran:
@@ -79,8 +69,8 @@ async def test_what_two_planned_a_third_applies_and_another_resumes(
     commit_config(server, tmp_path / "author", rules, state, old.host, new.host)
     names = ("one", "two", "three", "four")
     one, two, three, four = (runner(server, tmp_path / name, states) for name in names)
-    first = await plan(states, one, (three,), f"{new.host}/app:**")
-    second = await plan(states, two, (one, three), f"{new.host}/lib:**")
+    first = await plan(one, f"{new.host}/app:**")
+    second = await plan(two, f"{new.host}/lib:**")
 
     assert f"{len(TAGS)} copied" in (await run(three, "apply", *first)).out
     # The tag is written, and who wrote it dies before it knows.

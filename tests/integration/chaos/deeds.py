@@ -288,7 +288,7 @@ class Deeds:
 
     @property
     def _keeps_plans(self) -> bool:
-        return self.world.states.kind != "local" and self.world.states.keeps_plans
+        return self.world.states.kind != "local"
 
     def options(self) -> tuple[str, ...]:
         """Choose how to plan."""

@@ -51,10 +51,6 @@ class States(Protocol):
         """One of `KINDS`."""
 
     @property
-    def keeps_plans(self) -> bool:
-        """Tell whether plans may be saved beside them."""
-
-    @property
     def environment(self) -> Mapping[str, str]:
         """What a command finds them by."""
 
@@ -103,7 +99,6 @@ class Folders:
 
     folder: Path
     kind: str = "local"
-    keeps_plans: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
     line: None = None
     restart: None = None
@@ -150,7 +145,6 @@ class Branches:
     line: Line | None
     token: str = ""
     kind: str = "git"
-    keeps_plans: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
     restart: None = None
 
@@ -209,7 +203,6 @@ class Buckets:
     line: Line | None
     token: str = ""
     kind: str = "s3"
-    keeps_plans: bool = True
     restart: None = None
 
     @property
@@ -289,7 +282,6 @@ class Schemas:
     url: str
     line: Line | None
     kind: str
-    keeps_plans: bool = False
     token: str = ""
     environment: Mapping[str, str] = field(
         default_factory=lambda: {"PGPASSWORD": postgres.PASSWORD}
