@@ -11,7 +11,7 @@ MORE_PACKAGES := postgresql pgbouncer
 
 QUICK := not integration and not slow and not heavy
 
-.PHONY: demo test test-more quick check setup lock packages bench bench-memory bench-faults bench-postgres clean
+.PHONY: demo test test-more quick check setup lock packages bench bench-memory bench-faults bench-postgres bench-shared clean
 
 demo: setup
 	examples/quickstart/run.sh $(BIN)
@@ -28,7 +28,10 @@ test-more: packages setup
 	@if command -v npm >/dev/null && $(MAKE) --no-print-directory azurite; \
 		then $(BIN)/python -m pytest -n auto -m azure; \
 		else echo "Azurite cannot be had: states in Azure's Blob Storage were not tried"; fi
-	$(BIN)/python -m tests.integration.chaos --seconds $(CHAOS_SECONDS) --seed 1000
+	for kind in local git s3 postgres pgbouncer; do \
+		$(BIN)/python -m tests.integration.chaos --seconds $(CHAOS_SECONDS) --seed 1000 \
+			--state $$kind || exit 1; \
+	done
 	$(BIN)/python -m pytest -n auto -m "hypothesis and not integration" --hypothesis-profile=more
 	.ci/pythons
 
@@ -54,6 +57,10 @@ bench-faults: packages setup
 bench-postgres: DEBIAN_PACKAGES += $(MORE_PACKAGES)
 bench-postgres: packages setup
 	$(BIN)/python -m tests.benchmarks.postgres
+
+bench-shared: DEBIAN_PACKAGES += $(MORE_PACKAGES)
+bench-shared: packages setup
+	$(BIN)/python -m tests.benchmarks.shared_state
 
 # One stamp file, so that a second `make` starts at once.
 setup: $(VENV)/.stamp
