@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 ROUNDS ?= 1
-CHAOS_SECONDS ?= 60
+CHAOS_SECONDS ?= 20
 PYTHONS ?= newest
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := python3-venv docker-registry skopeo umoci time bash zsh fish
@@ -13,7 +13,7 @@ MORE_PACKAGES := postgresql pgbouncer
 QUICK := not integration and not slow and not heavy
 MORE := heavy and not azure or hypothesis and not integration
 
-.PHONY: demo test test-more quick check setup lock packages bench bench-memory bench-faults bench-postgres clean
+.PHONY: demo test test-more quick check setup lock packages bench bench-memory bench-faults bench-postgres bench-shared clean
 
 demo: setup
 	examples/quickstart/run.sh $(BIN)
@@ -23,14 +23,17 @@ test: packages setup
 	$(BIN)/python -m tests.support.covered
 
 # Servers that take a while to install, four times as many examples of every property, stories that
-# the suite does not tell, another Python (PYTHONS=all: every one that is found).
+# the suite does not tell (CHAOS_SECONDS for each kind of state), another Python (PYTHONS=all: every one that is found).
 test-more: DEBIAN_PACKAGES += $(MORE_PACKAGES)
 test-more: packages setup
 	$(BIN)/python -m pytest -n auto -m "$(MORE)" --hypothesis-profile=more
 	@if command -v npm >/dev/null && $(MAKE) --no-print-directory azurite; \
 		then $(BIN)/python -m pytest -n auto -m azure; \
 		else echo "Azurite cannot be had: states in Azure's Blob Storage were not tried"; fi
-	$(BIN)/python -m tests.integration.chaos --seconds $(CHAOS_SECONDS) --seed 1000
+	for kind in local git s3 postgres pgbouncer; do \
+		$(BIN)/python -m tests.integration.chaos --seconds $(CHAOS_SECONDS) --seed 1000 \
+			--state $$kind || exit 1; \
+	done
 	PYTHONS=$(PYTHONS) .ci/pythons
 
 # The inner loop: no real registry, no other tool, nothing that takes long.
@@ -55,6 +58,10 @@ bench-faults: packages setup
 bench-postgres: DEBIAN_PACKAGES += $(MORE_PACKAGES)
 bench-postgres: packages setup
 	$(BIN)/python -m tests.benchmarks.postgres
+
+bench-shared: DEBIAN_PACKAGES += $(MORE_PACKAGES)
+bench-shared: packages setup
+	$(BIN)/python -m tests.benchmarks.shared_state
 
 # One stamp file, so that a second `make` starts at once.
 setup: $(VENV)/.stamp

@@ -17,7 +17,7 @@ from tests.benchmarks.bookkeeping import REPORT, Spent
 from tests.benchmarks.corpus import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tests.benchmarks.corpus import Corpus
     from tests.benchmarks.relay import Relay
@@ -130,12 +130,14 @@ class Results:
         return statistics.median(map(value, runs)) if runs else None
 
 
-def measure(commands: list[list[str]], folder: Path, ends: Ends) -> Run:
-    """Run commands in a folder, until one fails."""
+def measure(
+    commands: list[list[str]], folder: Path, ends: Ends, environ: Mapping[str, str] | None = None
+) -> Run:
+    """Run commands in a folder, with more in their environment, until one fails."""
     run = Run(unique=ends.corpus.unique_bytes if ends.corpus else 1)
     before = _look(ends)
     for each in commands:
-        step = _timed(each, folder)
+        step = _timed(each, folder, environ or {})
         if step is None:
             run.failed = True
             break
@@ -211,7 +213,7 @@ _ENVIRON["PYTHONPATH"] = str(ROOT)
 _ENVIRON |= {"IMGMIGRATE_CACHE_DIR": "cache", "IMGMIGRATE_MACHINE_DIR": "machine"}
 
 
-def _timed(command: list[str], folder: Path) -> Step | None:
+def _timed(command: list[str], folder: Path, environ: Mapping[str, str]) -> Step | None:
     """Run a command to its end; None if it failed or took too long.
 
     Through `time`, a small process: a child's peak starts at the size of who forked it.
@@ -221,7 +223,7 @@ def _timed(command: list[str], folder: Path) -> Step | None:
     with subprocess.Popen(
         timed,
         cwd=folder,
-        env=_ENVIRON,
+        env={**_ENVIRON, **environ},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STEPS = 45
-SEEDS = {"local": range(8), "git": range(2)}
+SEEDS = {"local": range(8)}
 
 
 @pytest.mark.parametrize(

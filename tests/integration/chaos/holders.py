@@ -60,7 +60,7 @@ class Holders:
         front = world.fronts[TARGET]
         with front.striking(left, signal.SIGSTOP):
             paused = run_and_strike(world.real, front, words, world.machine(), follow)
-        then = dict(world.tags)
+        then = dict(world.tags)  # as they were when it went on: who followed it looked last
         self.oracle.ended(paused)
         if found:
             if paused.code != 5:
