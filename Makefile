@@ -23,7 +23,8 @@ test: packages setup
 	$(BIN)/python -m tests.support.covered
 
 # Servers that take a while to install, four times as many examples of every property, stories that
-# the suite does not tell (CHAOS_SECONDS for each kind of state), another Python (PYTHONS=all: every one that is found).
+# the suite does not tell (CHAOS_SECONDS over each kind of state), another Python (PYTHONS=all: every
+# one that is found).
 test-more: DEBIAN_PACKAGES += $(MORE_PACKAGES)
 test-more: packages setup
 	$(BIN)/python -m pytest -n auto -m "$(MORE)" --hypothesis-profile=more
