@@ -12,9 +12,11 @@ from datetime import datetime, timedelta
 from pydantic import BaseModel, ConfigDict
 
 from imgmigrate.clock import timestamp
+from imgmigrate.errors import StateLocked
 from imgmigrate.redaction import redact
+from imgmigrate.remedies import remedy
 
-__all__ = ["Holder", "Lock", "Progress"]
+__all__ = ["Holder", "Lock", "Progress", "leased"]
 
 
 class Progress(BaseModel):
@@ -72,6 +74,15 @@ class Lock:
 
     is_held: bool
     holder: Holder | None = None
+
+
+def leased(place: str, holder: Holder, seconds: float, at: datetime) -> StateLocked:
+    """Say who has a shared state, seen from `at`; the lease is `seconds` long."""
+    hint = (
+        f"wait until it ends (`lock_timeout`): one that is silent for {seconds:.0f} s is taken"
+        f" over; one that is surely gone: {remedy('state', 'lock', **{'break': True})}"
+    )
+    return StateLocked(f"locked by {holder.describe(at)}", subject=f"state {place}", hint=hint)
 
 
 def _user() -> str:

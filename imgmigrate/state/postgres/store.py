@@ -16,12 +16,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from imgmigrate.clock import now
-from imgmigrate.errors import StateError, StateLocked
+from imgmigrate.errors import StateError
 from imgmigrate.machine import cache_folder
 from imgmigrate.state.groups.pusher import Pusher, boottime
 from imgmigrate.state.groups.spool import Spool
 from imgmigrate.state.groups.taking_up import take_up
-from imgmigrate.state.holder import Holder, Lock
+from imgmigrate.state.holder import Holder, Lock, leased
 from imgmigrate.state.postgres.database import Database, Session
 from imgmigrate.state.postgres.lease import Lease, acquire, read_lock, release, take_away
 from imgmigrate.state.postgres.plans import list_plans, note_run, read_plan, save_plans
@@ -271,12 +271,7 @@ class PostgresState:
                 return began
             wait = deadline - loop.time()
             if wait <= 0:
-                raise StateLocked(
-                    f"locked by {other.describe(self._clock())}",
-                    subject=f"state {self.place}",
-                    hint="wait until it ends; if it is gone, its lease runs out within"
-                    f" {self._lease:.0f} s, and the next run takes over",
-                )
+                raise leased(self.place, other, self._lease, self._clock())
             await asyncio.sleep(min(POLL, wait))
 
 

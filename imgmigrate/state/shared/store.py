@@ -14,10 +14,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from imgmigrate.clock import LoopClock, now
-from imgmigrate.errors import StateError, StateLocked
+from imgmigrate.errors import StateError
 from imgmigrate.state.groups.pusher import boottime
 from imgmigrate.state.groups.taking_up import take_up
-from imgmigrate.state.holder import Lock
+from imgmigrate.state.holder import Lock, leased
 from imgmigrate.state.saved import new_plan
 from imgmigrate.state.shared.depot import Missing, Overtaken
 from imgmigrate.state.shared.head import (
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from imgmigrate.state.memory import StateInMemory
     from imgmigrate.state.saved import SavedPlan
     from imgmigrate.state.shared.depot import Depot
-    from imgmigrate.state.shared.head import Head, Lease
+    from imgmigrate.state.shared.head import Head
     from imgmigrate.state.sightings import Key, Sighting, Sightings
     from imgmigrate.state.view import View
 
@@ -48,7 +48,6 @@ __all__ = ["SharedState"]
 
 logger = logging.getLogger(__name__)
 
-_BREAK = "imgmigrate state lock `break`"
 
 # A reader whose files go while it reads them looks again; it cannot be unlucky this often.
 READ_ATTEMPTS = 5
@@ -259,16 +258,8 @@ class SharedState:
                 continue
             left = deadline - self._waits.time()
             if left <= 0 and lease is not None:
-                raise self._locked(lease)
+                raise leased(self.place, lease.holder, lease.seconds, self._clock())
             await self._waits.sleep(min(POLL, self._lease / 10, left))
-
-    def _locked(self, lease: Lease) -> StateLocked:
-        hint = (
-            f"wait until it ends (`lock_timeout`): one that is silent for {lease.seconds:.0f} s is"
-            f" taken over; one that is surely gone: {_BREAK}"
-        )
-        who = lease.holder.describe(self._clock())
-        return StateLocked(f"held by {who}", subject=f"state {self.place}", hint=hint)
 
     async def _known(self, head: Head, lines: Sequence[Line]) -> set[str]:
         """Tell which lines are there: whole groups only, so of the last one all before it are."""

@@ -213,7 +213,7 @@ async def test_a_lease_that_ran_out_is_taken_over(url: str) -> None:
         assert await asyncio.to_thread(process.stdout.readline) == b"ready\n"
         # Held for longer than its lease, as it is renewed.
         await asyncio.sleep(2.5)
-        with pytest.raises(StateLocked, match=r"running 'killed' .*its lease runs out within 2 s"):
+        with pytest.raises(StateLocked, match=r"running 'killed' .*silent for 2 s is taken over"):
             async with opened(url, 2).writer(command="c"):
                 pass
         process.send_signal(signal.SIGKILL)

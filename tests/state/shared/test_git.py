@@ -498,7 +498,7 @@ async def test_one_writes_at_a_time(server: Upstream, tmp_path: Path) -> None:
 
     told = await asyncio.gather(write(one, 0), write(two, 0))
     assert [order[0] in each for each in told if each] == [True]
-    assert "held by process" in "".join(told)
+    assert "locked by process" in "".join(told)
     assert not any(await asyncio.gather(write(one, 60), write(two, 60)))
     assert sorted(order[1:]) == ["one", "two"]
     assert [run.run for run in (await opened(one).look()).runs] == [f"run-{at}" for at in order]
