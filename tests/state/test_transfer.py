@@ -9,11 +9,12 @@ import pytest
 
 from imgmigrate.clock import now
 from imgmigrate.errors import StateAway, StateError, StateLocked, UsageError
-from imgmigrate.state import base
-from imgmigrate.state.base import SightingsKeeper, StateStore, copy_state
+from imgmigrate.state import transfer
+from imgmigrate.state.base import SightingsKeeper, StateStore
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.shared.store import SharedState
 from imgmigrate.state.sightings import BEFORE
+from imgmigrate.state.transfer import copy_state
 from tests.fakes.depot import Bucket, MemoryDepot
 from tests.state.samples import NOON, SOURCE, address, claim, digest, draft, same, sighting
 
@@ -220,7 +221,7 @@ async def test_a_plan_that_is_damaged_stops_nothing(places: Places) -> None:
 
 async def test_plans_go_in_groups(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     """A place is written once for several; what one group cannot do another does."""
-    monkeypatch.setattr(base, "GROUP", 10)
+    monkeypatch.setattr(transfer, "GROUP", 10)
     source, target = places.open("folder", "old"), places.open("bucket", "new")
     await fill(source, "a")
     await copy_state(source, target, command="c")

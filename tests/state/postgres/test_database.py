@@ -18,11 +18,12 @@ import pytest
 from imgmigrate.config.values.backends import Backend
 from imgmigrate.errors import StateAway, StateError, StateLocked, StateLost, UsageError
 from imgmigrate.machine import cache_folder
-from imgmigrate.state.base import copy_state, open_state
+from imgmigrate.state.base import open_state
 from imgmigrate.state.groups import pusher
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.postgres import reader, records, rows
 from imgmigrate.state.postgres.store import PostgresState
+from imgmigrate.state.transfer import copy_state
 from tests.state.samples import address, claim, draft
 from tests.support.postgres import PASSWORD, Server, free_port
 from tests.support.world import World

@@ -10,11 +10,12 @@ import pytest
 from imgmigrate.concurrency import together
 from imgmigrate.config.values.backends import Backend
 from imgmigrate.errors import StateAway, StateError
-from imgmigrate.state.base import copy_state, open_state
+from imgmigrate.state.base import open_state
 from imgmigrate.state.local.store import LocalState
 from imgmigrate.state.postgres import plans, tables
 from imgmigrate.state.postgres.store import PostgresState
 from imgmigrate.state.saved import kept
+from imgmigrate.state.transfer import copy_state
 from tests.state.plan_suite import PlanBehaviour, PlanPlace
 from tests.state.samples import NOON, claim, draft
 from tests.support.postgres import PASSWORD

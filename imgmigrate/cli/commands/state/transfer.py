@@ -159,7 +159,8 @@ def migrate_state(
     """
     from imgmigrate.cli.run import run
     from imgmigrate.render.units import count
-    from imgmigrate.state.base import copy_state, open_state
+    from imgmigrate.state.base import open_state
+    from imgmigrate.state.transfer import copy_state
 
     open_edit(settings, dry_run, auto_approve, as_json)
     target = named_place(settings, to)
