@@ -11,23 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.chaos.chaos import tell
-from tests.support.states.kinds import HEAVY, KINDS, serve
+from tests.support.states.kinds import serve
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 STEPS = 45
-SEEDS = {"local": range(8)}
+# `make test-more` tells longer ones, over every kind of state.
+STORIES = [*(("local", seed) for seed in range(4)), ("git", 0)]
 
 
-@pytest.mark.parametrize(
-    ("kind", "seed"),
-    [
-        pytest.param(kind, seed, marks=[pytest.mark.heavy] if kind in HEAVY else [])
-        for kind in KINDS
-        for seed in SEEDS.get(kind, range(1))
-    ],
-)
+@pytest.mark.parametrize(("kind", "seed"), STORIES)
 def test_whatever_happens_nothing_is_lost_and_nothing_left_out_in_silence(
     kind: str, seed: int, tmp_path: Path
 ) -> None:
