@@ -206,6 +206,8 @@ class Oracle:
         return dict(known[1])
 
     def _list(self, wish: Wish) -> dict[str, str]:
+        if not (self.world.real / wish.file).exists():
+            self.world.write(wish)  # nothing was planned with it yet
         ran = self.world.run("state", "list", "--json", "-c", wish.file)
         if ran.code:
             self.fault("unlisted", f"{wish.file}: {ran.text[-1500:]}")
