@@ -84,8 +84,9 @@ def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what is made for several tests out of the real home too."""
     folder = tmp_path_factory.mktemp("private")
-    # Under nohup it is ignored, by us too: tests that send it would wait in vain.
+    # Ignored under nohup, and behind a shell's `&`, by us too: tests that send it wait in vain.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MACHINE", "CACHE"):
             patch.setenv(f"IMGMIGRATE_{name}_DIR", str(folder / name.lower()))

@@ -80,7 +80,7 @@ def leased(place: str, holder: Holder, seconds: float, at: datetime) -> StateLoc
     """Say who has a shared state, seen from `at`; the lease is `seconds` long."""
     hint = (
         f"wait until it ends (`lock_timeout`): one that is silent for {seconds:.0f} s is taken"
-        f" over; one that is surely gone: {remedy('state', 'lock', **{'break': True})}"
+        f" over; one that is surely gone: {remedy('state', 'lock')} `break`"
     )
     return StateLocked(f"locked by {holder.describe(at)}", subject=f"state {place}", hint=hint)
 
