@@ -10,7 +10,6 @@ long, the server keeps the rows that were replaced meanwhile.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
@@ -60,8 +59,6 @@ if TYPE_CHECKING:
     from imgmigrate.state.view import View
 
 __all__ = ["PostgresState"]
-
-logger = logging.getLogger(__name__)
 
 # Seconds after which a waiter looks again whether the lease is free.
 POLL = 0.5

@@ -24,7 +24,7 @@ from imgmigrate.state.saved import (
 )
 from imgmigrate.state.shared.depot import Missing, Overtaken
 from imgmigrate.state.shared.head import named
-from imgmigrate.state.shared.reading import head_of
+from imgmigrate.state.shared.reading import head_of, latest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,8 +37,6 @@ __all__ = ["list_plans", "note_run", "read_plan", "save_plans"]
 
 # Whoever is overtaken so often meets more than a holder's words and others' plans.
 ATTEMPTS = 100
-# A list that goes while it is read is followed by another.
-READ_ATTEMPTS = 5
 
 
 async def save_plans(depot: Depot, plans: Mapping[SavedPlan, bytes], *, now: datetime) -> None:
@@ -64,11 +62,9 @@ async def note_run(depot: Depot, sha256: str, run: str, now: datetime) -> None:
 
 async def list_plans(depot: Depot) -> tuple[SavedPlan, ...]:
     """Those that are kept, the oldest first."""
-    for _ in range(READ_ATTEMPTS):
-        head = head_of(depot, await depot.fetch())
-        with contextlib.suppress(Missing):
-            return await _listed(depot, head)
-    raise _listless(depot)
+    return await latest(
+        depot, lambda seen: _listed(depot, head_of(depot, seen)), gone=_listless(depot)
+    )
 
 
 async def read_plan(depot: Depot, key: str) -> bytes:

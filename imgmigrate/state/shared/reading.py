@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from imgmigrate.concurrency import together
 from imgmigrate.errors import StateError
@@ -12,19 +13,43 @@ from imgmigrate.state.entries import decode
 from imgmigrate.state.lines.journal import Scan
 from imgmigrate.state.lines.sealing import explain
 from imgmigrate.state.lines.snapshot import NewerFormat, read_snapshot
+from imgmigrate.state.shared.depot import Missing
 from imgmigrate.state.shared.head import Head, Shelf, parse_head
 from imgmigrate.state.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from imgmigrate.state.shared.depot import Depot, Seen
     from imgmigrate.state.shared.head import Mark, Segment
 
-__all__ = ["head_of", "marks_of", "read_shelf", "read_view", "segments_of"]
+__all__ = [
+    "head_of",
+    "latest",
+    "marks_of",
+    "read_all",
+    "read_shelf",
+    "read_view",
+    "segments_of",
+]
 
+T = TypeVar("T")
+
+# A reader whose files go while it reads them looks again; it cannot be unlucky this often.
+READ_ATTEMPTS = 5
 # Files that are read at once.
 STREAMS = 16
+
+
+async def latest(
+    depot: Depot, read: Callable[[Seen | None], Awaitable[T]], *, gone: StateError
+) -> T:
+    """Read by the head that is there; raise `gone` where its files are not, time and again."""
+    for _ in range(READ_ATTEMPTS):
+        seen = await depot.fetch()
+        with contextlib.suppress(Missing):
+            return await read(seen)
+    raise gone
 
 
 def head_of(depot: Depot, seen: Seen | None) -> Head:
@@ -42,7 +67,7 @@ async def read_view(depot: Depot, head: Head) -> View:
     names = [each.name for each in await segments_of(depot, head)]
     if head.snapshot is not None:
         names.insert(0, head.snapshot)
-    files = await _read_all(depot, names)
+    files = await read_all(depot, names)
     return await asyncio.to_thread(_replay, depot, head, files)
 
 
@@ -71,7 +96,8 @@ async def read_shelf(depot: Depot, name: str) -> Shelf:
         raise _damaged(depot, name, error) from None
 
 
-async def _read_all(depot: Depot, names: Sequence[str]) -> list[bytes]:
+async def read_all(depot: Depot, names: Sequence[str]) -> list[bytes]:
+    """Read files, some at once, in the order of their names here; Missing if one is gone."""
     streams = asyncio.Semaphore(STREAMS)
 
     async def read(name: str) -> bytes:

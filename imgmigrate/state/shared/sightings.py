@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from imgmigrate.concurrency import together
 from imgmigrate.errors import StateError
-from imgmigrate.state.shared.depot import Missing, Overtaken
+from imgmigrate.state.shared.depot import Overtaken
 from imgmigrate.state.shared.head import Head
+from imgmigrate.state.shared.reading import latest, read_all
 from imgmigrate.state.sightings import (
     FOLDER,
     MOST_FILES,
@@ -26,27 +26,24 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
-    from imgmigrate.state.shared.depot import Depot
+    from imgmigrate.state.shared.depot import Depot, Seen
     from imgmigrate.state.sightings import Key, Sighting
 
 __all__ = ["add_sightings", "merge_sightings", "read_sightings"]
-
-# Files that are merged while they are read are followed by one; nobody is unlucky this often.
-READ_ATTEMPTS = 5
 
 
 async def read_sightings(
     depot: Depot, now: datetime, keys: Collection[Key] | None = None
 ) -> Sightings:
     """Read what is known, of these keys or of all; nothing where no state exists yet."""
-    for _ in range(READ_ATTEMPTS):
-        if await depot.fetch() is None:
+
+    async def read(seen: Seen | None) -> Sightings:
+        if seen is None:
             return Sightings(now)
-        names = await depot.names(FOLDER)
-        with contextlib.suppress(Missing):
-            return read_files(await _read(depot, names), now, keys)
+        return read_files(await _files(depot, await depot.names(FOLDER)), now, keys)
+
     message = f"state {depot.place}: its sightings are replaced all the time"
-    raise StateError(message, hint="run the same command again")
+    return await latest(depot, read, gone=StateError(message, hint="run the same command again"))
 
 
 async def add_sightings(depot: Depot, batch: Iterable[Sighting], now: datetime) -> None:
@@ -65,10 +62,9 @@ async def merge_sightings(
     names = await depot.names(FOLDER)
     if len(names) <= MOST_FILES:
         return None
-    found = read_files(await _read(depot, names), now)
+    found = read_files(await _files(depot, names), now)
     return {f"{FOLDER}/{file_name(now)}": print_sightings(found, now)}, names
 
 
-async def _read(depot: Depot, names: Sequence[str]) -> dict[str, bytes]:
-    found = await together(depot.read(name) for name in names)
-    return dict(zip(names, found, strict=True))
+async def _files(depot: Depot, names: Sequence[str]) -> dict[str, bytes]:
+    return dict(zip(names, await read_all(depot, names), strict=True))

@@ -8,7 +8,6 @@ saw is not there any more. Readers take no lock, and see the ends of groups only
 from __future__ import annotations
 
 import contextlib
-import logging
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,13 +19,11 @@ from imgmigrate.state.groups.taking_up import take_up
 from imgmigrate.state.holder import Lock, leased
 from imgmigrate.state.saved import new_plan
 from imgmigrate.state.shared.depot import Missing, Overtaken
-from imgmigrate.state.shared.head import (
-    lease_of,
-)
+from imgmigrate.state.shared.head import lease_of
 from imgmigrate.state.shared.held import Held, SharedJournal
 from imgmigrate.state.shared.lease import Silence
 from imgmigrate.state.shared.plans import list_plans, note_run, read_plan, save_plans
-from imgmigrate.state.shared.reading import head_of, marks_of, read_view
+from imgmigrate.state.shared.reading import head_of, latest, marks_of, read_view
 from imgmigrate.state.shared.sightings import add_sightings, read_sightings
 from imgmigrate.state.writer import Writer
 
@@ -46,11 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SharedState"]
 
-logger = logging.getLogger(__name__)
-
-
-# A reader whose files go while it reads them looks again; it cannot be unlucky this often.
-READ_ATTEMPTS = 5
 # Seconds between the looks of who waits for a holder.
 POLL = 1.0
 
@@ -90,67 +82,56 @@ class SharedState:
 
     async def load(self) -> View:
         """Read all of it."""
-        try:
-            for _ in range(READ_ATTEMPTS):
-                head = head_of(self._depot, await self._depot.fetch())
-                with contextlib.suppress(Missing):
-                    return await read_view(self._depot, head)
-            message = f"state {self.place}: a file that its head names is not there"
-            raise StateError(message, hint="restore the place's own older version of it")
-        finally:
-            await self._depot.close()
+        message = f"state {self.place}: a file that its head names is not there"
+        gone = StateError(message, hint="restore the place's own older version of it")
+        async with self._asked() as depot:
+            return await latest(
+                depot, lambda seen: read_view(depot, head_of(depot, seen)), gone=gone
+            )
 
     async def remembers(self, sequence: int, head: str) -> bool:
         """Tell whether a line is the end of a group in the last 30 days, or of one of the runs."""
         if sequence == 0:
             return head == ""
-        try:
-            seen = head_of(self._depot, await self._depot.fetch())
+        async with self._asked() as depot:
+            seen = head_of(depot, await depot.fetch())
             if seen.knows(sequence, head):
                 return True
             with contextlib.suppress(Missing):
-                async for mark in marks_of(self._depot, seen):
+                async for mark in marks_of(depot, seen):
                     if (mark.sequence, mark.head) == (sequence, head):
                         return True
-        finally:
-            await self._depot.close()
         runs = (await self.load()).runs
         ends = {(run.sequence, run.head) for run in runs}
         return (sequence, head) in ends | {(run.end_sequence, run.end_head) for run in runs}
 
     async def lock(self) -> Lock:
         """Tell who holds it, or held it last and has not let go."""
-        try:
-            seen = await self._depot.fetch()
-            lease = head_of(self._depot, seen).lease
+        async with self._asked() as depot:
+            seen = await depot.fetch()
+            lease = head_of(depot, seen).lease
             if seen is None or lease is None:
                 return Lock(False, None)
-            age = await self._depot.age(seen)
-        finally:
-            await self._depot.close()
+            age = await depot.age(seen)
         return Lock(age is None or age < lease.seconds, lease.holder)
 
     async def backups(self) -> Sequence[str]:
         """The former snapshots, the oldest first."""
-        try:
-            head = head_of(self._depot, await self._depot.fetch())
-        finally:
-            await self._depot.close()
+        async with self._asked() as depot:
+            head = head_of(depot, await depot.fetch())
         return [each.files[0] for each in head.former if each.files]
 
     async def break_lock(self) -> Lock:
         """Take the state from its holder, who can write no more; return who that was."""
-        try:
+        async with self._asked() as depot:
             while True:
-                seen = await self._depot.fetch()
-                head = head_of(self._depot, seen)
+                seen = await depot.fetch()
+                head = head_of(depot, seen)
                 if seen is None or head.lease is None:
                     return Lock(False, None)
                 with contextlib.suppress(Overtaken):
-                    await self._depot.swap(seen, head.free().printed())
+                    await depot.swap(seen, head.free().printed())
                     return Lock(True, head.lease.holder)
-        finally:
-            await self._depot.close()
 
     async def save_plan(self, data: bytes, *, plan_id: str, config: str | None) -> str:
         """Save a plan, and remove those whose time is over."""
@@ -160,45 +141,33 @@ class SharedState:
 
     async def bring_plans(self, plans: Mapping[SavedPlan, bytes]) -> None:
         """Save plans as another place knew them, and remove those whose time is over."""
-        try:
-            await save_plans(self._depot, plans, now=self._clock())
-        finally:
-            await self._depot.close()
+        async with self._asked() as depot:
+            await save_plans(depot, plans, now=self._clock())
 
     async def read_plan(self, sha256: str) -> bytes:
         """Read and verify a plan."""
-        try:
-            return await read_plan(self._depot, sha256)
-        finally:
-            await self._depot.close()
+        async with self._asked() as depot:
+            return await read_plan(depot, sha256)
 
     async def plans(self) -> Sequence[SavedPlan]:
         """Those that are kept, the oldest first."""
-        try:
-            return await list_plans(self._depot)
-        finally:
-            await self._depot.close()
+        async with self._asked() as depot:
+            return await list_plans(depot)
 
     async def note_run(self, sha256: str, run: str) -> None:
         """Note the run that applied a plan."""
-        try:
-            await note_run(self._depot, sha256, run, self._clock())
-        finally:
-            await self._depot.close()
+        async with self._asked() as depot:
+            await note_run(depot, sha256, run, self._clock())
 
     async def sightings(self, keys: Collection[Key] | None = None) -> Sightings:
-        """Read all that was seen at sources, whatever is asked for."""
-        try:
-            return await read_sightings(self._depot, self._clock(), keys)
-        finally:
-            await self._depot.close()
+        """Read what was seen at sources."""
+        async with self._asked() as depot:
+            return await read_sightings(depot, self._clock(), keys)
 
     async def add_sightings(self, batch: Sequence[Sighting]) -> None:
         """Add what was seen."""
-        try:
-            await add_sightings(self._depot, batch, self._clock())
-        finally:
-            await self._depot.close()
+        async with self._asked() as depot:
+            await add_sightings(depot, batch, self._clock())
 
     @asynccontextmanager
     async def writer(self, *, command: str, lock_timeout: float = 0) -> AsyncIterator[Writer]:
@@ -207,7 +176,7 @@ class SharedState:
         On leaving what was recorded is at its place, and the state is free. A process that dies
         leaves the state to whoever has waited for its lease to run out.
         """
-        try:
+        async with self._asked():
             held, renewed = await self._take(command, lock_timeout)
             journal = SharedJournal(
                 held, self._spools, renewed=renewed, clock=self._counts, waits=self._waits
@@ -226,6 +195,12 @@ class SharedState:
                     await journal.close()
                 raise
             await journal.close()
+
+    @asynccontextmanager
+    async def _asked(self) -> AsyncIterator[Depot]:
+        """The place, which has nothing open any more when whoever asked it has gone."""
+        try:
+            yield self._depot
         finally:
             await self._depot.close()
 
