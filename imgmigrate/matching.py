@@ -108,8 +108,9 @@ class Pattern:
         if self._repository is None or self._repository.expression is not None:
             return None
         named = _reference(self._repository.text)
-        is_itself = named is not None and str(named.repository) == self._repository.text
-        return named.repository if named is not None and is_itself else None
+        if named is None or str(named.repository) != self._repository.text:
+            return None
+        return named.repository
 
     def may_match_in(self, store: str) -> bool:
         """Tell whether, read as that of an address, it may match something in a store."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING
 
 from imgmigrate.events import Warned
@@ -12,15 +13,24 @@ from imgmigrate.state.owner import check_owner, waits_for_owner
 from imgmigrate.state.spelling import respelled
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from imgmigrate.config.model import Config
     from imgmigrate.events import Sink
     from imgmigrate.state.record import State
     from imgmigrate.workspace import Workspace
 
-__all__ = ["presently_named", "state_of", "tell_owner"]
+__all__ = ["looking", "presently_named", "tell_owner"]
 
 
-async def state_of(workspace: Workspace) -> State:
+@asynccontextmanager
+async def looking(workspace: Workspace) -> AsyncIterator[State]:
+    """Give the state to plan from, until the plan is made: an apply may follow it for hours."""
+    with closing(await _state_of(workspace)) as state:
+        yield state
+
+
+async def _state_of(workspace: Workspace) -> State:
     """Read the state to plan from, its layouts under their present names; StateError if damaged.
 
     That of a stranger's config may be elsewhere: where there is none, it is not known what is

@@ -22,7 +22,7 @@ from imgmigrate.planning.desired.tags import Chooser
 from imgmigrate.planning.diff import Exceptions, Wish, decide
 from imgmigrate.planning.drift import OnlyTold, find_drift
 from imgmigrate.planning.heading import heading
-from imgmigrate.planning.owner import state_of, tell_owner
+from imgmigrate.planning.owner import looking, tell_owner
 from imgmigrate.planning.passes.base import run_passes
 from imgmigrate.planning.passes.deletes import CutOff, DeleteLimit, Deleting, Release, told_limit
 from imgmigrate.planning.passes.gone import Gone
@@ -105,30 +105,30 @@ async def make_plan(
     shown: Sequence[Shown] = ()
     workspace, skips = _opened(config, options, sink)
     config = workspace.config
-    if options.refresh_only:
-        state, changes, unchanged = await _refresh(workspace, options)
-    else:
-        async with _open_planner(workspace, options) as planner:
-            tell_owner(planner.state, config, skips)
-            changes, unchanged, unwanted = await planner.plan()
-            for learnt in planner.observer.stores.rates():
-                skips.emit(learnt)
-        state, shown = planner.state, planner.shown
-    header = await heading(
-        config,
-        state,
-        changes,
-        unchanged,
-        unwanted=unwanted,
-        filters=Filters(target=options.target, exclude=options.exclude),
-        refresh_only=options.refresh_only,
-        notes=(*skips.notes, *told_limit(changes, options.max_delete, config.guards, state)),
-        max_delete=options.max_delete,
-    )
+    target = Globs("target", options.target)
+    async with looking(workspace) as state:
+        if options.refresh_only:
+            changes, unchanged = await _refresh(workspace, options, state)
+        else:
+            async with _open_planner(workspace, options, target, state) as planner:
+                tell_owner(state, config, skips)
+                changes, unchanged, unwanted = await planner.plan()
+                for learnt in planner.observer.stores.rates():
+                    skips.emit(learnt)
+            shown = planner.shown
+        header = await heading(
+            config,
+            state,
+            changes,
+            unchanged,
+            unwanted=unwanted,
+            filters=Filters(target=options.target, exclude=options.exclude),
+            refresh_only=options.refresh_only,
+            notes=(*skips.notes, *told_limit(changes, options.max_delete, config.guards, state)),
+            max_delete=options.max_delete,
+        )
     if options.record is not None:
         await (record_plan if options.record else tell_unrecorded)(workspace, shown)
-    # Whoever plans and applies in one goes on for hours.
-    state.close()
     return Plan.of(header, changes)
 
 
@@ -141,9 +141,11 @@ def _opened(
     return workspace.telling(skips), skips
 
 
-async def _refresh(workspace: Workspace, options: PlanOptions) -> tuple[State, list[Change], int]:
+async def _refresh(
+    workspace: Workspace, options: PlanOptions, state: State
+) -> tuple[list[Change], int]:
     """Compare the records with both sides, whatever the rules ask for."""
-    config, state = workspace.config, await state_of(workspace)
+    config = workspace.config
     tell_owner(state, config, workspace.sink)
     async with _open_stores(workspace, options, state) as stores:
         observer = Observer(stores, state, workspace.sink, options.parallelism)
@@ -152,7 +154,7 @@ async def _refresh(workspace: Workspace, options: PlanOptions) -> tuple[State, l
             observer, state, options.target, options.exclude, deltas=deltas
         )
     passes = (OnlyTold(is_owned=not config.is_oneshot),)
-    return state, await run_passes(passes, changes, {}), unchanged
+    return await run_passes(passes, changes, {}), unchanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,19 +174,21 @@ async def resolve(
     """
     options = options or PlanOptions()
     workspace, _ = _opened(config, options, sink)
-    async with _open_planner(workspace, options) as planner:
-        resolved = await planner.resolve()
-    planner.state.close()
-    return resolved
+    target = Globs("target", options.target)
+    async with (
+        looking(workspace) as state,
+        _open_planner(workspace, options, target, state) as planner,
+    ):
+        return await planner.resolve()
 
 
 @asynccontextmanager
-async def _open_planner(workspace: Workspace, options: PlanOptions) -> AsyncIterator[_Planner]:
+async def _open_planner(
+    workspace: Workspace, options: PlanOptions, target: Globs, state: State
+) -> AsyncIterator[_Planner]:
     """Open all that planning reads, and expand the rules that may ask for a target."""
     config, sink = workspace.config, workspace.sink
-    target = Globs("target", options.target)
     narrowed = narrow(config, target)
-    state = await state_of(workspace)
     async with _open_stores(workspace, options, state) as stores:
         observer = Observer(stores, state, sink, options.parallelism, workspace.cache)
         expansion = await expand_rules(narrowed, observer, state, target)
@@ -215,7 +219,7 @@ class _Planner:
     wholeness: Wholeness = field(init=False)
     sides: Sides = field(init=False)
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
-    # What the sources of all that is asked for show, also where nothing is to be done about it.
+    # What sources show, as far as that is to be recorded, or said not to be.
     shown: list[Shown] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -257,7 +261,10 @@ class _Planner:
         )
         changes = merged([*changes, *problems])
         unchanged = len(asked) - len(doubtful)
-        self.shown = [*self._shown(wishes), *self._recorded(asked.keys() - doubtful.keys())]
+        if self.options.record is not None:
+            self.shown += self._shown(wishes)
+        if self.options.record:
+            self.shown += self._recorded(asked.keys() - doubtful.keys())
         for change in await self._decide(wishes):
             if change is None:
                 unchanged += 1

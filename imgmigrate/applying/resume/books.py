@@ -6,6 +6,7 @@ and that gives a state of an earlier version its owner.
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from imgmigrate.applying.protection import protect, unprotected
@@ -53,10 +54,9 @@ async def _note(
     warned: Callable[[Warned], None] | None,
 ) -> str | None:
     config, guards = workspace.config, workspace.config.guards
-    state = await workspace.state.look()
-    check_owner(state, config)
-    news = unprotected(state, guards) or find_renames(state, config)
-    state.close()
+    with closing(await workspace.state.look()) as state:
+        check_owner(state, config)
+        news = unprotected(state, guards) or find_renames(state, config)
     if not news and not waits_for_owner(state, config):
         return None
     async with workspace.state.writer(command=command, lock_timeout=lock_timeout) as writer:

@@ -15,7 +15,7 @@ from imgmigrate.observing.skipped import Skips
 from imgmigrate.oci.reference import Reference, layout_address, parse_endpoint
 from imgmigrate.planning.desired.expand import expand_rules
 from imgmigrate.planning.desired.tags import Chooser
-from imgmigrate.planning.owner import state_of
+from imgmigrate.planning.owner import looking
 from imgmigrate.planning.reach import open_stores
 from imgmigrate.rules.templates import concrete_rule
 from imgmigrate.workspace import open_workspace
@@ -80,21 +80,21 @@ async def explain_selection(
     such rule, or none that writes there.
     """
     workspace, skips = open_workspace(config, sink=sink, on_rate_limit=on_rate_limit), Skips(sink)
-    config, state = workspace.config, await state_of(workspace)
+    config = workspace.config
     address = None if what.isdecimal() else _address(what, config)
     if address is None:
         config = _numbered(config, int(what))
-    opened = open_stores(
-        workspace.telling(skips), state, outage=outage, awaits_strangers=awaits_strangers
-    )
-    async with opened as stores:
+    telling = workspace.telling(skips)
+    async with (
+        looking(workspace) as state,
+        open_stores(telling, state, outage=outage, awaits_strangers=awaits_strangers) as stores,
+    ):
         observer = Observer(stores, state, skips, parallelism, workspace.cache)
         expansion = await expand_rules(config, observer, state)
         rules = _concerned(expansion, what, address, str(config.base))
         listings = await observer.list_sources(rule.source for rule in rules if rule.has_patterns)
         chooser = Chooser.over(observer, workspace.cache, workspace.kept, datetime.now(UTC))
         choices = await chooser.choose_all(rules, listings)
-    state.close()
     focus = address if address is not None and address.tag is not None else None
     return [
         Explained(rule, choice, focus, _fates(rule, choice, focus), skips.of(rule.source))

@@ -6,6 +6,7 @@ it before. An address that another run has written since is left to the rollback
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -73,27 +74,26 @@ async def make_rollback(
     options = options or RollbackOptions()
     workspace = open_workspace(config, sink=sink, on_rate_limit=options.on_rate_limit)
     config, sink = workspace.config, workspace.sink
-    state = await presently_named(await workspace.state.look(), config)
-    tell_owner(state, config, sink)
-    past = _recall(state, what)
-    for warning in past.warnings:
-        sink.emit(Warned("not_undone", warning))
-    async with workspace.stores() as stores:
-        observer = Observer(stores, state, sink, options.parallelism)
-        undoing = _Undoing(config, options, state, observer)
-        changes, unchanged = await undoing.plan(past)
-    filters = Filters(target=options.target, exclude=options.exclude)
-    header = await heading(
-        config,
-        state,
-        changes,
-        unchanged,
-        filters=filters,
-        undoes=past.name,
-        notes=told_limit(changes, options.max_delete, config.guards, state),
-        max_delete=options.max_delete,
-    )
-    state.close()
+    with closing(await presently_named(await workspace.state.look(), config)) as state:
+        tell_owner(state, config, sink)
+        past = _recall(state, what)
+        for warning in past.warnings:
+            sink.emit(Warned("not_undone", warning))
+        async with workspace.stores() as stores:
+            observer = Observer(stores, state, sink, options.parallelism)
+            undoing = _Undoing(config, options, state, observer)
+            changes, unchanged = await undoing.plan(past)
+        filters = Filters(target=options.target, exclude=options.exclude)
+        header = await heading(
+            config,
+            state,
+            changes,
+            unchanged,
+            filters=filters,
+            undoes=past.name,
+            notes=told_limit(changes, options.max_delete, config.guards, state),
+            max_delete=options.max_delete,
+        )
     return Plan.of(header, changes)
 
 

@@ -565,6 +565,8 @@ async def test_a_plan_ends_its_look(
         await world.plan()
         await world.plan(refresh_only=True)
         await world.rollback(plan)
+        with pytest.raises(UsageError):
+            await world.plan(target=("registry.other/**",))
         for thread in threading.enumerate():
             if thread.name == "state-reader":
                 await asyncio.to_thread(thread.join)
