@@ -47,9 +47,7 @@ class Runner:
     def runs(self) -> list[dict[str, Any]]:
         """The runs that `state log` tells of, the oldest first."""
         lines = map(json.loads, self.run("state", "log", "--json").out.splitlines())
-        return sorted(
-            (each for each in lines if each["type"] == "run"), key=lambda each: each["began_at"]
-        )
+        return [each for each in lines if each["type"] == "run"][::-1]
 
 
 def runner(server: Upstream, folder: Path, states: States | None = None, *options: str) -> Runner:
