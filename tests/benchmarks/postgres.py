@@ -30,11 +30,9 @@ from tests.support.world import NEW, OLD, World
 TAGS = 20
 RECEIPTS = 1_000
 ASKED = "team/app0000777"
-RULES = {
-    "named": f"- {{source: {OLD}/{ASKED}, destination: {NEW}/{ASKED}}}",
-    "there": f"- {{source: '{OLD}/team/*', destination: '{NEW}/{{repository}}'}}",
-    "gone": f"- {{source: '{OLD}/team/*', destination: '{NEW}/{{repository}}'}}",
-}
+NAMED = f"- {{source: {OLD}/{ASKED}, destination: {NEW}/{ASKED}}}"
+MANY = f"- {{source: '{OLD}/team/*', destination: '{NEW}/{{repository}}'}}"
+RULES = {"named": NAMED, "there": MANY, "gone": MANY}
 
 
 def fill(server: Server, records: int) -> None:

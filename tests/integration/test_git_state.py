@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.branches import BRANCH, Upstream, bytes_of, daemon, free_port, git, upstream
+from tests.support.branches import BRANCH, Upstream, bytes_of, daemon, git, upstream
 from tests.support.images import image
 from tests.support.moves import ended, reach, run, start
+from tests.support.ports import free_port
 from tests.support.registries import assert_holds, push
 from tests.support.runners import commit_config, runner
 

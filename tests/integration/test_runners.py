@@ -82,7 +82,7 @@ async def test_what_two_planned_a_third_applies_and_another_resumes(
         await ended(process, -signal.SIGKILL)
     # Who logs in is not shown.
     place = states.place("prod").rpartition("@")[2]
-    assert_says(held.err, place, "running 'imgmigrate apply")
+    assert_says(held.err, place, "running 'imgmigrate apply", "taken over", "state lock --break")
     new.clear()
     assert len(new.tags("lib")) == 4
     await run(one, "apply", *second, "--lock-timeout", "120s")

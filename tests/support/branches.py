@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.config.values.backends import Backend
 from tests.support.cli import TIMEOUT
+from tests.support.ports import answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,14 +98,6 @@ def bytes_of(checkout: Path) -> dict[str, str]:
     }
 
 
-def free_port() -> int:
-    """Find a free loopback port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 @contextmanager
 def daemon(repository: Upstream, port: int) -> Iterator[Upstream]:
     """Serve it by `git daemon`, pushes too."""
@@ -120,9 +112,8 @@ def daemon(repository: Upstream, port: int) -> Iterator[Upstream]:
     )
     try:
         for _ in range(POLLS):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+            if answers(port):
+                break
             time.sleep(POLL_PAUSE)
         yield Upstream(repository.folder, f"git://127.0.0.1:{port}/{repository.folder.name}")
     finally:

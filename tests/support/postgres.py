@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.support.ports import answers, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,18 +48,6 @@ def as_user(*command: str) -> list[str]:
     if os.geteuid() != 0:
         return list(command)
     return ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", *command]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as connection:
-        connection.settimeout(1)
-        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 @dataclass

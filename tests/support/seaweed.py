@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.support.ports import free_ports
 from tests.support.registries import request
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def serve(folder: Path) -> Iterator[Seaweed]:
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))
     with ExitStack() as stack:
         for _ in range(TRIES):
-            ports = _free_ports(2 * len(_SERVICES))
+            ports = free_ports(2 * len(_SERVICES))
             process = stack.enter_context(_started(folder, ports))
             filer, host = (f"127.0.0.1:{_port(ports, name)}" for name in ("filer", "s3"))
             if _answers(process, host):
@@ -147,11 +147,3 @@ def _answers(process: subprocess.Popen[bytes], host: str) -> bool:
             return True
         time.sleep(POLL_PAUSE)
     return False
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]

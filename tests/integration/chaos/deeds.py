@@ -97,8 +97,7 @@ class Deeds:
             return f"no plan: {ran.code}"
         before, left = self.world.look(), self.random.randint(1, 12)
         made.applied += 1
-        is_shared = self.world.states.kind != "local"
-        is_patient = is_shared and self.random.random() < 0.5
+        is_patient = self._is_shared and self.random.random() < 0.5
         with self.world.leasing(SHORT_LEASE if is_patient else LEASE):
             self._write(made.wish)
         words = ("apply", made.saved.file, "-c", made.wish.file)
@@ -108,7 +107,7 @@ class Deeds:
         self.oracle.ended(killed, killed=True)
         self.oracle.changed(before, made)
         told = f"{made.saved.file}: exit {killed.code} after {left}"
-        if killed.code >= 0 or not is_shared:
+        if killed.code >= 0 or not self._is_shared:
             return f"{told}, {self.carry_out(made).code}"
         return f"{told}, {self._follow(made, is_patient=is_patient)}"
 
@@ -287,7 +286,7 @@ class Deeds:
         return self.world.wishes[0]
 
     @property
-    def _keeps_plans(self) -> bool:
+    def _is_shared(self) -> bool:
         return self.world.states.kind != "local"
 
     def options(self) -> tuple[str, ...]:
@@ -330,7 +329,7 @@ class Deeds:
         path = self.world.real / file
         path.unlink(missing_ok=True)
         words = (*(verb or ("plan",)), *options, "--out", file, "-c", wish.file)
-        keeps = self._keeps_plans and not verb and self.random.random() < 0.3
+        keeps = self._is_shared and not verb and self.random.random() < 0.3
         words += ("--save",) if keeps else ()
         with during:
             ran = self.world.run(*words)

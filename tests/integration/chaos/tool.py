@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import io
 import json
 import os
@@ -66,8 +65,6 @@ def run(folder: Path, *arguments: str) -> Ran:
         # As a shell has it: the way that was taken, links and all.
         os.environ["PWD"] = str(folder)
         code = main(arguments)
-    # What the end of a process does: looks at states that an error left open end too.
-    gc.collect()
     return Ran(arguments, code, *(each.getvalue().decode() for each in files))
 
 

@@ -25,7 +25,8 @@ from imgmigrate.state.postgres import reader, records, rows
 from imgmigrate.state.postgres.store import PostgresState
 from imgmigrate.state.transfer import copy_state
 from tests.state.samples import address, claim, draft
-from tests.support.postgres import PASSWORD, Server, free_port
+from tests.support.ports import free_port
+from tests.support.postgres import PASSWORD, Server
 from tests.support.world import World
 
 if TYPE_CHECKING:

@@ -34,11 +34,11 @@ from tests.support.branches import (
     backend,
     bytes_of,
     daemon,
-    free_port,
     git,
     http,
     upstream,
 )
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -24,7 +24,8 @@ from imgmigrate.state.groups import pusher
 from imgmigrate.state.postgres import rows
 from imgmigrate.state.shared import held
 from tests.support import postgres, seaweed
-from tests.support.branches import Upstream, daemon, free_port, git, upstream
+from tests.support.branches import Upstream, daemon, git, upstream
+from tests.support.ports import free_port
 from tests.support.states.line import lined
 
 if TYPE_CHECKING:
