@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import RateLearnt
     from imgmigrate.oci.manifest import Descriptor, Manifest
     from imgmigrate.oci.reference import Digest, Repository
+    from imgmigrate.oci.referrers import Referrer
     from imgmigrate.stores.slots import Budget, News
 
 __all__ = [
@@ -216,6 +217,22 @@ class Store(Protocol):
 
         A layout looks at its files' sizes, also at that of the manifest; a registry is believed
         to lack nothing. NotFound if there is no such image.
+        """
+
+    async def referrers(
+        self, repo: str, digest: Digest, tags: Collection[str]
+    ) -> tuple[Referrer, ...]:
+        """List what refers to a manifest that is there, as the store says; nothing of it is read.
+
+        By the API where there is one, and by those companion tags that `tags`, which are all that
+        the repository lists, has. Any StoreError if it cannot be told: never a list that is not
+        whole, and none only where that was the answer.
+        """
+
+    async def lists_referrers(self, repo: str, digest: Digest) -> bool:
+        """Tell whether it finds by itself what refers to `digest`, a manifest that is there.
+
+        Elsewhere whoever writes a referrer keeps a list of them under the fallback tag.
         """
 
     async def blob_size(self, repo: str, descriptor: Descriptor) -> int | None:

@@ -17,7 +17,9 @@ from imgmigrate.errors import NotFound, Rejected, StoreError, TransientError
 from imgmigrate.matching import parse_pattern
 from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
 from imgmigrate.oci.reference import Digest, Reference, Repository
+from imgmigrate.oci.referrers import Referrer, referrer_of
 from imgmigrate.stores.base import Mounted, NoRanges, Room, Upload
+from imgmigrate.stores.companions import find_by_tags, once_each
 from imgmigrate.stores.slots import Budget, News
 
 if TYPE_CHECKING:
@@ -65,6 +67,8 @@ class MemoryStore:
     # What deleting answers where it is refused.
     refuses_deletes: StoreError | None = None
     refuses_ranges: bool = False
+    # The referrers API of distribution-spec 1.1.
+    has_referrers: bool = False
     # HEAD says 404 to everything, as Nexus behind some proxies does; reading works.
     denies_heads: bool = False
     # Tags that are listed although their manifests are gone.
@@ -195,6 +199,20 @@ class MemoryStore:
 
     async def missing_parts(self, repo: str, ref: str) -> tuple[Digest, ...]:
         return ()
+
+    async def referrers(
+        self, repo: str, digest: Digest, tags: Collection[str]
+    ) -> tuple[Referrer, ...]:
+        await self._call("referrers", repo, digest)
+        listed = []
+        if self.has_referrers:
+            here = [each for (name, _), each in self.manifests.items() if name == repo]
+            told = [each for each in map(referrer_of, here) if each is not None]
+            listed = [each for each in told if each.refers_to == digest]
+        return once_each((*listed, *await find_by_tags(self, repo, digest, tags)))
+
+    async def lists_referrers(self, repo: str, digest: Digest) -> bool:
+        return self.has_referrers
 
     async def open_blob(
         self, repo: str, descriptor: Descriptor, offset: int = 0, length: int | None = None

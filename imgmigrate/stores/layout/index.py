@@ -128,6 +128,15 @@ class Index:
         """The type that the file states for a manifest, if it lists it."""
         return self._types.get(digest)
 
+    def types(self) -> Iterator[tuple[Digest, str]]:
+        """Every manifest that the file lists, by its digest, with the type that it states."""
+        for text, media_type in self._types.items():
+            try:
+                digest = Digest.parse(text)
+            except ValueError:
+                continue
+            yield digest, media_type
+
     def entries(self) -> Iterator[tuple[str | None, Descriptor | ProtocolError]]:
         """Every entry, with its name where that is a tag; what is no descriptor says why."""
         for number, entry in enumerate(self._entries, 1):

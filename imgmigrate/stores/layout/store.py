@@ -19,10 +19,12 @@ from imgmigrate.matching import literal_segments, parse_pattern
 from imgmigrate.oci.manifest import Descriptor, Manifest
 from imgmigrate.oci.reference import LAYOUTS, Digest
 from imgmigrate.stores.base import Damaged, Mounted, NoDeletes, Room
+from imgmigrate.stores.companions import find_by_tags, once_each
 from imgmigrate.stores.layout.disk import can_link, look_at_disk
 from imgmigrate.stores.layout.folder import PIECE, LayoutFolder
 from imgmigrate.stores.layout.parts import Prover, missing_by_size, parts
 from imgmigrate.stores.layout.proofs import Proofs
+from imgmigrate.stores.layout.subjects import Subjects
 from imgmigrate.stores.layout.upload import LayoutUpload
 from imgmigrate.stores.layout.walk import Walk
 from imgmigrate.stores.layout.work import run, worded, write
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     )
     from pathlib import Path
 
+    from imgmigrate.oci.referrers import Referrer
     from imgmigrate.stores.base import Upload
     from imgmigrate.stores.layout.index import Index
 
@@ -64,6 +67,7 @@ class LayoutStore:
         """Take paths relative to `base`; `proofs` remembers which blobs were read already."""
         self._base, self._proofs = base, proofs or Proofs()
         self._prover = Prover()
+        self._subjects = Subjects()
         self.budget = Budget(LAYOUTS, STREAMS)
         self._folders: dict[str, LayoutFolder] = {}
         # By layout: its `IndexFile` is changed by one thread at a time, and those who wait for
@@ -205,6 +209,23 @@ class LayoutStore:
                 os.close(file)
 
         return await run(_subject(repo, descriptor.digest), folder.path, look)
+
+    async def referrers(
+        self, repo: str, digest: Digest, tags: Collection[str]
+    ) -> tuple[Referrer, ...]:
+        """List what the index has about a manifest, with a name or without."""
+        folder, subject = self._folder(repo), _subject(repo, digest)
+
+        def look() -> tuple[Referrer, ...]:
+            return self._subjects.of(folder, folder.index(), digest) if folder.exists() else ()
+
+        with_subject = await run(subject, folder.path, look)
+        by_tags = await find_by_tags(self, repo, digest, tags)
+        return once_each((*with_subject, *by_tags))
+
+    async def lists_referrers(self, repo: str, digest: Digest) -> bool:
+        """Keep lists under tags, as for a registry without the API: most readers know those."""
+        return False
 
     async def open_blob(
         self, repo: str, descriptor: Descriptor, offset: int = 0, length: int | None = None

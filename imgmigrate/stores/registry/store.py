@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imgmigrate.events import RateLearnt
+from imgmigrate.stores.companions import find_by_tags, once_each
 from imgmigrate.stores.registry import blobs, manifests
 from imgmigrate.stores.registry.listing import pages as listing
 from imgmigrate.stores.registry.listing.archive import Archive
 from imgmigrate.stores.registry.listing.catalog import Catalog
+from imgmigrate.stores.registry.listing.referrers import Referrers
 from imgmigrate.stores.registry.quotas import ALL, Kind
 from imgmigrate.stores.registry.uploads.start import Uploads
 from imgmigrate.stores.registry.wire.remote import Remote
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor, Manifest
     from imgmigrate.oci.reference import Digest
+    from imgmigrate.oci.referrers import Referrer
     from imgmigrate.stores.base import Mounted, Room, Upload
     from imgmigrate.stores.registry.http.session import Http
     from imgmigrate.stores.registry.known.mounts import Mounting
@@ -71,6 +74,7 @@ class RegistryStore:
         self._uploads = Uploads(self._remote)
         self._mounts = mounts
         self._catalog = Catalog(self._remote)
+        self._referrers = Referrers(self._remote)
         self._archive = Archive(self._remote) if self._remote.quirks.archives else None
 
     @property
@@ -201,6 +205,17 @@ class RegistryStore:
     async def missing_parts(self, repo: str, ref: str) -> tuple[Digest, ...]:
         """Believe: each part would cost a request."""
         return ()
+
+    async def referrers(
+        self, repo: str, digest: Digest, tags: Collection[str]
+    ) -> tuple[Referrer, ...]:
+        """List what refers to a manifest, by the API and by companion tags."""
+        by_api = await self._referrers.of(repo, digest)
+        return once_each((*by_api, *await find_by_tags(self, repo, digest, tags)))
+
+    async def lists_referrers(self, repo: str, digest: Digest) -> bool:
+        """Tell whether the repository has the referrers API; asked once."""
+        return await self._referrers.are_listed(repo, digest)
 
     def open_blob(
         self, repo: str, descriptor: Descriptor, offset: int = 0, length: int | None = None

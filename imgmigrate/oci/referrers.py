@@ -1,0 +1,162 @@
+"""Referrers: what hangs on an image's digest, such as signatures, SBOMs and attestations.
+
+Pure. There are three ways to find them: a list of manifests whose `subject` is the digest, which a
+registry gives by its API or clients keep under the tag `sha256-<hex>` (distribution-spec
+"Listing Referrers", "Referrers Tag Schema"), and cosign's own tags, `sha256-<hex>.sig`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from imgmigrate.oci.manifest import OCI_INDEX, Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imgmigrate.oci.manifest import Descriptor
+    from imgmigrate.oci.reference import Digest
+
+__all__ = [
+    "Referrer",
+    "kind_of",
+    "listed_in",
+    "merged_list",
+    "referrer_of",
+]
+
+# One image has some ten; a list of thousands would cost as many requests.
+MOST_REFERRERS = 1_000
+
+_TEXT = re.compile(r"[ -~]{1,255}")
+_BUNDLE = re.compile(r"application/vnd\.dev\.sigstore\.bundle(\.v[0-9.]+)?\+json(;.*)?")
+# Notation, and cosign where it uses the subject (its "OCI 1.1 mode").
+_SIGNATURES = frozenset(
+    {
+        "application/vnd.cncf.notary.signature",
+        "application/vnd.dev.cosign.artifact.sig.v1+json",
+        "application/vnd.dev.cosign.simplesigning.v1+json",
+    }
+)
+_SBOMS = re.compile(
+    r"application/vnd\.dev\.cosign\.artifact\.sbom\.v1\+json"
+    r"|(application|text)/spdx([.+-].*)?|application/vnd\.(cyclonedx|syft)([.+-].*)?"
+)
+_ATTESTATIONS = re.compile(
+    r"application/vnd\.in-toto([.+-].*)?|application/vnd\.dsse\.envelope.*"
+    r"|application/vnd\.dev\.cosign\.artifact\.att\.v1\+json"
+)
+# Where what is attested is said beside the type (sigstore's bundles, BuildKit, cosign).
+_PREDICATES = ("dev.sigstore.bundle.predicateType", "in-toto.io/predicate-type", "predicateType")
+_SIGNED = "https://sigstore.dev/cosign/sign/"
+_PROVENANCE = "https://slsa.dev/provenance/"
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """A manifest about the digest that it `refers_to`; `tag` is cosign's, if it stands under one.
+
+    `kind` is one of `KINDS`, or its artifact type where it is none of these.
+    """
+
+    refers_to: Digest
+    descriptor: Descriptor
+    kind: str
+    tag: str | None = None
+    artifact_type: str | None = None
+
+
+def kind_of(artifact_type: str | None, annotations: Mapping[str, str]) -> str:
+    """Say in one word what a referrer is; its artifact type where no word fits."""
+    kind = artifact_type or "unknown"
+    predicate = next((annotations[key] for key in _PREDICATES if key in annotations), "")
+    if kind in _SIGNATURES:
+        return "signature"
+    if _SBOMS.fullmatch(kind):
+        return "sbom"
+    if _BUNDLE.fullmatch(kind) and (not predicate or predicate.startswith(_SIGNED)):
+        return "signature"
+    if _BUNDLE.fullmatch(kind) or _ATTESTATIONS.fullmatch(kind):
+        return "provenance" if predicate.startswith(_PROVENANCE) else "attestation"
+    return kind
+
+
+def referrer_of(manifest: Manifest) -> Referrer | None:
+    """Tell of a manifest what it refers to; None if it has no subject."""
+    if manifest.subject is None:
+        return None
+    found = _type_of(manifest)
+    kind = _kind(manifest.document, found)
+    return Referrer(manifest.subject.digest, manifest.descriptor, kind, artifact_type=found)
+
+
+def listed_in(manifest: Manifest, subject: Digest) -> tuple[Referrer, ...]:
+    """Read a list of referrers; ValueError if it is longer than any real one."""
+    if len(manifest.children) > MOST_REFERRERS:
+        msg = f"it lists more than {MOST_REFERRERS} referrers"
+        raise ValueError(msg)
+    says: dict[str, dict[str, Any]] = {}
+    for entry in manifest.document.get("manifests") or []:
+        says.setdefault(entry["digest"], entry)
+    children = [(child, says[child.digest]) for child in manifest.children if child.is_manifest]
+    return tuple(
+        Referrer(subject, child, _kind(entry, _typed(entry)), artifact_type=_typed(entry))
+        for child, entry in children
+    )
+
+
+def merged_list(there: Manifest | None, referrers: list[Manifest]) -> Manifest | None:
+    """Add referrers to a list of them; None if it has all of these already.
+
+    What others have put there stays as it is, and in its place.
+    """
+    document: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
+    if there is not None:
+        document = dict(there.document)
+    entries = list(document.get("manifests") or [])
+    listed = {entry["digest"] for entry in entries}
+    new = [each for each in referrers if each.digest not in listed]
+    if not new:
+        return None
+    document["manifests"] = [*entries, *map(_entry, new)]
+    return Manifest.parse(json.dumps(document, separators=(",", ":")).encode(), OCI_INDEX)
+
+
+def _entry(manifest: Manifest) -> dict[str, Any]:
+    """How a list names a referrer (distribution-spec "Pushing Manifests with Subject")."""
+    entry: dict[str, Any] = {
+        "mediaType": manifest.media_type,
+        "digest": str(manifest.digest),
+        "size": len(manifest.raw),
+    }
+    if (artifact_type := _type_of(manifest)) is not None:
+        entry["artifactType"] = artifact_type
+    if annotations := manifest.document.get("annotations"):
+        entry["annotations"] = annotations
+    return entry
+
+
+def _type_of(manifest: Manifest) -> str | None:
+    """The artifact type of a manifest: what it says, else that of its config."""
+    config = manifest.document.get("config")
+    return _typed(manifest.document) or (
+        _sane(config.get("mediaType")) if isinstance(config, dict) else None
+    )
+
+
+def _typed(document: dict[str, Any]) -> str | None:
+    return _sane(document.get("artifactType"))
+
+
+def _sane(value: object) -> str | None:
+    """A type is shown to people and written to files: anything else than text is none."""
+    return value if isinstance(value, str) and _TEXT.fullmatch(value) else None
+
+
+def _kind(document: dict[str, Any], artifact_type: str | None) -> str:
+    found = document.get("annotations")
+    items = found.items() if isinstance(found, dict) else ()
+    return kind_of(artifact_type, {key: value for key, value in items if isinstance(value, str)})
