@@ -146,6 +146,7 @@ def test_the_summary_counts_by_action_and_adds_known_sizes() -> None:
         change("new.io/a:7", Action.DELETE),
         change("new.io/a:8", Action.BLOCKED),
         change("new.io/a:9", Action.MOVE, transfer_bytes=0),
+        change("new.io/a:10", Action.REFER, transfer_bytes=1),
     ]
     found = Summary.of(rows, unchanged=4)
     counts = {action: found.count(action) for action in Action}
@@ -156,8 +157,8 @@ def test_the_summary_counts_by_action_and_adds_known_sizes() -> None:
         Action.DRIFT: 0,
         Action.UNKNOWN: 0,
     }
-    assert (found.writes, found.transfer_bytes, found.unknown_sizes) == (4, 12, 1)
-    assert found.alters == 5
+    assert (found.writes, found.transfer_bytes, found.unknown_sizes) == (5, 13, 1)
+    assert found.alters == 6
     assert found.unchanged == 4
 
 

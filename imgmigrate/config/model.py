@@ -17,10 +17,12 @@ from imgmigrate.config.guards import Guards
 from imgmigrate.config.values.backends import Backend  # noqa: TC001
 from imgmigrate.config.values.platforms import read_platforms
 from imgmigrate.config.values.quantities import read_bandwidth, read_proxy, read_rate
+from imgmigrate.config.values.referrers import read_referrers
 from imgmigrate.config.values.tags import DefaultTags, PatternTexts  # noqa: TC001
 
 # Pydantic needs these at run time.
 from imgmigrate.rules.layouts import Spelling
+from imgmigrate.rules.referrers import USUAL, ReferrerPolicy
 from imgmigrate.rules.rule import Overwrite
 
 if TYPE_CHECKING:
@@ -112,6 +114,7 @@ class Defaults(_Settings):
     # For rules that name neither tags nor a digest.
     tags: DefaultTags | None = None
     immutable_tags: PatternTexts = []
+    referrers: Annotated[ReferrerPolicy, BeforeValidator(read_referrers)] = USUAL
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,7 @@ class _Builder:
                 self.tree, image.keep_previous_for, (*self.path, "keep_previous_for")
             ),
             is_delta=image.source_is_delta,
+            referrers=image.referrers or defaults.referrers,
         )
         if is_glob:
             return self._many(rule, image)

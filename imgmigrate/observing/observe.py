@@ -65,8 +65,11 @@ class Observer:
     _listed: set[Repository] = field(default_factory=set)
     _absent: set[Repository] = field(default_factory=set)
     _relisted: dict[Repository, list[str] | StoreError] = field(default_factory=dict)
+    _tags: dict[Repository, frozenset[str]] = field(default_factory=dict)
+    _listing: defaultdict[Repository, asyncio.Lock] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._listing = defaultdict(asyncio.Lock)
         self._slots = defaultdict(lambda: asyncio.Semaphore(self.parallelism))
 
     def place(self, repository: Repository) -> Place:
@@ -86,7 +89,25 @@ class Observer:
         wanted = sorted(set(repositories))
         answers = await self.each(wanted, self._list_source, _store_of)
         self._listed.update(wanted)
-        return dict(zip(wanted, answers, strict=True))
+        listings = dict(zip(wanted, answers, strict=True))
+        for repository, found in listings.items():
+            if not isinstance(found, StoreError):
+                self._tags[repository] = frozenset(found)
+        return listings
+
+    def listing(self, repository: Repository) -> frozenset[str] | None:
+        """The tags of a source that was listed, as they were then; asks nothing."""
+        return self._tags.get(repository)
+
+    async def tags_of(self, repository: Repository) -> frozenset[str] | StoreError:
+        """The tags of a source, listed now where nobody has."""
+        async with self._listing[repository]:
+            if repository not in self._tags:
+                found = await self._list_source(repository)
+                if isinstance(found, StoreError):
+                    return found
+                self._tags[repository] = frozenset(found)
+        return self._tags[repository]
 
     async def relist_sources(
         self, repositories: Iterable[Repository]

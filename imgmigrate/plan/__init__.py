@@ -12,12 +12,14 @@ from imgmigrate.plan.model import (
     StateBinding,
 )
 from imgmigrate.plan.summary import Summary
+from imgmigrate.state.record import Carried
 from imgmigrate.vocabulary.actions import Action
 from imgmigrate.vocabulary.reasons import Reason
 
 __all__ = [
     "FORMAT_VERSION",
     "Action",
+    "Carried",
     "Change",
     "Ends",
     "Filters",

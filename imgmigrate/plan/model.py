@@ -18,7 +18,7 @@ from imgmigrate.files import write_output
 from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
 from imgmigrate.plan.sealing import body_of, line_of, sealed
 from imgmigrate.plan.summary import OF_ROWS, Summary
-from imgmigrate.state.record import Filter, Source  # noqa: TC001
+from imgmigrate.state.record import Carried, Filter, Source  # noqa: TC001
 from imgmigrate.vocabulary.actions import Action, section_for
 from imgmigrate.vocabulary.reasons import Reason  # noqa: TC001
 
@@ -104,6 +104,14 @@ class Change(_Frozen):
     why: Cause | None = None
     # True of what is written to a repository that the destination does not have yet.
     new_repository: bool | None = None
+    # What goes along with the image, each behind what it refers to; None: nobody has looked.
+    referrers: tuple[Carried, ...] | None = None
+    # With their blobs, as far as that is known.
+    referrer_bytes: _Amount | None = None
+    # Why they could not be looked for; the image goes without.
+    referrers_unread: str | None = None
+    # Kinds of what refers to an index that is cut, and so would match nothing there.
+    referrers_left: tuple[str, ...] | None = None
     # Of a conflict that the config knows: it is told apart, and decides no exit code.
     known: Known | None = None
 

@@ -48,6 +48,8 @@ class Summary(BaseModel):
     copy_: int = Field(0, alias="copy")
     update: int = 0
     move: int = 0
+    # Images that are there, and get signatures and the like.
+    refer: int = 0
     delete: int = 0
     adopt: int = 0
     forget: int = 0

@@ -36,6 +36,7 @@ from imgmigrate.planning.passes.platforms import Filtering
 from imgmigrate.planning.passes.sizes import Measure, Sizes
 from imgmigrate.planning.passes.wholeness import Unmendable, Wholeness
 from imgmigrate.planning.reach import open_stores
+from imgmigrate.planning.referring import Referring
 from imgmigrate.planning.sides import Sides
 from imgmigrate.workspace import open_workspace
 
@@ -64,6 +65,8 @@ class PlanOptions:
 
     With `refresh=False` an address that the state records is taken to be as recorded; with
     `refresh_only` the plan tells who moved since the record, and nothing else.
+    With `refresh_referrers` what refers to images is asked for of all of them, not only of those
+    that are new or have moved.
     With `allow_delete` what no rule asks for any more is deleted, with `allow_delete_gone` what
     its source has lost, unless both are more than `max_delete`, or than the config's; with
     `forget` what no rule asks for is let go and stays. `on_rate_limit` is for where nothing is
@@ -85,6 +88,7 @@ class PlanOptions:
     sizes: Sizes = "auto"
     refresh: bool = True
     refresh_only: bool = False
+    refresh_referrers: bool = False
     parallelism: int = 32
     on_rate_limit: OnRateLimit = "wait"
     outage: float = 0
@@ -386,6 +390,9 @@ class _Planner:
             Unmendable(self.wholeness, kept),
             Measure(observer.place, cache, state, sizes, options.parallelism, is_part),
             Explain(observer, cache, sizes),
+            Referring(
+                observer, cache, state, self.workspace.sink, sizes, options.refresh_referrers
+            ),
             NewRepositories(observer),
             KnownConflicts(self.workspace.config.known, self.now.date()),
         )

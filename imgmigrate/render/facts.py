@@ -5,9 +5,11 @@ Pure. Whoever has something new to say of rows adds a fact here, and every outpu
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imgmigrate.oci.companions import KINDS
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.plan import Action, Reason
 from imgmigrate.render.units import count
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from imgmigrate.vocabulary.sections import Section
 
 __all__ = ["Bytes", "Fact", "RowFacts", "facts_of", "in_sections", "is_cut", "meaning_of"]
+
+
+# Kinds of referrers that are written otherwise in a sentence.
+_PEOPLE_SAY = {"sbom": "SBOM", "provenance": "provenance statement"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +125,17 @@ def _beside(change: Change) -> Iterator[Fact]:
         yield why  # else the heading says it already
 
 
+def _counted(kinds: Iterable[str]) -> Iterator[str]:
+    """Count kinds of referrers, those with a name of their own first."""
+    found = Counter(kinds)
+    for kind in KINDS:
+        if found[kind]:
+            yield count(found.pop(kind), _PEOPLE_SAY.get(kind, kind))
+    for kind, number in sorted(found.items()):
+        if number:
+            yield f"{number:,} of {kind}"
+
+
 def _digests(change: Change) -> Iterator[Fact]:
     """Say what is there, and what is to be there or was."""
     before, after = change.before, change.after
@@ -143,6 +160,15 @@ def _below(change: Change) -> Iterator[Fact]:
         yield Fact("known", "known until {}: {}", (change.known.until, change.known.because))
     if change.detail:
         yield Fact("detail", "{}", (detail_of(change),))
+    if change.referrers:
+        kinds = ", ".join(_counted(each.kind for each in change.referrers))
+        yield Fact("referrers", "with {}, {}", (kinds, Bytes(change.referrer_bytes)))
+    if change.referrers_left:
+        kinds = ", ".join(_counted(change.referrers_left))
+        yield Fact("referrers_left", "without {}: of the index before it is cut", (kinds,))
+    if change.referrers_unread:
+        what = "its signatures and the like could not be asked for"
+        yield Fact("referrers_unread", f"{what}: {{}}", (change.referrers_unread,))
     if change.filter and change.platforms != ():  # a chart or a signature has none
         kept = ", ".join(change.filter.platforms)
         yield Fact("filter", "only the platforms {}", (kept,))

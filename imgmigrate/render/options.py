@@ -40,6 +40,7 @@ OPTIONS = {
     "path": "--config",
     "plan": "--plan",
     "record": "--record",
+    "refresh_referrers": "--refresh-referrers",
     "registry": "--registry",
     "replace": "--replace",
     "save": "--save",

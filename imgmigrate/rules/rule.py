@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from imgmigrate.oci.companions import subject_of_tag
+from imgmigrate.rules.referrers import USUAL, ReferrerPolicy
+
 if TYPE_CHECKING:
     from imgmigrate.matching import Pattern
     from imgmigrate.oci.reference import Digest, Reference, Repository
@@ -71,6 +74,7 @@ class Rule:
     keep_previous_for: float | None = None
     # Its source carries only what is new: what is not there says nothing.
     is_delta: bool = False
+    referrers: ReferrerPolicy = USUAL
 
     @property
     def explicit_tags(self) -> tuple[str, ...]:
@@ -96,6 +100,19 @@ class Rule:
         if self.selection is not None:
             return self.selection.selects(tag)
         return self.tags is None or any(each.matches_tag(tag) for each in self.tags)
+
+    def takes_as_tag(self, tag: str) -> bool:
+        """Tell whether a listed tag is one as any other, and not what belongs to an image.
+
+        A companion tag (`sha256-<hex>.sig`) goes along with its image, unless nothing does, or a
+        rule asks for such tags by their name.
+        """
+        if not self.referrers.is_on or subject_of_tag(tag) is None:
+            return True
+        patterns = list(self.tags or ())
+        if self.selection is not None:
+            patterns += [each for one in self.selection.filters for each in one.include]
+        return any("sha256" in each.text or "sha512" in each.text for each in patterns)
 
     def is_immutable(self, tag: str | None) -> bool:
         """Tell whether the source never moves this tag: once copied it needs no further look."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RECORDS",
+    "Carried",
     "Claim",
     "Failure",
     "Filter",
@@ -77,6 +78,22 @@ class Former(_Frozen):
 
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=_LENIENT)
+class Carried:
+    """A referrer that goes along with an image: a signature, an SBOM, an attestation.
+
+    It `refers_to` the image, a child of it, or another referrer. `tag` is cosign's, of what is
+    found by that; `size` is in bytes, of the manifest alone.
+    """
+
+    refers_to: Digest
+    digest: Digest
+    media_type: _Word
+    size: int
+    kind: _Word
+    tag: str | None = None
+
+
+@checked_dataclass(frozen=True, slots=True, kw_only=True, config=_LENIENT)
 class ImageRecord:
     """What we last wrote or adopted at an address. `digest` is the destination's.
 
@@ -100,6 +117,10 @@ class ImageRecord:
     action: _Word | None = None
     # Of what a rollback put back: the digest of what the run had left that it undid.
     undid: Digest | None = None
+    # What went along with it; None where nobody has looked, as in records of earlier versions.
+    referrers: tuple[Carried, ...] | None = None
+    # They could not be looked for, so the next plan does.
+    referrers_pending: bool | None = None
     # Set by apply where the config protects the address; lifted by `state unprotect` alone.
     protected: bool = False
 

@@ -109,6 +109,25 @@ class Action(Term):
             done="updated",
         ),
     )
+    # The image is there already: only what refers to it is brought.
+    REFER = (
+        "refer",
+        ActionTraits(
+            "IM113",
+            _same("{} to complete"),
+            "writes",
+            Section(
+                135,
+                "refer",
+                "^",
+                "refer",
+                "the image stays; signatures and the like are added",
+                "green",
+                is_sourced=True,
+            ),
+            done="completed",
+        ),
+    )
     # To another address in the same store, from where we put it.
     MOVE = (
         "move",

@@ -221,6 +221,11 @@ class Reason(Term):
     SAME_PLACE = "same_place", ReasonTraits("IM228", "wanted under another name")
     MAY_BE_SAME = "may_be_same", ReasonTraits("IM229", "perhaps wanted under another name")
 
+    # What refers to an image has changed, and the image has not.
+    NEW_REFERRERS = "new_referrers", ReasonTraits("IM245", "has new signatures or the like")
+    # A rule asks for a kind of referrer that its image does not have, or of which nobody can tell.
+    NOT_REFERRED = "not_referred", ReasonTraits("IM246", "lacks what the rule requires")
+
     # It could not be decided.
     SOURCE_MISSING = "source_missing", ReasonTraits("IM230", "the source has no such image")
     DANGLING = "dangling", ReasonTraits("IM231", "listed, and its manifest is not there")

@@ -161,15 +161,20 @@ def test_a_time_that_tells_no_age_is_refused_where_age_counts(
 
 def test_an_action_of_a_later_version_is_shown_and_left_out(planned: Cli) -> None:
     """The others are done; exit 3, also where it is the only row."""
-    later = {**stolen(planned), "address": "oci:bundle/os:0", "action": "refer", "reason": "linked"}
+    later = {
+        **stolen(planned),
+        "address": "oci:bundle/os:0",
+        "action": "attach",
+        "reason": "linked",
+    }
     forge(planned, lambda _, rows: rows.append(later))
     for form in ("text", "markdown", "json"):
         assert planned("show", "plan.out", "--format", form) == 0
-        assert "refer" in planned.out
+        assert "attach" in planned.out
     assert planned("show", "plan.out") == 0
     assert "1 to copy, 1 unknown to this version" in " ".join(planned.out.split())
     assert planned("apply", "plan.out") == 3
-    assert "does not know the action refer" in planned.out
+    assert "does not know the action attach" in planned.out
     assert set(layout_tags(planned.folder / "bundle/os")) == {"12"}
     assert planned("plan", "--out", "plan.out") == 0
     forge(planned, lambda _, rows: rows.append(later))

@@ -14,7 +14,7 @@ from tests.support.schemas import read_lines
 if TYPE_CHECKING:
     from tests.cli.helpers import Cli
 
-ACTION, REASON = "refer", "referrers_moved"
+ACTION, REASON = "attach", "referrers_moved"
 # What each output calls a name of a later version.
 WORDS = {"text": "referrers moved", "markdown": "referrers moved", "json": REASON}
 THEIRS = f"sha256:{'e' * 64}"
@@ -41,7 +41,7 @@ def later(cli: Cli, *rows: Row, **edits: Any) -> None:
 
     def edit(header: Row, there: list[Row]) -> None:
         header["format_version"] = "1.9"
-        header["summary"]["refer"] = 1
+        header["summary"]["attach"] = 1
         there[0] |= edits
         there += rows
 

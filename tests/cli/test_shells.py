@@ -44,7 +44,7 @@ def test_commands_options_and_their_values_are_offered(offers: Offers, shell: st
     """Whatever the shell, and only what begins as what is typed."""
     assert offers(shell, "imgmigrate pl") == ["plan"]
     assert offers(shell, "imgmigrate state re") == ["rebind", "repair"]
-    assert offers(shell, "imgmigrate plan --refr") == ["--refresh-only"]
+    assert offers(shell, "imgmigrate plan --refresh-o") == ["--refresh-only"]
     assert offers(shell, "imgmigrate --log-level ") == ["debug", "info", "warning", "error"]
     assert offers(shell, "imgmigrate help st") == ["status", "state"]
     assert offers(shell, "imgmigrate help state re") == ["rebind", "repair"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.cli.helpers import Cli
 
 # What each action that changes a destination is called in the headline.
-CHANGING = re.compile(r"\d to (copy|update|delete|move)\b")
+CHANGING = re.compile(r"\d to (copy|update|complete|delete|move)\b")
 
 
 @st.composite

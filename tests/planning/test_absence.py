@@ -118,12 +118,13 @@ async def test_source_that_begins_to_deny_heads_has_not_lost_its_tags(world: Wor
 async def test_planning_a_new_tag_costs_one_request_a_side(world: World) -> None:
     """The read that tells whether it is there is also its manifest.
 
+    What refers to it is one question more where there is an API for that.
     Whether a repository holds anything that need not be sent is one question for all its tags.
     """
     for number in range(3):
         world.seed(f"t{number}")
     await world.plan(sizes="always")
-    assert world.old.calls == {"list_tags": 1, "manifest": 3}
+    assert world.old.calls == {"list_tags": 1, "manifest": 3, "referrers": 3}
     assert world.new.calls == {"manifest": 3, "list_tags": 1}
 
 
@@ -268,6 +269,7 @@ async def test_repository_that_went_since_it_was_listed_is_an_error(world: World
 async def test_named_tag_without_a_list_is_missing(world: World) -> None:
     """Nothing is listed to tell how a tag that only the config names is missing."""
     ruled(world, "[v1, v9]")
+    world.rules = world.rules.replace("}", ", referrers: none}")
     world.seed("v1")
     dangle(world, "v9")
     assert rows(await world.plan())[f"{API}:v9"] == ("error", "source_missing")

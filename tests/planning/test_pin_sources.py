@@ -188,7 +188,10 @@ async def test_a_named_tag_that_is_missing_is_a_problem(world: World) -> None:
 
 
 async def test_a_locked_plan_is_the_pinned_digest_after_the_source_moved(world: World) -> None:
-    """The pins alone say what is copied: no listing and no tag of the source is asked for."""
+    """The pins alone say what is copied: no tag of the source is asked for.
+
+    Its list of tags only tells what signatures there are.
+    """
     old = world.seed("1")
     pins = (await pinned(world)).pins
     world.seed("1", b"moved")
@@ -199,8 +202,8 @@ async def test_a_locked_plan_is_the_pinned_digest_after_the_source_moved(world: 
     assert rows(plan) == {f"{API}:1": ("copy", "new")}
     assert change.source is not None
     assert (str(change.source.reference), change.source.digest) == (f"{OLD}/team/api:1", old)
-    assert {what for _, _, what in world.old.log} == {old}
-    assert {verb for verb, _, _ in world.old.log} <= {"head", "manifest"}
+    assert {what for _, _, what in world.old.log} == {old, ""}
+    assert {verb for verb, _, _ in world.old.log} <= {"head", "manifest", "referrers", "list_tags"}
 
 
 async def test_locked_and_unlocked_plans_agree(world: World) -> None:

@@ -105,7 +105,8 @@ async def test_explicit_tags_need_no_listing(world: World) -> None:
     A new destination repository costs a question more: whether it holds any blob to spare.
     """
     world.seed("1.0")
-    world.rules = f"- {{source: '{OLD}/team/api:1.0', destination: {NEW}/team/api}}"
+    rule = f"source: '{OLD}/team/api:1.0', destination: {NEW}/team/api, referrers: none"
+    world.rules = f"- {{{rule}}}"
     await world.plan()
     assert world.old.calls == {"manifest": 1}
     assert world.new.calls == {"manifest": 1, "list_tags": 1}
@@ -133,7 +134,7 @@ async def test_one_source_for_two_destinations_is_asked_once(world: World) -> No
     )
     plan = await world.plan(sizes="never")
     assert len(plan.changes) == 3
-    assert world.old.calls == {"manifest": 1}
+    assert world.old.calls == {"manifest": 1, "list_tags": 1, "referrers": 1}
 
 
 async def test_two_sources_for_one_address_name_both_rules(world: World) -> None:

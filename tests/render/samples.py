@@ -92,7 +92,7 @@ def every_action() -> Plan:
 def everything() -> Plan:
     """A plan with every action for every reason, those of later versions too: bare and full."""
     rows = []
-    names = [(action, reason) for action in (*Action, "refer") for reason in (*Reason, "linked")]
+    names = [(action, reason) for action in (*Action, "attach") for reason in (*Reason, "linked")]
     for number, (action, reason) in enumerate(names):
         new = f"harbor.new/team/api:{number:04}"
         bare = change(f"{new}-bare", action, reason, source=None)

@@ -16,7 +16,7 @@ from imgmigrate.render.facts import Bytes, facts_of, in_sections
 from imgmigrate.render.json import JsonStream, plan_documents
 from imgmigrate.render.style import Style
 from imgmigrate.render.units import size
-from imgmigrate.state.record import Filter
+from imgmigrate.state.record import Carried, Filter
 from tests.render import samples
 
 if TYPE_CHECKING:
@@ -210,3 +210,28 @@ def test_a_chart_has_no_platforms_to_choose(action: str, before: str | None) -> 
 
     assert "platforms" in said()
     assert "platforms" not in said(platforms=())
+
+
+def test_what_goes_along_is_counted_by_its_kinds() -> None:
+    """Words of our own first, then types as they are; what stays behind is said, too."""
+    digest = Digest.of(b"x")
+    kinds = ("signature", "signature", "application/x.scan", "sbom")
+    carried = tuple(
+        Carried(refers_to=digest, digest=Digest.of(b"%d" % n), media_type="a/b", size=1, kind=kind)
+        for n, kind in enumerate(kinds)
+    )
+    change = PLAN.changes[0].model_copy(
+        update={
+            "referrers": carried,
+            "referrer_bytes": 4096,
+            "referrers_left": ("signature",),
+            "referrers_unread": "down (503)",
+        }
+    )
+    said = {fact.key: fact for fact in facts_of(change).below}
+    assert said["referrers"].values == (
+        "2 signatures, 1 SBOM, 1 of application/x.scan",
+        Bytes(4096),
+    )
+    assert said["referrers_left"].values == ("1 signature",)
+    assert said["referrers_unread"].values == ("down (503)",)

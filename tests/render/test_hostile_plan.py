@@ -49,7 +49,7 @@ ROW: dict[str, Any] = {
     "moved_to": f"oci:{PATH}:2",
     "kept_as": f"oci:{PATH}:3",
 }
-ACTIONS = ("copy", "update", "delete", "conflict", "keep", "refer")
+ACTIONS = ("copy", "update", "delete", "conflict", "keep", "attach")
 
 
 def sealed(header: dict[str, Any], *rows: dict[str, Any]) -> Plan:
@@ -124,7 +124,7 @@ def test_mentions_stand_in_code() -> None:
 def test_the_headline_says_what_the_rows_are() -> None:
     """Not what the header claims of them."""
     lie = {"copy": 0, "unchanged": 7}
-    plan = sealed({"summary": lie}, row("delete"), row("refer", address="new.io/a:2"))
+    plan = sealed({"summary": lie}, row("delete"), row("attach", address="new.io/a:2"))
     line = "Plan: 1 to delete, 1 unknown to this version, 7 unchanged. Nothing to transfer."
     assert shown(plan)["text"].splitlines()[0] == line
     assert f"### {line}" in shown(plan)["markdown"]
@@ -135,10 +135,10 @@ def test_the_headline_says_what_the_rows_are() -> None:
 def test_rows_of_a_later_version_stand_first_and_are_listed() -> None:
     """Where a reviewer cannot miss that this version does not know all."""
     text = shown(
-        sealed({}, row("refer", reason="referrers_moved"), row("copy", address="n.io/a:2"))
+        sealed({}, row("attach", reason="referrers_moved"), row("copy", address="n.io/a:2"))
     )
     assert "? unknown (1): of a later version of imgmigrate" in text["text"]
-    assert "? new.io/a:1  refer: referrers moved" in text["text"]
+    assert "? new.io/a:1  attach: referrers moved" in text["text"]
     assert text["text"].index("unknown (1)") < text["text"].index("copy (1)")
     assert "unknown (1)" in text["markdown"]
 

@@ -43,6 +43,8 @@ class Ledger:
         self._claims = frozenset(state.claims)
         self._rows: frozenset[Reference] = frozenset()
         self._done: set[Reference] = set()
+        # As earlier runs left it, of each repository that a row's referrers ask about.
+        self._carried: dict[Repository, set[tuple[str, Digest]]] = {}
         self.turns = Turns((), base)
 
     def open(self, changes: Sequence[Change]) -> None:
@@ -76,7 +78,23 @@ class Ledger:
             turn=self.turns.of(address),
             rank=rank,
             stock=self._stocks.of(address.repository),
+            companions=self._companions(change),
         )
+
+    def _companions(self, change: Change) -> tuple[tuple[str, Digest], ...]:
+        """What is ours at the tags of a row's referrers: with an image, or as one of its own."""
+        tags = sorted({each.tag for each in change.referrers or () if each.tag is not None})
+        if not tags:
+            return ()
+        repository = change.address.repository
+        if repository not in self._carried:
+            carried = self._carried[repository] = set()
+            for record in self._state.of(repository):
+                told = record.referrers or ()
+                carried.update((each.tag, each.digest) for each in told if each.tag is not None)
+                if record.address.tag is not None:
+                    carried.add((record.address.tag, record.digest))
+        return tuple(sorted(pair for pair in self._carried[repository] if pair[0] in tags))
 
     def _check_kept(self, change: Change, behind: Digest | None) -> None:
         """Replace only what has its own tag, where the plan says that it gets one."""

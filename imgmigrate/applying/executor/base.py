@@ -53,6 +53,8 @@ class RowFacts:
     turn: int | None = None
     rank: tuple[int, int] = (0, 0)
     stock: Stock = _NOTHING
+    # Of the tags that its referrers stand under, what is ours there.
+    companions: tuple[tuple[str, Digest], ...] = ()
 
 
 class Executor(Protocol):

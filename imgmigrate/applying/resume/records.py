@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.guards import Guards
     from imgmigrate.oci.reference import Digest, Reference
     from imgmigrate.plan import Change
-    from imgmigrate.state.record import State
+    from imgmigrate.state.record import Carried, State
     from imgmigrate.state.writer import Writer
 
 __all__ = ["Recording"]
@@ -69,6 +69,17 @@ class Recording:
         if change.source is None or change.after is None:
             cause = "the plan does not say what was to be written"
             raise RowFailed(cause, subject=str(change.address), hint="plan again")
+        if change.action is Action.REFER and record is not None:
+            # Of the image nothing has changed: also not what it had replaced.
+            return replace(
+                record,
+                referrers=change.referrers or (),
+                referrers_pending=None,
+                at=at,
+                run=self.run,
+                plan_id=self.plan_id,
+                action=change.action.value,
+            )
         origin = self._origin(change)
         if change.reason == Reason.ROLLBACK:
             origin = _before_it(record, change.address, change.after)
@@ -90,6 +101,8 @@ class Recording:
             run=self.run,
             plan_id=self.plan_id,
             action=change.action.value,
+            referrers=_carried(change, record),
+            referrers_pending=True if change.referrers_unread is not None else None,
             protected=is_protected(self.guards, change.address, record, origin),
         )
 
@@ -121,6 +134,17 @@ class Recording:
             cause = f"the record of {change.source.reference} is gone"
             raise RowFailed(cause, subject=str(change.address), hint="plan again")
         return record
+
+
+def _carried(change: Change, record: ImageRecord | None) -> tuple[Carried, ...] | None:
+    """Say what went along: what the row says, else what is known of the very same image."""
+    if change.referrers is not None or change.referrers_unread is not None:
+        return change.referrers
+    brings = change.action in (Action.COPY, Action.UPDATE) and not change.is_near
+    if brings:
+        return ()
+    is_same = record is not None and record.is_live and record.digest == change.after
+    return record.referrers if record is not None and is_same else None
 
 
 def _before_it(record: ImageRecord | None, address: Reference, digest: Digest) -> ImageRecord:

@@ -11,6 +11,7 @@ is refused as a whole, before anything has changed. Pure.
 | move | the record of its origin, in the same store, and a rule of that record's source |
 | delete, forget | a live record; a delete takes only what is ours |
 | keep_previous | another row that replaces, in the same repository, what it keeps |
+| refer | as an update, of an image that is recorded there |
 | of a rollback | the record of what is undone, which tells of the image that is put back |
 | of a refresh | the record that it is about; none writes to a registry |
 """
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.config.values.shares import read_share
 from imgmigrate.errors import GuardError, PlanRefused
+from imgmigrate.oci.companions import cosign_tags
 from imgmigrate.plan import Action, Reason
 from imgmigrate.rules.joins import Joins, rule_of_ends
 from imgmigrate.state.record import Status
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.oci.reference import Digest, Reference
     from imgmigrate.plan import Change, Plan
+    from imgmigrate.rules.referrers import ReferrerPolicy
     from imgmigrate.rules.rule import GlobRule, Rule
     from imgmigrate.state.record import ImageRecord, State
 
@@ -209,9 +212,17 @@ class _Judge:
             return f"its source names {origin.digest.short}, and {change.source.digest.short}"
         if change.filter is None and change.after != change.source.digest:
             return f"its source shows {change.source.digest.short}, not {_short(change.after)}"
-        if not self._joins.find(origin.repository, change.address.repository):
+        rules = self._joins.find(origin.repository, change.address.repository)
+        if not rules:
             return f"no rule brings images of {origin.repository} there"
-        return None
+        if change.action is Action.REFER and not self._is_at(change):
+            return "no record tells that its image is there"
+        return _referrers(change, [rule.referrers for rule in rules])
+
+    def _is_at(self, change: Change) -> bool:
+        record = self._state.record(change.address)
+        is_there = record is not None and record.is_live and record.digest == change.after
+        return is_there and change.before == change.after
 
     def _move(self, change: Change) -> str | None:
         if change.source is None:
@@ -269,6 +280,16 @@ class _Judge:
         source, there = change.source.reference.repository, change.address.repository
         policies = change.reason.traits.policies
         return any(rule.overwrite in policies for rule in self._joins.find(source, there))
+
+
+def _referrers(change: Change, policies: Sequence[ReferrerPolicy]) -> str | None:
+    """Judge what is to go along: what some rule asks for, under no tag but its own."""
+    for each in change.referrers or ():
+        if each.tag is not None and cosign_tags(each.refers_to).get(each.tag) != each.kind:
+            return f"it would write the tag {each.tag}, which is no companion of its image"
+        if not any(policy.may_take(each.kind) for policy in policies):
+            return f"no rule lets a referrer go along that is of the type {each.kind}"
+    return None
 
 
 def _rules(plan: Plan, config: Config) -> tuple[Rule | GlobRule, ...]:

@@ -69,6 +69,10 @@ class Transfer:
         """Bring everything that a manifest refers to; return the bytes sent for it."""
         return await self._parts(manifest, source, destination, trust, graph=Graph(), depth=0)
 
+    async def bring(self, wanted: Descriptor, source: Place, destination: Place) -> int:
+        """Bring a manifest with all that it refers to, and write it by its digest."""
+        return await self._child(wanted, source, destination, Trust.ALL, graph=Graph(), depth=0)
+
     async def write(
         self, manifest: Manifest, target: str, source: Place, destination: Place
     ) -> int:

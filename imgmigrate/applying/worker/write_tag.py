@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.applying.blobs.board import Trust
 from imgmigrate.applying.worker.heir import check_heir
+from imgmigrate.applying.worker.referring import Referring
 from imgmigrate.concurrency import both
 from imgmigrate.errors import RowConflict, RowFailed, on_side
 from imgmigrate.events import Outcome, Receipt
 from imgmigrate.oci.platforms import choose
-from imgmigrate.plan import Reason
+from imgmigrate.plan import Action, Reason
 from imgmigrate.stores.base import TagMoved
 from imgmigrate.stores.place import Place, shown
 
@@ -50,6 +51,7 @@ class TagWriter:
     ) -> None:
         self._transfer, self._known, self._cache = transfer, known, cache
         self._place, self._turn_of = place, turn_of
+        self._referring = Referring(transfer)
 
     async def adopt(self, change: Change, after: Digest, facts: RowFacts) -> Receipt:
         """See that the address shows the image with all its parts; nothing is written."""
@@ -75,6 +77,8 @@ class TagWriter:
         """
         destination = self._place(change.address.repository)
         source = self._place(origin)
+        if change.action is Action.REFER:
+            return await self._refer(change, after, source, destination, facts)
         if _is_worth_a_look(change, facts):
             found, manifest = await both(
                 self._look(change, facts, destination, is_early=True),
@@ -92,6 +96,13 @@ class TagWriter:
         if source != destination:  # else it is a tag of a manifest that is there
             trust = await self._learn(destination, facts, trust)
             moved = await self._transfer.bring_parts(manifest, source, destination, trust)
+        if change.referrers:
+            # Before the tag: whoever sees it, and asks for a signature, finds that there, too.
+            moved += await self._transfer.write(manifest, after, source, destination)
+            try:
+                moved += await self._referring.bring(change, source, destination, facts)
+            except RowConflict as conflict:
+                return Receipt(change.address, Outcome.CONFLICT, error=conflict)
         is_last = False
         while True:
             # Held from the last look to the write, and no longer: what has to be brought may take
@@ -126,6 +137,19 @@ class TagWriter:
         was_there = found == after != change.before and not moved
         outcome = Outcome.ALREADY if was_there else Outcome.APPLIED
         return Receipt(change.address, outcome, after, moved)
+
+    async def _refer(
+        self, change: Change, after: Digest, source: Place, destination: Place, facts: RowFacts
+    ) -> Receipt:
+        """Bring only what refers to an image that is there already."""
+        found = await self._look(change, facts, destination)
+        if found != after:
+            return _conflict(change, found)
+        try:
+            moved = await self._referring.bring(change, source, destination, facts)
+        except RowConflict as conflict:
+            return Receipt(change.address, Outcome.CONFLICT, error=conflict)
+        return Receipt(change.address, Outcome.APPLIED, after, moved)
 
     async def _learn(self, destination: Place, facts: RowFacts, trust: Trust) -> Trust:
         """Learn what is known of the destination, once a run; say how much to believe then."""
@@ -167,7 +191,7 @@ class TagWriter:
             return None
         if found != after:
             return _conflict(change, found)
-        if self._known.doubts(change.address.repository):
+        if change.referrers or self._known.doubts(change.address.repository):
             return None
         return Receipt(change.address, Outcome.ALREADY, after)
 

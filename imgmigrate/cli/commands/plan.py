@@ -58,6 +58,12 @@ _refresh_only_option = click.option(
     help="Show who moved since the record: the source, the destination, or both.",
 )
 
+_refresh_referrers_option = click.option(
+    "--refresh-referrers",
+    is_flag=True,
+    help="Ask for signatures and the like of all images, not only of new and moved ones.",
+)
+
 
 @click.command(
     cls=Command,
@@ -77,6 +83,7 @@ Examples:
   imgmigrate plan --forget --out plan.out             unwanted images stay
   imgmigrate plan --explain registry.new/team/api:2.1
   imgmigrate plan --refresh-only                      who has moved
+  imgmigrate plan --refresh-referrers --out plan.out  late signatures
   imgmigrate plan --untrusted --trusted trusted.yaml  a stranger's config
 
 \b
@@ -91,6 +98,7 @@ config.""",
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 for changes and conflicts.")
 @planning_options
 @_refresh_only_option
+@_refresh_referrers_option
 @click.option(
     "--sizes",
     type=click.Choice(("auto", "always", "never")),
@@ -118,6 +126,7 @@ def plan(
     record: bool,
     detailed_exitcode: bool,
     refresh_only: bool,
+    refresh_referrers: bool,
     sizes: Literal["auto", "always", "never"],
     parallelism: int,
     on_rate_limit: OnRateLimit,
@@ -160,6 +169,7 @@ def plan(
             forget=planning.forget,
             max_delete=planning.max_delete,
             no_refresh=planning.no_refresh,
+            refresh_referrers=refresh_referrers,
             locked=settings.locked,
         )
     refuse_without_state(settings, planning, refresh_only=refresh_only)
@@ -184,6 +194,7 @@ def plan(
         refuse_recording(settings, config)
     options = planning.options(
         refresh_only=refresh_only,
+        refresh_referrers=refresh_referrers,
         sizes=sizes,
         parallelism=parallelism,
         on_rate_limit=on_rate_limit,

@@ -16,10 +16,12 @@ from imgmigrate.config.model import MOST_CONCURRENCY, Defaults, RegistryConfig, 
 from imgmigrate.config.values.backends import LEASE, read_lease
 from imgmigrate.config.values.names import read_name
 from imgmigrate.config.values.platforms import read_platforms
+from imgmigrate.config.values.referrers import read_referrers
 from imgmigrate.config.values.tags import MAPPING_KEYS, Tags, TagsModel
 from imgmigrate.errors import ConfigError
 
-# Pydantic needs it at run time.
+# Pydantic needs them at run time.
+from imgmigrate.rules.referrers import ReferrerPolicy  # noqa: TC001
 from imgmigrate.rules.rule import Overwrite  # noqa: TC001
 
 if TYPE_CHECKING:
@@ -93,6 +95,7 @@ class ImageModel(_Part):
     keep_previous: str | None = None
     keep_previous_for: str | None = None
     source_is_delta: bool = False
+    referrers: Annotated[ReferrerPolicy | None, BeforeValidator(read_referrers)] = None
 
 
 class MovedModel(_Part):

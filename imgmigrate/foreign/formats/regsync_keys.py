@@ -18,7 +18,7 @@ MEDIA_TYPES = frozenset(
         "oci.image.index.v1+json",
     )
 )
-_NO_REFERRERS = "only images are copied; tags such as sha256-*.sig are if a rule selects them"
+_REFERRERS = "signatures and the like go along with each image; referrers says which"
 # What to do instead, for keys that have no equivalent.
 SHARED = {
     "backup": "keep_previous gives what is replaced or deleted a tag of its own",
@@ -26,12 +26,12 @@ SHARED = {
     "schedule": "run imgmigrate from cron or CI",
     "ratelimit": "registries' own limits are minded; rate_limit sets requests per second",
     "mediaTypes": "images of every kind are copied",
-    "digestTags": _NO_REFERRERS,
-    "referrers": _NO_REFERRERS,
-    "referrerFilters": _NO_REFERRERS,
-    "referrerSource": _NO_REFERRERS,
-    "referrerTarget": _NO_REFERRERS,
-    "referrerSlow": _NO_REFERRERS,
+    "digestTags": _REFERRERS,
+    "referrers": _REFERRERS,
+    "referrerFilters": _REFERRERS,
+    "referrerSource": _REFERRERS,
+    "referrerTarget": _REFERRERS,
+    "referrerSlow": _REFERRERS,
     # What is there already is skipped anyhow.
     "fastCheck": "",
     "fastCopy": "",

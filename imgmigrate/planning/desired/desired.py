@@ -172,6 +172,9 @@ class Asking:
             if is_asked or record.keeps_previous:
                 continue
             rules = by_destination[record.address.repository]
+            tag = record.source.reference.tag
+            if tag is not None and any(not rule.takes_as_tag(tag) for rule in rules):
+                continue  # it belongs to an image, and goes along with it now
             wanting = [
                 (rule, each)
                 for rule, each in ((rule, _as_from(rule, record)) for rule in rules)

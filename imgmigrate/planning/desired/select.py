@@ -68,7 +68,7 @@ def choose(
     now: datetime = _OLDEST,
 ) -> Choice:
     """Select tags: those that the rule names exactly always, others if they are listed."""
-    listed = frozenset(listing)
+    listed = frozenset(tag for tag in listing if rule.takes_as_tag(tag))
     found: set[str] = set(rule.explicit_tags)
     filters, shortages = [], []
     for each in _filters(rule):
@@ -86,7 +86,7 @@ def choose(
 
 def dates_needed(rule: Rule, listing: Iterable[str]) -> list[str]:
     """List the tags whose creation dates decide; what a name or a number settles needs none."""
-    listing = list(listing)
+    listing = [tag for tag in listing if rule.takes_as_tag(tag)]
     needed: set[str] = set()
     for each in _filters(rule):
         if not each.needs_dates:

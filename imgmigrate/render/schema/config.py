@@ -19,8 +19,11 @@ from imgmigrate.config.reading.schema import (
     MovedModel,
     StateModel,
 )
+from imgmigrate.config.values.referrers import NONE
 from imgmigrate.config.values.tags import TagsModel
+from imgmigrate.oci.companions import KINDS
 from imgmigrate.render.schema.forms import array, ref
+from imgmigrate.rules.referrers import EVERY
 from imgmigrate.rules.rule import Overwrite
 from imgmigrate.rules.selection import By
 
@@ -54,6 +57,13 @@ def _text_or_list(**more: int) -> Schema:
     return {"anyOf": [TEXT, array(TEXT, **more)]}
 
 
+def _kinds(*words: str) -> Schema:
+    """Short names and artifact types, or one of the words alone."""
+    name, word = _either({"enum": list(KINDS)}, _written("/")), _one_of(words)
+    alone = [word, array(word, maxItems=1)] if words else []
+    return {"anyOf": [*alone, name, array(name)]}
+
+
 def _whole_number(least: int, most: int | None = None) -> Schema:
     limits = {"minimum": least} | ({} if most is None else {"maximum": most})
     return _either({"type": "integer", **limits}, _written(r"^\s*[0-9]+\s*$"))
@@ -69,6 +79,20 @@ SPAN = _either(_written(r"^[0-9]{1,9}(\.[0-9]{1,6})?[smhdw]$"), {"const": "forev
 SHARE = _either(
     {"type": "number", "minimum": 0}, _written(r"^\s*[0-9]{1,12}(\.[0-9]{1,6})?\s*%?\s*$")
 )
+REFERRERS: Schema = {
+    "anyOf": [
+        _kinds(EVERY, NONE),
+        {
+            "type": "object",
+            "properties": {
+                "include": _kinds(EVERY, NONE),
+                "exclude": _kinds(),
+                "required": _kinds(),
+            },
+            "additionalProperties": False,
+        },
+    ]
+}
 OVERWRITE = _one_of(each.value for each in Overwrite)
 PLATFORMS = _text_or_list(minItems=1)
 # `null` is a tag, too.
@@ -124,6 +148,7 @@ DEFINITIONS: dict[str, tuple[type[BaseModel], str, dict[str, tuple[Schema, str]]
             "platforms": (PLATFORMS, "Which platforms of an index to copy, or all."),
             "tags": (TAGS, "For rules that name neither tags nor a digest."),
             "immutable_tags": (_text_or_list(minItems=1), "Tags that never move."),
+            "referrers": (REFERRERS, "Which signatures and the like go along with images."),
         },
     ),
     "image": (
@@ -144,6 +169,7 @@ DEFINITIONS: dict[str, tuple[type[BaseModel], str, dict[str, tuple[Schema, str]]
             "flatten": (_one_of(("-", "_", "__", ".")), "Joins the segments of a name."),
             "keep_previous": (KEPT, "As for the whole config; none: nothing is kept."),
             "keep_previous_for": (SPAN, "As for the whole config, for what goes where it writes."),
+            "referrers": (REFERRERS, "Which signatures and the like go along with images."),
             "source_is_delta": (FLAG, "The source carries only what is new."),
         },
     ),

@@ -444,10 +444,10 @@ async def test_an_action_of_a_later_version_is_left_out(world: World) -> None:
     """It fails by its name, and the others are done."""
     world.seed("1")
     plan = await world.plan()
-    later = row(f"{API}:0", "refer", "of_later")
+    later = row(f"{API}:0", "attach", "of_later")
     finished = await world.apply(forged(plan, [*plan.changes, later]))
     assert finished.counts == {Outcome.APPLIED: 1, Outcome.FAILED: 1}
-    assert "does not know the action refer" in str(finished.unfinished[0].error)
+    assert "does not know the action attach" in str(finished.unfinished[0].error)
 
 
 async def test_a_conflict_for_a_later_reason_is_a_conflict(world: World) -> None:

@@ -1,0 +1,255 @@
+"""Let signatures, SBOMs and attestations go along with their image.
+
+Asked for are images that are new or have moved. Of those that are as recorded only what costs no
+request is looked at: cosign's tags in a list that was read anyway. All of them are asked for only
+where that is asked for (`refresh_referrers`), or where an earlier plan could not tell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from imgmigrate.errors import StoreError
+from imgmigrate.events import Warned
+from imgmigrate.observing.problems import failed
+from imgmigrate.observing.referrers import Found, find_referrers
+from imgmigrate.oci.companions import cosign_tags
+from imgmigrate.oci.manifest import INDEXES
+from imgmigrate.plan import Action, Carried, Change, Reason
+from imgmigrate.planning.passes.platforms import chosen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from imgmigrate.events import Sink
+    from imgmigrate.observing.observe import Observer
+    from imgmigrate.oci.reference import Digest, Reference, Repository
+    from imgmigrate.oci.referrers import Referrer
+    from imgmigrate.planning.desired.desired import Asked
+    from imgmigrate.planning.passes.sizes import Sizes
+    from imgmigrate.rules.referrers import ReferrerPolicy
+    from imgmigrate.state.record import Filter, ImageRecord, State
+    from imgmigrate.stores.cache import ManifestCache
+
+__all__ = ["Referring"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What rows have in common that get one answer."""
+
+    repository: Repository
+    digest: Digest
+    is_index: bool
+    filter: Filter | None
+    policy: ReferrerPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Referring:
+    """Adds referrers to rows that write, and rows for images that only lack some."""
+
+    observer: Observer
+    cache: ManifestCache
+    state: State
+    sink: Sink
+    sizes: Sizes
+    refresh: bool
+
+    async def settle(
+        self, changes: Sequence[Change], asked: Mapping[Reference, Asked]
+    ) -> list[Change]:
+        """Ask for each image once, whatever number of rows it has."""
+        questions: dict[Reference, _Question] = {}
+        for change in changes:
+            each = asked.get(change.address)
+            if each is not None and change.source is not None and _is_concerned(change, each):
+                questions[change.address] = _Question(
+                    change.source.reference.repository,
+                    change.source.digest,
+                    change.media_type in INDEXES,
+                    change.filter,
+                    each.rule.referrers,
+                )
+        late = self._late(changes, asked)
+        questions |= {
+            record.address: _question_of(record, asked[record.address].rule.referrers)
+            for record in late
+        }
+        wanted = list(dict.fromkeys(questions.values()))
+        found = await self.observer.each(wanted, self._find, lambda each: each.repository.store)
+        answers = dict(zip(wanted, found, strict=True))
+        settled = [
+            self._settled(change, questions[change.address], answers[questions[change.address]])
+            if change.address in questions
+            else change
+            for change in changes
+        ]
+        told = [(record, answers[questions[record.address]]) for record in late]
+        self._tell_unread([found for _, found in told if isinstance(found, StoreError)])
+        rows = (self._refer(record, found) for record, found in told)
+        return [*settled, *(row for row in rows if row is not None)]
+
+    def _tell_unread(self, errors: Sequence[StoreError]) -> None:
+        """Say in one line what an earlier plan could not ask for, and this one neither.
+
+        Who may not ask will never get an answer: that is no error of each image in each plan.
+        """
+        if errors and not self.refresh:
+            what = "1 image" if len(errors) == 1 else f"{len(errors):,} images"
+            message = f"signatures and the like of {what} still cannot be asked for: {errors[0]}"
+            self.sink.emit(Warned("referrers_unread", message))
+
+    def _late(
+        self, changes: Sequence[Change], asked: Mapping[Reference, Asked]
+    ) -> list[ImageRecord]:
+        """Records of images that need no row, and may lack what refers to them."""
+        rows = {change.address for change in changes}
+        late, unknown = [], 0
+        for address, each in asked.items():
+            record = self.state.record(address)
+            if address in rows or record is None or not record.is_live:
+                continue
+            if not each.rule.referrers.is_on:
+                continue
+            has_news = self._has_news(record, each.rule.referrers)
+            if (
+                self.refresh
+                or record.referrers_pending
+                or (has_news and record.referrers is not None)
+            ):
+                late.append(record)
+            elif has_news:
+                unknown += 1
+        if unknown:
+            what = "1 image was" if unknown == 1 else f"{unknown:,} images were"
+            message = f"{what} copied before signatures went along with them, and have some now"
+            self.sink.emit(
+                Warned("referrers_unknown", f"{message}: plan once with `refresh_referrers`")
+            )
+        return late
+
+    def _has_news(self, record: ImageRecord, policy: ReferrerPolicy) -> bool:
+        """Tell whether a list that was read names a tag of cosign's that did not go along."""
+        source = record.source
+        tags = self.observer.listing(source.reference.repository)
+        if not tags or record.digest != source.digest:
+            return False
+        there = {each.tag for each in record.referrers or ()}
+        return any(
+            tag in tags
+            and tag not in there
+            and policy.may_take(kind)
+            and not self._is_recorded(record.address.repository.at(tag))
+            for tag, kind in cosign_tags(source.digest).items()
+        )
+
+    def _is_recorded(self, address: Reference) -> bool:
+        record = self.state.record(address)
+        return record is not None and record.is_live
+
+    async def _find(self, question: _Question) -> Found | StoreError:
+        place = self.observer.place(question.repository)
+        tags = await self.observer.tags_of(question.repository)
+        if isinstance(tags, StoreError):
+            return tags
+        reads = self.sizes != "never" and (self.sizes == "always" or not place.store.is_metered)
+        cut = None if question.filter is None else partial(chosen, choice=question.filter)
+        try:
+            return await find_referrers(
+                place,
+                question.digest,
+                tags,
+                question.policy,
+                self.cache,
+                is_index=question.is_index,
+                cut=cut,
+                reads=reads,
+            )
+        except StoreError as error:
+            return error
+
+    def _settled(self, change: Change, question: _Question, found: Found | StoreError) -> Change:
+        policy, record = question.policy, self.state.record(change.address)
+        if isinstance(found, StoreError):
+            if not policy.required:
+                return change.model_copy(update={"referrers_unread": str(found)})
+            detail = f"nobody can tell whether it has what is required: {found}"
+            return failed(change.address, Reason.NOT_REFERRED, detail, record)
+        lacking = policy.lacks([r for r in found.referrers if r.refers_to == change.after])
+        if lacking:
+            detail = f"source {question.repository}@{question.digest.short}: no "
+            detail += " and no ".join(lacking)
+            return failed(change.address, Reason.NOT_REFERRED, detail, record)
+        update: dict[str, object] = {}
+        if found.referrers:
+            update = _described(change.transfer_bytes, change.unsure_bytes, found)
+        if found.left:
+            update["referrers_left"] = tuple(sorted(each.kind for each in found.left))
+        return change.model_copy(update=update) if update else change
+
+    def _refer(self, record: ImageRecord, found: Found | StoreError) -> Change | None:
+        """Say what an image that is there lacks; nothing where it lacks nothing."""
+        if isinstance(found, StoreError):
+            if not self.refresh:
+                return None
+            detail = f"what refers to it could not be asked for: {found}"
+            return failed(record.address, Reason.UNREADABLE, detail, record)
+        there = {(each.digest, each.tag) for each in record.referrers or ()}
+        new = [each for each in found.referrers if _key(each) not in there]
+        if not new and not record.referrers_pending:
+            return None
+        return Change(
+            address=record.address,
+            action=Action.REFER,
+            reason=Reason.NEW_REFERRERS,
+            source=record.source,
+            before=record.digest,
+            after=record.digest,
+            recorded=record.digest,
+            media_type=record.media_type or None,
+            filter=record.filter,
+        ).model_copy(update=_described(0, None, found))
+
+
+def _described(transfer: int | None, unsure: int | None, found: Found) -> dict[str, object]:
+    """What a row says of its referrers; that their bytes are there already is not asked."""
+    update: dict[str, object] = {
+        "referrers": tuple(map(_carried, found.referrers)),
+        "referrer_bytes": found.size,
+        "transfer_bytes": None,
+    }
+    if transfer is not None and found.size is not None:
+        update["transfer_bytes"] = transfer + found.size
+        update["unsure_bytes"] = ((unsure or 0) + found.size) or None
+    return update
+
+
+def _carried(each: Referrer) -> Carried:
+    wanted = each.descriptor
+    return Carried(
+        refers_to=each.refers_to,
+        digest=wanted.digest,
+        media_type=wanted.media_type,
+        size=wanted.size,
+        kind=each.kind,
+        tag=each.tag,
+    )
+
+
+def _key(each: Referrer) -> tuple[Digest, str | None]:
+    return each.descriptor.digest, each.tag
+
+
+def _is_concerned(change: Change, asked: Asked) -> bool:
+    """Tell whether a row brings an image from elsewhere, by a rule that lets referrers go along."""
+    brings = change.action in (Action.COPY, Action.UPDATE)
+    return brings and not change.is_near and asked.rule.referrers.is_on
+
+
+def _question_of(record: ImageRecord, policy: ReferrerPolicy) -> _Question:
+    is_index = record.media_type in INDEXES
+    source = record.source
+    return _Question(source.reference.repository, source.digest, is_index, record.filter, policy)

@@ -1,0 +1,199 @@
+"""What refers to an image arrives before its tag, beside whatever others have put there."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imgmigrate.events import Outcome
+from imgmigrate.oci.companions import fallback_tag
+from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST, Manifest
+from imgmigrate.oci.reference import Digest
+from tests.fakes.memory import image, index
+from tests.support.world import NEW, World, rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imgmigrate.events import RunFinished
+
+API, REPO = f"{NEW}/team/api", "team/api"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """The old registry has the API, the new one has not."""
+    world = World(tmp_path)
+    world.old.has_referrers = True
+    return world
+
+
+def sign(world: World, subject: Digest, seed: str = "x") -> Manifest:
+    """Attach a signature to an image of the old registry."""
+    config = Digest.of(b"{}")
+    world.old.blobs[REPO, config] = b"{}"
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": "application/vnd.cncf.notary.signature",
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": config, "size": 2},
+        "layers": [],
+        "subject": {"mediaType": OCI_MANIFEST, "digest": subject, "size": 1},
+        "annotations": {"seed": seed},
+    }
+    manifest = Manifest.parse(json.dumps(document).encode())
+    world.old.manifests[REPO, manifest.digest] = manifest
+    return manifest
+
+
+def listed(world: World, subject: Digest) -> list[str]:
+    """What the new registry's list names."""
+    tag = world.new.tags[REPO, fallback_tag(subject)]
+    return [entry["digest"] for entry in world.new.manifests[REPO, tag].document["manifests"]]
+
+
+def errors(finished: RunFinished) -> str:
+    """What was wrong."""
+    return " ".join(str(receipt.error) for receipt in finished.unfinished)
+
+
+async def test_the_tag_comes_last(world: World) -> None:
+    """Whoever pulls by it, and asks for a signature, finds one: subject, referrer, list, tag."""
+    digest = world.seed("1")
+    found = sign(world, digest)
+    await world.migrate()
+    written = [what for verb, _, what in world.new.log if verb == "put_manifest"]
+    assert written == [digest, found.digest, fallback_tag(digest), "1"]
+    assert world.new.manifests[REPO, found.digest].raw == found.raw
+
+
+async def test_another_writer_of_a_list_loses_nothing(world: World) -> None:
+    """What somebody adds between our read and our write stays, and so does ours."""
+    digest = world.seed("1")
+    ours, theirs = sign(world, digest, "ours"), image(b"theirs")[0]
+    world.new.manifests[REPO, theirs.digest] = theirs
+    puts = 0
+
+    def overwrite(_: str, what: str) -> None:
+        nonlocal puts
+        if what == fallback_tag(digest):
+            puts += 1
+
+    def read(_: str, what: str) -> None:
+        # They had read what was there before us, and write just behind us.
+        if what == fallback_tag(digest) and puts == 1:
+            world.new.seed(REPO, what, index(theirs), {})
+
+    world.new.hooks |= {"put_manifest": overwrite, "manifest": read}
+    await world.migrate()
+    assert listed(world, digest) == [theirs.digest, ours.digest]
+
+
+async def test_something_else_under_the_tag_of_a_list_is_a_conflict(world: World) -> None:
+    """It is somebody's image, and is not overwritten."""
+    digest = world.seed("1")
+    sign(world, digest)
+    other, blobs = image(b"other")
+    world.new.seed(REPO, fallback_tag(digest), other, blobs)
+    finished = await world.migrate()
+    assert finished.counts == {Outcome.CONFLICT: 1}
+    assert "the companion tag shows" in errors(finished)
+    assert world.new.tags[REPO, fallback_tag(digest)] == other.digest
+    assert (REPO, "1") not in world.new.tags
+
+
+async def test_a_registry_that_takes_the_tag_for_the_digest_gets_its_list(world: World) -> None:
+    """GitLab gives the image itself under a tag that it does not list (protocol 3.5)."""
+    digest = world.seed("1")
+    found = sign(world, digest)
+    tag = fallback_tag(digest)
+    world.new.tags[REPO, tag] = digest
+    world.new.unlisted.add((REPO, tag))
+    await world.migrate()
+    assert listed(world, digest) == [found.digest]
+
+
+async def test_a_list_that_changes_for_ever_fails_its_row(world: World) -> None:
+    """Nobody waits for a registry without end; the image is tried again by the next apply."""
+    digest = world.seed("1")
+    sign(world, digest)
+
+    def forget(_: str, what: str) -> None:
+        if what == fallback_tag(digest):
+            world.new.tags.pop((REPO, what), None)
+
+    world.new.hooks["manifest"] = forget
+    plan = await world.plan()
+    finished = await world.apply(plan)
+    assert finished.counts == {Outcome.FAILED: 1}
+    assert "keep changing the list of referrers" in errors(finished)
+    world.new.hooks.clear()
+    assert (await world.apply(plan)).counts == {Outcome.APPLIED: 1}
+
+
+async def test_a_source_that_gives_something_else_is_not_believed(world: World) -> None:
+    """Between plan and apply the manifest was replaced by one about another image."""
+    digest = world.seed("1")
+    found = sign(world, digest)
+    plan = await world.plan()
+    [change] = plan.changes
+    [each] = change.referrers or ()
+    other = sign(world, Digest.of(b"other"))
+    forged = change.model_copy(
+        update={
+            "referrers": (
+                type(each)(
+                    refers_to=digest,
+                    digest=other.digest,
+                    media_type=OCI_MANIFEST,
+                    size=len(other.raw),
+                    kind="signature",
+                ),
+            )
+        }
+    )
+    finished = await world.apply(type(plan).of(plan.header, [forged]))
+    assert finished.counts == {Outcome.FAILED: 1}
+    assert "it is no signature of" in errors(finished)
+    assert (REPO, "1") not in world.new.tags
+    assert found.digest != other.digest
+
+
+async def test_an_api_at_the_destination_needs_no_list(world: World) -> None:
+    """And a list of the source is not copied as a tag."""
+    world.new.has_referrers, world.old.has_referrers = True, False
+    digest = world.seed("1")
+    found = sign(world, digest)
+    world.old.seed(REPO, fallback_tag(digest), index(found), {})
+    await world.migrate()
+    assert (REPO, found.digest) in world.new.manifests
+    assert {tag for _, tag in world.new.tags} == {"1"}
+
+
+async def test_rollback_and_delete_leave_them(world: World) -> None:
+    """A run that only brought signatures has nothing to undo; a delete takes the image's tag."""
+    digest = world.seed("1")
+    await world.migrate()
+    sign(world, digest)
+    finished = await world.apply(await world.plan(refresh_referrers=True))
+    assert finished.counts == {Outcome.APPLIED: 1}
+    assert (await world.rollback(finished.run, allow_delete=True)).changes == ()
+    world.new.deletes_tags = True
+    world.seed("2")
+    await world.migrate()
+    world.rules = world.rules.replace("}", ", tags: ['2']}")
+    plan = await world.plan(allow_delete=True)
+    assert rows(plan) == {f"{API}:1": ("delete", "deselected")}
+    assert (await world.apply(plan)).counts == {Outcome.APPLIED: 1}
+    assert {tag for _, tag in world.new.tags} == {"2", fallback_tag(digest)}
+
+
+async def test_a_list_keeps_its_type(world: World) -> None:
+    """Readers take nothing else for a list."""
+    digest = world.seed("1")
+    sign(world, digest)
+    await world.migrate()
+    made = world.new.manifests[REPO, world.new.tags[REPO, fallback_tag(digest)]]
+    assert made.media_type == OCI_INDEX

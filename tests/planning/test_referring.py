@@ -1,0 +1,287 @@
+"""What refers to an image is planned with it: asked once, as the rule says, never guessed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from imgmigrate.applying.resume import records
+from imgmigrate.errors import PlanRefused, TransientError
+from imgmigrate.events import Outcome, Warned
+from imgmigrate.oci.companions import fallback_tag
+from imgmigrate.oci.manifest import OCI_MANIFEST, Manifest
+from imgmigrate.oci.reference import Digest
+from imgmigrate.plan import Plan
+from tests.fakes.memory import image, index
+from tests.support.world import NEW, OLD, World, rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+API = f"{NEW}/team/api"
+SBOM, SIGNATURE = "application/spdx+json", "application/vnd.cncf.notary.signature"
+SCAN = "application/vnd.example.scan"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Two registries with the API."""
+    world = World(tmp_path)
+    world.old.has_referrers = world.new.has_referrers = True
+    return world
+
+
+def refer(world: World, subject: Digest, artifact_type: str, seed: str = "x") -> Digest:
+    """Attach something to a manifest of the old registry."""
+    config = Digest.of(b"{}")
+    world.old.blobs["team/api", config] = b"{}"
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": artifact_type,
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": config, "size": 2},
+        "layers": [],
+        "subject": {"mediaType": OCI_MANIFEST, "digest": subject, "size": 1},
+        "annotations": {"seed": seed},
+    }
+    manifest = Manifest.parse(json.dumps(document).encode())
+    world.old.manifests["team/api", manifest.digest] = manifest
+    return manifest.digest
+
+
+def sign(world: World, subject: Digest, end: str = "sig") -> str:
+    """Sign as cosign does, under a tag."""
+    tag = f"{fallback_tag(subject)}.{end}"
+    world.seed(tag, tag.encode())
+    return tag
+
+
+def say(world: World, referrers: str, more: str = "") -> None:
+    """Let the rule say which referrers go along."""
+    rule = f"source: {OLD}/team/api, destination: {NEW}/team/api, referrers: {referrers}"
+    world.rules = f"- {{{rule}{more}}}"
+
+
+def kinds(plan: Plan) -> dict[str, list[str]]:
+    """What goes along with each row."""
+    return {
+        str(change.address.tag): sorted(each.kind for each in change.referrers or ())
+        for change in plan.changes
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        ("all", [SCAN, "sbom", "signature", "signature"]),
+        ("none", []),
+        ("sbom", ["sbom"]),
+        (f"[{SCAN}]", [SCAN]),
+        (f"[{SBOM}]", ["sbom"]),
+        ("{exclude: [signature]}", ["sbom"]),
+        (f"{{include: all, exclude: [{SBOM}, signature]}}", [SCAN]),
+        ("{required: [sbom]}", ["sbom", "signature", "signature"]),
+    ],
+)
+async def test_a_rule_says_what_goes_along(world: World, said: str, taken: list[str]) -> None:
+    """By short names and by artifact types."""
+    digest = world.seed("1")
+    for artifact_type in (SBOM, SIGNATURE, SCAN):
+        refer(world, digest, artifact_type)
+    sign(world, digest)
+    say(world, said, ", tags: ['1']")
+    assert kinds(await world.plan()) == {"1": taken}
+
+
+async def test_companion_tags_count_in_no_selection(world: World) -> None:
+    """Neither in `newest` nor in `min`, and they are no rows; unless nothing goes along."""
+    digest = world.seed("1")
+    tag = sign(world, digest)
+    say(world, "signature", ", tags: {newest: 1, by: name}")
+    assert rows(await world.plan()) == {f"{API}:1": ("copy", "new")}
+    say(world, "none")
+    assert rows(await world.plan()) == {
+        f"{API}:1": ("copy", "new"),
+        f"{API}:{tag}": ("copy", "new"),
+    }
+
+
+async def test_a_rule_that_names_companion_tags_copies_them_as_tags(world: World) -> None:
+    """Whoever wrote such a rule for an earlier version gets what it asks for."""
+    tag = sign(world, world.seed("1"))
+    say(world, "all", ", tags: ['sha256-*']")
+    assert rows(await world.plan()) == {f"{API}:{tag}": ("copy", "new")}
+
+
+async def test_what_is_required_and_missing_is_an_error(world: World) -> None:
+    """It has to be of the image itself; the others go."""
+    signed, _ = world.seed("1"), world.seed("2")
+    refer(world, signed, SIGNATURE)
+    say(world, "{required: [signature]}")
+    assert rows(await world.plan()) == {
+        f"{API}:1": ("copy", "new"),
+        f"{API}:2": ("error", "not_referred"),
+    }
+
+
+class TestFailure:
+    """A registry that cannot tell does not hold up an image that nothing is required of."""
+
+    def fail(self, world: World) -> None:
+        def down(repo: str, what: str) -> None:
+            raise TransientError(f"{OLD}/{repo}", "unavailable (503)")
+
+        world.old.hooks["referrers"] = down
+
+    async def test_its_image_goes_and_the_next_plan_asks_again(self, world: World) -> None:
+        """The row says why; then a row of its own brings what was missed."""
+        digest = world.seed("1")
+        found = refer(world, digest, SIGNATURE)
+        self.fail(world)
+        plan = await world.plan()
+        assert "503" in (plan.changes[0].referrers_unread or "")
+        assert (await world.apply(plan)).counts == {Outcome.APPLIED: 1}
+        assert (await world.plan()).changes == ()
+        [told] = [event for event in world.sink.events if isinstance(event, Warned)]
+        assert "of 1 image still cannot be asked for" in told.message
+        failing = await world.plan(refresh_referrers=True)
+        assert rows(failing) == {f"{API}:1": ("error", "unreadable")}
+        world.old.hooks.clear()
+        assert rows(await world.plan()) == {f"{API}:1": ("refer", "new_referrers")}
+        await world.migrate()
+        assert ("team/api", found) in world.new.manifests
+        assert (await world.plan()).changes == ()
+
+    async def test_what_requires_something_waits(self, world: World) -> None:
+        """Nobody knows whether it is signed."""
+        world.seed("1")
+        say(world, "{required: [signature]}")
+        self.fail(world)
+        assert rows(await world.plan()) == {f"{API}:1": ("error", "not_referred")}
+
+
+async def test_a_cut_index_leaves_behind_what_refers_to_the_whole(world: World) -> None:
+    """Its digest is another one at the destination; the platforms keep theirs."""
+    children = []
+    for name in ("amd64", "arm64"):
+        config = json.dumps({"os": "linux", "architecture": name}).encode()
+        manifest, blobs = image(name.encode(), config=config)
+        world.old.seed("team/api", name, manifest, blobs)
+        del world.old.tags["team/api", name]
+        children.append(manifest)
+    document = index(*children).document
+    for entry, name in zip(document["manifests"], ("amd64", "arm64"), strict=True):
+        entry["platform"] = {"os": "linux", "architecture": name}
+    top = Manifest.parse(json.dumps(document).encode())
+    world.old.seed("team/api", "1", top, {})
+    refer(world, top.digest, SIGNATURE)
+    kept = refer(world, children[0].digest, SBOM)
+    refer(world, children[1].digest, SBOM)
+    say(world, "all", ", platforms: [linux/amd64]")
+    [change] = (await world.plan()).changes
+    assert [each.digest for each in change.referrers or ()] == [kept]
+    assert change.referrers_left == ("signature",)
+
+
+async def test_what_refers_to_something_else_is_left_out(world: World) -> None:
+    """A list says what it likes; the manifest tells."""
+    digest = world.seed("1")
+    stranger = refer(world, Digest.of(b"other"), SIGNATURE)
+    listing = index(world.old.manifests["team/api", stranger])
+    world.old.has_referrers = False
+    world.old.seed("team/api", fallback_tag(digest), listing, {})
+    assert kinds(await world.plan()) == {"1": []}
+
+
+async def test_a_chain_without_end_is_no_part_of_an_image(world: World) -> None:
+    """Then nobody can tell, and the row says so."""
+    digest = world.seed("1")
+    for number in range(12):
+        digest = refer(world, digest, SIGNATURE, str(number))
+    [change] = (await world.plan()).changes
+    assert change.referrers is None
+    assert "more refers to it" in (change.referrers_unread or "")
+
+
+@pytest.mark.parametrize("has_api", [True, False])
+async def test_images_without_any_cost_at_most_one_request(world: World, has_api: bool) -> None:
+    """With the API one each, else none: the list was read already. A second plan asks nothing."""
+    world.old.has_referrers = has_api
+    for number in range(500):
+        world.seed(f"t{number}")
+    await world.migrate()
+    assert world.old.calls["list_tags"] == 1
+    # At a registry without the API none of these is a request: the list told all.
+    assert world.old.calls["referrers"] == 500
+    assert world.old.calls["look"] == world.old.calls["head"] == 0
+    world.old.calls.clear()
+    assert (await world.plan()).changes == ()
+    assert world.old.calls["referrers"] == 0
+
+
+async def test_records_of_earlier_versions_are_told_in_one_line(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their signatures are there to see; nothing is asked, and no row is made of it."""
+    digest = world.seed("1")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(records, "_carried", lambda *_: None)
+        await world.migrate()
+    sign(world, digest)
+    assert (await world.plan()).changes == ()
+    told = [event for event in world.sink.events if isinstance(event, Warned)]
+    assert [event.code for event in told] == ["referrers_unknown"]
+    assert rows(await world.plan(refresh_referrers=True)) == {
+        f"{API}:1": ("refer", "new_referrers")
+    }
+
+
+async def test_companions_that_were_recorded_as_tags_are_not_unwanted(world: World) -> None:
+    """An upgrade must not delete the signatures that an earlier version has copied."""
+    sign(world, world.seed("1"))
+    say(world, "none")
+    await world.migrate()
+    say(world, "signature")
+    plan = await world.plan(allow_delete=True)
+    assert (plan.changes, plan.summary.unwanted) == ((), 0)
+
+
+async def test_a_late_signature_can_be_rolled_back_past(world: World) -> None:
+    """A row for it leaves the image's own history as it is."""
+    first = world.seed("1")
+    await world.migrate()
+    second = world.seed("1", b"newer")
+    await world.migrate()
+    sign(world, second)
+    await world.migrate()
+    record = world.state.records[f"{API}:1"]
+    assert (record.digest, record.previous, record.action) == (second, first, "refer")
+    assert [each.kind for each in record.referrers or ()] == ["signature"]
+
+
+async def test_a_signature_that_is_made_anew_is_ours_to_replace(world: World) -> None:
+    """The tag is recorded with its image, so a moved one is no conflict."""
+    digest = world.seed("1")
+    tag = sign(world, digest)
+    await world.migrate()
+    again = world.seed(tag, b"signed anew")
+    finished = await world.apply(await world.plan(refresh_referrers=True))
+    assert finished.counts == {Outcome.APPLIED: 1}
+    assert world.new.tags["team/api", tag] == again
+
+
+@pytest.mark.parametrize("field", ["tag", "kind"])
+async def test_a_plan_that_was_edited_is_refused(world: World, field: str) -> None:
+    """What goes along needs a rule, and a tag that belongs to its image."""
+    digest = world.seed("1")
+    sign(world, digest)
+    plan = await world.plan()
+    [change] = plan.changes
+    [each] = change.referrers or ()
+    forged = replace(each, tag="latest") if field == "tag" else replace(each, kind=SCAN, tag=None)
+    changed = change.model_copy(update={"referrers": (forged,)})
+    with pytest.raises(PlanRefused):
+        await world.apply(Plan.of(plan.header, [changed]))
