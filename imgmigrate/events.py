@@ -53,6 +53,8 @@ class Outcome(StrEnum):
     """What became of one row of a plan."""
 
     APPLIED = "applied"  # the destination or the state was changed as the row says
+    # The image is there and recorded; what refers to it is not, or not all of it.
+    PARTLY = "partly"
     ALREADY = "already"  # it was so: by an earlier run of the same plan, or by somebody else
     CONFLICT = "conflict"  # the destination or the state moved since the plan; nothing was done
     KNOWN = "known_conflict"  # the plan's own conflict, which the config knows; nothing was done
@@ -63,6 +65,11 @@ class Outcome(StrEnum):
     def is_done(self) -> bool:
         """Tell whether the row needs no further run."""
         return self in (Outcome.APPLIED, Outcome.ALREADY, Outcome.KNOWN)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Tell whether the destination shows what the row says, so that a record says so too."""
+        return self.is_done or self is Outcome.PARTLY
 
 
 @dataclass(frozen=True, slots=True)

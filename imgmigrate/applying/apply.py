@@ -368,8 +368,8 @@ class _Run:
     async def _finish(self, change: Change, receipt: Receipt) -> None:
         """Record a receipt, then count it: what is counted is in the state."""
         try:
-            if receipt.outcome.is_done:
-                await self.writer.record(self.recording.record(change))
+            if receipt.outcome.is_recorded:
+                await self.writer.record(self.recording.record(change, receipt.outcome))
             elif receipt.outcome is Outcome.CONFLICT:
                 await self.writer.conflict(receipt.address)
             elif isinstance(receipt.error, StateError):
@@ -381,7 +381,7 @@ class _Run:
             # Not done: whatever lies there, the state does not know of it.
             self._count(replace(receipt, outcome=_unrecorded(receipt.outcome), error=unsaved))
             raise unsaved from error
-        self.wrote = self.wrote or (change.action.alters and receipt.outcome.is_done)
+        self.wrote = self.wrote or (change.action.alters and receipt.outcome.is_recorded)
         self._count(receipt)
 
     async def _note_failure(self, receipt: Receipt) -> None:
@@ -394,13 +394,15 @@ class _Run:
 
     def _unsaved(self, change: Change, receipt: Receipt, error: StateError) -> StateError:
         """Say that the state can no longer be written, and where the record went instead."""
-        self.wrote = self.wrote or (change.action.alters and receipt.outcome.is_done)
+        self.wrote = self.wrote or (change.action.alters and receipt.outcome.is_recorded)
         if not self.wrote or isinstance(error, StateLost):
             return error
-        if not receipt.outcome.is_done:
+        if not receipt.outcome.is_recorded:
             message = f"{error.message}; what was written before is recorded"
             return StateUnsaved(message, hint="free the state, then apply the same plan again")
-        place = save_elsewhere([self.recording.record(change)], self.name, self.config.base)
+        place = save_elsewhere(
+            [self.recording.record(change, receipt.outcome)], self.name, self.config.base
+        )
         message = f"{error.message}; {receipt.address} was written but is not recorded"
         return StateUnsaved(
             message,
@@ -476,7 +478,7 @@ def _of_row(change: Change, receipt: Receipt) -> Receipt:
 
 
 def _unrecorded(outcome: Outcome) -> Outcome:
-    return Outcome.FAILED if outcome.is_done else outcome
+    return Outcome.FAILED if outcome.is_recorded else outcome
 
 
 def _total(sizes: Iterable[int | None]) -> int | None:

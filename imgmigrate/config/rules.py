@@ -279,6 +279,19 @@ def _is_host(name: str) -> bool:
     return name == "localhost" or "." in name
 
 
+def _difference(first: Rule, rule: Rule) -> tuple[str, str, str] | None:
+    """Say what else two rules differ in that ask for one thing: what, this one, the first."""
+    if first.overwrite != rule.overwrite:
+        return "overwrite", rule.overwrite, first.overwrite
+    if first.is_delta != rule.is_delta:
+        return "source_is_delta", str(rule.is_delta).lower(), str(first.is_delta).lower()
+    if first.platforms != rule.platforms:
+        return "platforms", _names(rule), _names(first)
+    if first.referrers != rule.referrers:
+        return "referrers", str(rule.referrers), str(first.referrers)
+    return None
+
+
 def _without_repetition(builders: Sequence[_Builder], rules: list[Rule]) -> tuple[Rule, ...]:
     """Refuse two sources or two policies for one address; drop rules that were there before."""
     seen: dict[Reference, tuple[Reference, Rule]] = {}
@@ -287,17 +300,13 @@ def _without_repetition(builders: Sequence[_Builder], rules: list[Rule]) -> tupl
     for rule in rules:
         for source, address in rule.explicit_addresses():
             first_source, first = seen.setdefault(address, (source, rule))
-            clash = ""
+            difference, clash = _difference(first, rule), None
             if first_source != source:
-                clash = f"{address} is asked from {source}, and from {first_source}"
-            elif first.overwrite != rule.overwrite:
-                clash = f"{address} is asked with overwrite {rule.overwrite}, and {first.overwrite}"
-            elif first.is_delta != rule.is_delta:
-                clash = f"{address} is asked with and without source_is_delta"
-            elif first.platforms != rule.platforms:
-                clash = f"{address} is asked with platforms {_names(rule)}, and {_names(first)}"
+                clash = f"from {source}, and from {first_source}"
+            elif difference:
+                clash = "with {} {}, and {}".format(*difference)
             if clash:
-                message = f"{clash} in {_place(first, rule)}"
+                message = f"{address} is asked {clash} in {_place(first, rule)}"
                 errors.append(builders[rule.number - 1].clash(message, "keep one of the two"))
                 break
         asked = (
@@ -309,14 +318,9 @@ def _without_repetition(builders: Sequence[_Builder], rules: list[Rule]) -> tupl
             rule.rename,
         )
         first = kept.setdefault(asked, rule)
-        if first.overwrite != rule.overwrite and rule.has_patterns:
-            message = f"{_place(first, rule)} asks the same with overwrite {first.overwrite}"
-            errors.append(builders[rule.number - 1].clash(message, "keep one"))
-        elif first.is_delta != rule.is_delta and rule.has_patterns:
-            message = f"{_place(first, rule)} asks the same with and without source_is_delta"
-            errors.append(builders[rule.number - 1].clash(message, "keep one"))
-        elif first.platforms != rule.platforms and rule.has_patterns:
-            message = f"{_place(first, rule)} asks the same with platforms {_names(first)}"
+        difference = _difference(first, rule)
+        if difference and rule.has_patterns:
+            message = "{} asks the same with {} {}".format(_place(first, rule), *difference[::2])
             errors.append(builders[rule.number - 1].clash(message, "keep one"))
     raise_all(errors)
     return tuple(kept.values())

@@ -33,12 +33,14 @@ __all__ = ["Found", "find_referrers"]
 class Found:
     """What is to go along, each behind what it refers to; `size` is None if not all is known.
 
-    `left` is what refers to an index as it is at the source, where it is cut on its way.
+    `left` is what refers to an index as it is at the source, where it is cut on its way, and
+    `excluded` what the rule leaves out.
     """
 
     referrers: tuple[Referrer, ...] = ()
     size: int | None = 0
     left: tuple[Referrer, ...] = ()
+    excluded: tuple[Referrer, ...] = ()
 
 
 async def find_referrers(
@@ -67,9 +69,9 @@ async def find_referrers(
             if is_cut:
                 await walk.follow(deque((child, 0) for child in children), ())
                 left = tuple(each for each in first if policy.takes(each))
-                return Found(tuple(walk.found.values()), walk.size, left)
+                return walk.all_found(left)
         await walk.follow(deque((child, 0) for child in children), first)
-    return Found(tuple(walk.found.values()), walk.size)
+    return walk.all_found()
 
 
 async def _children(
@@ -112,6 +114,12 @@ class _Walk:
         self._asked: set[Digest] = set()
         self.found: dict[tuple[Digest, str | None], Referrer] = {}
         self.size: int | None = 0
+        self._excluded: dict[tuple[Digest, str | None], Referrer] = {}
+
+    def all_found(self, left: tuple[Referrer, ...] = ()) -> Found:
+        """Sum up the walk."""
+        excluded = tuple(self._excluded.values())
+        return Found(tuple(self.found.values()), self.size, left, excluded)
 
     async def ask(self, digest: Digest) -> tuple[Referrer, ...]:
         """List what refers to a manifest, once."""
@@ -141,7 +149,10 @@ class _Walk:
         for entry in listed:
             each = await self._typed(entry)
             key = each.descriptor.digest, each.tag
-            if key in self.found or not self._policy.takes(each):
+            if key in self.found:
+                continue
+            if not self._policy.takes(each):
+                self._excluded[key] = each
                 continue
             if self._reads and not await self._is_right(each):
                 continue

@@ -26,6 +26,7 @@ __all__ = [
     "listed_in",
     "merged_list",
     "referrer_of",
+    "scheme_of",
 ]
 
 # One image has some ten; a list of thousands would cost as many requests.
@@ -33,10 +34,11 @@ MOST_REFERRERS = 1_000
 
 _TEXT = re.compile(r"[ -~]{1,255}")
 _BUNDLE = re.compile(r"application/vnd\.dev\.sigstore\.bundle(\.v[0-9.]+)?\+json(;.*)?")
+_NOTATION = "application/vnd.cncf.notary.signature"
 # Notation, and cosign where it uses the subject (its "OCI 1.1 mode").
 _SIGNATURES = frozenset(
     {
-        "application/vnd.cncf.notary.signature",
+        _NOTATION,
         "application/vnd.dev.cosign.artifact.sig.v1+json",
         "application/vnd.dev.cosign.simplesigning.v1+json",
     }
@@ -67,6 +69,21 @@ class Referrer:
     kind: str
     tag: str | None = None
     artifact_type: str | None = None
+
+
+def scheme_of(referrer: Referrer) -> str | None:
+    """Say how a signature is kept, which decides who verifies it; None of anything else.
+
+    `cosign-tag` under cosign's own tag, `cosign-subject` in its form as a referrer,
+    `sigstore-bundle`, `notation`.
+    """
+    if referrer.kind != "signature":
+        return None
+    if referrer.tag is not None:
+        return "cosign-tag"
+    if referrer.artifact_type == _NOTATION:
+        return "notation"
+    return "cosign-subject" if referrer.artifact_type in _SIGNATURES else "sigstore-bundle"
 
 
 def kind_of(artifact_type: str | None, annotations: Mapping[str, str]) -> str:

@@ -108,10 +108,18 @@ class Change(_Frozen):
     referrers: tuple[Carried, ...] | None = None
     # With their blobs, as far as that is known.
     referrer_bytes: _Amount | None = None
+    # How the image's own signatures among them are kept, which decides who verifies them.
+    schemes: tuple[str, ...] | None = None
+    # True where the rule requires some: then the image does not go without them.
+    needs_referrers: bool | None = None
     # Why they could not be looked for; the image goes without.
     referrers_unread: str | None = None
     # Kinds of what refers to an index that is cut, and so would match nothing there.
     referrers_left: tuple[str, ...] | None = None
+    # Kinds of what is there and stays there, because the rule leaves it out.
+    referrers_excluded: tuple[str, ...] | None = None
+    # Kinds of what the next plan brings: an adoption writes nothing.
+    referrers_later: tuple[str, ...] | None = None
     # Of a conflict that the config knows: it is told apart, and decides no exit code.
     known: Known | None = None
 

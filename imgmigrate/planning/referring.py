@@ -17,6 +17,7 @@ from imgmigrate.observing.problems import failed
 from imgmigrate.observing.referrers import Found, find_referrers
 from imgmigrate.oci.companions import cosign_tags
 from imgmigrate.oci.manifest import INDEXES
+from imgmigrate.oci.referrers import scheme_of
 from imgmigrate.plan import Action, Carried, Change, Reason
 from imgmigrate.planning.passes.platforms import chosen
 
@@ -73,6 +74,7 @@ class Referring:
                     change.filter,
                     each.rule.referrers,
                 )
+        changes = [self._moved(change) for change in changes]
         late = self._late(changes, asked)
         questions |= {
             record.address: _question_of(record, asked[record.address].rule.referrers)
@@ -91,6 +93,15 @@ class Referring:
         self._tell_unread([found for _, found in told if isinstance(found, StoreError)])
         rows = (self._refer(record, found) for record, found in told)
         return [*settled, *(row for row in rows if row is not None)]
+
+    def _moved(self, change: Change) -> Change:
+        """Let what went along with an image go along where it moves, as is recorded."""
+        if change.action is not Action.MOVE or change.source is None or change.is_near:
+            return change
+        record = self.state.record(change.source.reference)
+        if record is None or not record.referrers:
+            return change
+        return change.model_copy(update={"referrers": record.referrers})
 
     def _tell_unread(self, errors: Sequence[StoreError]) -> None:
         """Say in one line what an earlier plan could not ask for, and this one neither.
@@ -184,11 +195,16 @@ class Referring:
             detail += " and no ".join(lacking)
             return failed(change.address, Reason.NOT_REFERRED, detail, record)
         update: dict[str, object] = {}
-        if found.referrers:
+        if change.action is Action.ADOPT:
+            update["referrers"] = ()
+            update["referrers_later"] = _kinds(found.referrers)
+        elif found.referrers:
             update = _described(change.transfer_bytes, change.unsure_bytes, found)
-        if found.left:
-            update["referrers_left"] = tuple(sorted(each.kind for each in found.left))
-        return change.model_copy(update=update) if update else change
+            update["needs_referrers"] = True if policy.required else None
+            update["schemes"] = _schemes(found, change.after)
+        update["referrers_left"] = _kinds(found.left)
+        update["referrers_excluded"] = _kinds(found.excluded)
+        return change.model_copy(update=update)
 
     def _refer(self, record: ImageRecord, found: Found | StoreError) -> Change | None:
         """Say what an image that is there lacks; nothing where it lacks nothing."""
@@ -211,7 +227,9 @@ class Referring:
             recorded=record.digest,
             media_type=record.media_type or None,
             filter=record.filter,
-        ).model_copy(update=_described(0, None, found))
+        ).model_copy(
+            update=_described(0, None, found) | {"schemes": _schemes(found, record.digest)}
+        )
 
 
 def _described(transfer: int | None, unsure: int | None, found: Found) -> dict[str, object]:
@@ -243,9 +261,19 @@ def _key(each: Referrer) -> tuple[Digest, str | None]:
     return each.descriptor.digest, each.tag
 
 
+def _schemes(found: Found, image: Digest | None) -> tuple[str, ...] | None:
+    """How the signatures of an image itself are kept."""
+    own = (scheme_of(each) for each in found.referrers if each.refers_to == image)
+    return tuple(sorted({scheme for scheme in own if scheme is not None})) or None
+
+
+def _kinds(found: Sequence[Referrer]) -> tuple[str, ...] | None:
+    return tuple(sorted(each.kind for each in found)) or None
+
+
 def _is_concerned(change: Change, asked: Asked) -> bool:
     """Tell whether a row brings an image from elsewhere, by a rule that lets referrers go along."""
-    brings = change.action in (Action.COPY, Action.UPDATE)
+    brings = change.action in (Action.COPY, Action.UPDATE, Action.ADOPT)
     return brings and not change.is_near and asked.rule.referrers.is_on
 
 

@@ -27,6 +27,13 @@ __all__ = ["Bytes", "Fact", "RowFacts", "facts_of", "in_sections", "is_cut", "me
 
 # Kinds of referrers that are written otherwise in a sentence.
 _PEOPLE_SAY = {"sbom": "SBOM", "provenance": "provenance statement"}
+# Who verifies a signature, by how it is kept (docs/registries.md, section 3.5).
+_VERIFIERS = {
+    "cosign-tag": "cosign 1 to 3 (tag)",
+    "cosign-subject": "cosign (OCI 1.1 mode)",
+    "sigstore-bundle": "cosign 3 (bundle)",
+    "notation": "Notation",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +170,15 @@ def _below(change: Change) -> Iterator[Fact]:
     if change.referrers:
         kinds = ", ".join(_counted(each.kind for each in change.referrers))
         yield Fact("referrers", "with {}, {}", (kinds, Bytes(change.referrer_bytes)))
+    if change.schemes:
+        verifiers = ", ".join(_VERIFIERS.get(each, each) for each in change.schemes)
+        yield Fact("schemes", "signed for {}", (verifiers,))
+    if change.referrers_later:
+        kinds = ", ".join(_counted(change.referrers_later))
+        yield Fact("referrers_later", "{} by the next plan: an adoption writes nothing", (kinds,))
+    if change.referrers_excluded:
+        kinds = ", ".join(_counted(change.referrers_excluded))
+        yield Fact("referrers_excluded", "its rule leaves out {}", (kinds,))
     if change.referrers_left:
         kinds = ", ".join(_counted(change.referrers_left))
         yield Fact("referrers_left", "without {}: of the index before it is cut", (kinds,))

@@ -46,6 +46,7 @@ NO_STATE = "No state: what is ours is not known."
 
 OUTCOMES = {
     Outcome.APPLIED: "done",
+    Outcome.PARTLY: "without its signatures or the like",
     Outcome.ALREADY: "already done",
     Outcome.CONFLICT: "conflict",
     Outcome.KNOWN: "known conflict",
@@ -57,6 +58,7 @@ OUTCOMES = {
 # One row and several; by what a state has for it.
 _COUNTED: dict[str, tuple[str, str]] = {
     Outcome.APPLIED: ("done", "done"),
+    Outcome.PARTLY: ("without its signatures or the like", "without their signatures or the like"),
     Outcome.ALREADY: ("already done", "already done"),
     Outcome.CONFLICT: ("conflict", "conflicts"),
     Outcome.KNOWN: ("known conflict", "known conflicts"),
@@ -138,6 +140,9 @@ def headline_of(plan: Plan) -> str:
         undoes=header.undoes,
         unknown=plan.unknown,
     )
+    if poorer := sum(bool(each.referrers_left) for each in plan.changes):
+        loses = "1 image loses" if poorer == 1 else f"{poorer:,} images lose"
+        said = f"{said} {loses} signatures or the like."
     return f"{said} {NO_STATE}" if header.stateless else said
 
 

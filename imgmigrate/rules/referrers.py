@@ -24,6 +24,12 @@ class ReferrerPolicy:
     exclude: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """Say it as a sentence has it."""
+        without = f" without {', '.join(self.exclude)}" if self.exclude else ""
+        required = f", required {', '.join(self.required)}" if self.required else ""
+        return f"{', '.join(self.include) or 'none'}{without}{required}"
+
     @property
     def is_on(self) -> bool:
         """Tell whether anything goes along at all."""

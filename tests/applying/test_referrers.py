@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from imgmigrate.errors import PlanRefused, Rejected, TransientError
 from imgmigrate.events import Outcome
 from imgmigrate.oci.companions import fallback_tag
 from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST, Manifest
 from imgmigrate.oci.reference import Digest
+from imgmigrate.plan import Action
 from tests.fakes.memory import image, index
-from tests.support.world import NEW, World, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,17 +94,132 @@ async def test_another_writer_of_a_list_loses_nothing(world: World) -> None:
     assert listed(world, digest) == [theirs.digest, ours.digest]
 
 
-async def test_something_else_under_the_tag_of_a_list_is_a_conflict(world: World) -> None:
-    """It is somebody's image, and is not overwritten."""
-    digest = world.seed("1")
-    sign(world, digest)
-    other, blobs = image(b"other")
-    world.new.seed(REPO, fallback_tag(digest), other, blobs)
+REQUIRING = f"- {{source: {OLD}/{REPO}, destination: {API}, referrers: {{required: [signature]}}}}"
+
+
+class TestInTheWay:
+    """What somebody else has under the tag of a list is not overwritten."""
+
+    @pytest.fixture
+    def digest(self, world: World) -> Digest:
+        """A signed image, whose list has no place."""
+        digest = world.seed("1")
+        sign(world, digest)
+        other, blobs = image(b"other")
+        world.new.seed(REPO, fallback_tag(digest), other, blobs)
+        return digest
+
+    async def test_the_image_goes_without(self, world: World, digest: Digest) -> None:
+        """It is there and recorded; that its signature is not is told, and tried again."""
+        there = world.new.tags[REPO, fallback_tag(digest)]
+        plan = await world.plan()
+        finished = await world.apply(plan)
+        assert finished.counts == {Outcome.PARTLY: 1}
+        assert "the companion tag shows" in errors(finished)
+        assert world.new.tags[REPO, "1"] == digest
+        assert world.new.tags[REPO, fallback_tag(digest)] == there
+        record = world.state.records[f"{API}:1"]
+        assert (record.digest, record.referrers_pending) == (digest, True)
+        assert rows(await world.plan()) == {f"{API}:1": ("refer", "new_referrers")}
+        assert (await world.apply(plan)).counts == {Outcome.PARTLY: 1}
+        del world.new.tags[REPO, fallback_tag(digest)]
+        assert (await world.apply(plan)).counts == {Outcome.ALREADY: 1}
+        assert listed(world, digest)
+        assert (await world.plan()).changes == ()
+
+    async def test_what_is_required_holds_the_image(self, world: World, digest: Digest) -> None:
+        """Then there is no image without its signature."""
+        world.rules = REQUIRING
+        finished = await world.migrate()
+        assert finished.counts == {Outcome.CONFLICT: 1}
+        assert (REPO, "1") not in world.new.tags
+        assert digest not in world.state.records
+
+
+@pytest.mark.parametrize("requires", [False, True])
+async def test_a_refused_signature_stops_its_image_only_where_it_is_required(
+    world: World, requires: bool
+) -> None:
+    """Some registries take no type that they do not know."""
+    found = sign(world, world.seed("1"))
+
+    def refuse(_: str, what: str) -> None:
+        if what == found.digest:
+            raise Rejected(f"{NEW}/{REPO}@{what}", "MANIFEST_INVALID: unknown type")
+
+    world.new.hooks["put_manifest"] = refuse
+    world.rules = REQUIRING if requires else world.rules
     finished = await world.migrate()
-    assert finished.counts == {Outcome.CONFLICT: 1}
-    assert "the companion tag shows" in errors(finished)
-    assert world.new.tags[REPO, fallback_tag(digest)] == other.digest
+    assert finished.counts == {Outcome.FAILED if requires else Outcome.PARTLY: 1}
+    assert "unknown type" in errors(finished)
+    assert ((REPO, "1") in world.new.tags) is not requires
+
+
+async def test_a_registry_that_is_down_meanwhile_fails_the_row(world: World) -> None:
+    """What may pass is no reason to go without a signature."""
+    found = sign(world, world.seed("1"))
+
+    def fail(_: str, what: str) -> None:
+        if what == found.digest:
+            raise TransientError(f"{NEW}/{REPO}@{what}", "unavailable (503)")
+
+    world.new.hooks["put_manifest"] = fail
+    assert (await world.migrate()).counts == {Outcome.FAILED: 1}
     assert (REPO, "1") not in world.new.tags
+
+
+async def test_a_move_takes_them_along(world: World) -> None:
+    """From where they were brought to: the source is not asked."""
+    digest = world.seed("1")
+    found = sign(world, digest)
+    await world.migrate()
+    new = f"{NEW}/team/moved"
+    world.rules = f"- {{source: {OLD}/{REPO}, destination: {new}}}"
+    world.extra = f"moved: [{{from: {API}, to: {new}}}]"
+    world.old.calls.clear()
+    plan = await world.plan()
+    [change] = [each for each in plan.changes if each.action is Action.MOVE]
+    assert [each.digest for each in change.referrers or ()] == [found.digest]
+    await world.apply(plan)
+    assert ("team/moved", found.digest) in world.new.manifests
+    assert world.state.records[f"{new}:1"].referrers == change.referrers
+    assert world.old.calls["referrers"] == 0
+
+
+async def test_a_move_takes_along_only_what_is_recorded(world: World) -> None:
+    """A plan's file decides nothing."""
+    sign(world, world.seed("1"))
+    await world.migrate()
+    world.rules = f"- {{source: {OLD}/{REPO}, destination: {NEW}/team/moved}}"
+    world.extra = f"moved: [{{from: {API}, to: {NEW}/team/moved}}]"
+    plan = await world.plan()
+    changes = [
+        each.model_copy(
+            update={"referrers": (replace(each.referrers[0], digest=Digest.of(b"another")),)}
+        )
+        if each.referrers
+        else each
+        for each in plan.changes
+    ]
+    with pytest.raises(PlanRefused, match="takes along"):
+        await world.apply(type(plan).of(plan.header, changes))
+
+
+async def test_an_adopted_image_gets_them_by_the_next_plan(world: World) -> None:
+    """An adoption writes nothing, and what is not there is not forgotten."""
+    digest = world.seed("1")
+    found = sign(world, digest)
+    manifest = world.old.manifests[REPO, digest]
+    blobs = {blob: data for (_, blob), data in world.old.blobs.items()}
+    world.new.seed(REPO, "1", manifest, blobs)
+    plan = await world.plan()
+    assert rows(plan) == {f"{API}:1": ("adopt", "already_there")}
+    assert plan.changes[0].referrers_later == ("signature",)
+    assert (await world.apply(plan)).counts == {Outcome.APPLIED: 1}
+    assert (REPO, found.digest) not in world.new.manifests
+    await world.migrate()
+    assert listed(world, digest) == [found.digest]
+    assert (await world.plan()).changes == ()
 
 
 async def test_a_registry_that_takes_the_tag_for_the_digest_gets_its_list(world: World) -> None:
@@ -155,9 +273,9 @@ async def test_a_source_that_gives_something_else_is_not_believed(world: World) 
         }
     )
     finished = await world.apply(type(plan).of(plan.header, [forged]))
-    assert finished.counts == {Outcome.FAILED: 1}
+    assert finished.counts == {Outcome.PARTLY: 1}
     assert "it is no signature of" in errors(finished)
-    assert (REPO, "1") not in world.new.tags
+    assert (REPO, other.digest) not in world.new.manifests
     assert found.digest != other.digest
 
 

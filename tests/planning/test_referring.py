@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.applying.resume import records
-from imgmigrate.errors import PlanRefused, TransientError
+from imgmigrate.errors import ConfigError, PlanRefused, TransientError
 from imgmigrate.events import Outcome, Warned
 from imgmigrate.oci.companions import fallback_tag
 from imgmigrate.oci.manifest import OCI_MANIFEST, Manifest
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 API = f"{NEW}/team/api"
 SBOM, SIGNATURE = "application/spdx+json", "application/vnd.cncf.notary.signature"
 SCAN = "application/vnd.example.scan"
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 
 @pytest.fixture
@@ -94,6 +95,31 @@ async def test_a_rule_says_what_goes_along(world: World, said: str, taken: list[
     sign(world, digest)
     say(world, said, ", tags: ['1']")
     assert kinds(await world.plan()) == {"1": taken}
+
+
+async def test_a_row_tells_who_verifies_and_what_is_left_out(world: World) -> None:
+    """By how the image's own signatures are kept; and which kinds its rule does not take."""
+    digest = world.seed("1")
+    for artifact_type in (SBOM, SIGNATURE, BUNDLE, SCAN):
+        refer(world, digest, artifact_type)
+    sign(world, digest)
+    say(world, "signature", ", tags: ['1']")
+    [change] = (await world.plan()).changes
+    assert change.schemes == ("cosign-tag", "notation", "sigstore-bundle")
+    assert change.referrers_excluded == (SCAN, "sbom")
+
+
+async def test_two_rules_that_take_others_along_contest_their_address(world: World) -> None:
+    """Nobody knows what is wanted there; found on loading where both name the tag."""
+    world.seed("1")
+    rule = f"{{source: {OLD}/team/api, destination: {NEW}/team/api, referrers: "
+    world.rules = f"- {rule}all, tags: ['*']}}\n- {rule}none, tags: ['1*']}}"
+    [change] = (await world.plan()).changes
+    assert (change.action, change.reason) == ("error", "contested")
+    assert "name the same referrers in both" in (change.detail or "")
+    world.rules = f"- {rule}all, tags: ['1']}}\n- {rule}none, tags: ['1']}}"
+    with pytest.raises(ConfigError, match="is asked with referrers none, and all in"):
+        await world.plan()
 
 
 async def test_companion_tags_count_in_no_selection(world: World) -> None:

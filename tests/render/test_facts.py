@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imgmigrate.oci.reference import Digest, Reference
+from imgmigrate.plan import Plan
 from imgmigrate.render.changes.markdown import plan_markdown
 from imgmigrate.render.changes.text import View, plan_text
 from imgmigrate.render.facts import Bytes, facts_of, in_sections
 from imgmigrate.render.json import JsonStream, plan_documents
 from imgmigrate.render.style import Style
 from imgmigrate.render.units import size
+from imgmigrate.render.words import headline_of
 from imgmigrate.state.record import Carried, Filter
 from tests.render import samples
 
@@ -226,6 +228,9 @@ def test_what_goes_along_is_counted_by_its_kinds() -> None:
             "referrer_bytes": 4096,
             "referrers_left": ("signature",),
             "referrers_unread": "down (503)",
+            "referrers_later": ("sbom", "sbom"),
+            "referrers_excluded": ("application/x.scan",),
+            "schemes": ("cosign-tag", "notation", "of-a-later-version"),
         }
     )
     said = {fact.key: fact for fact in facts_of(change).below}
@@ -235,3 +240,9 @@ def test_what_goes_along_is_counted_by_its_kinds() -> None:
     )
     assert said["referrers_left"].values == ("1 signature",)
     assert said["referrers_unread"].values == ("down (503)",)
+    assert said["referrers_later"].values == ("2 SBOMs",)
+    assert said["referrers_excluded"].values == ("1 of application/x.scan",)
+    assert said["schemes"].values == ("cosign 1 to 3 (tag), Notation, of-a-later-version",)
+    header = PLAN.header
+    assert headline_of(Plan.of(header, [change])).endswith(" 1 image loses signatures or the like.")
+    assert "lose" not in headline_of(PLAN)

@@ -13,6 +13,7 @@ from imgmigrate.applying.protection import is_protected
 from imgmigrate.applying.worker.delete_tag import placeholder
 from imgmigrate.clock import now, timestamp
 from imgmigrate.errors import RowFailed
+from imgmigrate.events import Outcome
 from imgmigrate.plan import Action, Reason
 from imgmigrate.state.record import Claim, Former, ImageRecord, Source, Status
 
@@ -54,8 +55,8 @@ class Recording:
                 claims.append(Claim(address=change.address, after=change.after, before=before))
         return claims + deletes
 
-    def record(self, change: Change) -> ImageRecord:
-        """Make the record of a row that is done; ImgmigrateError if nothing tells what it is."""
+    def record(self, change: Change, outcome: Outcome = Outcome.APPLIED) -> ImageRecord:
+        """Make the record of a row whose image is there; ImgmigrateError if none can be made."""
         record = self._state.record(change.address)
         at = timestamp(now())
         if (status := _TOMBSTONES.get(change.action)) is not None and record is not None:
@@ -74,7 +75,7 @@ class Recording:
             return replace(
                 record,
                 referrers=change.referrers or (),
-                referrers_pending=None,
+                referrers_pending=True if outcome is Outcome.PARTLY else None,
                 at=at,
                 run=self.run,
                 plan_id=self.plan_id,
@@ -86,6 +87,8 @@ class Recording:
         before = self._before(change)
         previous = before if before != change.after else None
         source = origin.source if origin else change.source
+        told = origin if change.action is Action.MOVE else record
+        is_pending = outcome is Outcome.PARTLY or _is_pending(change, told)
         return ImageRecord(
             address=change.address,
             source=source,
@@ -101,8 +104,8 @@ class Recording:
             run=self.run,
             plan_id=self.plan_id,
             action=change.action.value,
-            referrers=_carried(change, record),
-            referrers_pending=True if change.referrers_unread is not None else None,
+            referrers=_carried(change, told),
+            referrers_pending=True if is_pending else None,
             protected=is_protected(self.guards, change.address, record, origin),
         )
 
@@ -136,15 +139,29 @@ class Recording:
         return record
 
 
-def _carried(change: Change, record: ImageRecord | None) -> tuple[Carried, ...] | None:
-    """Say what went along: what the row says, else what is known of the very same image."""
+def _is_pending(change: Change, told: ImageRecord | None) -> bool:
+    """Tell whether what refers to an image is left for a plan to come."""
+    if change.referrers_unread is not None or change.referrers_later is not None:
+        return True
+    is_as_told = change.referrers is None or change.action is Action.MOVE
+    return is_as_told and _is_of(told, change) and bool(told and told.referrers_pending)
+
+
+def _carried(change: Change, told: ImageRecord | None) -> tuple[Carried, ...] | None:
+    """Say what went along: what the row says, else what is known of the very same image.
+
+    `told` is the record of its address, or of where a move takes it from.
+    """
     if change.referrers is not None or change.referrers_unread is not None:
         return change.referrers
     brings = change.action in (Action.COPY, Action.UPDATE) and not change.is_near
     if brings:
         return ()
-    is_same = record is not None and record.is_live and record.digest == change.after
-    return record.referrers if record is not None and is_same else None
+    return told.referrers if told is not None and _is_of(told, change) else None
+
+
+def _is_of(told: ImageRecord | None, change: Change) -> bool:
+    return told is not None and told.is_live and told.digest == change.after
 
 
 def _before_it(record: ImageRecord | None, address: Reference, digest: Digest) -> ImageRecord:

@@ -82,6 +82,8 @@ class _Settler:
             return Receipt(change.address, Outcome.CONFLICT, error=conflict)
         record = self.state.record(change.address)
         if record is not None and self._is_done(change, record):
+            if record.plan_id == self.plan.plan_id and record.referrers_pending:
+                return None  # what refers to it is tried again
             return Receipt(change.address, Outcome.ALREADY, record.digest)
         if self._is_stale(change, record):
             return stale(change, record)

@@ -236,6 +236,9 @@ class _Judge:
         origin = record.source.reference.repository
         if not self._joins.find(origin, change.address.repository):
             return f"no rule brings images of {origin} there"
+        known = {(each.digest, each.tag) for each in record.referrers or ()}
+        if any((each.digest, each.tag) not in known for each in change.referrers or ()):
+            return f"no record tells that all that it takes along is at {old.repository}"
         return None
 
     def _origin(self, change: Change) -> str | None:

@@ -6,13 +6,23 @@ equal to what was planned from, go; equal to what is to be there, done already; 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.applying.blobs.board import Trust
 from imgmigrate.applying.worker.heir import check_heir
 from imgmigrate.applying.worker.referring import Referring
 from imgmigrate.concurrency import both
-from imgmigrate.errors import RowConflict, RowFailed, on_side
+from imgmigrate.errors import (
+    AccessDenied,
+    IntegrityError,
+    NotFound,
+    ProtocolError,
+    Rejected,
+    RowConflict,
+    RowFailed,
+    on_side,
+)
 from imgmigrate.events import Outcome, Receipt
 from imgmigrate.oci.platforms import choose
 from imgmigrate.plan import Action, Reason
@@ -26,6 +36,7 @@ if TYPE_CHECKING:
     from imgmigrate.applying.blobs.known import Known
     from imgmigrate.applying.executor.base import RowFacts
     from imgmigrate.applying.worker.copy_graph import Transfer
+    from imgmigrate.errors import ImgmigrateError
     from imgmigrate.oci.manifest import Manifest
     from imgmigrate.oci.reference import Digest, Repository
     from imgmigrate.plan import Change
@@ -96,13 +107,14 @@ class TagWriter:
         if source != destination:  # else it is a tag of a manifest that is there
             trust = await self._learn(destination, facts, trust)
             moved = await self._transfer.bring_parts(manifest, source, destination, trust)
+        lacking: ImgmigrateError | None = None
         if change.referrers:
             # Before the tag: whoever sees it, and asks for a signature, finds that there, too.
             moved += await self._transfer.write(manifest, after, source, destination)
-            try:
-                moved += await self._referring.bring(change, source, destination, facts)
-            except RowConflict as conflict:
-                return Receipt(change.address, Outcome.CONFLICT, error=conflict)
+            brought = await self._bring_referrers(change, source, destination, facts)
+            moved, lacking = moved + brought.moved, brought.error
+            if lacking is not None and change.needs_referrers:
+                return brought
         is_last = False
         while True:
             # Held from the last look to the write, and no longer: what has to be brought may take
@@ -113,7 +125,7 @@ class TagWriter:
                 if not is_in_doubt:
                     late = _late(change, after, found, moved)
                     if late is not None:
-                        return late
+                        return _without(late, lacking)
                     if change.kept_as is not None:
                         kept = self._place(change.kept_as.repository)
                         await check_heir(change, change.kept_as, facts.behind, kept)
@@ -136,7 +148,7 @@ class TagWriter:
                 moved += await self._transfer.bring_parts(manifest, source, destination, again)
         was_there = found == after != change.before and not moved
         outcome = Outcome.ALREADY if was_there else Outcome.APPLIED
-        return Receipt(change.address, outcome, after, moved)
+        return _without(Receipt(change.address, outcome, after, moved), lacking)
 
     async def _refer(
         self, change: Change, after: Digest, source: Place, destination: Place, facts: RowFacts
@@ -145,11 +157,22 @@ class TagWriter:
         found = await self._look(change, facts, destination)
         if found != after:
             return _conflict(change, found)
+        return await self._bring_referrers(change, source, destination, facts)
+
+    async def _bring_referrers(
+        self, change: Change, source: Place, destination: Place, facts: RowFacts
+    ) -> Receipt:
+        """Bring what refers to an image; what will not be had is no reason to go without the image.
+
+        What may pass, or is about more than these (a login, a registry that is down), is raised.
+        """
         try:
             moved = await self._referring.bring(change, source, destination, facts)
         except RowConflict as conflict:
             return Receipt(change.address, Outcome.CONFLICT, error=conflict)
-        return Receipt(change.address, Outcome.APPLIED, after, moved)
+        except (AccessDenied, IntegrityError, NotFound, ProtocolError, Rejected) as error:
+            return Receipt(change.address, Outcome.FAILED, error=error)
+        return Receipt(change.address, Outcome.APPLIED, change.after, moved)
 
     async def _learn(self, destination: Place, facts: RowFacts, trust: Trust) -> Trust:
         """Learn what is known of the destination, once a run; say how much to believe then."""
@@ -212,6 +235,13 @@ class TagWriter:
         if rebuilt is not manifest:
             self._cache.put(rebuilt)  # what a later run asks about its own work
         return rebuilt
+
+
+def _without(receipt: Receipt, lacking: ImgmigrateError | None) -> Receipt:
+    """Say of an image that is there that what refers to it is not."""
+    if lacking is None or not receipt.outcome.is_done:
+        return receipt
+    return replace(receipt, outcome=Outcome.PARTLY, error=lacking)
 
 
 def _is_worth_a_look(change: Change, facts: RowFacts) -> bool:

@@ -131,6 +131,9 @@ class Asking:
         elif first.rule.platforms != new.rule.platforms:
             detail = f"with {_platforms(first.rule)} {places.format(_platforms(new.rule))}"
             hint = "name the same platforms in both, or select the tags of one more narrowly"
+        elif first.rule.referrers != new.rule.referrers:
+            detail = f"with referrers {first.rule.referrers} {places.format(new.rule.referrers)}"
+            hint = "name the same referrers in both, or select the tags of one more narrowly"
         else:
             return
         self._contested.setdefault(address, f"asked for {detail}; {hint}")

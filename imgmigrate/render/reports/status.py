@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 # A conflict needs another plan.
-_LEFT = (Outcome.FAILED, Outcome.CANCELLED)
+_LEFT = (Outcome.PARTLY, Outcome.FAILED, Outcome.CANCELLED)
 # The longest of the words before the values.
 _LABEL = 9
 
