@@ -22,7 +22,7 @@ COMMANDS = {
     "apply": "apply:apply",
     "copy": "copy:copy",
     "status": "status:status",
-    "verify": "verify:verify",
+    "verify": "proofs.verify:verify",
     "rollback": "rollback:rollback",
     "adopt": "adopt:adopt",
     "acknowledge": "acknowledge:acknowledge",

@@ -1,0 +1,1 @@
+"""Commands that prove something and change nothing."""
