@@ -298,5 +298,8 @@ class Stores(Protocol):
     def source_of(self, repository: Repository) -> Store:
         """The store to plan from: as `of`, but a layout's names are read as those of a source."""
 
+    def requests(self) -> int:
+        """How many requests were sent so far, each attempt and each login counted."""
+
     def rates(self) -> tuple[RateLearnt, ...]:
         """What is worth saying of registries that refused requests for their rate."""

@@ -85,6 +85,10 @@ class _Pool:
             for each in store.rates()
         )
 
+    def requests(self) -> int:
+        """How many requests were sent so far, each attempt and each login counted."""
+        return self._http.sent if self._http is not None else 0
+
     def _layouts(self) -> Store:
         from imgmigrate.stores.layout.proofs import Proofs
         from imgmigrate.stores.layout.store import LayoutStore

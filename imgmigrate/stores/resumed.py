@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.stores.place import Place
 
-__all__ = ["chain", "read_resumed"]
+__all__ = ["chain", "is_right", "read_resumed"]
 
 # A source that breaks again before it has delivered this much is not healing.
 PROGRESS_THAT_COUNTS = 1024 * 1024
@@ -54,6 +54,18 @@ async def read_resumed(
                 last_break = offset
                 if not heals(error, policy, sink, tried=breaks, usual=0.0):
                     raise
+
+
+async def is_right(place: Place, blob: Descriptor, sink: Sink, *, side: Side) -> bool:
+    """Read a blob, and tell whether its bytes are those of its digest; keeps a piece at a time.
+
+    IntegrityError if it has another size.
+    """
+    hasher = blob.digest.hasher()
+    async with aclosing(read_resumed(place, blob, sink, side=side)) as pieces:
+        async for piece in pieces:
+            hasher.update(piece)
+    return hasher.hexdigest() == blob.digest.hex
 
 
 async def _open(

@@ -5,7 +5,7 @@ Pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.errors import StoreError
     from imgmigrate.oci.reference import Digest, Reference
+    from imgmigrate.state.record import Carried
 
 __all__ = ["Fault", "Kind", "Part", "Standing", "Verdict", "Verified", "joined", "most_severe"]
 
@@ -31,6 +32,7 @@ class Kind(StrEnum):
     MISSING = "missing"  # the image names it, and it is not there
     SIZE = "size"  # it is there with another size
     DAMAGED = "damaged"  # its bytes are not those of its digest, or it cannot be served
+    UNLISTED = "unlisted"  # it is there, and nobody finds it: no list or tag names it
 
 
 class Standing(StrEnum):
@@ -44,13 +46,17 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong; sizes are bytes, `digest` is what should be there."""
+    """One thing that is wrong; sizes are bytes, `digest` is what should be there.
+
+    `referrer` is what goes along with the image that it is of, if it is of one.
+    """
 
     kind: Kind
     part: Part
     digest: Digest | None = None
     size: int | None = None
     found: str | None = None
+    referrer: Carried | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,8 @@ class Verified:
     """What was found out about all of them. `verdicts` are those that are not whole, by address.
 
     `blobs` counts distinct blobs of each repository, `size` their bytes; `deep` says that every
-    byte of them was read and hashed.
+    byte of them was read and hashed. `referrers` are what was looked at of signatures and the
+    like, `requests` how many requests it took.
     """
 
     images: int
@@ -90,6 +97,8 @@ class Verified:
     size: int
     deep: bool
     verdicts: tuple[Verdict, ...] = ()
+    referrers: int = 0
+    requests: int = 0
 
     def count(self, standing: Standing) -> int:
         """How many images stand so."""
@@ -115,6 +124,27 @@ class Findings:
         else:
             self.more += 1
 
+    def of(self, referrer: Carried) -> Findings:
+        """The same, said of something that goes along with an image."""
+        faults = [replace(fault, referrer=referrer) for fault in self.faults]
+        return Findings(faults, self.more, self.error)
+
+    def with_others(self, along: Findings) -> Findings:
+        """Add what was found of all that goes along.
+
+        What lists nothing because it is missing itself is named as that alone.
+        """
+        gone = {fault.digest for fault in self.faults if fault.kind is Kind.MISSING}
+        found = Findings()
+        found.join(self)
+        for fault in along.faults:
+            refers_to = fault.referrer.refers_to if fault.referrer else None
+            if fault.kind is not Kind.UNLISTED or refers_to not in gone:
+                found.add(fault)
+        found.more += along.more
+        found.error = found.error or along.error
+        return found
+
     def join(self, other: Findings) -> None:
         """Take over what was found below."""
         for fault in other.faults:
@@ -131,6 +161,8 @@ def joined(parts: Sequence[Verified]) -> Verified:
         size=sum(part.size for part in parts),
         deep=all(part.deep for part in parts),
         verdicts=tuple(verdict for part in parts for verdict in part.verdicts),
+        referrers=sum(part.referrers for part in parts),
+        requests=sum(part.requests for part in parts),
     )
 
 

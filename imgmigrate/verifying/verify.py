@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.events import Sink
     from imgmigrate.oci.reference import Digest, Repository
-    from imgmigrate.state.record import ImageRecord
+    from imgmigrate.state.record import Carried, ImageRecord
     from imgmigrate.stores.base import Store
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
     from imgmigrate.workspace import Workspace
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     Entries = Sequence[tuple[str | None, Descriptor | ProtocolError]]
 
 __all__ = ["VerifyOptions", "verify_layout", "verify_records"]
+
+# The address does not show the image, so nothing that refers to it is looked for.
+_OTHER = (Kind.ABSENT, Kind.CHANGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,14 @@ async def verify_records(
     """Verify what live records say against their destinations."""
     options = options or VerifyOptions()
     workspace = open_workspace(config, sink=sink, on_rate_limit=options.on_rate_limit)
-    wanted = [_Wanted(record.address, record.digest) for record in records if record.is_live]
+    wanted = [
+        _Wanted(record.address, record.digest, along=record.referrers or ())
+        for record in records
+        if record.is_live
+    ]
     async with workspace.stores() as stores:
-        return await _Verification(stores, options, workspace.sink).verify(wanted)
+        verified = await _Verification(stores, options, workspace.sink).verify(wanted)
+        return replace(verified, requests=stores.requests())
 
 
 async def verify_layout(
@@ -91,7 +99,7 @@ async def verify_layout(
 class _Wanted:
     """One image to verify, and what is known to be wrong with it before anybody looks.
 
-    A `descriptor` is of something that only its digest names.
+    A `descriptor` is of something that only its digest names; `along` went with the image.
     """
 
     address: Reference
@@ -99,6 +107,7 @@ class _Wanted:
     size: int | None = None
     descriptor: Descriptor | None = None
     fault: Fault | None = None
+    along: tuple[Carried, ...] = ()
 
 
 class _Stores(Protocol):
@@ -125,6 +134,7 @@ class _Verification:
     total: int = 0
     blobs: int = 0
     size: int = 0
+    referrers: int = 0
     _slots: asyncio.Semaphore = field(init=False)
     _walks: dict[Repository, Walk] = field(default_factory=dict)
     _left: Counter[Repository] = field(default_factory=Counter)
@@ -144,6 +154,7 @@ class _Verification:
             size=self.size,
             deep=self.options.deep,
             verdicts=tuple(verdict for verdict in verdicts if verdict is not None),
+            referrers=self.referrers,
         )
 
     async def _one(self, wanted: _Wanted) -> Verdict | None:
@@ -155,6 +166,9 @@ class _Verification:
             findings = await walk.part(wanted.descriptor)
         else:
             findings = await walk.image(wanted.address, wanted.digest, wanted.size)
+            # Of what is not there at all the plan that brings it brings these, too.
+            if wanted.along and not any(fault.kind in _OTHER for fault in findings.faults):
+                findings = findings.with_others(await walk.along(wanted.along))
         self._leave(repository)
         self.done += 1
         size = self.size + sum(one.size for one in self._walks.values())
@@ -179,6 +193,7 @@ class _Verification:
             walk = self._walks.pop(repository)
             self.blobs += walk.blobs
             self.size += walk.size
+            self.referrers += walk.referrers
 
 
 def _listed(repository: Repository, entries: Entries) -> list[_Wanted]:

@@ -1,5 +1,8 @@
 """Walk one image as a puller does: its tag, its manifests, its blobs, each where it should be.
 
+And what goes along with it: each signature or SBOM is read by its digest or its tag, and what it
+refers to has to show it, in the registry's list or in that under the fallback tag.
+
 Reads only. What several images of a repository share is asked for once: whoever comes first
 asks, the others wait for the answer. Answers are values, failures too, so that one image's
 trouble ends no other's. Whoever waits for an answer holds no slot: no two can wait for
@@ -9,7 +12,7 @@ each other.
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -22,7 +25,9 @@ from imgmigrate.errors import (
     on_side,
 )
 from imgmigrate.oci.bounds import Graph
-from imgmigrate.stores.resumed import read_resumed
+from imgmigrate.oci.companions import fallback_tag
+from imgmigrate.oci.manifest import Descriptor
+from imgmigrate.stores.resumed import is_right
 from imgmigrate.stores.slots import hold
 from imgmigrate.verifying.verdict import Fault, Findings, Kind
 
@@ -30,8 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterable
 
     from imgmigrate.events import Sink
-    from imgmigrate.oci.manifest import Descriptor, Manifest
+    from imgmigrate.oci.manifest import Manifest
     from imgmigrate.oci.reference import Digest, Reference
+    from imgmigrate.state.record import Carried
     from imgmigrate.stores.place import Place
     from imgmigrate.verifying.verdict import Part
 
@@ -55,6 +61,7 @@ class Walk:
     # Distinct blobs that were looked at, and their bytes.
     blobs: int = 0
     size: int = 0
+    referrers: int = 0
     _answers: dict[Hashable, asyncio.Future[Findings] | Findings] = field(default_factory=dict)
 
     async def image(
@@ -82,6 +89,80 @@ class Walk:
     async def part(self, descriptor: Descriptor) -> Findings:
         """Find what is wrong with something that only a digest names."""
         return await self._child(descriptor, Graph(), 0)
+
+    async def along(self, carried: Iterable[Carried]) -> Findings:
+        """Find what is wrong with what goes along with an image that is there."""
+        subjects: defaultdict[Digest, list[Carried]] = defaultdict(list)
+        for one in carried:
+            subjects[one.refers_to].append(one)
+        findings = Findings()
+        jobs = [partial(self._about, subject, tuple(all_)) for subject, all_ in subjects.items()]
+        for found in await each(jobs, PARTS_AT_ONCE):
+            findings.join(found)
+        return findings
+
+    async def _about(self, subject: Digest, carried: tuple[Carried, ...]) -> Findings:
+        look = partial(self._look_at_all_about, subject, carried)
+        return await self._once(("about", subject, carried), look)
+
+    async def _look_at_all_about(self, subject: Digest, carried: tuple[Carried, ...]) -> Findings:
+        """Look at what refers to one manifest, and at the list that is to name all of it."""
+        self.referrers += len(carried)
+        findings = Findings()
+        listable: list[Carried] = []
+        jobs = [partial(self._referrer, one) for one in carried]
+        for one, found in zip(carried, await each(jobs, PARTS_AT_ONCE), strict=True):
+            findings.join(found.of(one))
+            if one.tag is None and found.error is None and not _lacks(found, one.digest):
+                listable.append(one)
+        if not listable:
+            return findings
+        try:
+            listed = await self._listed(subject, {one.digest for one in listable})
+        except StoreError as error:
+            findings.error = findings.error or error
+            return findings
+        for one in listable:
+            if one.digest not in listed:
+                fault = Fault(Kind.UNLISTED, "manifest", one.digest, one.size, referrer=one)
+                findings.add(fault)
+        return findings
+
+    async def _referrer(self, carried: Carried) -> Findings:
+        """Look at a signature or the like; one that is gone is not also called unlisted."""
+        wanted = Descriptor(carried.media_type, carried.digest, carried.size)
+        if carried.tag is None:
+            return await self._child(wanted, Graph(), 0)
+        found: Digest | None = None
+        try:
+            shown = await self._read(carried.tag)
+        except NotFound:
+            pass
+        except StoreError as error:
+            return await self._child(wanted, Graph(), 0) if self._is_damage(error) else _not(error)
+        else:
+            if carried.digest.matches(shown.raw):
+                return await self._below(shown, Graph(), 0)
+            found = shown.digest
+        findings = Findings()
+        findings.join(await self._child(wanted, Graph(), 0))
+        if not _lacks(findings, carried.digest):
+            findings.add(
+                Fault(Kind.UNLISTED, "manifest", carried.digest, carried.size, found=found)
+            )
+        return findings
+
+    async def _listed(self, subject: Digest, wanted: set[Digest]) -> set[Digest]:
+        """What a destination lists of a manifest; its fallback tag is read where that counts."""
+        store, repo = self.place.store, self.place.repo
+        async with self.slots:
+            with on_side("destination"):
+                found = await store.referrers(repo, subject, ())
+                listed = {one.descriptor.digest for one in found}
+                if not wanted <= listed and not await store.lists_referrers(repo, subject):
+                    found = await store.referrers(repo, subject, (fallback_tag(subject),))
+                    listed |= {one.descriptor.digest for one in found}
+        return listed
 
     async def _judge_top(
         self, error: StoreError, digest: Digest | None, findings: Findings
@@ -173,13 +254,9 @@ class Walk:
         """Read every byte; memory is a piece's, whatever the blob's size."""
         if not blob.size:  # nothing would be asked for
             return await self._measure(blob)
-        hasher = blob.digest.hasher()
         async with hold(self.place.store.budget.read):
-            stream = read_resumed(self.place, blob, self.sink, side="destination")
-            async with aclosing(stream) as pieces:
-                async for piece in pieces:
-                    hasher.update(piece)
-        if hasher.hexdigest() != blob.digest.hex:
+            is_whole = await is_right(self.place, blob, self.sink, side="destination")
+        if not is_whole:
             return Fault(Kind.DAMAGED, "blob", blob.digest, blob.size, "its bytes are others")
         return None
 
@@ -239,6 +316,14 @@ async def each(jobs: Iterable[Callable[[], Awaitable[T]]], most: int) -> list[T]
         for _ in range(min(most, len(jobs))):
             group.create_task(work())
     return [results[number] for number in range(len(jobs))]
+
+
+def _not(error: StoreError) -> Findings:
+    return Findings(error=error)
+
+
+def _lacks(findings: Findings, digest: Digest) -> bool:
+    return any(fault.kind is Kind.MISSING and fault.digest == digest for fault in findings.faults)
 
 
 def _part(manifest: Manifest) -> Part:

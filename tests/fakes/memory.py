@@ -324,6 +324,10 @@ class MemoryStores:
         """Find or make the store of a host."""
         return self.stores.setdefault(repository.store, MemoryStore(repository.store))
 
+    def requests(self) -> int:
+        """Nothing is sent."""
+        return 0
+
     def rates(self) -> tuple[RateLearnt, ...]:
         """Nothing is refused here."""
         return ()

@@ -6,6 +6,7 @@ Plain Python, no event loop. The server dies with the block, its files are the c
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import time
 from contextlib import contextmanager
@@ -154,11 +155,22 @@ def put_on_disk(folder: Path, repo: str, tag: str, image: Image) -> None:
         (path / "link").write_text(digest)
 
 
-def lose_blob(folder: Path, digest: str) -> None:
-    """Take a blob's bytes from the storage, behind the server's back; every link to it stays."""
+def blob_file(folder: Path, digest: str) -> Path:
+    """The file of a blob in the storage."""
     algorithm, _, name = digest.partition(":")
     (found,) = folder.glob(f"**/blobs/{algorithm}/{name[:2]}/{name}/data")
-    found.unlink()
+    return found
+
+
+def lose_blob(folder: Path, digest: str) -> None:
+    """Take a blob's bytes from the storage, behind the server's back; every link to it stays."""
+    blob_file(folder, digest).unlink()
+
+
+def lose_tag(folder: Path, repo: str, tag: str) -> None:
+    """Take a tag from the storage, behind the server's back; its manifest stays."""
+    (found,) = folder.glob(f"**/repositories/{repo}/_manifests/tags/{tag}")
+    shutil.rmtree(found)
 
 
 @contextmanager

@@ -27,10 +27,20 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from imgmigrate.applying.blobs.delivery import Delivery, carry
 from imgmigrate.applying.blobs.fanout import Meetings
 from imgmigrate.applying.blobs.parallel_read import Lanes
-from imgmigrate.errors import ImgmigrateError, NotReached, RowFailed, StoreError, on_side
+from imgmigrate.errors import (
+    ImgmigrateError,
+    IntegrityError,
+    NotFound,
+    NotReached,
+    RowFailed,
+    StoreError,
+    on_side,
+)
 from imgmigrate.events import BlobFinished
 from imgmigrate.stores.base import Mounted, OtherForm
+from imgmigrate.stores.resumed import is_right
 from imgmigrate.stores.retries import attempts
+from imgmigrate.stores.slots import hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -44,15 +54,24 @@ if TYPE_CHECKING:
 __all__ = ["BlobBoard", "Trust", "Witness"]
 
 
+# docker-registry, and what is made of it, writes no file of a digest that it has.
+_KEPT = "it was sent again, and the registry serves the damaged bytes as before"
+_KEPT_HINT = (
+    "delete the file of this digest in the registry's storage "
+    "(docker-registry: blobs/sha256/.../data), then apply the same plan again"
+)
+
+
 class Trust(Enum):
     """How much of what the destination has, says or had is believed.
 
-    A layout is asked about each blob whatever this says: that costs no request.
+    A layout is asked about each blob whatever this says: that costs no request. With BYTES a
+    registry's are read as well: what it has, and serves damaged, is found by nothing else.
     """
 
     ALL = "children by HEAD, blobs by HEAD or by what is known"
     BLOBS = "blobs by HEAD only: children are walked and written again"
-    BYTES = "as BLOBS; of a layout what was read before is read again, once a run"
+    BYTES = "as BLOBS; what the destination has is read, byte for byte, once a run"
     NOTHING = "nothing: everything is sent again"
 
 
@@ -203,14 +222,17 @@ class BlobBoard:
                 if flight.trust is Trust.NOTHING and not is_layout:
                     return await self._deliver(flight, blob, None)
                 # What is to be read again is not taken from where it was not.
-                origin = None if anew and is_layout else self._mountable(entry, flight)
+                origin = None if anew else self._mountable(entry, flight)
                 # A mount answers for a blob that is already there, a new repository has none;
                 # after a broken upload only a HEAD tells whether it was committed all the same.
                 is_open = origin is None and (store.identity, repo) not in self._new
                 if is_open or is_layout or attempt.num > 1:
                     with on_side("destination"):
-                        if await store.blob_exists(repo, blob.digest, blob.size, anew=anew):
-                            return "exists"
+                        exists = await store.blob_exists(repo, blob.digest, blob.size, anew=anew)
+                    if exists and anew and not is_layout:
+                        return await self._mended(flight, blob)
+                    if exists:
+                        return "exists"
                 session: Upload | None = None
                 if origin is not None:
                     with on_side("destination"):
@@ -220,6 +242,28 @@ class BlobBoard:
                     session = answer
                 return await self._deliver(flight, blob, session)
         raise AssertionError
+
+    async def _mended(
+        self, flight: _Flight, blob: Descriptor
+    ) -> Literal["uploaded", "mounted", "exists"]:
+        """Send a blob of which the registry serves other bytes, and see that it took them."""
+        if await self._is_right(flight.destination, blob):
+            return "exists"
+        how = await self._deliver(flight, blob, None)
+        if not await self._is_right(flight.destination, blob):
+            error = IntegrityError(f"{flight.destination.repository}@{blob.digest}", _KEPT)
+            error.side, error.hint = "destination", _KEPT_HINT
+            raise error
+        return how
+
+    async def _is_right(self, place: Place, blob: Descriptor) -> bool:
+        if not blob.size:
+            return True
+        try:
+            async with hold(place.store.budget.read):
+                return await is_right(place, blob, self._sink, side="destination")
+        except (IntegrityError, NotFound):
+            return False
 
     def _mountable(self, entry: _Entry, flight: _Flight) -> str | None:
         """Name a repository of the destination store that has the blob."""

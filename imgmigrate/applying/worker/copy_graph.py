@@ -46,9 +46,10 @@ class Transfer:
     def __init__(self, board: BlobBoard, cache: ManifestCache) -> None:
         self.board = board
         self._cache = cache
-        # Children that are there with all that is below them, as the destination said or after they
-        # were written: what failed is left for the next image to try.
-        self._written: set[tuple[str, str, Digest]] = set()
+        # Children that were written with all that is below them, as far as their row believed: what
+        # failed is left for the next image to try. Those that the destination said to have are
+        # there for whoever believes that.
+        self._written: dict[tuple[str, str, Digest], Trust] = {}
         # Held while a child and all below it is brought. Taken from the top of a graph downwards,
         # and no digest is below itself, so nobody waits in a circle; flights hold none of them.
         self._locks: defaultdict[tuple[str, str, Digest], asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -69,9 +70,11 @@ class Transfer:
         """Bring everything that a manifest refers to; return the bytes sent for it."""
         return await self._parts(manifest, source, destination, trust, graph=Graph(), depth=0)
 
-    async def bring(self, wanted: Descriptor, source: Place, destination: Place) -> int:
+    async def bring(
+        self, wanted: Descriptor, source: Place, destination: Place, trust: Trust
+    ) -> int:
         """Bring a manifest with all that it refers to, and write it by its digest."""
-        return await self._child(wanted, source, destination, Trust.ALL, graph=Graph(), depth=0)
+        return await self._child(wanted, source, destination, trust, graph=Graph(), depth=0)
 
     async def write(
         self, manifest: Manifest, target: str, source: Place, destination: Place
@@ -149,7 +152,7 @@ class Transfer:
     ) -> int:
         key = (destination.store.identity, destination.repo, child.digest)
         async with self._locks[key]:
-            if trust is not Trust.NOTHING and key in self._written:
+            if key in self._written and _is_enough(self._written[key], trust):
                 self.board.meetings.spare(child.digest, source, destination.store.identity)
                 return 0
             if trust is Trust.ALL:
@@ -158,7 +161,7 @@ class Transfer:
                         destination.repo, child.digest, to_write=True
                     )
                 if found is not None:
-                    self._written.add(key)
+                    self._written[key] = trust
                     self.board.meetings.spare(child.digest, source, destination.store.identity)
                     return 0
             try:
@@ -174,7 +177,7 @@ class Transfer:
                 manifest, source, destination, trust, graph=graph, depth=depth
             )
             moved += await self.write(manifest, child.digest, source, destination)
-            self._written.add(key)
+            self._written[key] = trust
             return moved
 
     async def _read_child(self, child: Descriptor, source: Place, destination: Place) -> Manifest:
@@ -183,6 +186,14 @@ class Transfer:
             with suppress(StoreError):
                 return await destination.store.manifest(destination.repo, child.digest)
         return await self.read(source, child.digest)
+
+
+def _is_enough(done: Trust, wanted: Trust) -> bool:
+    """Tell whether what was done for a row that believed so much is enough for another."""
+    order = (Trust.ALL, Trust.BLOBS, Trust.BYTES)
+    return wanted is not Trust.NOTHING and (
+        done is Trust.NOTHING or order.index(done) >= order.index(wanted)
+    )
 
 
 def _sparse(error: StoreError, child: Descriptor) -> str | None:

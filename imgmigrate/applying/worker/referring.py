@@ -21,6 +21,7 @@ from imgmigrate.stores.base import TagMoved
 from imgmigrate.stores.place import shown
 
 if TYPE_CHECKING:
+    from imgmigrate.applying.blobs.board import Trust
     from imgmigrate.applying.executor.base import RowFacts
     from imgmigrate.applying.worker.copy_graph import Transfer
     from imgmigrate.oci.reference import Digest
@@ -43,11 +44,12 @@ class Referring:
         self._writing: defaultdict[tuple[str, str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def bring(
-        self, change: Change, source: Place, destination: Place, facts: RowFacts
+        self, change: Change, source: Place, destination: Place, facts: RowFacts, trust: Trust
     ) -> int:
         """Bring what a row says, each behind what it refers to; return the bytes sent.
 
-        RowConflict where a companion tag shows what is neither this nor ours.
+        `trust` is how much is believed of what the destination has. RowConflict where a companion
+        tag shows what is neither this nor ours.
         """
         moved = 0
         listed: defaultdict[Digest, list[Manifest]] = defaultdict(list)
@@ -55,7 +57,7 @@ class Referring:
             manifest = await self._transfer.read(source, each.digest)
             _check(each, manifest, source)
             wanted = Descriptor(each.media_type, each.digest, each.size)
-            moved += await self._transfer.bring(wanted, source, destination)
+            moved += await self._transfer.bring(wanted, source, destination, trust)
             if each.tag is None:
                 listed[each.refers_to].append(manifest)
             else:

@@ -111,7 +111,9 @@ class TagWriter:
         if change.referrers:
             # Before the tag: whoever sees it, and asks for a signature, finds that there, too.
             moved += await self._transfer.write(manifest, after, source, destination)
-            brought = await self._bring_referrers(change, source, destination, facts)
+            brought = await self._bring_referrers(
+                change, source, destination, facts, _trust(change)
+            )
             moved, lacking = moved + brought.moved, brought.error
             if lacking is not None and change.needs_referrers:
                 return brought
@@ -157,17 +159,17 @@ class TagWriter:
         found = await self._look(change, facts, destination)
         if found != after:
             return _conflict(change, found)
-        return await self._bring_referrers(change, source, destination, facts)
+        return await self._bring_referrers(change, source, destination, facts, Trust.ALL)
 
     async def _bring_referrers(
-        self, change: Change, source: Place, destination: Place, facts: RowFacts
+        self, change: Change, source: Place, destination: Place, facts: RowFacts, trust: Trust
     ) -> Receipt:
         """Bring what refers to an image; what will not be had is no reason to go without the image.
 
         What may pass, or is about more than these (a login, a registry that is down), is raised.
         """
         try:
-            moved = await self._referring.bring(change, source, destination, facts)
+            moved = await self._referring.bring(change, source, destination, facts, trust)
         except RowConflict as conflict:
             return Receipt(change.address, Outcome.CONFLICT, error=conflict)
         except (AccessDenied, IntegrityError, NotFound, ProtocolError, Rejected) as error:

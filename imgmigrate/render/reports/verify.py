@@ -50,6 +50,8 @@ def verified_lines(verified: Verified, command: Commander, style: Style = PLAIN)
     is_whole = not verified.verdicts
     for line in style.wrap(verified_headline(verified), hanging="  "):
         yield style.paint(line, "bold", "green" if is_whole else "red")
+    if verified.requests:
+        yield f"It took {count(verified.requests, 'request')}."
     incomplete = _addresses(verified, Standing.INCOMPLETE)
     if incomplete:
         yield ""
@@ -67,6 +69,8 @@ def verified_lines(verified: Verified, command: Commander, style: Style = PLAIN)
 def verified_headline(verified: Verified) -> str:
     """Say in one sentence how many images are whole."""
     looked = f"{count(verified.blobs, 'blob')}, {size(verified.size)}"
+    if verified.referrers:
+        looked = f"{count(verified.referrers, 'referrer')} and {looked}"
     how = "every byte read and hashed" if verified.deep else "each there with its size"
     if not verified.images:
         return "Nothing to verify: there are no images."
@@ -115,6 +119,7 @@ def verdict_line(verdict: Verdict) -> report_lines.VerifyImage:
                 digest=fault.digest,
                 size=fault.size,
                 found=printable(fault.found) if fault.found is not None else None,
+                **_along(fault),
             )
             for fault in verdict.faults
         ),
@@ -146,9 +151,30 @@ def _verdict(verdict: Verdict, style: Style) -> Iterator[str]:
         yield f"      and {more:,} more; --json lists them"
 
 
+def _along(fault: Fault) -> dict[str, report_lines.AlongWith]:
+    one = fault.referrer
+    if one is None:
+        return {}
+    kind = printable(one.kind)
+    told = report_lines.AlongWith(
+        kind=kind, digest=one.digest, refers_to=one.refers_to, tag=one.tag
+    )
+    return {"referrer": told}
+
+
+def _name(fault: Fault) -> str:
+    """Name a part; what goes along with an image by what it is, and its parts as its own."""
+    name = fault.part + (f" {fault.digest.short}" if fault.digest else "")
+    if (one := fault.referrer) is None:
+        return name
+    kind = f"{printable(one.kind, LONGEST_NAME)} {one.digest.short}"
+    about = f" of {one.refers_to.short}"
+    return f"{kind}{about}" if fault.digest == one.digest else f"{name} of the {kind}{about}"
+
+
 def _said(fault: Fault) -> str:
     """Say what is wrong with a part."""
-    name = fault.part + (f" {fault.digest.short}" if fault.digest else "")
+    name = _name(fault)
     found = printable(fault.found or "", LONGEST_NAME)
     match fault.kind:
         case Kind.ABSENT:
@@ -163,3 +189,9 @@ def _said(fault: Fault) -> str:
             return f"{name} has {found} bytes, not {fault.size}"
         case Kind.DAMAGED:
             return f"{name} is damaged: {found}"
+        case Kind.UNLISTED:
+            tag = fault.referrer.tag if fault.referrer else None
+            if tag is None:
+                return f"{name} is there, and is not listed as such"
+            shows = f"shows {found.rpartition(':')[2][:12]} instead" if found else "is missing"
+            return f"{name} is there, and its tag {tag} {shows}"

@@ -87,7 +87,7 @@ Standings = Annotated[
 FaultKinds = Annotated[
     str,
     SkipValidation,
-    WithJsonSchema(_one_of("absent", "changed", "missing", "size", "damaged")),
+    WithJsonSchema(_one_of("absent", "changed", "missing", "size", "damaged", "unlisted")),
 ]
 FaultParts = Annotated[str, SkipValidation, WithJsonSchema(_one_of("index", "manifest", "blob"))]
 

@@ -285,14 +285,24 @@ class VerifyProgress(Line):
     read: Count | None
 
 
+class AlongWith(Part):
+    """A signature, SBOM or the like; `tag` is cosign's."""
+
+    kind: Text
+    digest: Digested
+    refers_to: Digested
+    tag: Text | None
+
+
 class Fault(Part):
-    """What is wrong with a part of an image."""
+    """What is wrong with a part of an image, or of the `referrer` that goes along with it."""
 
     kind: FaultKinds
     part: FaultParts
     digest: Digested | None
     size: Count | None
     found: Text | None
+    referrer: AlongWith | None = None
 
 
 class Judged(Part):
@@ -310,7 +320,10 @@ class VerifyImage(Failing, Judged, Line):
 
 
 class VerifySummary(Line):
-    """How many images are whole; `mend` is the command that writes the others again."""
+    """How many images are whole; `mend` is the command that writes the others again.
+
+    `referrers` are signatures and the like that were looked at, `requests` what it all took.
+    """
 
     images: Count
     counts: Counts
@@ -318,6 +331,8 @@ class VerifySummary(Line):
     size: Count
     deep: Flag
     mend: Text | None
+    referrers: Count
+    requests: Count
 
 
 class Selection(Line):

@@ -189,6 +189,8 @@ def _present(settings: Settings, verified: Verified) -> None:
         size=verified.size,
         deep=verified.deep,
         mend=mending([each.address for each in broken], command) if broken else None,
+        referrers=verified.referrers,
+        requests=verified.requests,
     )
     level: Literal["info", "error"] = "error" if verified.verdicts else "info"
     output.stream.line(summary, verified_headline(verified), level)

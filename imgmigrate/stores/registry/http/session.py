@@ -132,6 +132,8 @@ class Http:
         is_confined: bool = False,
     ) -> None:
         self.is_confined = is_confined
+        # Requests that were sent, each attempt counted.
+        self.sent = 0
         self.timeouts = timeouts = timeouts or Timeouts()
         self.silence = Silence(sink or NoSink())
         self._map = Map(named)
@@ -159,6 +161,7 @@ class Http:
 
         TransientError, or what `connection_failure` makes of it, if there is no answer.
         """
+        self.sent += 1
         return traced(request, self._send) if is_traced() else self._send(request)
 
     async def _send(self, request: Request) -> Answer:
