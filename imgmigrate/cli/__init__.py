@@ -41,7 +41,8 @@ Exit codes:
   1    an error; nothing was changed
   2    only plan --detailed-exitcode: a destination would change or is a
        conflict, or with --refresh-only has moved, as may its source;
-       pin --check: sources have moved; verify: images are not whole
+       pin --check: sources have moved; verify: images are not whole;
+       compare: they are not equal
   3    partly done, another run may mend it: some images failed, could not
        be read or were not reached
   4    the plan was refused: damaged, edited, mismatched or too old

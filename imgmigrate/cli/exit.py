@@ -8,7 +8,7 @@
 |   | written, of a command that leaves nothing else |
 | 2 | only `plan --detailed-exitcode`: something at a destination would change or is a conflict, |
 |   | or, with `--refresh-only`, has moved since it was recorded; `pin --check`: sources have |
-|   | moved; and `verify`: images are not whole, or changed |
+|   | moved; `verify`: images are not whole, or changed; and `compare`: they are not equal |
 | 3 | what another run may mend: a plan has error rows; a source to pin, or an image to verify, |
 |   | was not read; or an apply began and some row failed or was not reached |
 | 4 | the plan was refused |
@@ -89,7 +89,7 @@ class Probed:
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """`verify` ended; `unread` if an image could not be read, so that it is not known."""
+    """`verify` or `compare` ended; `unread` if an image could not be read: nobody knows then."""
 
     whole: bool
     unread: bool

@@ -19,6 +19,7 @@ from imgmigrate.stores.place import read_manifest
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from imgmigrate.errors import Side
     from imgmigrate.oci.manifest import Manifest
     from imgmigrate.oci.reference import Digest
     from imgmigrate.oci.referrers import Referrer
@@ -53,6 +54,7 @@ async def find_referrers(
     is_index: bool,
     cut: Callable[[Manifest], Manifest] | None = None,
     reads: bool = True,
+    side: Side = "source",
 ) -> Found:
     """Walk from an image to all that a rule lets go along; StoreError if some answer is missing.
 
@@ -61,7 +63,7 @@ async def find_referrers(
     Without `reads` the manifests of what is found stay unread, and its size unknown.
     """
     walk = _Walk(place, tags, policy, cache, reads)
-    with on_side("source"):
+    with on_side(side):
         first = await walk.ask(top)
         children: list[Digest] = []
         if is_index and await walk.may_have_more(top):

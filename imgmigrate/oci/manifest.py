@@ -26,6 +26,7 @@ __all__ = [
     "Descriptor",
     "Manifest",
     "Platform",
+    "same_images",
 ]
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -182,6 +183,12 @@ class Manifest:
     def document(self) -> dict[str, Any]:
         """The parsed JSON, to explain a difference; never to be written again."""
         return self._document
+
+
+def same_images(one: Manifest, other: Manifest) -> bool:
+    """Tell whether two indexes list the same children, in whatever order and bytes."""
+    ours = sorted(child.digest for child in one.children)
+    return ours == sorted(child.digest for child in other.children)
 
 
 def _load(raw: bytes) -> dict[str, Any]:

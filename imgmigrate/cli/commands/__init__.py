@@ -23,6 +23,7 @@ COMMANDS = {
     "copy": "copy:copy",
     "status": "status:status",
     "verify": "proofs.verify:verify",
+    "compare": "proofs.compare:compare",
     "rollback": "rollback:rollback",
     "adopt": "adopt:adopt",
     "acknowledge": "acknowledge:acknowledge",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError
-from imgmigrate.oci.manifest import INDEXES
+from imgmigrate.oci.manifest import INDEXES, same_images
 from imgmigrate.plan import Action
 from imgmigrate.planning.passes.differences import explain
 from imgmigrate.planning.passes.platforms import chosen
@@ -54,8 +54,7 @@ class Comparing:
             source = chosen(source, wish.filter)
         except (StoreError, ValueError):  # then it stays the conflict that it is
             return False
-        ours = sorted(child.digest for child in source.children)
-        return ours == sorted(child.digest for child in destination.children)
+        return same_images(source, destination)
 
 
 @dataclass(frozen=True, slots=True)

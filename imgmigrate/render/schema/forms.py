@@ -84,6 +84,11 @@ Phases = Annotated[
 Standings = Annotated[
     str, SkipValidation, WithJsonSchema(_one_of("changed", "incomplete", "unread"))
 ]
+Likenesses = Annotated[
+    str,
+    SkipValidation,
+    WithJsonSchema(_one_of("equal", "differs", "only_here", "only_there", "unread")),
+]
 FaultKinds = Annotated[
     str,
     SkipValidation,

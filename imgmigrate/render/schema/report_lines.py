@@ -16,6 +16,7 @@ from imgmigrate.render.schema.forms import (
     FaultKinds,
     FaultParts,
     Flag,
+    Likenesses,
     Line,
     ObjectLists,
     Objects,
@@ -332,6 +333,30 @@ class VerifySummary(Line):
     deep: Flag
     mend: Text | None
     referrers: Count
+    requests: Count
+
+
+class CompareImage(Failing, Line):
+    """How one name compares; `referrers_here` and `referrers_there` are what one side alone has.
+
+    With `same_images` both are indexes of the same images, in other bytes.
+    """
+
+    here: Text
+    there: Text
+    likeness: Likenesses
+    digest_here: Digested | None
+    digest_there: Digested | None
+    same_images: Flag
+    referrers_here: tuple[AlongWith, ...]
+    referrers_there: tuple[AlongWith, ...]
+
+
+class CompareSummary(Line):
+    """How many images compare how, and how many requests that took."""
+
+    images: Count
+    counts: Counts
     requests: Count
 
 

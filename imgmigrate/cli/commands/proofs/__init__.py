@@ -1,1 +1,1 @@
-"""Commands that prove something and change nothing."""
+"""Commands that prove something and change nothing: `verify` and `compare`."""
