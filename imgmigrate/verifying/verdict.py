@@ -33,12 +33,14 @@ class Kind(StrEnum):
     SIZE = "size"  # it is there with another size
     DAMAGED = "damaged"  # its bytes are not those of its digest, or it cannot be served
     UNLISTED = "unlisted"  # it is there, and nobody finds it: no list or tag names it
+    MOVED = "moved"  # its source shows another one now, or has something more that refers to it
 
 
 class Standing(StrEnum):
     """What became of one image."""
 
     WHOLE = "whole"
+    MOVED = "moved"
     CHANGED = "changed"
     INCOMPLETE = "incomplete"
     UNREAD = "unread"  # a part of it could not be read: nobody knows
@@ -79,8 +81,10 @@ class Verdict:
             return Standing.UNREAD
         if not self.faults:
             return Standing.WHOLE
-        changed = all(fault.kind is Kind.CHANGED for fault in self.faults)
-        return Standing.CHANGED if changed else Standing.INCOMPLETE
+        kinds = {fault.kind for fault in self.faults}
+        if kinds == {Kind.MOVED}:
+            return Standing.MOVED
+        return Standing.CHANGED if kinds <= {Kind.CHANGED, Kind.MOVED} else Standing.INCOMPLETE
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class Verified:
 
     `blobs` counts distinct blobs of each repository, `size` their bytes; `deep` says that every
     byte of them was read and hashed. `referrers` are what was looked at of signatures and the
-    like, `requests` how many requests it took.
+    like, `requests` how many requests it took, `sample_of` how many a sample was chosen from.
     """
 
     images: int
@@ -99,6 +103,11 @@ class Verified:
     verdicts: tuple[Verdict, ...] = ()
     referrers: int = 0
     requests: int = 0
+    sample_of: int | None = None
+
+    def sampled_of(self, total: int) -> Verified:
+        """The same, said of a sample of so many images."""
+        return replace(self, sample_of=total)
 
     def count(self, standing: Standing) -> int:
         """How many images stand so."""
@@ -168,7 +177,7 @@ def joined(parts: Sequence[Verified]) -> Verified:
 
 def most_severe(verified: Verified) -> Standing:
     """The standing that decides how the whole ended: what is not known comes first."""
-    for standing in (Standing.UNREAD, Standing.INCOMPLETE, Standing.CHANGED):
+    for standing in (Standing.UNREAD, Standing.INCOMPLETE, Standing.CHANGED, Standing.MOVED):
         if verified.count(standing):
             return standing
     return Standing.WHOLE

@@ -1,6 +1,6 @@
-"""Verify images: those that a state records, or all that a layout lists.
+"""Verify images: those that a state records, a plan writes, or a layout lists.
 
-The state, or the layout's own index, says what should be there; what is there is asked of the
+The state, a plan or the layout's own index says what should be there; what is there is asked of the
 destination itself, and never of a cache. Takes no lock and changes nothing.
 """
 
@@ -18,6 +18,7 @@ from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.oci.reference import Reference
 from imgmigrate.stores.layout.store import LayoutStore
 from imgmigrate.stores.place import Place
+from imgmigrate.verifying.origins import Origins
 from imgmigrate.verifying.verdict import Fault, Findings, Kind, Standing, Verdict, Verified
 from imgmigrate.verifying.walk import Walk, each
 from imgmigrate.workspace import open_workspace
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.events import Sink
     from imgmigrate.oci.reference import Digest, Repository
+    from imgmigrate.plan import Change
     from imgmigrate.state.record import Carried, ImageRecord
     from imgmigrate.stores.base import Store
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     Entries = Sequence[tuple[str | None, Descriptor | ProtocolError]]
 
-__all__ = ["VerifyOptions", "verify_layout", "verify_records"]
+__all__ = ["VerifyOptions", "verify_changes", "verify_layout", "verify_records"]
 
 # The address does not show the image, so nothing that refers to it is looked for.
 _OTHER = (Kind.ABSENT, Kind.CHANGED)
@@ -44,11 +46,15 @@ _OTHER = (Kind.ABSENT, Kind.CHANGED)
 
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
-    """How to verify: `deep` reads every byte; `parallelism` is images and requests at once."""
+    """How to verify: `deep` reads every byte; `parallelism` is images and requests at once.
+
+    With `sources` also the sources of records are asked what they show now.
+    """
 
     deep: bool = False
     parallelism: int = 32
     on_rate_limit: OnRateLimit = "wait"
+    sources: bool = False
 
 
 async def verify_records(
@@ -59,15 +65,40 @@ async def verify_records(
     sink: Sink | None = None,
 ) -> Verified:
     """Verify what live records say against their destinations."""
-    options = options or VerifyOptions()
-    workspace = open_workspace(config, sink=sink, on_rate_limit=options.on_rate_limit)
     wanted = [
-        _Wanted(record.address, record.digest, along=record.referrers or ())
+        _Wanted(record.address, record.digest, along=record.referrers or (), record=record)
         for record in records
         if record.is_live
     ]
+    return await _verify(config, wanted, options or VerifyOptions(), sink)
+
+
+async def verify_changes(
+    config: Config | Workspace,
+    changes: Iterable[Change],
+    options: VerifyOptions | None = None,
+    *,
+    sink: Sink | None = None,
+) -> Verified:
+    """Verify that what the rows of a plan write, or record, is at their destinations."""
+    wanted = [
+        _Wanted(change.address, change.after, along=change.referrers or ())
+        for change in changes
+        if change.after is not None
+    ]
+    return await _verify(config, wanted, options or VerifyOptions(), sink)
+
+
+async def _verify(
+    config: Config | Workspace, wanted: Sequence[_Wanted], options: VerifyOptions, sink: Sink | None
+) -> Verified:
+    workspace = open_workspace(config, sink=sink, on_rate_limit=options.on_rate_limit)
     async with workspace.stores() as stores:
-        verified = await _Verification(stores, options, workspace.sink).verify(wanted)
+        verification = _Verification(stores, options, workspace.sink)
+        if options.sources:
+            slots = asyncio.Semaphore(options.parallelism)
+            verification.origins = Origins(workspace.config, stores, workspace.cache, slots)
+        verified = await verification.verify(wanted)
         return replace(verified, requests=stores.requests())
 
 
@@ -108,6 +139,7 @@ class _Wanted:
     descriptor: Descriptor | None = None
     fault: Fault | None = None
     along: tuple[Carried, ...] = ()
+    record: ImageRecord | None = None
 
 
 class _Stores(Protocol):
@@ -135,6 +167,7 @@ class _Verification:
     blobs: int = 0
     size: int = 0
     referrers: int = 0
+    origins: Origins | None = None
     _slots: asyncio.Semaphore = field(init=False)
     _walks: dict[Repository, Walk] = field(default_factory=dict)
     _left: Counter[Repository] = field(default_factory=Counter)
@@ -169,6 +202,8 @@ class _Verification:
             # Of what is not there at all the plan that brings it brings these, too.
             if wanted.along and not any(fault.kind in _OTHER for fault in findings.faults):
                 findings = findings.with_others(await walk.along(wanted.along))
+        if self.origins is not None and wanted.record is not None:
+            findings = findings.with_others(await self.origins.look(wanted.record))
         self._leave(repository)
         self.done += 1
         size = self.size + sum(one.size for one in self._walks.values())

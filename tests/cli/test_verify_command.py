@@ -101,7 +101,13 @@ def test_the_stream_tells_all_in_full(moved: Cli) -> None:
     (fault,) = lines["verify_image"]["faults"]
     assert (fault["kind"], fault["digest"]) == ("missing", digest)
     summary = lines["verify_summary"]
-    assert summary["counts"] == {"whole": 1, "changed": 0, "incomplete": 1, "unread": 0}
+    assert summary["counts"] == {
+        "whole": 1,
+        "moved": 0,
+        "changed": 0,
+        "incomplete": 1,
+        "unread": 0,
+    }
     assert summary["mend"].startswith("imgmigrate plan --config imgmigrate.yaml --replace oci:")
     assert moved("verify", "--json", "oci:new/app:1") == 0
     assert [json.loads(line)["type"] for line in moved.out.splitlines()][-1] == "verify_summary"
@@ -113,6 +119,10 @@ def test_the_stream_tells_all_in_full(moved: Cli) -> None:
         (["oci:new/app", "**"], "call it once for each"),
         (["no.such/**"], "matches no address"),
         (["oci:"], "names no directory"),
+        (["oci:new/app", "--against", "source"], "against themselves"),
+        (["oci:new/app", "--sample", "5%"], "against themselves"),
+        (["--against", "no.such"], "there is no such file"),
+        (["--sample", "some"], "must be a number or a percentage"),
         ([f"oci:new/app@sha256:{'0' * 64}"], "name a tag"),
     ],
 )
@@ -120,6 +130,19 @@ def test_what_cannot_be_meant_is_refused(moved: Cli, arguments: list[str], said:
     """Exit 64, with the way out."""
     assert moved("verify", *arguments) == 64
     assert said in moved.err
+
+
+def test_a_plan_and_the_sources_say_what_should_be_there(moved: Cli) -> None:
+    """A plan's file, or what the sources show; of a sample it is said that it is one."""
+    assert moved("plan", "--replace", "**", "--out", "plan.out") == 0
+    assert moved("verify", "--against", "plan.out", "--sample", "50%") == 0
+    assert moved.out.startswith("Whole: 1 image, a sample of 2, with ")
+    assert moved("verify", "--against", "source") == 0
+    write_layout(moved.folder / "old/app", "1", image("new"))
+    assert moved("verify", "--against", "source") == 2
+    assert "the source shows" in moved.out
+    assert "  imgmigrate plan --refresh-referrers --out plan.out\n" in moved.out
+    assert moved("verify") == 0
 
 
 def test_an_empty_state_has_nothing_to_verify(cli: Cli) -> None:

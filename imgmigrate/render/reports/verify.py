@@ -34,6 +34,7 @@ _SECTIONS = (
     (Standing.UNREAD, "could not be read", "nobody knows whether they are whole"),
     (Standing.INCOMPLETE, "incomplete", "a pull of them fails"),
     (Standing.CHANGED, "changed", "another image than the recorded one is there"),
+    (Standing.MOVED, "moved", "their sources show something else by now"),
 )
 
 
@@ -64,6 +65,10 @@ def verified_lines(verified: Verified, command: Commander, style: Style = PLAIN)
         yield ""
         yield from style.wrap("Whether what has changed is to be replaced, a plan tells:")
         yield f"  {command('plan')}"
+    if _addresses(verified, Standing.MOVED):
+        yield ""
+        yield from style.wrap("What their sources show by now, a plan brings:")
+        yield f"  {command('plan', '--refresh-referrers', '--out', 'plan.out')}"
 
 
 def verified_headline(verified: Verified) -> str:
@@ -72,21 +77,25 @@ def verified_headline(verified: Verified) -> str:
     if verified.referrers:
         looked = f"{count(verified.referrers, 'referrer')} and {looked}"
     how = "every byte read and hashed" if verified.deep else "each there with its size"
+    images = count(verified.images, "image")
+    if verified.sample_of is not None:
+        images += f", a sample of {verified.sample_of:,},"
     if not verified.images:
         return "Nothing to verify: there are no images."
     if not verified.verdicts:
-        return f"Whole: {count(verified.images, 'image')} with {looked}; {how}."
+        return f"Whole: {images} with {looked}; {how}."
     parts = [
         f"{number:,} {word}"
         for standing, word in (
             (Standing.INCOMPLETE, "incomplete"),
             (Standing.CHANGED, "changed"),
+            (Standing.MOVED, "moved at the source"),
             (Standing.UNREAD, "could not be read"),
             (Standing.WHOLE, "whole"),
         )
         if (number := verified.count(standing))
     ]
-    return f"Not whole: {', '.join(parts)}, of {count(verified.images, 'image')} with {looked}."
+    return f"Not whole: {', '.join(parts)}, of {images} with {looked}."
 
 
 def mending(addresses: Sequence[Reference], command: Commander) -> str:
@@ -189,6 +198,12 @@ def _said(fault: Fault) -> str:
             return f"{name} has {found} bytes, not {fault.size}"
         case Kind.DAMAGED:
             return f"{name} is damaged: {found}"
+        case Kind.MOVED if fault.referrer is not None:
+            return f"the source has {name}, which did not go along"
+        case Kind.MOVED:
+            wanted = fault.digest.short if fault.digest else "nothing"
+            shows = f"shows {found.rpartition(':')[2][:12]}" if found else "has it no more"
+            return f"the source {shows}, recorded {wanted}"
         case Kind.UNLISTED:
             tag = fault.referrer.tag if fault.referrer else None
             if tag is None:

@@ -82,7 +82,7 @@ Phases = Annotated[
     str, SkipValidation, WithJsonSchema(_one_of("running", "interrupted", "finished"))
 ]
 Standings = Annotated[
-    str, SkipValidation, WithJsonSchema(_one_of("changed", "incomplete", "unread"))
+    str, SkipValidation, WithJsonSchema(_one_of("moved", "changed", "incomplete", "unread"))
 ]
 Likenesses = Annotated[
     str,
@@ -92,7 +92,7 @@ Likenesses = Annotated[
 FaultKinds = Annotated[
     str,
     SkipValidation,
-    WithJsonSchema(_one_of("absent", "changed", "missing", "size", "damaged", "unlisted")),
+    WithJsonSchema(_one_of("absent", "changed", "missing", "size", "damaged", "unlisted", "moved")),
 ]
 FaultParts = Annotated[str, SkipValidation, WithJsonSchema(_one_of("index", "manifest", "blob"))]
 

@@ -323,7 +323,8 @@ class VerifyImage(Failing, Judged, Line):
 class VerifySummary(Line):
     """How many images are whole; `mend` is the command that writes the others again.
 
-    `referrers` are signatures and the like that were looked at, `requests` what it all took.
+    Of a sample `sample_of` is what it was chosen from. `referrers` are signatures and the like that
+    were looked at, `requests` what it all took.
     """
 
     images: Count
@@ -334,6 +335,7 @@ class VerifySummary(Line):
     mend: Text | None
     referrers: Count
     requests: Count
+    sample_of: Count | None
 
 
 class CompareImage(Failing, Line):

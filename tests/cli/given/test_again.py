@@ -32,6 +32,7 @@ TYPED = {
     "--format": "markdown",
     "--lock-timeout": "2m",
     "--max-delete": "2.5%",
+    "--sample": "5%",
     "--max-duration": "90s",
     "--max-failures": "5",
     "--max-plan-age": "24h",
@@ -84,6 +85,7 @@ PRINTED = [
     ("state repair", ["state", "repair"]),
     ("state rm", ["state", "rm", "a/**"]),
     ("state unprotect", ["state", "unprotect", "a/**"]),
+    ("verify", ["plan", "--refresh-referrers", "--out", "plan.out"]),
     ("verify", ["plan", "--replace", "a/b:1", "--replace", "a/b:2", "--out", "plan.out"]),
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import click
 
@@ -11,6 +11,7 @@ from imgmigrate.cli.exit import Proved
 from imgmigrate.cli.given.again import again
 from imgmigrate.cli.given.config import answer_of, open_config, pick, with_state
 from imgmigrate.cli.given.foreign import foreign_options
+from imgmigrate.cli.given.limits import share
 from imgmigrate.cli.given.oneshot import load_for_apply, plain_http_option
 from imgmigrate.cli.given.options import (
     DEFAULT_CONFIG,
@@ -27,14 +28,21 @@ from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
     from imgmigrate.config.model import Config
+    from imgmigrate.config.values.shares import Share
     from imgmigrate.events import Sink
     from imgmigrate.oci.reference import Reference
+    from imgmigrate.plan import Change, Plan
     from imgmigrate.state.record import ImageRecord
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
     from imgmigrate.verifying.verdict import Verified
     from imgmigrate.verifying.verify import VerifyOptions
 
 __all__ = ["verify"]
+
+# What `--against` may name beside a plan.
+STATE, SOURCE = "state", "source"
+
+_Row = TypeVar("_Row", "ImageRecord", "Change")
 
 
 @click.command(
@@ -46,6 +54,9 @@ Examples:
   imgmigrate verify --deep                      read and hash every byte
   imgmigrate verify oci:/mnt/disk/app           a layout against itself
   imgmigrate verify oci:/mnt/disk/app:1.2 --deep
+  imgmigrate verify --against source            and what the sources show now
+  imgmigrate verify --against plan.out          what a plan was to write
+  imgmigrate verify --deep --sample 5%          the same twentieth each time
 
 \b
 A GLOB chooses recorded addresses, so it needs the config and its state.
@@ -55,7 +66,7 @@ what should be there. PATH is relative to where you are.
 \b
 What is not whole is listed with the command that writes it again:
 plan --replace. What was overwritten since is told as changed, and a plan
-shows whose it is.
+shows whose it is. What has moved at its source is told as that.
 
 \b
 Exit codes: 0 whole, 2 incomplete or changed, 3 some images could not be
@@ -63,6 +74,19 @@ read, 64 wrong usage or config, or a glob that matches nothing.""",
 )
 @click.argument("what", metavar="[GLOB|oci:PATH]...", nargs=-1, shell_complete=suggest_addresses)
 @click.option("--deep", is_flag=True, help="Read every blob and hash its bytes.")
+@click.option(
+    "--against",
+    default=STATE,
+    metavar="state|source|PLAN",
+    help="What should be there: what is recorded, also what the sources show now, or what "
+    "a plan's file (or sha256:HEX, one that is kept with the state) writes.  [default: state]",
+)
+@click.option(
+    "--sample",
+    callback=share,
+    metavar="N[%]",
+    help="Only some images, chosen by their addresses: the same ones each time.",
+)
 @parallelism_option("How many images to look at at once.")
 @on_rate_limit_option
 @json_option
@@ -74,6 +98,8 @@ def verify(
     settings: Settings,
     what: tuple[str, ...],
     deep: bool,
+    against: str,
+    sample: Share | None,
     parallelism: int,
     on_rate_limit: OnRateLimit,
     as_json: bool,
@@ -81,19 +107,25 @@ def verify(
     """Read the destinations as a puller would, and list what is missing.
 
     Every recorded tag is read, its manifests and those of its platforms, and every blob is
-    asked for with its size; one that images share, once. Changes nothing and takes no lock.
+    asked for with its size; one that images share, once. So are signatures and the like that
+    went along. Changes nothing and takes no lock.
     """
     if as_json:
         settings.output.open_stream()
     from imgmigrate.verifying.verdict import Standing, most_severe
     from imgmigrate.verifying.verify import VerifyOptions
 
-    options = VerifyOptions(deep, parallelism, on_rate_limit)
+    options = VerifyOptions(deep, parallelism, on_rate_limit, sources=against == SOURCE)
     layouts = _layouts(what)
+    if layouts and (against != STATE or sample is not None):
+        message = "layouts are verified against themselves, and whole"
+        raise UsageError(message, hint="leave --against and --sample out, or name a GLOB")
     if layouts:
         verified = _verify_layouts(settings, layouts, options)
+    elif against in (STATE, SOURCE):
+        verified = _verify_state(settings, what, options, sample)
     else:
-        verified = _verify_state(settings, what, options)
+        verified = _verify_plan(settings, against, what, options, sample)
     _present(settings, verified)
     worst = most_severe(verified)
     return Proved(whole=worst is Standing.WHOLE, unread=worst is Standing.UNREAD)
@@ -140,7 +172,9 @@ def _verify_layouts(
     return look(settings.output, work, doing="verifying")
 
 
-def _verify_state(settings: Settings, globs: tuple[str, ...], options: VerifyOptions) -> Verified:
+def _verify_state(
+    settings: Settings, globs: tuple[str, ...], options: VerifyOptions, sample: Share | None
+) -> Verified:
     from imgmigrate.cli.run import look
     from imgmigrate.state.base import open_state
     from imgmigrate.verifying.verify import verify_records
@@ -148,11 +182,59 @@ def _verify_state(settings: Settings, globs: tuple[str, ...], options: VerifyOpt
     config = _config(settings)
     state = answer_of(open_state(config.state_place).look())
     records: list[ImageRecord] = pick(state.live(), globs, lambda record: record.address)
-    return look(
+    kept = _sampled(records, sample)
+    verified = look(
         settings.output,
-        lambda sink: verify_records(config, records, options, sink=sink),
+        lambda sink: verify_records(config, kept, options, sink=sink),
         doing="verifying",
     )
+    return verified.sampled_of(len(records)) if sample else verified
+
+
+def _verify_plan(
+    settings: Settings,
+    against: str,
+    globs: tuple[str, ...],
+    options: VerifyOptions,
+    sample: Share | None,
+) -> Verified:
+    """Verify what a plan was to write; what it does not touch it says nothing of."""
+    from imgmigrate.cli.run import look
+    from imgmigrate.verifying.verify import verify_changes
+
+    plan = _plan(settings, against)
+    has_config = settings.config is not None or settings.foreign or DEFAULT_CONFIG.exists()
+    config = _config(settings) if has_config else load_for_apply(settings)
+    rows = [change for change in plan.changes if change.after is not None]
+    rows = pick(rows, globs, lambda change: change.address)
+    kept = _sampled(rows, sample)
+    verified = look(
+        settings.output,
+        lambda sink: verify_changes(config, kept, options, sink=sink),
+        doing="verifying",
+    )
+    return verified.sampled_of(len(rows)) if sample else verified
+
+
+def _plan(settings: Settings, against: str) -> Plan:
+    from pathlib import Path
+
+    from imgmigrate.plan import read_plan
+
+    if against.startswith("sha256:"):
+        from imgmigrate.cli.given.saved import fetch_plan
+
+        return fetch_plan(settings, against, None).plan
+    if not Path(against).exists():
+        message = f"--against {against}: there is no such file"
+        raise UsageError(message, hint="say state, source, or name a plan's file")
+    return read_plan(Path(against))
+
+
+def _sampled(rows: list[_Row], sample: Share | None) -> list[_Row]:
+    from imgmigrate.verifying.sample import sampled
+
+    return rows if sample is None else sampled(rows, sample, lambda row: row.address)
 
 
 def _config(settings: Settings) -> Config:
@@ -191,6 +273,7 @@ def _present(settings: Settings, verified: Verified) -> None:
         mend=mending([each.address for each in broken], command) if broken else None,
         referrers=verified.referrers,
         requests=verified.requests,
+        sample_of=verified.sample_of,
     )
     level: Literal["info", "error"] = "error" if verified.verdicts else "info"
     output.stream.line(summary, verified_headline(verified), level)
