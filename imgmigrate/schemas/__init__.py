@@ -7,6 +7,7 @@
 | stream | every command as JSON |
 | lock | not a line but all of `imgmigrate.lock.yaml` |
 | trusted | not a line but all of the file of what a stranger may use |
+| report | not a line but all of a report of `verify --report FILE.json` |
 | config | not a line but all of a config, for editors |
 
 They describe version 1 of each format: a field may join, none goes, so no schema forbids further
@@ -23,7 +24,7 @@ from typing import Any
 
 __all__ = ["NAMES", "schema", "schema_text"]
 
-NAMES = ("config", "lock", "plan", "show", "stream", "trusted")
+NAMES = ("config", "lock", "plan", "report", "show", "stream", "trusted")
 
 
 def schema(name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from tests.support.cli import imgmigrate, write_config
 from tests.support.images import image, two_platforms
 from tests.support.layouts import write_layout
 from tests.support.registries import assert_holds, push
-from tests.support.schemas import read_lines
+from tests.support.schemas import errors, read_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,6 +123,9 @@ def test_the_stream_tells_all_in_full(moved: Cli) -> None:
         (["oci:new/app", "--against", "source"], "against themselves"),
         (["oci:new/app", "--sample", "5%"], "against themselves"),
         (["--against", "no.such"], "there is no such file"),
+        (["--report", "proof.pdf"], "follows from its suffix"),
+        (["--report", "no/proof.md"], "there is no folder"),
+        (["oci:new/app", "--report", "proof.md"], "against themselves"),
         (["--sample", "some"], "must be a number or a percentage"),
         ([f"oci:new/app@sha256:{'0' * 64}"], "name a tag"),
     ],
@@ -143,6 +147,37 @@ def test_a_plan_and_the_sources_say_what_should_be_there(moved: Cli) -> None:
     assert "the source shows" in moved.out
     assert "  imgmigrate plan --refresh-referrers --out plan.out\n" in moved.out
     assert moved("verify") == 0
+
+
+def test_a_report_tells_each_image_and_the_plan_that_brought_it(moved: Cli) -> None:
+    """By its schema; the plan's sha256 and commit are known where the plan is kept, or named."""
+    report = moved.folder / "proof.json"
+    assert moved("plan", "--replace", "**", "--out", "plan.out", "--save") == 0
+    assert moved("apply", "plan.out") == 0
+    digest = break_layer(moved.folder / "new/app")
+    assert moved("verify", "--deep", "--report", "proof.json") == 2
+    document = json.loads(report.read_bytes())
+    assert errors("report", document) == []
+    assert (document["method"]["deep"], document["whole"]) == (True, False)
+    whole, broken = document["images"]
+    assert (whole["address"], whole["standing"]) == ("oci:new/app:1", "whole")
+    assert [fault["digest"] for fault in broken["faults"]] == [digest]
+    assert broken["source"] == "oci:old/app:2"
+    assert broken["applied_by"].startswith("imgmigrate apply")
+    sha256 = hashlib.sha256((moved.folder / "plan.out").read_bytes()).hexdigest()
+    assert whole["plan_sha256"] == sha256
+    assert moved("verify", "--against", "plan.out", "--report", "proof.json") == 2
+    document = json.loads(report.read_bytes())
+    assert document["method"]["against"] == "plan.out"
+    assert {image["plan_sha256"] for image in document["images"]} == {sha256}
+
+
+@pytest.mark.parametrize("name", ["proof.txt", "proof.csv", "proof.md"])
+def test_a_report_has_the_form_of_its_suffix(moved: Cli, name: str) -> None:
+    """Whatever the terminal shows, which stays as it is."""
+    assert moved("verify", "--report", name) == 0
+    assert moved.out.startswith("Whole: 2 images")
+    assert "oci:new/app:2" in (moved.folder / name).read_text()
 
 
 def test_an_empty_state_has_nothing_to_verify(cli: Cli) -> None:

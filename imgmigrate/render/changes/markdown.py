@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from imgmigrate.render.facts import Fact, RowFacts, Value
     from imgmigrate.vocabulary.sections import Section
 
-__all__ = ["LIMIT", "plan_markdown"]
+__all__ = ["LIMIT", "code", "plan_markdown"]
 
 # Bytes; GitHub refuses a comment of more than 65,536 characters, and others add a footer.
 LIMIT = 60_000
@@ -68,7 +68,7 @@ def plan_markdown(
     chosen = plan.changes if rows is None else tuple(rows)
     title = headline_of(plan)
     top = [f"<!-- imgmigrate plan={plan.plan_id} -->", f"### {title}", *_identity(plan)]
-    top += [_code(line) for line in traffic_lines(plan)]
+    top += [code(line) for line in traffic_lines(plan)]
     if rows is not None:
         top.append(f"Shown: {len(chosen):,} of {count(len(plan.changes), 'row')}.")
     bottom = [*_advice(hints), f"**{title}**"]
@@ -138,7 +138,7 @@ _REPOSITORIES = "| repository | images | to transfer |\n| --- | ---: | ---: |"
 
 def _mark(section: Section) -> str:
     """The section's mark; one that Markdown could take for something else stands in code."""
-    return section.mark if section.mark.isalnum() else _code(section.mark)
+    return section.mark if section.mark.isalnum() else code(section.mark)
 
 
 def _head(section: Section) -> str:
@@ -148,29 +148,29 @@ def _head(section: Section) -> str:
 
 def _row(change: Change) -> str:
     facts = facts_of(change)
-    cells = [_code(str(change.address))]
+    cells = [code(str(change.address))]
     if facts.section.is_sourced:
-        cells.append(_code(str(facts.source)) if facts.source else "")
+        cells.append(code(str(facts.source)) if facts.source else "")
     cells.append("<br>".join(_details(facts)))
     return f"| {' | '.join(cells)} |"
 
 
 def _group(section: Section, cause: Cause, members: list[Change]) -> str:
     """One row for all that one cause keeps from being decided."""
-    named = [_code(str(each.address)) for each in members[:MOST_NAMED]]
+    named = [code(str(each.address)) for each in members[:MOST_NAMED]]
     if len(members) > MOST_NAMED:
         named.append(f"and {len(members) - MOST_NAMED:,} more; {_ALL} lists all")
     hint = hint_text(cause)
-    said = [_code(cause_title(cause, len(members))), _code(why_text(cause))]
+    said = [code(cause_title(cause, len(members))), code(why_text(cause))]
     cells = ["<br>".join(named), *([""] if section.is_sourced else [])]
-    return f"| {' | '.join([*cells, '<br>'.join([*said, *([_code(hint)] if hint else [])])])} |"
+    return f"| {' | '.join([*cells, '<br>'.join([*said, *([code(hint)] if hint else [])])])} |"
 
 
 def _details(facts: RowFacts) -> Iterator[str]:
     if facts.beside:
         yield ", ".join(_said(fact) for fact in facts.beside)
     yield from (_said(fact) for fact in facts.below)
-    yield from (_code(line) for line in facts.inside[:MOST_INSIDE])
+    yield from (code(line) for line in facts.inside[:MOST_INSIDE])
     if len(facts.inside) > MOST_INSIDE:
         yield f"and {count(len(facts.inside) - MOST_INSIDE, 'more difference')}"
 
@@ -190,7 +190,7 @@ def _value(value: Value, key: str) -> str:
         case str() if key == "reason" and _PLAIN_WORDS.fullmatch(value):
             return value
         case _:
-            return _code(str(value))
+            return code(str(value))
 
 
 def _by_repository(changes: list[Change]) -> Iterator[str]:
@@ -201,27 +201,27 @@ def _by_repository(changes: list[Change]) -> Iterator[str]:
         known = [each for each in sizes if each is not None]
         unsure = sum(change.unsure_bytes or 0 for change in members)
         moved = amount(sum(known), unsure) if len(known) == len(sizes) else UNKNOWN
-        yield f"| {_code(repository)} | {len(members):,} | {moved if sizes else ''} |"
+        yield f"| {code(repository)} | {len(members):,} | {moved if sizes else ''} |"
 
 
 def _identity(plan: Plan) -> Iterator[str]:
     header = plan.header
-    parts = [f"plan `{plan.plan_id}`", f"made {_code(moment(header.created_at))}"]
+    parts = [f"plan `{plan.plan_id}`", f"made {code(moment(header.created_at))}"]
     if header.state.lineage:
         parts.append(f"state sequence {header.state.sequence:,}")
     elif header.state.name:
-        parts.append(f"the first of {_code(header.state.name)}")
+        parts.append(f"the first of {code(header.state.name)}")
     if header.git_commit:
-        parts.append(f"commit {_code(header.git_commit[:12])}")
+        parts.append(f"commit {code(header.git_commit[:12])}")
     if header.undoes:
-        parts.append(f"undoes {_code(header.undoes)}")
+        parts.append(f"undoes {code(header.undoes)}")
     yield ", ".join(parts)
     if header.lock_sha256:
-        yield f"Locked: from the pins {_code(header.lock_sha256[:12])}."
+        yield f"Locked: from the pins {code(header.lock_sha256[:12])}."
     if header.max_delete is not None:
-        yield f"**{_code(f'--max-delete {header.max_delete}')} was given.**"
+        yield f"**{code(f'--max-delete {header.max_delete}')} was given.**"
     for note in header.notes[:MOST_NOTES]:
-        yield f"**Note:** {_code(spoken(note))}"
+        yield f"**Note:** {code(spoken(note))}"
     if len(header.notes) > MOST_NOTES:
         yield f"And {count(len(header.notes) - MOST_NOTES, 'more note')}."
     filters = header.filters.model_dump().items()
@@ -229,7 +229,7 @@ def _identity(plan: Plan) -> Iterator[str]:
         yield f"{said.capitalize()}."
     limits = [f"--{name} {glob}" for name, globs in filters for glob in globs or ()]
     if limits:
-        yield f"Not the whole: limited by {_code(', '.join(limits))}."
+        yield f"Not the whole: limited by {code(', '.join(limits))}."
 
 
 def _advice(hints: Iterable[Hint]) -> Iterator[str]:
@@ -242,7 +242,7 @@ def _advice(hints: Iterable[Hint]) -> Iterator[str]:
             yield f"{fence}sh\n{command}\n{fence}"
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """Put untrusted text into code, exactly as it is, also where code could be broken out of."""
     text = printable(text, LONGEST)
     if not text:

@@ -34,6 +34,7 @@ from imgmigrate.render.schema.forms import (
     ref,
 )
 from imgmigrate.state.record import RECORDS, Run
+from imgmigrate.verifying.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,6 +57,7 @@ def describe() -> dict[str, Schema]:
         "config": _config(),
         "lock": _lock(),
         "plan": _plan(),
+        "report": _report(),
         "show": _show(),
         "stream": _stream(),
         "trusted": _trusted(),
@@ -226,6 +228,14 @@ def _lock() -> Schema:
         ),
         {},
     )
+
+
+def _report() -> Schema:
+    """Describe a report by its model; what is not known is null."""
+    schema = _model(Report)
+    schema["properties"]["format_version"] = _version()
+    about, parts = schema.pop("description"), schema.pop("$defs")
+    return _whole("report", about, schema, parts)
 
 
 def _trusted() -> Schema:

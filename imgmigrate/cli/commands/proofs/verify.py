@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import click
 
+from imgmigrate.cli.commands.proofs.report import (
+    Proof,
+    check_report,
+    known_plan,
+    report_on,
+    save_report,
+)
 from imgmigrate.cli.exit import Proved
 from imgmigrate.cli.given.again import again
 from imgmigrate.cli.given.config import answer_of, open_config, pick, with_state
@@ -18,6 +25,7 @@ from imgmigrate.cli.given.options import (
     Command,
     Settings,
     common_options,
+    file_path,
     json_option,
     on_rate_limit_option,
     parallelism_option,
@@ -27,6 +35,8 @@ from imgmigrate.cli.given.suggestions import suggest_addresses
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from imgmigrate.config.model import Config
     from imgmigrate.config.values.shares import Share
     from imgmigrate.events import Sink
@@ -57,6 +67,7 @@ Examples:
   imgmigrate verify --against source            and what the sources show now
   imgmigrate verify --against plan.out          what a plan was to write
   imgmigrate verify --deep --sample 5%          the same twentieth each time
+  imgmigrate verify --deep --report proof.json  and what an auditor keeps
 
 \b
 A GLOB chooses recorded addresses, so it needs the config and its state.
@@ -87,6 +98,12 @@ read, 64 wrong usage or config, or a glob that matches nothing.""",
     metavar="N[%]",
     help="Only some images, chosen by their addresses: the same ones each time.",
 )
+@click.option(
+    "--report",
+    type=file_path(),
+    metavar="FILE",
+    help="Write what was verified, image by image: .txt, .json, .csv or .md.",
+)
 @parallelism_option("How many images to look at at once.")
 @on_rate_limit_option
 @json_option
@@ -100,6 +117,7 @@ def verify(
     deep: bool,
     against: str,
     sample: Share | None,
+    report: Path | None,
     parallelism: int,
     on_rate_limit: OnRateLimit,
     as_json: bool,
@@ -112,20 +130,33 @@ def verify(
     """
     if as_json:
         settings.output.open_stream()
+    from imgmigrate.verifying.report import Method
     from imgmigrate.verifying.verdict import Standing, most_severe
     from imgmigrate.verifying.verify import VerifyOptions
 
     options = VerifyOptions(deep, parallelism, on_rate_limit, sources=against == SOURCE)
     layouts = _layouts(what)
-    if layouts and (against != STATE or sample is not None):
+    if layouts and (against != STATE or sample is not None or report is not None):
         message = "layouts are verified against themselves, and whole"
-        raise UsageError(message, hint="leave --against and --sample out, or name a GLOB")
+        hint = "leave --against, --sample and --report out, or name a GLOB"
+        raise UsageError(message, hint=hint)
+    if report is not None:
+        check_report(settings, report)
     if layouts:
-        verified = _verify_layouts(settings, layouts, options)
+        proof = _verify_layouts(settings, layouts, options)
     elif against in (STATE, SOURCE):
-        verified = _verify_state(settings, what, options, sample)
+        proof = _verify_state(settings, what, options, sample)
     else:
-        verified = _verify_plan(settings, against, what, options, sample)
+        proof = _verify_plan(settings, against, what, options, sample)
+    verified = proof.verified
+    if report is not None:
+        method = Method(
+            against=against,
+            deep=deep,
+            sample=str(sample) if sample else None,
+            sample_of=verified.sample_of,
+        )
+        save_report(settings, report, report_on(proof, method))
     _present(settings, verified)
     worst = most_severe(verified)
     return Proved(whole=worst is Standing.WHOLE, unread=worst is Standing.UNREAD)
@@ -151,9 +182,7 @@ def _layouts(what: tuple[str, ...]) -> list[Reference]:
     return found
 
 
-def _verify_layouts(
-    settings: Settings, layouts: list[Reference], options: VerifyOptions
-) -> Verified:
+def _verify_layouts(settings: Settings, layouts: list[Reference], options: VerifyOptions) -> Proof:
     from pathlib import Path
 
     from imgmigrate.cli.run import look
@@ -169,14 +198,15 @@ def _verify_layouts(
             ]
         )
 
-    return look(settings.output, work, doing="verifying")
+    return Proof(look(settings.output, work, doing="verifying"))
 
 
 def _verify_state(
     settings: Settings, globs: tuple[str, ...], options: VerifyOptions, sample: Share | None
-) -> Verified:
+) -> Proof:
     from imgmigrate.cli.run import look
     from imgmigrate.state.base import open_state
+    from imgmigrate.verifying.report import of_record
     from imgmigrate.verifying.verify import verify_records
 
     config = _config(settings)
@@ -188,7 +218,8 @@ def _verify_state(
         lambda sink: verify_records(config, kept, options, sink=sink),
         doing="verifying",
     )
-    return verified.sampled_of(len(records)) if sample else verified
+    verified = verified.sampled_of(len(records)) if sample else verified
+    return Proof(verified, config, state, tuple(map(of_record, kept)))
 
 
 def _verify_plan(
@@ -197,12 +228,13 @@ def _verify_plan(
     globs: tuple[str, ...],
     options: VerifyOptions,
     sample: Share | None,
-) -> Verified:
+) -> Proof:
     """Verify what a plan was to write; what it does not touch it says nothing of."""
     from imgmigrate.cli.run import look
+    from imgmigrate.verifying.report import of_change
     from imgmigrate.verifying.verify import verify_changes
 
-    plan = _plan(settings, against)
+    plan, sha256 = _plan(settings, against)
     has_config = settings.config is not None or settings.foreign or DEFAULT_CONFIG.exists()
     config = _config(settings) if has_config else load_for_apply(settings)
     rows = [change for change in plan.changes if change.after is not None]
@@ -213,10 +245,14 @@ def _verify_plan(
         lambda sink: verify_changes(config, kept, options, sink=sink),
         doing="verifying",
     )
-    return verified.sampled_of(len(rows)) if sample else verified
+    verified = verified.sampled_of(len(rows)) if sample else verified
+    subjects = tuple(of_change(change, plan.plan_id) for change in kept)
+    return Proof(verified, config, None, subjects, {plan.plan_id: known_plan(plan, sha256)})
 
 
-def _plan(settings: Settings, against: str) -> Plan:
+def _plan(settings: Settings, against: str) -> tuple[Plan, str]:
+    """Read a plan from its file, or from where the state is; with the sha256 of all its bytes."""
+    import hashlib
     from pathlib import Path
 
     from imgmigrate.plan import read_plan
@@ -224,11 +260,13 @@ def _plan(settings: Settings, against: str) -> Plan:
     if against.startswith("sha256:"):
         from imgmigrate.cli.given.saved import fetch_plan
 
-        return fetch_plan(settings, against, None).plan
+        fetched = fetch_plan(settings, against, None)
+        return fetched.plan, fetched.key.removeprefix("sha256:")
     if not Path(against).exists():
         message = f"--against {against}: there is no such file"
         raise UsageError(message, hint="say state, source, or name a plan's file")
-    return read_plan(Path(against))
+    plan = read_plan(Path(against))
+    return plan, hashlib.sha256(Path(against).read_bytes()).hexdigest()
 
 
 def _sampled(rows: list[_Row], sample: Share | None) -> list[_Row]:
