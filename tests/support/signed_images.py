@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support import registries
-from tests.support.images import MANIFEST_TYPES, OCI_INDEX, digest_of, links
+from tests.support.images import (
+    MANIFEST_TYPES,
+    OCI_INDEX,
+    Image,
+    artifact,
+    descriptor,
+    digest_of,
+    links,
+)
 from tests.support.layouts import layout_tags
 
 if TYPE_CHECKING:
@@ -90,6 +98,30 @@ def signed(name: str = "fallback") -> Signed:
                 manifests[digest] = (_type(raw) or "", left.pop(digest))
     blobs = {digest: data for digest, data in found.items() if digest not in manifests}
     return Signed(path, blobs, manifests, layout_tags(path))
+
+
+def grown(sample: Signed) -> Signed:
+    """Add what the tools did not make: a Notation signature, and an attestation of the SBOM."""
+    sbom = sample.referrers[sample.scan]
+    blobs, manifests, tags = dict(sample.blobs), dict(sample.manifests), dict(sample.tags)
+    for subject, artifact_type in (
+        (INDEX, "application/vnd.cncf.notary.signature"),
+        (sbom, "application/vnd.in-toto+json"),
+    ):
+        about = Image(subject, {subject: sample.manifests[subject]}, {})
+        made = artifact(artifact_type, subject=about)
+        raw = made.raw.replace(b'application/vnd.example.thing"', f'{artifact_type}"'.encode(), 1)
+        blobs |= made.blobs
+        manifests[digest_of(raw)] = made.media_type, raw
+        tag = f"sha256-{subject[7:]}"
+        if tag in tags:
+            document = json.loads(manifests.pop(tags[tag])[1])
+            entry = descriptor(made.media_type, raw) | {"artifactType": artifact_type}
+            document["manifests"].append(entry)
+            longer = json.dumps(document).encode()
+            manifests[digest_of(longer)] = OCI_INDEX, longer
+            tags[tag] = digest_of(longer)
+    return Signed(sample.path, blobs, manifests, tags)
 
 
 def push_signed(remote: registries.Remote | str, repo: str, sample: Signed, *, lists: bool) -> None:
