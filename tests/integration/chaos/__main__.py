@@ -1,8 +1,9 @@
-"""`python -m tests.integration.chaos --seconds 3600 --seed N`: stories until the time is over."""
+"""Tell stories: `--stories 20` so many, or `--seconds 3600` until that is over."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 import tempfile
@@ -19,6 +20,8 @@ from tests.integration.chaos.chaos import tell
 from tests.support.states.kinds import KINDS, serve
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from tests.support.states.kinds import States
 
 STEPS = 150
@@ -26,8 +29,19 @@ STEPS = 150
 
 def main() -> int:
     """Tell stories; 1 if a promise was broken."""
+    options = read(sys.argv[1:])
+    with tempfile.TemporaryDirectory(prefix="imgmigrate-chaos-home-") as home:
+        _isolate(home)
+        with serve(options.state, Path(home), is_lined=True) as states:
+            return _stories(options, states)
+
+
+def read(words: Sequence[str]) -> argparse.Namespace:
+    """Read what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.integration.chaos", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3600.0)
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--stories", type=int, help="tell so many")
+    length.add_argument("--seconds", type=float, help="begin none later; one is always told whole")
     parser.add_argument("--seed", type=int, default=0, help="of the first story; the next has +1")
     parser.add_argument("--steps", type=int, default=STEPS, help="of one story")
     parser.add_argument("--keep-going", action="store_true", help="after a broken promise, too")
@@ -35,24 +49,17 @@ def main() -> int:
     parser.add_argument("--keep", metavar="FOLDER", help="make the worlds here, and leave them")
     parser.add_argument("--verbose", action="store_true", help="tell every step")
     parser.add_argument("--state", choices=KINDS, default=KINDS[0], help="where the states are")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="imgmigrate-chaos-home-") as home:
-        _isolate(home)
-        with serve(options.state, Path(home), is_lined=True) as states:
-            return _stories(options, states)
+    return parser.parse_args(words)
 
 
 def _stories(options: argparse.Namespace, states: States) -> int:
-    began, counts, faults, seed = time.monotonic(), Counter[str](), Counter[str](), options.seed
-    steps = 0
-    stories = 0
-    while time.monotonic() < began + options.seconds:
+    counts, faults, steps, stories = Counter[str](), Counter[str](), 0, 0
+    for seed in _seeds(options):
         story = tell(
             seed,
             options.steps,
             states,
-            until=began + options.seconds,
-            ignored=frozenset(options.ignore.split(",")),
+            ignored=frozenset(options.ignore.split(",")) - {""},
             keep=options.keep,
             note=_say if options.verbose else lambda _: None,
         )
@@ -62,12 +69,23 @@ def _stories(options: argparse.Namespace, states: States) -> int:
             _say(line)
         if story.faults and not options.keep_going:
             break
-        seed += 1
-    _say(f"seeds {options.seed} to {seed}: {stories} stories, {steps} steps")
+    _say(f"from seed {options.seed} on: {stories} stories, {steps} steps")
     for name, number in sorted(counts.items()):
         _say(f"  {number:6} {name}")
     _say(f"broken promises: {dict(faults) or 'none'}")
     return 1 if faults else 0
+
+
+def _seeds(options: argparse.Namespace) -> Iterator[int]:
+    """Give each story its seed, for as many stories, or as long, as was asked for."""
+    if options.stories is not None:
+        yield from range(options.seed, options.seed + options.stories)
+        return
+    began = time.monotonic()
+    for seed in itertools.count(options.seed):
+        if time.monotonic() >= began + options.seconds:
+            return
+        yield seed
 
 
 def _say(line: str) -> None:

@@ -109,6 +109,8 @@ class Story:
     """What happened: counts of each action, the last of them in words, and broken promises."""
 
     seed: int
+    # The words that tell it again.
+    command: str
     steps: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     told: list[str] = field(default_factory=list)
@@ -123,6 +125,7 @@ class Story:
             text.append(f"FAULT at seed {self.seed}, step {step}: {fault}")
         if self.faults:
             text += ["before it:", *(f"  {line}" for line in self.told)]
+            text.append(f"once more: {self.command}")
         return text
 
 
@@ -131,16 +134,15 @@ def tell(
     steps: int,
     states: States,
     *,
-    until: float | None = None,
     ignored: frozenset[str] = frozenset(),
     keep: str | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Story:
-    """Let `steps` things happen, fewer if it is later than `until`, or a promise is broken.
+    """Let `steps` things happen, fewer if a promise is broken.
 
     The world is left below the folder `keep`, if one is given.
     """
-    story, began = Story(seed), time.monotonic()
+    story, began = Story(seed, _command(seed, steps, states, ignored)), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="imgmigrate-chaos-") as name:
         root = Path(os.path.realpath(keep or name)) / f"seed-{seed}"
         with World(root, seed, states) as world:
@@ -162,8 +164,8 @@ def tell(
             weights = [happens[name] for name in names]
             note(f"seed {seed}: the registry is {world.oddities}")
             for step in range(1, steps + 1):
-                if until is not None and time.monotonic() > until:
-                    break
+                # How much a step draws depends on races: the next does not depend on that.
+                world.random.seed(f"{seed}, step {step}")
                 # The last thing is a proof.
                 chosen = world.random.choices(names, weights)[0] if step < steps else "settle"
                 world.look()
@@ -182,6 +184,12 @@ def tell(
                     break
     story.seconds = time.monotonic() - began
     return story
+
+
+def _command(seed: int, steps: int, states: States, ignored: frozenset[str]) -> str:
+    words = f"--state {states.kind} --stories 1 --steps {steps} --seed {seed}"
+    words += f" --ignore {','.join(sorted(ignored))}" if ignored else ""
+    return f"python -m tests.integration.chaos {words}"
 
 
 def _known(world: World) -> frozenset[str]:

@@ -180,7 +180,9 @@ class Deeds:
     def remove_records(self) -> str:
         """Some records are erased."""
         self._write(self.main)
-        records = sorted(self.oracle.records(self.main))
+        # By place: how addresses sort is up to their ports.
+        records = list(self.oracle.records(self.main))
+        records.sort(key=lambda each: str(self.world.place(each)))
         if not records:
             return ""
         name = self.random.choice(records)
