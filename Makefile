@@ -4,7 +4,9 @@
 PYTHON ?= python3
 VENV := .venv
 ROUNDS ?= 1
-CHAOS_SECONDS ?= 20
+CHAOS_STORIES ?= 1
+# Steps of one story over each kind of state: some 20 s.
+CHAOS_STEPS := local:70 git:14 s3:20 postgres:20 pgbouncer:20
 PYTHONS ?= newest
 # Where the versions of Python differ most: loops and streams, files, models.
 ROOMS ?= $(if $(filter all,$(PYTHONS)),,tests/applying tests/state tests/stores)
@@ -15,7 +17,7 @@ MORE_PACKAGES := postgresql pgbouncer
 QUICK := not integration and not slow and not heavy
 MORE := heavy and not azure or hypothesis and not integration
 
-.PHONY: demo test test-more quick check setup lock packages bench bench-memory bench-faults bench-postgres bench-shared clean
+.PHONY: demo test test-more quick check setup lock packages more-packages bench bench-memory bench-faults bench-postgres bench-shared clean
 
 demo: setup
 	examples/quickstart/run.sh $(BIN)
@@ -25,17 +27,16 @@ test: packages setup
 	$(BIN)/python -m tests.support.covered
 
 # Servers that take a while to install, four times as many examples of every property, stories that
-# the suite does not tell (CHAOS_SECONDS over each kind of state), another Python (PYTHONS=all: every
+# the suite does not tell (CHAOS_STORIES over each kind of state), another Python (PYTHONS=all: every
 # one that is found).
-test-more: DEBIAN_PACKAGES += $(MORE_PACKAGES)
-test-more: packages setup
+test-more: more-packages setup
 	$(BIN)/python -m pytest -n auto -m "$(MORE)" --hypothesis-profile=more
 	@if command -v npm >/dev/null && $(MAKE) --no-print-directory azurite; \
 		then $(BIN)/python -m pytest -n auto -m azure; \
 		else echo "Azurite cannot be had: states in Azure's Blob Storage were not tried"; fi
-	for kind in local git s3 postgres pgbouncer; do \
-		$(BIN)/python -m tests.integration.chaos --seconds $(CHAOS_SECONDS) --seed 1000 \
-			--state $$kind || exit 1; \
+	for each in $(CHAOS_STEPS); do \
+		$(BIN)/python -m tests.integration.chaos --stories $(CHAOS_STORIES) --seed 1000 \
+			--state $${each%:*} --steps $${each#*:} || exit 1; \
 	done
 	PYTHONS=$(PYTHONS) .ci/pythons $(ROOMS)
 
@@ -58,12 +59,10 @@ bench-memory: packages setup
 bench-faults: packages setup
 	$(BIN)/python -m tests.benchmarks.faults
 
-bench-postgres: DEBIAN_PACKAGES += $(MORE_PACKAGES)
-bench-postgres: packages setup
+bench-postgres: more-packages setup
 	$(BIN)/python -m tests.benchmarks.postgres
 
-bench-shared: DEBIAN_PACKAGES += $(MORE_PACKAGES)
-bench-shared: packages setup
+bench-shared: more-packages setup
 	$(BIN)/python -m tests.benchmarks.shared_state
 
 # One stamp file, so that a second `make` starts at once.
@@ -99,8 +98,10 @@ venv-package:
 	@if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq python3-venv; \
 	else echo "python3-venv is missing; run: sudo apt-get install -y python3-venv" >&2; exit 1; fi
 
-# The tests use real registries and tools; none of them is ever skipped.
-packages:
+# The tests use real registries and tools; none of them is ever skipped. Two targets, as `make test
+# test-more` makes each of them once.
+more-packages: DEBIAN_PACKAGES += $(MORE_PACKAGES)
+packages more-packages:
 	@missing=; for package in $(DEBIAN_PACKAGES); do \
 		dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q "install ok installed" \
 			|| missing="$$missing $$package"; \
