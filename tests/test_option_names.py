@@ -39,9 +39,15 @@ _NAMED = re.compile(r"`([a-z_]+)`")
 
 
 @cache
+def parsed(path: Path) -> ast.Module:
+    """A module's tree."""
+    return ast.parse(path.read_text())
+
+
+@cache
 def literals(path: Path, *, docstrings: bool) -> tuple[str, ...]:
     """The texts of a module; what stands between them in an f-string is not known."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     documented = {
         id(node.body[0].value)
         for node in ast.walk(tree)
@@ -108,7 +114,7 @@ def test_what_the_command_line_knows_by_its_name_is_in_the_table() -> None:
     globs = {
         node.args[0].value
         for path in LIBRARY
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id == Globs.__name__
@@ -117,7 +123,7 @@ def test_what_the_command_line_knows_by_its_name_is_in_the_table() -> None:
     remedies = {
         keyword.arg
         for path in LIBRARY
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id == remedy.__name__

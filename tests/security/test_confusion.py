@@ -20,6 +20,7 @@ from imgmigrate.oci import bounds
 from imgmigrate.oci.bounds import Graph
 from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST, Manifest
 from imgmigrate.oci.reference import Digest
+from imgmigrate.stores.registry.pace import limits
 from tests.fakes.registry import FakeRegistry
 from tests.security.raw import answer, raw_server
 from tests.security.verbs import BLOB, DATA, WAYS, ask
@@ -198,9 +199,11 @@ NINES = "9" * 6000  # more digits than Python reads as a number
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("status", [200, 202, 204, 206, 429, 503])
 async def test_numbers_of_thousands_of_digits_break_nothing(
-    connect: Connect, way: Way, status: int
+    monkeypatch: pytest.MonkeyPatch, connect: Connect, way: Way, status: int
 ) -> None:
     """Every header that holds a count may hold one that nobody can count to."""
+    # Each answer is like the first: half an hour of refusals says no more than some.
+    monkeypatch.setattr(limits, "LONGEST_REFUSAL", 60.0)
     numbers = [
         *("Location: /v2/b/blobs/uploads/1", f"Docker-Content-Digest: {BLOB.digest}"),
         *(f"OCI-Chunk-Min-Length: {NINES}", f"Range: 0-{NINES}", f"Retry-After: {NINES}"),

@@ -125,9 +125,9 @@ async def test_refusals_before_anything_was_measured_tell_no_rate() -> None:
 async def test_dice_are_not_taken_for_a_limit(share: float, seed: int) -> None:
     """Refusals that get no rarer when less is asked do not slow everything down for good."""
     clock, dice = ManualClock(hurried=True), random.Random(seed)
-    rate = Rate(clock, lambda _: None)
-    await ask(rate, clock, 3000, lambda: dice.random() > share)
-    assert clock.now < 30 + 4 * 3000 / (1 - share) * ROUND_TRIP / 8
+    rate, asked = Rate(clock, lambda _: None), 3000
+    await ask(rate, clock, round(asked * (1 - share)), lambda: dice.random() > share)
+    assert clock.now < 10 + 4 * asked * ROUND_TRIP / 8
 
 
 @pytest.mark.parametrize(("allowed", "share"), [(50, 0.05), (50, 0.2), (20, 0.1), (20, 0.3)])
