@@ -7,7 +7,7 @@
 | stream | every command as JSON |
 | lock | not a line but all of `imgmigrate.lock.yaml` |
 | trusted | not a line but all of the file of what a stranger may use |
-| report | not a line but all of a report of `verify --report FILE.json` |
+| report | not a line but all of a report that `verify` writes as JSON |
 | config | not a line but all of a config, for editors |
 
 They describe version 1 of each format: a field may join, none goes, so no schema forbids further

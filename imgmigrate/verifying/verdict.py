@@ -93,7 +93,8 @@ class Verified:
 
     `blobs` counts distinct blobs of each repository, `size` their bytes; `deep` says that every
     byte of them was read and hashed. `referrers` are what was looked at of signatures and the
-    like, `requests` how many requests it took, `sample_of` how many a sample was chosen from.
+    like, `requests` how many requests it took, `sample_of` how many a sample was chosen from. Of
+    `pending` images what refers to them could not be asked for when they were copied.
     """
 
     images: int
@@ -104,6 +105,7 @@ class Verified:
     referrers: int = 0
     requests: int = 0
     sample_of: int | None = None
+    pending: int = 0
 
     def sampled_of(self, total: int) -> Verified:
         """The same, said of a sample of so many images."""
@@ -172,6 +174,7 @@ def joined(parts: Sequence[Verified]) -> Verified:
         verdicts=tuple(verdict for part in parts for verdict in part.verdicts),
         referrers=sum(part.referrers for part in parts),
         requests=sum(part.requests for part in parts),
+        pending=sum(part.pending for part in parts),
     )
 
 

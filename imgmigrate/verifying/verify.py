@@ -65,12 +65,13 @@ async def verify_records(
     sink: Sink | None = None,
 ) -> Verified:
     """Verify what live records say against their destinations."""
+    live = [record for record in records if record.is_live]
     wanted = [
         _Wanted(record.address, record.digest, along=record.referrers or (), record=record)
-        for record in records
-        if record.is_live
+        for record in live
     ]
-    return await _verify(config, wanted, options or VerifyOptions(), sink)
+    verified = await _verify(config, wanted, options or VerifyOptions(), sink)
+    return replace(verified, pending=sum(bool(record.referrers_pending) for record in live))
 
 
 async def verify_changes(

@@ -27,7 +27,13 @@ pytestmark = pytest.mark.integration
 
 LIST = f"sha256-{INDEX[7:]}"
 CORRUPT, LACKING, CHILDLESS = image("corrupt"), image("lacking"), two_platforms("childless")
-IMAGES = {"corrupt": CORRUPT, "lacking": LACKING, "childless": CHILDLESS}
+TWISTED = image("twisted")
+IMAGES = {
+    "corrupt": CORRUPT,
+    "lacking": LACKING,
+    "childless": CHILDLESS,
+    "twisted": TWISTED,
+}
 
 
 def largest(made: Image) -> str:
@@ -57,6 +63,13 @@ def flip(file: Path) -> None:
     data[len(data) // 2] ^= 1
     file.unlink()
     file.write_bytes(data)
+
+
+def twist(file: Path) -> None:
+    """Change a word of a manifest, which stays JSON."""
+    data = file.read_bytes()
+    file.unlink()
+    file.write_bytes(data.replace(b"config", b"confog", 1))
 
 
 def told(ran: Ran) -> dict[str, set[tuple[str, str, str | None, str | None]]]:
@@ -92,6 +105,7 @@ def wanted(sample: Signed) -> dict[str, set[tuple[str, str, str | None, str | No
         "corrupt": {("damaged", "blob", largest(CORRUPT), None)},
         "lacking": {("missing", "blob", largest(LACKING), None)},
         "childless": {("missing", "manifest", child_of(CHILDLESS), None)},
+        "twisted": {("damaged", "manifest", TWISTED.top, None)},
         "1.0": {
             ("missing", "manifest", dropped, dropped),
             ("unlisted", "manifest", unlisted, unlisted),
@@ -104,9 +118,9 @@ def wanted(sample: Signed) -> dict[str, set[tuple[str, str, str | None, str | No
 def test_a_registry_is_mended_by_what_verify_names(
     tmp_path: Path, docker_registry: StartRegistry
 ) -> None:
-    """A blob corrupt, a blob, a child and a referrer gone, one unlisted, a tag moved away.
+    """A blob and a manifest corrupt; a blob, a child, a referrer and a tag gone, one unlisted.
 
-    docker-registry writes no file that it has: of the corrupt blob apply says so, and what to do.
+    docker-registry writes no file that it has: of what is corrupt apply says so, and what to do.
     """
     old, new, sample = docker_registry("old"), docker_registry("new"), signed()
     push_signed(old.host, "app", sample, lists=True)
@@ -120,6 +134,8 @@ def test_a_registry_is_mended_by_what_verify_names(
     dropped, unlisted, hollow = by_subject(sample)[:3]
     corrupt = real.blob_file(tmp_path / "new", largest(CORRUPT))
     flip(corrupt)
+    twisted = real.blob_file(tmp_path / "new", TWISTED.top)
+    twist(twisted)
     real.lose_blob(tmp_path / "new", largest(LACKING))
     real.lose_blob(tmp_path / "new", layer_of(sample, hollow))
     listing = registries.get_manifest(new.host, "app", LIST)
@@ -138,8 +154,11 @@ def test_a_registry_is_mended_by_what_verify_names(
     imgmigrate(tmp_path, *_mend(ran))
     failed = imgmigrate(tmp_path, "apply", "plan.out", code=3)
     assert "the registry serves the damaged bytes as before" in " ".join(failed.out.split())
+    assert "not done (2)" in failed.out
     corrupt.unlink()
-    imgmigrate(tmp_path, "apply", "plan.out")
+    imgmigrate(tmp_path, "apply", "plan.out", code=3)
+    twisted.unlink()
+    imgmigrate(tmp_path, "apply", "--auto-approve")
     imgmigrate(tmp_path, "verify", "--deep")
     assert_whole(sample, lambda ref: _read(new.host, ref))
 
@@ -163,6 +182,7 @@ def test_a_layout_is_mended_by_what_verify_names(tmp_path: Path) -> None:
 
     dropped, unlisted, hollow = by_subject(sample)[:3]
     flip(file(largest(CORRUPT)))
+    twist(file(TWISTED.top))
     for gone in (largest(LACKING), layer_of(sample, hollow), child_of(CHILDLESS), dropped):
         file(gone).unlink()
     less = drop_from_list(read_blob(app, layout_tags(app)[LIST]), unlisted)

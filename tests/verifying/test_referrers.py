@@ -13,6 +13,7 @@ from imgmigrate.oci.companions import fallback_tag
 from imgmigrate.oci.manifest import OCI_MANIFEST, Manifest
 from imgmigrate.oci.reference import Digest, Repository
 from imgmigrate.oci.referrers import merged_list
+from imgmigrate.render.reports.verify import verified_lines
 from imgmigrate.state.record import Carried
 from imgmigrate.stores.place import Place
 from imgmigrate.verifying.verdict import Standing
@@ -163,6 +164,16 @@ async def test_a_list_that_fails_leaves_it_unread(signed: Signed) -> None:
     signed.store.hooks["referrers"] = down
     [verdict] = (await signed.verify()).verdicts
     assert verdict.standing is Standing.UNREAD
+
+
+async def test_what_nobody_could_ask_for_is_not_called_proved(signed: Signed) -> None:
+    """The image is whole, and that nothing is known of its signatures is said beside it."""
+    record = make_record(HERE.at("1"), THERE.at("1"), signed.top, referrers_pending=True)
+    verified = await verify_records(signed.world.workspace, [record])
+    assert (verified.verdicts, verified.pending) == ((), 1)
+    assert "What refers to 1 image is not known" in "\n".join(
+        verified_lines(verified, lambda *words: " ".join(words))
+    )
 
 
 async def test_images_of_one_digest_ask_once(signed: Signed) -> None:

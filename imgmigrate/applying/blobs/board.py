@@ -51,14 +51,14 @@ if TYPE_CHECKING:
     from imgmigrate.stores.base import Upload
     from imgmigrate.stores.place import Place
 
-__all__ = ["BlobBoard", "Trust", "Witness"]
+__all__ = ["DELETE_IT", "BlobBoard", "Trust", "Witness"]
 
 
 # docker-registry, and what is made of it, writes no file of a digest that it has.
 _KEPT = "it was sent again, and the registry serves the damaged bytes as before"
-_KEPT_HINT = (
+DELETE_IT = (
     "delete the file of this digest in the registry's storage "
-    "(docker-registry: blobs/sha256/.../data), then apply the same plan again"
+    "(docker-registry: blobs/sha256/.../data)"
 )
 
 
@@ -252,7 +252,7 @@ class BlobBoard:
         how = await self._deliver(flight, blob, None)
         if not await self._is_right(flight.destination, blob):
             error = IntegrityError(f"{flight.destination.repository}@{blob.digest}", _KEPT)
-            error.side, error.hint = "destination", _KEPT_HINT
+            error.side, error.hint = "destination", f"{DELETE_IT}, then apply the same plan again"
             raise error
         return how
 

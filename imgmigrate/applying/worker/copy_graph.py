@@ -12,7 +12,7 @@ from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from imgmigrate.applying.blobs.board import Trust
+from imgmigrate.applying.blobs.board import DELETE_IT, Trust
 from imgmigrate.concurrency import together
 from imgmigrate.errors import (
     IntegrityError,
@@ -114,6 +114,15 @@ class Transfer:
         self.board.committed(destination)
         return True
 
+    async def prove(self, digest: Digest, destination: Place) -> None:
+        """Read a manifest that was written again: what was damaged may have been kept as it was."""
+        try:
+            with on_side("destination"):
+                await destination.store.manifest(destination.repo, digest)
+        except (IntegrityError, ProtocolError) as error:
+            error.hint = f"{DELETE_IT}, then plan again"
+            raise
+
     async def _parts(
         self,
         manifest: Manifest,
@@ -177,6 +186,8 @@ class Transfer:
                 manifest, source, destination, trust, graph=graph, depth=depth
             )
             moved += await self.write(manifest, child.digest, source, destination)
+            if trust is Trust.BYTES:
+                await self.prove(child.digest, destination)
             self._written[key] = trust
             return moved
 

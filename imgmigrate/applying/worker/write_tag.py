@@ -83,6 +83,18 @@ class TagWriter:
     ) -> Receipt:
         """Copy a digest's graph, then write the tag if the destination is still as planned.
 
+        What was there and is written again is read once more: it may be damaged, and kept so.
+        """
+        receipt = await self._copy(change, origin, digest, after, facts)
+        if receipt.error is None and _trust(change) is Trust.BYTES:
+            await self._transfer.prove(after, self._place(change.address.repository))
+        return receipt
+
+    async def _copy(
+        self, change: Change, origin: Repository, digest: Digest, after: Digest, facts: RowFacts
+    ) -> Receipt:
+        """Copy, but for the last look.
+
         The destination is read just before the tag, and where that can spare something also
         at the start: a conflict or a copy that is already there then costs no bytes.
         """

@@ -60,8 +60,6 @@ def comparison_headline(comparison: Comparison) -> str:
     """Say in one sentence how the two sides compare."""
     asked = f"; {count(comparison.requests, 'request')}" if comparison.requests else ""
     total = len(comparison.found)
-    if not total:
-        return f"Nothing to compare: neither side has an image{asked}."
     equal = len(comparison.of(Likeness.EQUAL))
     if equal == total:
         return f"Equal: {count(total, 'image')}{asked}."

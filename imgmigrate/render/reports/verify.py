@@ -53,6 +53,10 @@ def verified_lines(verified: Verified, command: Commander, style: Style = PLAIN)
         yield style.paint(line, "bold", "green" if is_whole else "red")
     if verified.requests:
         yield f"It took {count(verified.requests, 'request')}."
+    if verified.pending:
+        told = f"What refers to {count(verified.pending, 'image')} is not known: it could not be "
+        told += "asked for when they were copied, and the next plan asks again."
+        yield from style.wrap(told, hanging="  ")
     incomplete = _addresses(verified, Standing.INCOMPLETE)
     if incomplete:
         yield ""

@@ -324,7 +324,7 @@ class VerifySummary(Line):
     """How many images are whole; `mend` is the command that writes the others again.
 
     Of a sample `sample_of` is what it was chosen from. `referrers` are signatures and the like that
-    were looked at, `requests` what it all took.
+    were looked at, `requests` what it all took; of `pending` images they are not known.
     """
 
     images: Count
@@ -336,6 +336,7 @@ class VerifySummary(Line):
     referrers: Count
     requests: Count
     sample_of: Count | None
+    pending: Count
 
 
 class CompareImage(Failing, Line):

@@ -19,6 +19,7 @@ from imgmigrate.cli.given.options import (
     parallelism_option,
     pass_settings,
 )
+from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
     from imgmigrate.config.model import Config
@@ -47,7 +48,8 @@ No config and no state is needed; where a config is, its registries are
 spoken to as it says. Images are equal if their digests are.
 
 \b
-Exit codes: 0 equal, 2 different, 3 some could not be read, 64 wrong usage.""",
+Exit codes: 0 equal, 2 different, 3 some could not be read, 64 wrong usage,
+or nothing to compare on either side.""",
 )
 @click.argument("here", metavar="A")
 @click.argument("there", metavar="B")
@@ -85,6 +87,9 @@ def compare(
         lambda sink: compare_places(config, *ends, options, sink=sink),
         doing="comparing",
     )
+    if not comparison.found:
+        message = f"neither {here} nor {there} has an image to compare"
+        raise UsageError(message, hint="correct the names; of globs the tags behind them, too")
     _present(settings, comparison)
     is_equal = len(comparison.of(Likeness.EQUAL)) == len(comparison.found)
     return Proved(whole=is_equal, unread=bool(comparison.of(Likeness.UNREAD)))

@@ -312,6 +312,7 @@ def _present(settings: Settings, verified: Verified) -> None:
         referrers=verified.referrers,
         requests=verified.requests,
         sample_of=verified.sample_of,
+        pending=verified.pending,
     )
     level: Literal["info", "error"] = "error" if verified.verdicts else "info"
     output.stream.line(summary, verified_headline(verified), level)
