@@ -11,6 +11,8 @@ import pytest
 from imgmigrate import apply_plan, load_config, make_plan
 from imgmigrate.events import Outcome
 from imgmigrate.planning.planner import PlanOptions
+from imgmigrate.state.base import open_state
+from imgmigrate.verifying.verify import VerifyOptions, verify_records
 from tests.support import registries
 from tests.support.cli import write_config
 from tests.support.images import OCI_INDEX, artifact, digest_of
@@ -45,12 +47,17 @@ async def applied(folder: Path, plan: Plan) -> RunFinished:
 
 
 async def migrate(folder: Path) -> Plan:
-    """Plan and apply; everything is done, and a second plan is empty."""
+    """Plan and apply; all is done and whole, as at the source, and a second plan is empty."""
     plan = await planned(folder)
     finished = await applied(folder, plan)
     assert set(finished.counts) == {Outcome.APPLIED}, [str(r.error) for r in finished.unfinished]
     again = await planned(folder)
     assert again.changes == ()
+    config = load_config(folder / "imgmigrate.yaml", environ={})
+    records = list((await open_state(config.state_place).look()).live())
+    verified = await verify_records(config, records, VerifyOptions(deep=True, sources=True))
+    assert (verified.images, verified.verdicts) == (len(records), ())
+    assert verified.referrers
     return plan
 
 
