@@ -8,7 +8,7 @@
 |   | written, of a command that leaves nothing else |
 | 2 | only `plan --detailed-exitcode`: something at a destination would change or is a conflict, |
 |   | or, with `--refresh-only`, has moved since it was recorded; `pin --check`: sources have |
-|   | moved; `verify`: images are not whole, or changed; and `compare`: they are not equal |
+|   | moved; `verify`: images are not whole, or other ones; and `compare`: they are not equal |
 | 3 | what another run may mend: a plan has error rows; a source to pin, or an image to verify, |
 |   | was not read; or an apply began and some row failed or was not reached |
 | 4 | the plan was refused |

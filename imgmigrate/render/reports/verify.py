@@ -33,7 +33,7 @@ LONGEST_NAME = 500
 _SECTIONS = (
     (Standing.UNREAD, "could not be read", "nobody knows whether they are whole"),
     (Standing.INCOMPLETE, "incomplete", "a pull of them fails"),
-    (Standing.CHANGED, "changed", "another image than the recorded one is there"),
+    (Standing.CHANGED, "changed", "another image is there than should be"),
     (Standing.MOVED, "moved", "their sources show something else by now"),
 )
 
@@ -194,7 +194,7 @@ def _said(fault: Fault) -> str:
             return found or "nothing is there"
         case Kind.CHANGED:
             wanted = fault.digest.short if fault.digest else "nothing"
-            return f"shows {found.rpartition(':')[2][:12]}, recorded {wanted}"
+            return f"shows {found.rpartition(':')[2][:12]}, not {wanted}"
         case Kind.MISSING:
             much = f", {size(fault.size)}" if fault.size is not None else ""
             return f"{name} is missing{much}"

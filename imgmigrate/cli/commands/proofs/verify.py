@@ -80,8 +80,8 @@ plan --replace. What was overwritten since is told as changed, and a plan
 shows whose it is. What has moved at its source is told as that.
 
 \b
-Exit codes: 0 whole, 2 incomplete or changed, 3 some images could not be
-read, 64 wrong usage or config, or a glob that matches nothing.""",
+Exit codes: 0 whole, 2 incomplete, changed or moved, 3 some images could not
+be read, 64 wrong usage or config, or a glob that matches nothing.""",
 )
 @click.argument("what", metavar="[GLOB|oci:PATH]...", nargs=-1, shell_complete=suggest_addresses)
 @click.option("--deep", is_flag=True, help="Read every blob and hash its bytes.")
