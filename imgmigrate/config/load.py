@@ -22,6 +22,7 @@ from imgmigrate.config.reading.tree import Scalar, Tree
 from imgmigrate.config.reading.variables import Environment, UnsetVariableError, expand
 from imgmigrate.config.registries import Registries
 from imgmigrate.config.rules import build_rules
+from imgmigrate.config.signatures import build_signature_rules
 from imgmigrate.config.values.backends import Backend
 from imgmigrate.config.values.paths import default_place
 from imgmigrate.errors import ConfigError
@@ -108,6 +109,10 @@ def _build(
         sha256=hashlib.sha256(data + more).hexdigest(),
         registries=registries,
         guards=build_guards(tree, model, base),
+        signatures=(
+            *(bounds.trusted.signatures if bounds is not None else ()),
+            *build_signature_rules(tree, model.verify, base),
+        ),
         known=build_known(tree, model.known_conflicts) + read_known(known_path(path)),
         name=model.name or path.name,
         place=name_place(state, base, named),

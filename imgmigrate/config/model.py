@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.config.known import KnownConflict
     from imgmigrate.config.registries import Registries
+    from imgmigrate.config.signatures import SignatureRule
     from imgmigrate.oci.reference import Repository
     from imgmigrate.rules.rule import GlobRule, Rule
 
@@ -157,6 +158,8 @@ class Config:
     is_idle: bool = False
     # A state that was exported to this file; it is read instead of `state`.
     state_file: Path | None = None
+    # Whose signatures images need; each that is about one has to be satisfied.
+    signatures: tuple[SignatureRule, ...] = ()
     # Where a state that several machines share is; it is used instead of the folder `state`.
     backend: Backend | None = None
 

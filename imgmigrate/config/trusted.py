@@ -16,15 +16,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from imgmigrate.config.load import decode, read_file
 from imgmigrate.config.places import read_state
-from imgmigrate.config.reading.schema import NOT_YET, StateModel, validate
+from imgmigrate.config.reading.schema import NOT_YET, StateModel, VerifyModel, validate
 from imgmigrate.config.reading.tree import parse_tree
 from imgmigrate.config.reading.variables import Environment
 from imgmigrate.config.registries import Registries
+from imgmigrate.config.signatures import build_signature_rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imgmigrate.config.reading.tree import KeyPath, Tree
+    from imgmigrate.config.signatures import SignatureRule
     from imgmigrate.config.values.backends import Backend
 
 __all__ = ["Trusted", "TrustedModel", "load_trusted"]
@@ -56,6 +58,11 @@ class TrustedModel(BaseModel):
     state: StateModel | None = Field(
         default=None, description="Where the state is, seen from this file's folder; only read."
     )
+    verify: list[VerifyModel] = Field(
+        default=[],
+        description="Whose signatures images need, whatever the config says besides; keys are "
+        "seen from this file's folder.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,7 @@ class Trusted:
     include: frozenset[str] = frozenset()
     place: str | None = None
     state: Path | Backend | None = None
+    signatures: tuple[SignatureRule, ...] = ()
 
 
 def load_trusted(path: Path, *, environ: Mapping[str, str] | None = None) -> Trusted:
@@ -101,6 +109,7 @@ def _checked(path: Path, tree: Tree, environ: Environment, base: Path) -> Truste
         frozenset(model.include),
         place,
         state,
+        build_signature_rules(tree, model.verify, base),
     )
 
 

@@ -18,6 +18,7 @@ from imgmigrate.config.reading.schema import raise_all
 from imgmigrate.config.reading.tree import Mapping, Scalar, Sequence
 from imgmigrate.config.reading.variables import expand, names
 from imgmigrate.config.registries import Registries
+from imgmigrate.config.values.paths import resolve_path
 from imgmigrate.errors import ConfigError
 from imgmigrate.matching import has_wildcard, split_target
 from imgmigrate.oci.reference import DOCKER_HUB, LAYOUTS, normalise_host, parse_endpoint
@@ -94,6 +95,7 @@ class Bounds:
             if isinstance(place, Scalar) and place.value != self.trusted.place:
                 self._refuse(tree, where, "where a state is, only the trusted file says")
         self._inspect_registries(tree)
+        self._inspect_keys(tree)
 
     def inspect(self, tree: Tree) -> None:
         """Look through a file, the main one or an included one."""
@@ -139,6 +141,20 @@ class Bounds:
                 elif value not in (trusted.get(setting), _SAFE.get(setting)):
                     why = _WHY.get(setting, "it is a setting of the registry")
                     self._refuse(tree, where, f"{why}; only the trusted file may say that")
+
+    def _inspect_keys(self, tree: Tree) -> None:
+        """Refuse keys elsewhere: an error would tell what files there are, and begin with."""
+        entries = tree.node(("verify",))
+        for number in range(len(entries.items) if isinstance(entries, Sequence) else 0):
+            for path, text in _texts(tree, ("verify", number, "key")):
+                if not self.may_expand(text):
+                    continue  # which is refused already
+                try:
+                    where = resolve_path(expand(text, self._environ), self._base)
+                except ValueError:
+                    continue  # which is told where it is read
+                if not self.may_read(where):
+                    self._refuse(tree, path, "it reads a file outside the config's folder")
 
     def _inspect_place(self, tree: Tree, path: KeyPath, text: str) -> None:
         """Refuse a source or a destination that is not trusted, as far as its text tells."""

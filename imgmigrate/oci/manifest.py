@@ -8,13 +8,12 @@ and docker's manifest schema 2.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from imgmigrate.oci.bounds import refuse_bomb
+from imgmigrate.oci.documents import read_object
 from imgmigrate.oci.reference import Digest
 
 __all__ = [
@@ -133,7 +132,7 @@ class Manifest:
         if expected is not None and not expected.matches(raw):
             msg = f"its bytes do not have the digest {expected}"
             raise ValueError(msg)
-        document = _load(raw)
+        document = read_object(raw, MOST_ELEMENTS)
         said = media_type.partition(";")[0].strip() if media_type else None
         found = _media_type(document, said)
         manifest = cls(raw, found, expected or Digest.of(raw), document)
@@ -189,37 +188,6 @@ def same_images(one: Manifest, other: Manifest) -> bool:
     """Tell whether two indexes list the same children, in whatever order and bytes."""
     ours = sorted(child.digest for child in one.children)
     return ours == sorted(child.digest for child in other.children)
-
-
-def _load(raw: bytes) -> dict[str, Any]:
-    refuse_bomb(raw, MOST_ELEMENTS)
-    try:
-        document = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant
-        )
-    except RecursionError:
-        msg = "its JSON is nested too deeply"
-        raise ValueError(msg) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        msg = f"it is not JSON: {error}"
-        raise ValueError(msg) from None
-    if not isinstance(document, dict):
-        msg = "it is not a JSON object"
-        raise ValueError(msg)
-    return document
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        msg = "it has the same key twice"
-        raise ValueError(msg)
-    return document
-
-
-def _no_constant(name: str) -> Any:
-    msg = f"it holds {name}, which is not JSON"
-    raise ValueError(msg)
 
 
 def _media_type(document: dict[str, Any], said: str | None) -> str:

@@ -38,6 +38,7 @@ from imgmigrate.planning.passes.wholeness import Unmendable, Wholeness
 from imgmigrate.planning.reach import open_stores
 from imgmigrate.planning.referring import Referring
 from imgmigrate.planning.sides import Sides
+from imgmigrate.planning.signatures import SignatureCheck, read_keys
 from imgmigrate.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.reference import Digest, Reference
     from imgmigrate.planning.desired.expand import Expansion
     from imgmigrate.planning.passes.base import Pass
+    from imgmigrate.planning.signatures import Keyring
     from imgmigrate.state.record import ImageRecord, State
     from imgmigrate.stores.base import Stores
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
@@ -255,6 +257,7 @@ class _Planner:
     async def plan(self) -> tuple[list[Change], int, int]:
         """Return the changes, how many addresses need none, and how many nobody asks for."""
         rules = narrow(self.config, self.scope.target).rules
+        keyrings = read_keys(self.config.signatures)
         asked, changes = await self.asking.ask(rules)
         doubtful = await self.sides.doubtful(asked)
         wishes, problems = await self.sides.look(doubtful)
@@ -278,7 +281,7 @@ class _Planner:
         kept = self._kept()
         self.scope.check()
         release = Release(self.options.forget)
-        changes = await run_passes(self._passes(release, kept), changes, asked)
+        changes = await run_passes(self._passes(release, kept, keyrings), changes, asked)
         return changes, unchanged, release.unwanted
 
     async def resolve(self) -> Resolved:
@@ -348,16 +351,20 @@ class _Planner:
         rules, globs = self.config.rules, self.workspace.config.globs
         return Deltas(rules, globs, self.config.base, self.config.guards, self.asking.chooser)
 
-    def _passes(self, release: Release, kept: Sequence[ImageRecord]) -> tuple[Pass, ...]:
+    def _passes(
+        self, release: Release, kept: Sequence[ImageRecord], keyrings: Sequence[Keyring]
+    ) -> tuple[Pass, ...]:
         """Everything that changes the rows, in its order; each does nothing where it has to.
 
-        What moves is found before anything is deleted, what is deleted before what stays is let
+        What moves is found before anything is asked for or deleted, what is not signed is refused
+        before it lets anything else happen, what is deleted before what stays is let
         go, what is replaced before it is kept, and all rows before they are measured.
         """
         options, observer, state = self.options, self.observer, self.state
         cache, is_part = self.workspace.cache, bool(options.target or options.exclude)
         guards, unread, sizes = self.config.guards, self.asking.unread, self.options.sizes
         rules = (*self.config.rules, *self.expansion.lost)
+        whole_sink = None if is_part else self.workspace.sink
         # What no config asks for neither moves nor deletes.
         owns = not self.config.is_oneshot
         return (
@@ -365,9 +372,10 @@ class _Planner:
                 observer,
                 state,
                 guards.moved if owns else (),
-                None if is_part else self.workspace.sink,
+                whole_sink,
             ),
             self._deltas(),
+            SignatureCheck(observer, cache, state, keyrings, whole_sink),
             Gone(observer, state),
             Outlived(
                 kept if options.allow_delete else (), rules, guards.keep_previous_for, self.now

@@ -1,13 +1,25 @@
-"""One repository in one store, and reading manifests from it once."""
+"""One repository in one store, and reading manifests and small blobs from it."""
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import AccessDenied, NotFound, StoreError, on_side
+from imgmigrate.errors import (
+    AccessDenied,
+    IntegrityError,
+    NotFound,
+    StoreError,
+    TransientError,
+    on_side,
+)
+from imgmigrate.events import NoSink
 from imgmigrate.oci.reference import Repository
 from imgmigrate.stores.base import Damaged
+from imgmigrate.stores.retries import Policy, retrying
+from imgmigrate.stores.slots import hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +29,10 @@ if TYPE_CHECKING:
     from imgmigrate.stores.base import Store
     from imgmigrate.stores.cache import ManifestCache
 
-__all__ = ["Place", "is_empty", "read_manifest", "shown"]
+__all__ = ["Place", "is_empty", "read_blob", "read_manifest", "shown"]
+
+# A small blob that breaks midway is read anew, once and at once.
+ONCE_MORE = Policy(attempts=2, first_wait=0.0, longest_wait=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +83,29 @@ async def read_manifest(place: Place, digest: Digest, cache: ManifestCache) -> M
         manifest = await place.store.manifest(place.repo, digest)
         cache.put(manifest)
     return manifest
+
+
+async def read_blob(place: Place, blob: Descriptor, what: str) -> bytes:
+    """Read a blob that the caller knows to be small, and verify it; `what` it is, for people.
+
+    StoreError if the store does not give it, IntegrityError for other bytes.
+    """
+    return await retrying(partial(_read, place, blob, what), NoSink(), ONCE_MORE)
+
+
+async def _read(place: Place, blob: Descriptor, what: str) -> bytes:
+    subject = f"{place.repository}@{blob.digest}"
+    raw = bytearray()
+    async with (
+        hold(place.store.budget.read),
+        aclosing(place.store.open_blob(place.repo, blob)) as pieces,
+    ):
+        async for piece in pieces:
+            raw += piece
+            if len(raw) > blob.size:
+                break
+    if len(raw) < blob.size:
+        raise TransientError(subject, f"it ended at byte {len(raw)} of {blob.size}")
+    if len(raw) != blob.size or not blob.digest.matches(bytes(raw)):
+        raise IntegrityError(subject, f"the bytes of {what} do not match its digest")
+    return bytes(raw)

@@ -226,6 +226,18 @@ class Reason(Term):
     # A rule asks for a kind of referrer that its image does not have, or of which nobody can tell.
     NOT_REFERRED = "not_referred", ReasonTraits("IM246", "lacks what the rule requires")
 
+    # The config asks for a signature, and none holds, or nobody can tell.
+    NOT_VERIFIED = (
+        "not_verified",
+        ReasonTraits(
+            "IM247",
+            "not signed by whom the config names",
+            hint="An image that is not signed by whom the config names is not taken. Have it "
+            "signed at its source, or correct verify in the config.",
+            hint_is_for_configs=True,
+        ),
+    )
+
     # It could not be decided.
     SOURCE_MISSING = "source_missing", ReasonTraits("IM230", "the source has no such image")
     DANGLING = "dangling", ReasonTraits("IM231", "listed, and its manifest is not there")

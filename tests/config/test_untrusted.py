@@ -246,3 +246,29 @@ def test_a_wrong_trusted_file_is_refused(tmp_path: Path, text: str, expected: st
     (tmp_path / "trusted.yaml").write_text(text)
     with pytest.raises(ConfigError, match=expected):
         load_trusted(tmp_path / "trusted.yaml", environ={})
+
+
+class TestKeys:
+    """A stranger's `verify` reads no file elsewhere, and takes nothing from the trusted one."""
+
+    def test_keys_lie_in_the_folder_of_the_config(self, strange: Strange, tmp_path: Path) -> None:
+        """By whichever way they would lead out, and whatever is there."""
+        (tmp_path / "checkout/in.pub").write_text("")
+        (tmp_path / "checkout/link.pub").symlink_to(tmp_path / "trusted.yaml")
+        for key in ("/etc/passwd", "../trusted.yaml", "link.pub", "${TEAM}/shadow", "/nowhere"):
+            text = f"verify: [{{match: q.io/**, key: [in.pub, '{key}']}}]\n{RULE}"
+            [line] = refused(strange, text, TEAM="/etc")
+            assert "it reads a file outside the config's folder" in line, key
+        config = strange(f"verify: [{{match: q.io/**, key: in.pub}}]\n{RULE}")
+        assert [key.name for rule in config.signatures for key in rule.keys] == ["in.pub"]
+
+    def test_the_trusted_file_asks_besides(self, strange: Strange, tmp_path: Path) -> None:
+        """Its keys are seen from its own folder, and hold whatever the config says."""
+        (tmp_path / "ours.pub").write_text("")
+        (tmp_path / "checkout/theirs.pub").write_text("")
+        with (tmp_path / "trusted.yaml").open("a") as file:
+            file.write("verify: [{match: q.io/**, key: ours.pub}]\n")
+        config = strange(f"verify: [{{match: q.io/a, key: theirs.pub}}]\n{RULE}")
+        found = [key.path for rule in config.signatures for key in rule.keys]
+        assert found == [tmp_path / "ours.pub", tmp_path / "checkout/theirs.pub"]
+        assert [len(strange(RULE).signatures)] == [1]

@@ -38,6 +38,7 @@ __all__ = [
     "KnownFileModel",
     "KnownModel",
     "StateModel",
+    "VerifyModel",
     "raise_all",
     "validate",
 ]
@@ -114,6 +115,17 @@ class KnownModel(_Part):
     because: str
 
 
+class VerifyModel(_Part):
+    """One entry of `verify:`."""
+
+    match: str = Field(description="Sources of images, by an address or a glob.")
+    key: Annotated[
+        _Texts, Field(description="Files of public keys, one of which has to have signed.")
+    ] = []
+    identity: str | None = Field(default=None, description="For signatures without a key: whose.")
+    issuer: str | None = Field(default=None, description="Who vouched for the identity.")
+
+
 class KnownFileModel(_Part):
     """A file of known conflicts alone."""
 
@@ -138,6 +150,7 @@ class FileModel(_Part):
     name: Annotated[str | None, BeforeValidator(read_name)] = None
     distinct: list[str | list[str]] = []
     known_conflicts: list[KnownModel] = []
+    verify: list[VerifyModel] = []
     images: Annotated[list[ImageModel], Field(min_length=1)]
 
 
@@ -164,6 +177,7 @@ _LEVELS: dict[tuple[str, ...], tuple[type[BaseModel], frozenset[str]]] = {
     ),
     ("moved", "*"): (MovedModel, frozenset()),
     ("known_conflicts", "*"): (KnownModel, frozenset()),
+    ("verify", "*"): (VerifyModel, frozenset()),
     ("state",): (StateModel, frozenset()),
     ("defaults",): (
         Defaults,
@@ -271,4 +285,5 @@ _MISSING = {
     "digest": "write digest: the one that the destination shows",
     "until": "write until: YYYY-MM-DD",
     "because": "write because: the reason, for whoever reads a plan",
+    "match": "write match: host/repository, or a glob such as host/team/**",
 }

@@ -18,6 +18,7 @@ from imgmigrate.config.reading.schema import (
     KnownModel,
     MovedModel,
     StateModel,
+    VerifyModel,
 )
 from imgmigrate.config.values.referrers import NONE
 from imgmigrate.config.values.tags import TagsModel
@@ -126,6 +127,7 @@ DEFINITIONS: dict[str, tuple[type[BaseModel], str, dict[str, tuple[Schema, str]]
                 "Hosts that are not one registry under two names.",
             ),
             "known_conflicts": (array(ref("known_conflict")), "Conflicts that are to stay."),
+            "verify": (array(ref("verify")), "Whose signatures images need to be taken."),
             "images": (array(ref("image")), "The rules."),
         },
     ),
@@ -227,6 +229,16 @@ DEFINITIONS: dict[str, tuple[type[BaseModel], str, dict[str, tuple[Schema, str]]
             "digest": (TEXT, "What the destination shows."),
             "until": (TEXT, "The last day: YYYY-MM-DD."),
             "because": (TEXT, "The reason, for whoever reads a plan."),
+        },
+    ),
+    "verify": (
+        VerifyModel,
+        "Images that are taken only with a signature.",
+        {
+            "match": (TEXT, "Their sources: an address or a glob."),
+            "key": (_text_or_list(minItems=1), "Files of public keys; one of them suffices."),
+            "identity": (TEXT, "For signatures without a key: whose. Not supported yet."),
+            "issuer": (TEXT, "Who vouched for the identity. Not supported yet."),
         },
     ),
 }

@@ -248,6 +248,9 @@ def _trusted() -> Schema:
     }
     state = an_object({"path": TEXT})
     properties["state"] = state
+    texts = {"key": {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}, "identity": TEXT}
+    entry = an_object({"match": TEXT}, {**texts, "issuer": TEXT})
+    properties["verify"] = schema["properties"]["verify"] | {"items": entry}
     about = f"The trusted file of `--trusted`. {schema['description']}"
     return _whole(
         "trusted", about, an_object({"version": properties.pop("version")}, properties), {}

@@ -1,0 +1,93 @@
+"""Whose signatures images need: `verify:` of a config, and of a trusted file. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from imgmigrate.config.guards import layout_names, read_pattern
+from imgmigrate.config.reading.schema import NOT_YET
+from imgmigrate.config.values.paths import resolve_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from imgmigrate.config.reading.schema import VerifyModel
+    from imgmigrate.config.reading.tree import KeyPath, Tree
+    from imgmigrate.errors import ConfigError
+    from imgmigrate.matching import Pattern
+    from imgmigrate.oci.reference import Reference
+
+__all__ = ["KeyFile", "SignatureRule", "build_signature_rules"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A public key as the config names it, and where it is; `tree` and `at` are for errors."""
+
+    name: str
+    path: Path
+    tree: Tree
+    at: KeyPath
+
+    def error(self, message: str, hint: str | None = None) -> ConfigError:
+        """Make the error that names where the config names this key."""
+        return self.tree.error(f"{self.name}: {message}", self.at, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureRule:
+    """One entry of `verify`: an image from such a source needs a signature by one of the keys."""
+
+    match: Pattern
+    keys: tuple[KeyFile, ...]
+    base: str
+
+    def concerns(self, source: Reference) -> bool:
+        """Tell whether it is about an image from a source, by whichever of its names.
+
+        One that is pinned is also meant by its tag alone, and by its digest alone.
+        """
+        return any(self.match.matches_reference(name) for name in _names(source, self.base))
+
+
+def build_signature_rules(
+    tree: Tree, entries: Sequence[VerifyModel], base: Path
+) -> tuple[SignatureRule, ...]:
+    """Check what stands below `verify`; ConfigError with its place if an entry is wrong.
+
+    `base` is the folder that keys and layouts are relative to.
+    """
+    return tuple(_rule(tree, each, base, ("verify", n)) for n, each in enumerate(entries))
+
+
+def _rule(tree: Tree, entry: VerifyModel, base: Path, at: KeyPath) -> SignatureRule:
+    if entry.identity is not None or entry.issuer is not None:
+        key = "identity" if entry.identity is not None else "issuer"
+        hint = "name a public key: key: cosign.pub"
+        raise tree.error(f"a signature without a key {NOT_YET}", (*at, key), hint=hint)
+    match = read_pattern(tree, entry.match, (*at, "match"), "asks")
+    if match.is_exact and match.only_repository() is None:
+        message = f"{entry.match!r} names no image, so it asks for nothing"
+        raise tree.error(message, (*at, "match"))
+    keys = tuple(_key(tree, text, base, (*at, "key", n)) for n, text in enumerate(entry.key))
+    if not keys:
+        raise tree.error("is missing", (*at, "key"), hint="write key: cosign.pub")
+    return SignatureRule(match, keys, str(base))
+
+
+def _key(tree: Tree, text: str, base: Path, at: KeyPath) -> KeyFile:
+    try:
+        path = resolve_path(text, base)
+    except ValueError as error:
+        raise tree.error(str(error), at) from None
+    return KeyFile(text, path, tree, at)
+
+
+def _names(source: Reference, base: str) -> Iterator[Reference]:
+    for each in layout_names(source, base):
+        yield each
+        if each.tag is not None and each.digest is not None:
+            yield replace(each, digest=None)
+            yield replace(each, tag=None)

@@ -1,0 +1,158 @@
+"""Refuse images that are not signed by whom the config names (`verify`).
+
+Asked for are images that a row would write, or take over as they are: what is recorded and
+unchanged has no row, and costs nothing. It is the image at the source that has to be signed,
+whatever of it is chosen; what is signed as a whole holds for all that it consists of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imgmigrate.errors import StoreError
+from imgmigrate.events import Warned
+from imgmigrate.observing.problems import failed
+from imgmigrate.observing.signatures import find_flaws
+from imgmigrate.plan import Action, Change, Reason
+from imgmigrate.signing.keys import LARGEST_KEY, PublicKey, read_public_key
+from imgmigrate.signing.verdict import told
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from imgmigrate.config.signatures import KeyFile, SignatureRule
+    from imgmigrate.events import Sink
+    from imgmigrate.observing.observe import Observer
+    from imgmigrate.oci.reference import Digest, Reference, Repository
+    from imgmigrate.planning.desired.desired import Asked
+    from imgmigrate.state.record import State
+    from imgmigrate.stores.cache import ManifestCache
+
+__all__ = ["Keyring", "SignatureCheck", "read_keys"]
+
+_TAKES = (Action.COPY, Action.UPDATE, Action.ADOPT)
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """A rule of the config with its keys."""
+
+    rule: SignatureRule
+    keys: tuple[PublicKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What rows have in common that get one answer."""
+
+    repository: Repository
+    digest: Digest
+    keyrings: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureCheck:
+    """Makes error rows of what would bring an image without the signatures that it needs."""
+
+    observer: Observer
+    cache: ManifestCache
+    state: State
+    keyrings: Sequence[Keyring]
+    # None where only a part of the images is asked for.
+    sink: Sink | None = None
+
+    async def settle(
+        self, changes: Sequence[Change], asked: Mapping[Reference, Asked]
+    ) -> list[Change]:
+        """Ask for each image once, whatever number of rows it has."""
+        self._tell_idle(asked)
+        questions = {
+            change.address: question
+            for change in changes
+            if (question := self._question(change, asked)) is not None
+        }
+        wanted = list(dict.fromkeys(questions.values()))
+        found = await self.observer.each(wanted, self._refusal, lambda each: each.repository.store)
+        refusals = dict(zip(wanted, found, strict=True))
+        return [
+            self._settled(change, refusals[questions[change.address]])
+            if change.address in questions
+            else change
+            for change in changes
+        ]
+
+    def _tell_idle(self, asked: Mapping[Reference, Asked]) -> None:
+        """Tell of rules that are about no image at all: they may be misspelt."""
+        if self.sink is None:
+            return
+        for keyring in self.keyrings:
+            rule = keyring.rule
+            if not any(rule.concerns(each.source) for each in asked.values()):
+                message = f"verify: {rule.match} is about no image that the rules ask for"
+                self.sink.emit(Warned("nothing_verified", message))
+
+    def _question(self, change: Change, asked: Mapping[Reference, Asked]) -> _Question | None:
+        """What has to be signed for a row, and by which of the rules; None if nothing has to."""
+        each = asked.get(change.address)
+        if each is None or change.source is None or change.action not in _TAKES:
+            return None
+        concerned = tuple(
+            number
+            for number, keyring in enumerate(self.keyrings)
+            if keyring.rule.concerns(each.source)
+        )
+        if not concerned:
+            return None
+        source = change.source
+        return _Question(source.reference.repository, source.digest, concerned)
+
+    async def _refusal(self, question: _Question) -> str | None:
+        """Say why an image is refused; None if each rule about it is satisfied."""
+        place = self.observer.place(question.repository)
+        tags = await self.observer.tags_of(question.repository)
+        keyrings = [self.keyrings[number] for number in question.keyrings]
+        try:
+            if isinstance(tags, StoreError):
+                raise tags
+            keys = [keyring.keys for keyring in keyrings]
+            flaws = await find_flaws(place, question.digest, tags, keys, self.cache)
+        except StoreError as error:
+            return f"nobody can tell whether it is signed: {error}"
+        for keyring, found in zip(keyrings, flaws, strict=True):
+            if found is not None:
+                names = " or ".join(key.name for key in keyring.keys)
+                return f"{told(found)}; needed is one by {names}"
+        return None
+
+    def _settled(self, change: Change, refusal: str | None) -> Change:
+        if refusal is None or change.source is None:
+            return change
+        detail = f"source {change.source.reference}@{change.source.digest.short}: {refusal}"
+        record = self.state.record(change.address)
+        return failed(change.address, Reason.NOT_VERIFIED, detail, record)
+
+
+def read_keys(rules: Sequence[SignatureRule]) -> list[Keyring]:
+    """Read the keys of all rules; ConfigError says which cannot be used, and why."""
+    return [Keyring(rule, tuple(_read(file) for file in rule.keys)) for rule in rules]
+
+
+def _read(file: KeyFile) -> PublicKey:
+    try:
+        with open(file.path, "rb") as opened:
+            data = opened.read(LARGEST_KEY + 1)
+        if len(data) > LARGEST_KEY:
+            msg = f"it has more than {LARGEST_KEY} bytes"
+            raise ValueError(msg)
+        return read_public_key(data, file.name)
+    except FileNotFoundError:
+        hint = "the path is relative to the folder of the file that names it"
+        raise file.error("there is no such file", hint) from None
+    except OSError as error:
+        raise file.error(f"it cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise file.error(str(error), "cosign makes one with: cosign public-key") from None
+    except ImportError:
+        message = "checking signatures needs cryptography, which is not installed"
+        raise file.error(message, "pip install 'imgmigrate[verify]'") from None
