@@ -1,1 +1,1 @@
-"""Signatures: what was signed, by which key, for which image. Reads no file, asks nobody."""
+"""Signatures: what was signed, by which key, for which image. Reads no file."""

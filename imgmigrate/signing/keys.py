@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["LARGEST_KEY", "PublicKey", "read_public_key"]
+__all__ = ["LARGEST_KEY", "LONGEST_SIGNATURE", "PublicKey", "key_id_of", "read_public_key"]
 
 # Of a file, in bytes; a key of 16,384 bits has some 3 KB.
 LARGEST_KEY = 64 * 1024
@@ -63,13 +63,20 @@ def read_public_key(data: bytes, name: str) -> PublicKey:
     except (ValueError, UnsupportedAlgorithm):
         msg = "its public key cannot be read"
         raise ValueError(msg) from None
+    return PublicKey(name, key_id_of(key), key)
+
+
+def key_id_of(key: Any) -> str:
+    """Name a public key as sigstore does; ValueError for one that is not to be trusted."""
+    from cryptography.hazmat.primitives import serialization
+
     if not _ways(key):
         msg = "its key is none of ECDSA (P-256, P-384, P-521), Ed25519, and RSA from 2,048 bits on"
         raise ValueError(msg)
     der = key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    return PublicKey(name, base64.b64encode(hashlib.sha256(der).digest()).decode(), key)
+    return base64.b64encode(hashlib.sha256(der).digest()).decode()
 
 
 def _ways(key: Any) -> list[tuple[Any, ...]]:
