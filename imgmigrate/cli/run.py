@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import Event, Sink
     from imgmigrate.render.changes.tally import Tally
 
-__all__ = ["is_live", "look", "run", "watching"]
+__all__ = ["Both", "is_live", "look", "run", "watching"]
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ def _say(text: bytes) -> None:
 def watching(output: Output, tally: Tally) -> Iterator[Sink]:
     """Give a sink that shows progress: JSON lines, a live display or plain lines."""
     with _showing(output, tally) as sink:
-        yield _Both(_Log(), sink) if logger.isEnabledFor(logging.INFO) else sink
+        yield Both(_Log(), sink) if logger.isEnabledFor(logging.INFO) else sink
 
 
 @contextmanager
@@ -192,7 +192,7 @@ class _Log:
             logger.info("%s", printable(redact(text)))
 
 
-class _Both:
+class Both:
     """Passes each event to two sinks."""
 
     def __init__(self, first: Sink, second: Sink) -> None:

@@ -67,6 +67,33 @@ def changed(sample: Signed) -> Signed:
     return Signed(sample.path, blobs, manifests, tags)
 
 
+def make_release_key(folder: Path) -> None:
+    """Let `openssl` make a key pair."""
+    words = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    openssl(folder, *words, "-out", "release.pem")
+    openssl(folder, "pkey", "-in", "release.pem", "-pubout", "-out", "release.pub")
+
+
+def verified(folder: Path) -> dict[str, Any]:
+    """Let `openssl` verify the report of a run; the statement in it."""
+    envelope = json.loads((folder / "report.json").read_bytes())
+    payload, kind = base64.b64decode(envelope["payload"]), envelope["payloadType"]
+    (folder / "report.sig").write_bytes(base64.b64decode(envelope["signatures"][0]["sig"]))
+    pae = b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
+    words = ["dgst", "-sha256", "-verify", "release.pub", "-signature", "report.sig"]
+    assert openssl(folder, *words, stdin=pae) == b"Verified OK\n"
+    statement: dict[str, Any] = json.loads(payload)
+    return statement
+
+
+def openssl(folder: Path, *words: str | Path, stdin: bytes = b"") -> bytes:
+    """Run it in a folder."""
+    done = subprocess.run(
+        ["openssl", *words], cwd=folder, input=stdin, capture_output=True, check=True
+    )
+    return done.stdout
+
+
 def _flipped(data: bytes) -> bytes:
     return data[:-1] + bytes([data[-1] ^ 1]) if data else b""
 
@@ -123,10 +150,17 @@ async def test_a_real_registry_gives_what_is_signed_and_keeps_what_was_changed(
     )
     write_config(tmp_path, rules, old.host, new.host)
     demand(tmp_path, f"{old.host}/**")
+    await asyncio.to_thread(make_release_key, tmp_path)
     ran = await run(tmp_path, "plan", "--out", "plan.out", code=3)
     assert "IM247" in ran.out or "not signed by whom the config names" in ran.out
     assert "made by another key, or changed since" in ran.out
-    await run(tmp_path, "apply", "plan.out", code=3)
+    words = ("apply", "plan.out", "--report", "report.json", "--sign")
+    await run(tmp_path, *words, "openssl dgst -sha256 -sign release.pem", code=3)
+    statement = await asyncio.to_thread(verified, tmp_path)
+    name, digest = f"{new.host}/good:1.0", INDEX.removeprefix("sha256:")
+    assert statement["subject"] == [{"name": name, "digest": {"sha256": digest}}]
+    refused = next(each for each in statement["predicate"]["images"] if "error" in each)
+    assert refused["reason"] == "not_verified"
 
     def check() -> None:
         assert registries.get_manifest(new.host, "bad", "1.0") is None
@@ -137,13 +171,8 @@ async def test_a_real_registry_gives_what_is_signed_and_keeps_what_was_changed(
             payload = registries.get_blob(new.host, "good", layer["digest"])
             signature = tmp_path / "signature"
             signature.write_bytes(base64.b64decode(layer["annotations"][SIGNATURE]))
-            verified = subprocess.run(
-                ["openssl", "dgst", "-sha256", "-verify", KEY, "-signature", signature],
-                input=payload,
-                capture_output=True,
-                check=True,
-            )
-            assert verified.stdout == b"Verified OK\n"
+            words = ("dgst", "-sha256", "-verify", KEY, "-signature", signature)
+            assert openssl(tmp_path, *words, stdin=payload or b"") == b"Verified OK\n"
             assert digest.encode() in (payload or b"")
 
     await asyncio.to_thread(check)

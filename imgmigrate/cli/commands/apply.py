@@ -12,6 +12,7 @@ import click
 
 from imgmigrate.cli.approval import approved, check_can_ask
 from imgmigrate.cli.commands.plan import plan_now, show_headline
+from imgmigrate.cli.evidence import evidence_of, evidence_options
 from imgmigrate.cli.exit import Applied, Declined
 from imgmigrate.cli.given import choice as choosing
 from imgmigrate.cli.given.again import again, was_given
@@ -40,13 +41,15 @@ from imgmigrate.cli.given.saved import fetch_plan, saved_plan_option
 from imgmigrate.errors import Interrupted, PlanRefused, StateError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from imgmigrate.applying.apply import ApplyOptions
+    from imgmigrate.cli.evidence import Evidence
     from imgmigrate.cli.given.saved import Fetched
     from imgmigrate.config.model import Config
-    from imgmigrate.events import RunFinished
+    from imgmigrate.events import Event, Receipt, RunFinished, Sink
+    from imgmigrate.oci.reference import Reference
     from imgmigrate.plan import Plan
     from imgmigrate.render.changes.tally import Tally
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
@@ -92,6 +95,7 @@ command goes on; 7 needs a person who decides.""",
 @planning_options
 @limit_options
 @outage_option
+@evidence_options
 @locked_option
 @oneshot_options
 @foreign_options
@@ -108,6 +112,8 @@ def apply(
     expect_sha256: str | None,
     lock_timeout: float,
     as_json: bool,
+    report: Path | None,
+    sign: str | None,
 ) -> Applied | Declined:
     """Carry out a plan, image by image, recording each.
 
@@ -128,7 +134,18 @@ def apply(
         choosing.refuse_planning(settings)
     same, limits = partial(again, settings, "apply"), limits_of(settings)
     is_kept = saved_plan is not None
-    task = Task(settings, same, parallelism, on_rate_limit, strict, lock_timeout, limits, is_kept)
+    evidence = evidence_of(report, sign)
+    task = Task(
+        settings,
+        same,
+        parallelism,
+        on_rate_limit,
+        strict,
+        lock_timeout,
+        limits,
+        is_kept,
+        evidence,
+    )
     if saved_plan is not None:
         return task.from_state(
             fetch_plan(settings, saved_plan, plan_file, expect_sha256=expect_sha256)
@@ -148,11 +165,25 @@ def _check_can_ask(auto_approve: bool, as_json: bool, expect_sha256: str | None)
     )
 
 
+class Receipts:
+    """A sink that keeps what became of each row."""
+
+    def __init__(self) -> None:
+        self.found: dict[Reference, Receipt] = {}
+
+    def emit(self, event: Event) -> None:
+        """Keep a receipt."""
+        from imgmigrate.events import ImageFinished
+
+        if isinstance(event, ImageFinished):
+            self.found[event.receipt.address] = event.receipt
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One apply, as the command line asks for it; `same` prints the command that asks.
 
-    `is_kept` says that its plan lies where the state does.
+    `is_kept` says that its plan lies where the state does; `evidence` is the report that is kept.
     """
 
     settings: Settings
@@ -163,6 +194,7 @@ class Task:
     lock_timeout: float
     limits: Limits
     is_kept: bool = False
+    evidence: Evidence | None = None
 
     def from_file(self, path: Path, expect_sha256: str | None) -> Applied:
         """Apply exactly the plan in a file."""
@@ -261,8 +293,11 @@ class Task:
     ) -> Applied:
         from imgmigrate.render.words import has_work
 
+        if self.evidence is not None:
+            self.evidence.check(self.settings, config)
         if not has_work(plan.summary):
             self._keep_books(config, plan, command)
+            self._report(plan, None, {})
             return Applied(plan, None)
         from imgmigrate.render.changes.tally import Tally
         from imgmigrate.render.summary import result_text
@@ -280,7 +315,32 @@ class Task:
                 verbose=output.is_verbose,
             )
 
-        return Applied(plan, apply_now(self.settings, config, plan, options, tally, ended))
+        receipts = Receipts()
+        result = apply_now(self.settings, config, plan, options, tally, ended, receipts)
+        self._report(plan, result, receipts.found)
+        return Applied(plan, result)
+
+    def _report(
+        self, plan: Plan, result: RunFinished | None, receipts: Mapping[Reference, Receipt]
+    ) -> None:
+        """Write the report of what was done, if one is kept."""
+        if self.evidence is None:
+            return
+        import socket
+
+        from imgmigrate import __version__
+        from imgmigrate.applying.statement import run_statement
+        from imgmigrate.clock import timestamp
+
+        statement = run_statement(
+            plan,
+            result,
+            receipts,
+            at=timestamp(datetime.now(UTC)),
+            version=__version__,
+            host=socket.gethostname(),
+        )
+        self.evidence.save(self.settings, statement)
 
     def _keep_books(self, config: Config, plan: Plan, command: str) -> None:
         """Note in the state what the config says of it, although nothing else is to be done."""
@@ -406,18 +466,20 @@ def apply_now(
     options: ApplyOptions,
     tally: Tally,
     ended: Callable[[RunFinished], str],
+    receipts: Receipts | None = None,
 ) -> RunFinished:
     """Apply while showing progress, and print how it `ended`, also if the state failed then.
 
-    An interruption tells how far it came and what goes on.
+    An interruption tells how far it came and what goes on. `receipts` are filled.
     """
     from imgmigrate.applying.apply import apply_plan
-    from imgmigrate.cli.run import run, watching
+    from imgmigrate.cli.run import Both, run, watching
     from imgmigrate.render.summary import interrupted_text
 
     try:
         with watching(settings.output, tally) as sink:
-            result = run(lambda: apply_plan(config, plan, options, sink=sink))
+            seen: Sink = sink if receipts is None else Both(receipts, sink)
+            result = run(lambda: apply_plan(config, plan, options, sink=seen))
     except StateError:
         if tally.finished is not None and not settings.output.stream:
             settings.output.text(ended(tally.finished))
