@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.config.guards import layout_names, read_pattern
-from imgmigrate.config.reading.schema import NOT_YET
 from imgmigrate.config.values.paths import resolve_path
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from imgmigrate.matching import Pattern
     from imgmigrate.oci.reference import Reference
 
-__all__ = ["KeyFile", "SignatureRule", "build_signature_rules"]
+__all__ = ["KeyFile", "KeylessSigner", "SignatureRule", "build_signature_rules"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +36,31 @@ class KeyFile:
 
 
 @dataclass(frozen=True, slots=True)
+class KeylessSigner:
+    """Who signs without a key, and who vouches for that; `tree` and `at` are for errors."""
+
+    identity: str
+    issuer: str
+    root: KeyFile | None
+    tree: Tree
+    at: KeyPath
+
+    def error(self, message: str, hint: str | None = None) -> ConfigError:
+        """Make the error that names where the config names this signer."""
+        return self.tree.error(message, self.at, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
 class SignatureRule:
-    """One entry of `verify`: an image from such a source needs a signature by one of the keys."""
+    """One entry of `verify`: whose signature an image from such a source needs.
+
+    By one of the keys, or by who signs without one.
+    """
 
     match: Pattern
-    keys: tuple[KeyFile, ...]
     base: str
+    keys: tuple[KeyFile, ...] = ()
+    keyless: KeylessSigner | None = None
 
     def concerns(self, source: Reference) -> bool:
         """Tell whether it is about an image from a source, by whichever of its names.
@@ -63,18 +81,36 @@ def build_signature_rules(
 
 
 def _rule(tree: Tree, entry: VerifyModel, base: Path, at: KeyPath) -> SignatureRule:
-    if entry.identity is not None or entry.issuer is not None:
-        key = "identity" if entry.identity is not None else "issuer"
-        hint = "name a public key: key: cosign.pub"
-        raise tree.error(f"a signature without a key {NOT_YET}", (*at, key), hint=hint)
     match = read_pattern(tree, entry.match, (*at, "match"), "asks")
     if match.is_exact and match.only_repository() is None:
         message = f"{entry.match!r} names no image, so it asks for nothing"
         raise tree.error(message, (*at, "match"))
     keys = tuple(_key(tree, text, base, (*at, "key", n)) for n, text in enumerate(entry.key))
-    if not keys:
-        raise tree.error("is missing", (*at, "key"), hint="write key: cosign.pub")
-    return SignatureRule(match, keys, str(base))
+    keyless = _keyless(tree, entry, base, at)
+    if keys and keyless is not None:
+        message = "a key and an identity are two signers"
+        raise tree.error(message, (*at, "key"), hint="write an entry for each")
+    if not keys and keyless is None:
+        hint = "write key: cosign.pub, or identity and issuer"
+        raise tree.error("is missing", (*at, "key"), hint=hint)
+    return SignatureRule(match, str(base), keys, keyless)
+
+
+def _keyless(tree: Tree, entry: VerifyModel, base: Path, at: KeyPath) -> KeylessSigner | None:
+    named = {
+        key: getattr(entry, key)
+        for key in ("identity", "issuer", "trusted_root")
+        if getattr(entry, key) is not None
+    }
+    if not named:
+        return None
+    for key in ("identity", "issuer"):
+        if not named.get(key):  # whoever vouches for anybody vouches for nobody
+            hint = "an identity is only as good as who vouches for it: write both"
+            raise tree.error("is missing", (*at, key), hint=hint)
+    root = entry.trusted_root
+    file = None if root is None else _key(tree, root, base, (*at, "trusted_root"))
+    return KeylessSigner(named["identity"], named["issuer"], file, tree, (*at, "identity"))
 
 
 def _key(tree: Tree, text: str, base: Path, at: KeyPath) -> KeyFile:

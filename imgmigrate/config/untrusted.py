@@ -146,7 +146,8 @@ class Bounds:
         """Refuse keys elsewhere: an error would tell what files there are, and begin with."""
         entries = tree.node(("verify",))
         for number in range(len(entries.items) if isinstance(entries, Sequence) else 0):
-            for path, text in _texts(tree, ("verify", number, "key")):
+            keys, roots = (("verify", number, key) for key in ("key", "trusted_root"))
+            for path, text in (*_texts(tree, keys), *_texts(tree, roots)):
                 if not self.may_expand(text):
                     continue  # which is refused already
                 try:

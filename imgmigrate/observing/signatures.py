@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgmigrate.errors import StoreError, on_side
 from imgmigrate.signing.claims import BUNDLE, LARGEST_CLAIM, Form, bundle_claim, simple_claim
-from imgmigrate.signing.verdict import flaw_of, unreadable
+from imgmigrate.signing.verdict import unreadable
 from imgmigrate.stores.place import read_blob, read_manifest
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.reference import Digest
     from imgmigrate.oci.referrers import Referrer
     from imgmigrate.signing.claims import Claim
-    from imgmigrate.signing.keys import PublicKey
+    from imgmigrate.signing.verdict import Judge
     from imgmigrate.stores.cache import ManifestCache
     from imgmigrate.stores.place import Place
 
@@ -36,10 +36,10 @@ async def find_flaws(
     place: Place,
     digest: Digest,
     tags: Collection[str],
-    wanted: Sequence[tuple[PublicKey, ...]],
+    wanted: Sequence[Judge],
     cache: ManifestCache,
 ) -> list[list[str] | None]:
-    """Tell of each set of keys what is wrong with the image's signatures; None if one holds.
+    """Tell of each judge what is wrong with the image's signatures; None if one holds.
 
     `tags` are all of its repository. StoreError if it cannot be told what signatures there are.
     """
@@ -51,10 +51,10 @@ async def find_flaws(
                 raw = b""
                 if not isinstance(claim, str) and claim.form is Form.MANIFEST:
                     raw = (await read_manifest(place, digest, cache)).raw
-                for number, (keys, found) in enumerate(zip(wanted, flaws, strict=True)):
+                for number, (judge, found) in enumerate(zip(wanted, flaws, strict=True)):
                     if found is None:
                         continue
-                    flaw = claim if isinstance(claim, str) else flaw_of(claim, digest, keys, raw)
+                    flaw = claim if isinstance(claim, str) else judge(claim, digest, raw)
                     flaws[number] = None if flaw is None else [*found, flaw]
                 if all(each is None for each in flaws):
                     break

@@ -8,6 +8,7 @@ whatever of it is chosen; what is signed as a whole holds for all that it consis
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError
@@ -15,8 +16,9 @@ from imgmigrate.events import Warned
 from imgmigrate.observing.problems import failed
 from imgmigrate.observing.signatures import find_flaws
 from imgmigrate.plan import Action, Change, Reason
+from imgmigrate.signing.keyless import Keyless
 from imgmigrate.signing.keys import LARGEST_KEY, PublicKey, read_public_key
-from imgmigrate.signing.verdict import told
+from imgmigrate.signing.verdict import flaw_of, told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,20 +28,23 @@ if TYPE_CHECKING:
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.planning.desired.desired import Asked
+    from imgmigrate.signing.verdict import Judge
     from imgmigrate.state.record import State
     from imgmigrate.stores.cache import ManifestCache
 
 __all__ = ["Keyring", "SignatureCheck", "read_keys"]
 
+_RELATIVE = "the path is relative to the folder of the file that names it"
 _TAKES = (Action.COPY, Action.UPDATE, Action.ADOPT)
 
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """A rule of the config with its keys."""
+    """A rule of the config, and who judges by it; `names` are for people."""
 
     rule: SignatureRule
-    keys: tuple[PublicKey, ...]
+    judge: Judge
+    names: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +120,13 @@ class SignatureCheck:
         try:
             if isinstance(tags, StoreError):
                 raise tags
-            keys = [keyring.keys for keyring in keyrings]
-            flaws = await find_flaws(place, question.digest, tags, keys, self.cache)
+            judges = [keyring.judge for keyring in keyrings]
+            flaws = await find_flaws(place, question.digest, tags, judges, self.cache)
         except StoreError as error:
             return f"nobody can tell whether it is signed: {error}"
         for keyring, found in zip(keyrings, flaws, strict=True):
             if found is not None:
-                names = " or ".join(key.name for key in keyring.keys)
-                return f"{told(found)}; needed is one by {names}"
+                return f"{told(found)}; needed is one by {keyring.names}"
         return None
 
     def _settled(self, change: Change, refusal: str | None) -> Change:
@@ -135,7 +139,26 @@ class SignatureCheck:
 
 def read_keys(rules: Sequence[SignatureRule]) -> list[Keyring]:
     """Read the keys of all rules; ConfigError says which cannot be used, and why."""
-    return [Keyring(rule, tuple(_read(file) for file in rule.keys)) for rule in rules]
+    return [_keyring(rule) for rule in rules]
+
+
+def _keyring(rule: SignatureRule) -> Keyring:
+    signer = rule.keyless
+    if signer is None:
+        keys = [_read(file) for file in rule.keys]
+        names = " or ".join(key.name for key in keys)
+        return Keyring(rule, partial(flaw_of, keys=keys), names)
+    root = signer.root
+    if root is not None and not root.path.is_file():
+        raise root.error("there is no such file", _RELATIVE)
+    try:
+        keyless = Keyless(signer.identity, signer.issuer, root.path if root else None)
+    except ValueError as error:
+        raise (root or signer).error(str(error)) from None
+    except ImportError:
+        message = "checking signatures without a key needs sigstore, which is not installed"
+        raise signer.error(message, "pip install 'imgmigrate[verify]'") from None
+    return Keyring(rule, keyless.flaw_of, f"{signer.identity} ({signer.issuer})")
 
 
 def _read(file: KeyFile) -> PublicKey:
@@ -147,8 +170,7 @@ def _read(file: KeyFile) -> PublicKey:
             raise ValueError(msg)
         return read_public_key(data, file.name)
     except FileNotFoundError:
-        hint = "the path is relative to the folder of the file that names it"
-        raise file.error("there is no such file", hint) from None
+        raise file.error("there is no such file", _RELATIVE) from None
     except OSError as error:
         raise file.error(f"it cannot be read: {error.strerror}") from None
     except ValueError as error:

@@ -62,6 +62,8 @@ class Claim:
     payload: bytes = b""
     key_id: str | None = None
     is_keyless: bool = False
+    # All of it, of a sigstore bundle.
+    bundle: bytes = b""
 
     def names(self, digest: Digest) -> str | None:
         """Tell what the payload names instead of an image; None if it names this one.
@@ -105,10 +107,10 @@ def bundle_claim(raw: bytes) -> Claim:
         payload = _decoded(envelope.get("payload"), "payload")
         signatures = _envelope_signatures(envelope)
         message = pae(IN_TOTO, payload)
-        return Claim(Form.STATEMENT, signatures, message, payload, key_id, is_keyless)
+        return Claim(Form.STATEMENT, signatures, message, payload, key_id, is_keyless, raw)
     signed = _mapping(document, "messageSignature")
     signature = _decoded(signed.get("signature"), "signature")
-    return Claim(Form.MANIFEST, (signature,), key_id=key_id, is_keyless=is_keyless)
+    return Claim(Form.MANIFEST, (signature,), key_id=key_id, is_keyless=is_keyless, bundle=raw)
 
 
 def _envelope_signatures(envelope: dict[str, Any]) -> tuple[bytes, ...]:

@@ -6,7 +6,7 @@ Pure. The signature comes first: what was signed is read only if a trusted key s
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from imgmigrate.signing.claims import Form
 
@@ -17,15 +17,22 @@ if TYPE_CHECKING:
     from imgmigrate.signing.claims import Claim
     from imgmigrate.signing.keys import PublicKey
 
-__all__ = ["flaw_of", "told", "unreadable"]
+__all__ = ["Judge", "flaw_of", "flaw_of_names", "told", "unreadable"]
 
 OTHER_KEY = "made by another key, or changed since"
 CHANGED = "made by this key, and changed since"
 KEYLESS = "made without a key"
 
 
-def flaw_of(claim: Claim, digest: Digest, keys: Sequence[PublicKey], manifest: bytes) -> str | None:
-    """Say why a claim does not hold for an image; None if it does.
+class Judge(Protocol):
+    """Says why a claim does not hold for an image, of which it gets the bytes; None if it does."""
+
+    def __call__(self, claim: Claim, digest: Digest, manifest: bytes, /) -> str | None:
+        """Judge one claim."""
+
+
+def flaw_of(claim: Claim, digest: Digest, manifest: bytes, keys: Sequence[PublicKey]) -> str | None:
+    """Say why a claim does not hold for an image by one of the keys; None if it does.
 
     `manifest` are the image's bytes, which have this digest; only `Form.MANIFEST` needs them.
     """
@@ -36,6 +43,11 @@ def flaw_of(claim: Claim, digest: Digest, keys: Sequence[PublicKey], manifest: b
         if claim.form is not Form.MANIFEST and claim.key_id in {key.key_id for key in keys}:
             return CHANGED
         return OTHER_KEY
+    return flaw_of_names(claim, digest)
+
+
+def flaw_of_names(claim: Claim, digest: Digest) -> str | None:
+    """Say which other image a claim is for, whose signature is borne out; None if it is this."""
     try:
         other = claim.names(digest)
     except ValueError as error:

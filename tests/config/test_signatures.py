@@ -47,8 +47,11 @@ def test_keys_are_relative_to_the_config(tmp_path: Path) -> None:
         ("[{match: api, key: a.pub}]", "names no registry"),
         ("[{match: 'q.io/[a]', key: a.pub}]", "names no image"),
         ("[{match: q.io/**, key: a.pub, keys: b}]", "not a known key"),
-        ("[{match: q.io/**, identity: me, issuer: them}]", "not supported yet"),
-        ("[{match: q.io/**, key: a.pub, issuer: them}]", "not supported yet"),
+        ("[{match: q.io/**, identity: me}]", "issuer: is missing"),
+        ("[{match: q.io/**, issuer: them}]", "identity: is missing"),
+        ("[{match: q.io/**, identity: me, issuer: ''}]", "issuer: is missing"),
+        ("[{match: q.io/**, key: a.pub, trusted_root: r}]", "identity: is missing"),
+        ("[{match: q.io/**, key: a.pub, identity: me, issuer: them}]", "two signers"),
         ("{match: q.io/**, key: a.pub}", "must be a"),
     ],
 )

@@ -259,6 +259,9 @@ class TestKeys:
             text = f"verify: [{{match: q.io/**, key: [in.pub, '{key}']}}]\n{RULE}"
             [line] = refused(strange, text, TEAM="/etc")
             assert "it reads a file outside the config's folder" in line, key
+        who = "identity: me, issuer: them, trusted_root: ../trusted.yaml"
+        [line] = refused(strange, f"verify: [{{match: q.io/**, {who}}}]\n{RULE}")
+        assert "it reads a file outside the config's folder" in line
         config = strange(f"verify: [{{match: q.io/**, key: in.pub}}]\n{RULE}")
         assert [key.name for rule in config.signatures for key in rule.keys] == ["in.pub"]
 

@@ -13,6 +13,7 @@ from imgmigrate.oci.companions import fallback_tag
 from imgmigrate.oci.manifest import OCI_MANIFEST, Manifest
 from imgmigrate.oci.reference import Digest
 from tests.fakes.memory import image, index
+from tests.support.keyless import IDENTITY, ISSUER, Sigstore
 from tests.support.signing import (
     BUNDLE,
     OTHER,
@@ -306,6 +307,24 @@ async def test_an_image_is_asked_for_once_whatever_number_of_rows_it_has(world: 
     assert len((await world.plan()).changes) == 3
     assert world.old.calls["referrers"] == 1
     assert world.old.calls["open_blob"] == 1
+
+
+async def test_who_signs_without_a_key_is_named_with_his_issuer(world: World) -> None:
+    """By a trusted root of one's own; an entry is satisfied by that signature alone."""
+    sigstore, digest = Sigstore(), world.seed("1")
+    (world.folder / "root.json").write_bytes(sigstore.trusted_root())
+    who = f'identity: "{IDENTITY}", issuer: "{ISSUER}", trusted_root: root.json'
+    world.extra = f'verify: [{{match: "{OLD}/**", {who}}}]\n'
+    by_tag(world, digest)
+    refused = await refusal(world)
+    assert "its signature was made with a key" in refused
+    assert f"needed is one by {IDENTITY} ({ISSUER})" in refused
+    by_bundle(world, digest, sigstore.bundle(statement(digest)))
+    assert await refusal(world) == ""
+    (world.folder / "root.json").write_bytes(b"{}")
+    with pytest.raises(ConfigError, match="no trusted root") as caught:
+        await world.plan()
+    assert caught.value.key == "verify[0].trusted_root"
 
 
 @pytest.mark.parametrize(

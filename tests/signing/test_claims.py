@@ -43,7 +43,7 @@ def simple(payload: bytes, key: Any = P256) -> Claim:
 
 def flaw(claim: Claim) -> str | None:
     """What is wrong with a claim about the image."""
-    return flaw_of(claim, IMAGE, [KEY], MANIFEST)
+    return flaw_of(claim, IMAGE, MANIFEST, [KEY])
 
 
 @pytest.mark.parametrize("key", [P256, ED25519, RSA])
@@ -55,7 +55,7 @@ def test_each_form_holds_for_its_image(key: Any) -> None:
         bundle_claim(bundle(statement(IMAGE), key)),
         bundle_claim(message_bundle(MANIFEST, key)),
     ]
-    assert [flaw_of(each, IMAGE, keys, MANIFEST) for each in claims] == [None] * 3
+    assert [flaw_of(each, IMAGE, MANIFEST, keys) for each in claims] == [None] * 3
 
 
 def test_what_is_signed_for_another_image_does_not_hold() -> None:
@@ -198,9 +198,9 @@ def test_what_cosign_made_holds_and_with_a_flipped_byte_does_not(name: str) -> N
     assert len(found) == 4
     for digest, says, data in found:
         claim = read(says, data)
-        assert flaw_of(claim, digest, [COSIGN], b"") is None
-        assert flaw_of(claim, ELSE, [COSIGN], b"") is not None
-        assert flaw_of(claim, digest, [KEY], b"") == OTHER_KEY
+        assert flaw_of(claim, digest, b"", [COSIGN]) is None
+        assert flaw_of(claim, ELSE, b"", [COSIGN]) is not None
+        assert flaw_of(claim, digest, b"", [KEY]) == OTHER_KEY
         for number in range(len(data)):
             changed = bytearray(data)
             changed[number] ^= 1
@@ -209,7 +209,7 @@ def test_what_cosign_made_holds_and_with_a_flipped_byte_does_not(name: str) -> N
             except ValueError:
                 continue
             same = (other.message, other.signatures) == (claim.message, claim.signatures)
-            assert same or flaw_of(other, digest, [COSIGN], b"") is not None, number
+            assert same or flaw_of(other, digest, b"", [COSIGN]) is not None, number
 
 
 def test_what_is_wrong_is_told_in_one_line() -> None:

@@ -124,6 +124,9 @@ class VerifyModel(_Part):
     ] = []
     identity: str | None = Field(default=None, description="For signatures without a key: whose.")
     issuer: str | None = Field(default=None, description="Who vouched for the identity.")
+    trusted_root: str | None = Field(
+        default=None, description="The file of a sigstore of one's own."
+    )
 
 
 class KnownFileModel(_Part):

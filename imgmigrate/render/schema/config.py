@@ -237,8 +237,9 @@ DEFINITIONS: dict[str, tuple[type[BaseModel], str, dict[str, tuple[Schema, str]]
         {
             "match": (TEXT, "Their sources: an address or a glob."),
             "key": (_text_or_list(minItems=1), "Files of public keys; one of them suffices."),
-            "identity": (TEXT, "For signatures without a key: whose. Not supported yet."),
-            "issuer": (TEXT, "Who vouched for the identity. Not supported yet."),
+            "identity": (TEXT, "For signatures without a key: whose, as the certificate says."),
+            "trusted_root": (TEXT, "The file of a sigstore of one's own; else the public one."),
+            "issuer": (TEXT, "Who vouched for the identity: an OIDC issuer."),
         },
     ),
 }

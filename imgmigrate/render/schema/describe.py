@@ -249,7 +249,8 @@ def _trusted() -> Schema:
     state = an_object({"path": TEXT})
     properties["state"] = state
     texts = {"key": {"anyOf": [TEXT, {"type": "array", "items": TEXT}]}, "identity": TEXT}
-    entry = an_object({"match": TEXT}, {**texts, "issuer": TEXT})
+    texts |= {"issuer": TEXT, "trusted_root": TEXT}
+    entry = an_object({"match": TEXT}, texts)
     properties["verify"] = schema["properties"]["verify"] | {"items": entry}
     about = f"The trusted file of `--trusted`. {schema['description']}"
     return _whole(
