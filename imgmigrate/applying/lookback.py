@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from imgmigrate.events import Receipt
-    from imgmigrate.oci.reference import Digest, Reference
+    from imgmigrate.oci.reference import Reference
     from imgmigrate.plan import Change, Plan
     from imgmigrate.stores.base import Stores
 
@@ -38,7 +38,7 @@ async def look_again(
     gone: set[Reference] = set()
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE]
-        there = await together(_is_there(row.address, row.after, stores) for row in part)
+        there = await together(_is_there(row, stores) for row in part)
         gone |= {row.address for row, is_there in zip(part, there, strict=True) if not is_there}
     again = [row for row in rows if row.address in gone]
     return [*todo, *again], [each for each in settled if each.address not in gone]
@@ -48,13 +48,15 @@ def _is_in_layout(change: Change) -> bool:
     return change.address.repository.is_layout and change.after is not None
 
 
-async def _is_there(address: Reference, digest: Digest | None, stores: Stores) -> bool:
+async def _is_there(row: Change, stores: Stores) -> bool:
     """Tell whether a layout shows the image with all its parts; else carrying it out tells."""
+    address = row.address
     place = Place(stores.of(address.repository), address.repository.path)
     try:
         found = await shown(place, address.target)
-        if found is None or found.digest != digest:
+        if found is None or found.digest != row.after:
             return False
-        return not await place.store.missing_parts(place.repo, address.target)
+        present = row.filter.present if row.filter else None
+        return not await place.store.missing_parts(place.repo, address.target, present)
     except StoreError:
         return False

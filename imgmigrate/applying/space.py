@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import NoRoom, StoreError
 from imgmigrate.oci.bounds import Graph
-from imgmigrate.oci.platforms import choose
 from imgmigrate.stores.place import Place
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ class _Space:
                 continue
             try:
                 if depth == 0 and change.filter is not None:
-                    manifest = choose(manifest, change.filter.platforms, change.filter.version)
+                    manifest = change.filter.chosen(manifest)
                 graph.enter(manifest, depth)
             except ValueError:  # carrying it out will say it
                 return {}

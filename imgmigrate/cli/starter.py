@@ -48,7 +48,7 @@ registries:
 # owned (only what imgmigrate wrote), equivalent (also an index that lists the same children),
 # always, never. A rule may say otherwise for itself.
 # platforms: which of an image to copy, by default all. An index that is cut to some of its
-# platforms gets another digest.
+# platforms gets another digest, unless the registry takes it as it is (index: keep).
 defaults:
   overwrite: owned
   # platforms: [linux/amd64, linux/arm64]

@@ -21,6 +21,7 @@ from imgmigrate.config.values.referrers import read_referrers
 from imgmigrate.config.values.tags import DefaultTags, PatternTexts  # noqa: TC001
 
 # Pydantic needs these at run time.
+from imgmigrate.oci.platforms import IndexForm  # noqa: TC001
 from imgmigrate.rules.layouts import Spelling
 from imgmigrate.rules.referrers import USUAL, ReferrerPolicy
 from imgmigrate.rules.rule import Overwrite
@@ -112,6 +113,7 @@ class Defaults(_Settings):
 
     overwrite: Overwrite = Overwrite.OWNED
     platforms: Annotated[tuple[str, ...], BeforeValidator(read_platforms)] = ()
+    index: IndexForm | None = None
     # For rules that name neither tags nor a digest.
     tags: DefaultTags | None = None
     immutable_tags: PatternTexts = []

@@ -16,6 +16,7 @@ from imgmigrate.config.reading.schema import raise_all
 from imgmigrate.config.values.tags import TagsModel, build_selection
 from imgmigrate.errors import ConfigError
 from imgmigrate.matching import Pattern, has_wildcard, parse_tag_pattern, split_target
+from imgmigrate.oci.platforms import IndexForm
 from imgmigrate.oci.reference import (
     LAYOUTS,
     Digest,
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 __all__ = ["build_rules"]
 
 
+_NAME_SOME = "name some in platforms:, or remove it"
+
+
 def build_rules(
     tree: Tree,
     model: FileModel,
@@ -62,6 +66,10 @@ def build_rules(
                 rules.append(builders[-1].build(len(builders), image, model.defaults))
             except ConfigError as error:
                 errors.append(error)
+    cut = any((rule.rule if isinstance(rule, GlobRule) else rule).platforms for rule in rules)
+    form = model.defaults.index
+    if form not in (None, IndexForm.UNWRAP) and not cut and not errors:
+        errors.append(tree.error(_no_platforms(form), ("defaults", "index"), hint=_NAME_SOME))
     raise_all(errors)
     single = [rule for rule in rules if isinstance(rule, Rule)]
     globs = [rule for rule in rules if isinstance(rule, GlobRule)]
@@ -96,6 +104,7 @@ class _Builder:
             destinations=destinations,
             overwrite=image.overwrite or defaults.overwrite,
             platforms=defaults.platforms if image.platforms is None else image.platforms,
+            index=self._index(image, defaults),
             selection=build_selection(image.tags) if isinstance(image.tags, TagsModel) else None,
             immutable_tags=tuple(
                 self._pattern(text, (*self.path, "immutable_tags", index))
@@ -116,6 +125,15 @@ class _Builder:
         self._refuse_itself(rule)
         self.mapper.check(rule, image)
         return rule
+
+    def _index(self, image: ImageModel, defaults: Defaults) -> IndexForm | None:
+        """Say what becomes of an index that is cut; nothing where none is."""
+        platforms = defaults.platforms if image.platforms is None else image.platforms
+        if platforms or (image.index or defaults.index) is IndexForm.UNWRAP:
+            return image.index or defaults.index
+        if image.index is not None:
+            raise self._error(_no_platforms(image.index), (*self.path, "index"), _NAME_SOME)
+        return None
 
     def _many(self, rule: Rule, image: ImageModel) -> GlobRule:
         found = self.mapper.many(rule, image)
@@ -275,6 +293,14 @@ def _names(rule: Rule) -> str:
     return ", ".join(rule.platforms) or "all"
 
 
+def _no_platforms(form: IndexForm | None) -> str:
+    return f"{form} is about an index that is cut to platforms, and no platforms are named"
+
+
+def _forms(rule: Rule) -> str:
+    return rule.index or "what suits its destination"
+
+
 def _is_host(name: str) -> bool:
     return name == "localhost" or "." in name
 
@@ -287,6 +313,8 @@ def _difference(first: Rule, rule: Rule) -> tuple[str, str, str] | None:
         return "source_is_delta", str(rule.is_delta).lower(), str(first.is_delta).lower()
     if first.platforms != rule.platforms:
         return "platforms", _names(rule), _names(first)
+    if first.index != rule.index:
+        return "index", _forms(rule), _forms(first)
     if first.referrers != rule.referrers:
         return "referrers", str(rule.referrers), str(first.referrers)
     return None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest, Reference
-    from imgmigrate.state.record import State
+    from imgmigrate.state.record import Filter, State
     from imgmigrate.stores.base import Store, Stores
     from imgmigrate.stores.cache import ManifestCache
 
@@ -183,15 +183,21 @@ class Observer:
             return False
         return repository in self._absent or self.place(repository).store.lacks(repository.path)
 
-    async def missing_parts(self, address: Reference) -> tuple[Digest, ...] | StoreError:
-        """List what a layout has lost of the image at an address; a registry is believed."""
+    async def missing_parts(
+        self, address: Reference, choice: Filter | None = None
+    ) -> tuple[Digest, ...] | StoreError:
+        """List what a layout has lost of the image at an address; a registry is believed.
+
+        What `choice` leaves out of a sparse index is not lost.
+        """
         if not address.repository.is_layout:
             return ()
         place = self.place(address.repository)
         try:
             async with self._slots[address.repository.store]:
                 with on_side("destination"):
-                    return await place.store.missing_parts(place.repo, address.target)
+                    present = choice.present if choice else None
+                    return await place.store.missing_parts(place.repo, address.target, present)
         except StoreError as error:
             return error
 

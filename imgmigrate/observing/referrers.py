@@ -53,14 +53,16 @@ async def find_referrers(
     *,
     is_index: bool,
     cut: Callable[[Manifest], Manifest] | None = None,
+    is_unwrapped: bool = False,
     reads: bool = True,
     side: Side = "source",
 ) -> Found:
     """Walk from an image to all that a rule lets go along; StoreError if some answer is missing.
 
     `tags` are all of its repository. Children are asked for only where something could come of
-    it: by an API, or some companion tag. `cut` is what a choice of platforms makes of the index.
-    Without `reads` the manifests of what is found stay unread, and its size unknown.
+    it: by an API, or some companion tag. `cut` is what a choice of platforms makes of the index,
+    in whose stead, where it `is_unwrapped`, its one image goes. Without `reads` the manifests of
+    what is found stay unread, and its size unknown.
     """
     walk = _Walk(place, tags, policy, cache, reads)
     with on_side(side):
@@ -68,7 +70,7 @@ async def find_referrers(
         children: list[Digest] = []
         if is_index and await walk.may_have_more(top):
             children, is_cut = await _children(place, top, cache, cut)
-            if is_cut:
+            if is_cut or is_unwrapped:
                 await walk.follow(deque((child, 0) for child in children), ())
                 left = tuple(each for each in first if policy.takes(each))
                 return walk.all_found(left)

@@ -9,12 +9,15 @@ and docker's manifest schema 2.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imgmigrate.oci.documents import read_object
 from imgmigrate.oci.reference import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "ACCEPT",
@@ -110,12 +113,17 @@ class Descriptor:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest or index as it was served: `raw` bytes, their digest and media type."""
+    """A manifest or index as it was served: `raw` bytes, their digest and media type.
+
+    Of a sparse index some children are `absent`, on purpose: its bytes list them, and whoever asks
+    for its children is not told of them.
+    """
 
     raw: bytes = field(repr=False)
     media_type: str
     digest: Digest
     _document: dict[str, Any] = field(repr=False, compare=False)
+    absent: frozenset[Digest] = field(default=frozenset(), compare=False)
 
     @classmethod
     def parse(
@@ -139,6 +147,10 @@ class Manifest:
         _ = manifest.children, manifest.blobs, manifest.subject  # refuse a bad descriptor now
         return manifest
 
+    def without(self, absent: Iterable[Digest]) -> Manifest:
+        """Leave some children of an index out of what is told of it; its bytes stay."""
+        return replace(self, absent=self.absent | frozenset(absent))
+
     @property
     def is_index(self) -> bool:
         """Tell an index, which has children, from an image or artifact, which has blobs."""
@@ -151,8 +163,9 @@ class Manifest:
 
     @cached_property
     def children(self) -> tuple[Descriptor, ...]:
-        """The entries of an index, in its order, each digest once."""
-        return _descriptors(self._document.get("manifests")) if self.is_index else ()
+        """The entries of an index, in its order, each digest once; what is `absent` left out."""
+        entries = _descriptors(self._document.get("manifests")) if self.is_index else ()
+        return tuple(each for each in entries if each.digest not in self.absent)
 
     @cached_property
     def blobs(self) -> tuple[Descriptor, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.oci.manifest import INDEXES, Manifest, Platform
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ATTESTATION",
     "FILTER_VERSION",
+    "IndexForm",
     "NoSuchPlatformError",
     "attested",
     "canonical_platforms",
@@ -45,6 +47,14 @@ _SHOWN = re.compile(r"[!-~]{1,255}")
 # Other names of the same machine, and what a missing variant means (containerd `platforms`).
 _SAME = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386"}
 _USUAL = {"amd64": "v1", "arm64": "v8", "arm": "v7"}
+
+
+class IndexForm(StrEnum):
+    """What becomes of an index of which only some platforms are copied."""
+
+    KEEP = "keep"  # it stays byte for byte, and lists what is not there: a sparse index
+    TRIM = "trim"  # another index, of what is left
+    UNWRAP = "unwrap"  # no index: the one image that is left
 
 
 class NoSuchPlatformError(ValueError):
@@ -107,14 +117,23 @@ def platform_of(document: object) -> Platform | None:
     return Platform(os, architecture, variant, version)
 
 
-def choose(manifest: Manifest, names: Iterable[str], version: int) -> Manifest:
-    """Rebuild an index of the named platforms; ValueError if that cannot be.
+def choose(
+    manifest: Manifest, names: Iterable[str], version: int, form: IndexForm = IndexForm.TRIM
+) -> Manifest:
+    """Say what the named platforms leave of an index, in a form; ValueError if that cannot be.
 
-    What is no index stays as it is: only its config tells what it is for.
+    To `keep` it is the index itself without the children that are not wanted, to `unwrap` the
+    index with its one image alone, which is written in its stead. What is no index stays as it
+    is: only its config tells what it is for.
     """
     if not manifest.is_index:
         return manifest
-    return filtered_index(manifest, parse_platforms(names), version)
+    platforms = parse_platforms(names)
+    if form is IndexForm.KEEP:
+        return _sparse_index(manifest, platforms, version)
+    if form is IndexForm.UNWRAP:
+        return _only_image(manifest, platforms, version)
+    return filtered_index(manifest, platforms, version)
 
 
 def filtered_index(
@@ -126,18 +145,32 @@ def filtered_index(
     attests a kept child is kept. NoSuchPlatformError if nothing is left; ValueError for an
     index of indexes, whose parts this does not see, and for a version from the future.
     """
-    if version != FILTER_VERSION:
-        msg = f"it is to be rebuilt by version {version}; this imgmigrate has {FILTER_VERSION}"
-        raise ValueError(msg)
-    if any(child.media_type in INDEXES for child in manifest.children):
-        msg = "it lists other indexes, whose platforms cannot be chosen; copy it with all of them"
-        raise ValueError(msg)
-    entries: list[dict[str, Any]] = manifest.document.get("manifests") or []
-    kept = _kept(manifest, entries, platforms)
-    if len(kept) == len(entries):
+    kept = _kept(manifest, platforms, version)
+    if len(kept) == len(_entries(manifest)):
         return manifest
     raw = _version_1(manifest.document | {"manifests": kept})
     return Manifest.parse(raw, manifest.media_type, expected=Digest.of(raw))
+
+
+def _sparse_index(manifest: Manifest, platforms: Sequence[Platform], version: int) -> Manifest:
+    kept = {entry["digest"] for entry in _kept(manifest, platforms, version)}
+    absent = [child.digest for child in manifest.children if child.digest not in kept]
+    return manifest.without(absent) if absent else manifest
+
+
+def _only_image(manifest: Manifest, platforms: Sequence[Platform], version: int) -> Manifest:
+    kept = _kept(manifest, platforms, version)
+    images = {entry["digest"] for entry in kept if _is_wanted(entry, platforms)}
+    if len(images) != 1:
+        there = ", ".join(
+            str(platform_of(entry.get("platform")) or "one without a platform")
+            for entry in kept
+            if _is_wanted(entry, platforms)
+        )
+        msg = f"{len(images)} of its images are wanted ({there}), and index: unwrap takes one; "
+        msg += "name one platform, or write index: trim"
+        raise ValueError(msg)
+    return manifest.without(c.digest for c in manifest.children if c.digest not in images)
 
 
 def _version_1(document: dict[str, Any]) -> bytes:
@@ -153,10 +186,20 @@ def _version_1(document: dict[str, Any]) -> bytes:
     return text.encode("ascii")
 
 
-def _kept(
-    manifest: Manifest, entries: Sequence[dict[str, Any]], platforms: Sequence[Platform]
-) -> list[dict[str, Any]]:
-    # Not by `children`: one image may be listed for two platforms.
+def _entries(manifest: Manifest) -> list[dict[str, Any]]:
+    # Not `children`: one image may be listed for two platforms.
+    return manifest.document.get("manifests") or []
+
+
+def _kept(manifest: Manifest, platforms: Sequence[Platform], version: int) -> list[dict[str, Any]]:
+    """List the entries that are wanted, and what attests them."""
+    if version != FILTER_VERSION:
+        msg = f"it is to be rebuilt by version {version}; this imgmigrate has {FILTER_VERSION}"
+        raise ValueError(msg)
+    if any(child.media_type in INDEXES for child in manifest.children):
+        msg = "it lists other indexes, whose platforms cannot be chosen; copy it with all of them"
+        raise ValueError(msg)
+    entries = _entries(manifest)
     wanted = [_is_wanted(entry, platforms) for entry in entries]
     images = {entry["digest"] for entry, is_kept in zip(entries, wanted, strict=True) if is_kept}
     if not images:
@@ -175,8 +218,11 @@ def missing(wanted: Iterable[Platform], found: Iterable[str]) -> str:
     return f"it has none of the platforms {names}; it has {there}"
 
 
-def _is_wanted(entry: Mapping[str, Any], platforms: Iterable[Platform]) -> bool:
+def _is_wanted(entry: Mapping[str, Any], platforms: Sequence[Platform]) -> bool:
+    """Tell whether an entry is an image of these platforms; of none is any image."""
     found = platform_of(entry.get("platform"))
+    if not platforms:
+        return found != ATTESTATION and attested(entry) is None
     if found is None or found.os == ATTESTATION.os:
         return False
     return any(matches(wanted, found) for wanted in platforms)

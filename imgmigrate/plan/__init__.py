@@ -12,7 +12,7 @@ from imgmigrate.plan.model import (
     StateBinding,
 )
 from imgmigrate.plan.summary import Summary
-from imgmigrate.state.record import Carried
+from imgmigrate.state.record import Carried, Filter
 from imgmigrate.vocabulary.actions import Action
 from imgmigrate.vocabulary.reasons import Reason
 
@@ -22,6 +22,7 @@ __all__ = [
     "Carried",
     "Change",
     "Ends",
+    "Filter",
     "Filters",
     "Header",
     "Known",

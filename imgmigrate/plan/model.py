@@ -104,6 +104,8 @@ class Change(_Frozen):
     why: Cause | None = None
     # True of what is written to a repository that the destination does not have yet.
     new_repository: bool | None = None
+    # What decided the form of its filter, where some of an index is left out.
+    form_reason: str | None = None
     # What goes along with the image, each behind what it refers to; None: nobody has looked.
     referrers: tuple[Carried, ...] | None = None
     # With their blobs, as far as that is known.

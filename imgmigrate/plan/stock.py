@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 # Pydantic needs these at run time.
 from imgmigrate.oci.reference import Digest, Reference, Repository
+from imgmigrate.state.record import Filter  # noqa: TC001
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+    from imgmigrate.oci.manifest import Manifest
     from imgmigrate.plan.model import Change
     from imgmigrate.state.record import ImageRecord, State
     from imgmigrate.stores.cache import ManifestCache
@@ -36,6 +38,14 @@ class Recorded:
 
     address: Reference
     digest: Digest
+    # Of a sparse index: what of it is there.
+    filter: Filter | None = None
+
+    def parts(self, manifest: Manifest) -> list[Digest]:
+        """List what one of its manifests lists, without what is absent on purpose."""
+        if self.filter is not None and manifest.digest == self.digest:
+            manifest = self.filter.present(manifest)
+        return [child.digest for child in manifest.children if child.is_manifest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +149,15 @@ def blobs_of(records: Sequence[Recorded], cache: ManifestCache) -> dict[Digest, 
                 for blob in manifest.blobs:
                     if not blob.is_foreign:
                         blobs.setdefault(blob.digest, record)
-                waiting += [child.digest for child in manifest.children if child.is_manifest]
+                waiting += record.parts(manifest)
     return blobs
 
 
 def _recorded(records: Iterable[ImageRecord]) -> tuple[Recorded, ...]:
-    return tuple(Recorded(record.address, record.digest) for record in records)
+    return tuple(
+        Recorded(record.address, record.digest, record.filter and record.filter.of_itself)
+        for record in records
+    )
 
 
 def _sequence(record: ImageRecord) -> int:

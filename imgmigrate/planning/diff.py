@@ -16,8 +16,10 @@ from imgmigrate.state.record import Source
 
 if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor
+    from imgmigrate.oci.platforms import IndexForm
     from imgmigrate.oci.reference import Digest, Reference
     from imgmigrate.state.record import Filter, ImageRecord, State
+    from imgmigrate.vocabulary.forms import FormReason
 
 __all__ = ["Exceptions", "Wish", "decide", "decide_unwanted"]
 
@@ -27,7 +29,8 @@ class Wish:
     """What the rules ask for at one address. `found` is None if the source does not have it.
 
     Where a rule names platforms, `filter` says which and `kept` is the digest of what they leave;
-    a chart, or a signature, `runs_nowhere`, as far as that is known.
+    a chart, or a signature, `runs_nowhere`, as far as that is known. `form` is what the rule says
+    becomes of an index, and `form_reason` what decided it, where some of one is left out.
     """
 
     address: Reference
@@ -38,6 +41,8 @@ class Wish:
     filter: Filter | None = None
     kept: Digest | None = None
     runs_nowhere: bool = False
+    form: IndexForm | None = None
+    form_reason: FormReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +84,13 @@ def decide(
             media_type=wish.found.media_type if wish.found else None,
             filter=wish.filter,
             platforms=() if wish.runs_nowhere else None,
+            form_reason=wish.form_reason,
         )
 
     if destination is None:
         return change(Action.COPY, Reason.DESTINATION_LOST if live else Reason.NEW)
+    if destination == wanted and live and recorded == wanted and _is_other_part(record, wish):
+        return change(Action.UPDATE, Reason.PLATFORMS_CHANGED)
     if destination == wanted:
         # A record of the same bytes may tell of another choice, or of an index that has moved
         # in parts that are not chosen: then only the record changes.
@@ -122,10 +130,17 @@ def _why_ours(wish: Wish, destination: Digest, record: ImageRecord | None) -> Re
     if record is None or wish.found is None:
         return Reason.SOURCE_MOVED
     if record.source.digest == wish.found.digest and record.filter != wish.filter:
-        return Reason.PLATFORMS_CHANGED
+        is_same = record.filter is not None and record.filter.chooses_as(wish.filter)
+        return Reason.FORM_CHANGED if is_same else Reason.PLATFORMS_CHANGED
     wanted = wish.kept or wish.found.digest
     is_undone = record.undid == wanted and record.digest == destination
     return Reason.ROLLED_BACK if is_undone else Reason.SOURCE_MOVED
+
+
+def _is_other_part(record: ImageRecord | None, wish: Wish) -> bool:
+    """Tell whether an index is there, by its record, without all that is wanted of it now."""
+    choice = record.filter if record is not None else None
+    return choice is not None and choice.is_sparse and choice != wish.filter
 
 
 def _tells(record: ImageRecord | None, wish: Wish, origin: Digest) -> bool:

@@ -68,7 +68,7 @@ async def find_drift(
         elif isinstance(seen, StoreError):
             problems.add(record.address, seen)
         else:
-            missing = await observer.missing_parts(record.address) if seen else ()
+            missing = await observer.missing_parts(record.address, record.filter) if seen else ()
             if isinstance(missing, StoreError):
                 problems.add(record.address, missing)
                 continue

@@ -237,7 +237,15 @@ class _Planner:
         )
         folder, cache = self.workspace.kept, self.workspace.cache
         skips = self.workspace.sink if self.config.is_lenient else None
-        self.filtering = Filtering(self.observer, cache, self.state, folder, skips=skips)
+        self.filtering = Filtering(
+            self.observer,
+            cache,
+            self.state,
+            folder,
+            sink=self.workspace.sink,
+            replaces=self.scope.replace.match,
+            skips=skips,
+        )
         self.comparing = Comparing(self.observer, cache)
         self.wholeness = Wholeness(self.observer, self.state)
         chooser = Chooser.over(self.observer, cache, folder, self.now)

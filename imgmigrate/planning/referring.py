@@ -17,6 +17,7 @@ from imgmigrate.observing.problems import failed
 from imgmigrate.observing.referrers import Found, find_referrers
 from imgmigrate.oci.companions import cosign_tags
 from imgmigrate.oci.manifest import INDEXES
+from imgmigrate.oci.platforms import IndexForm
 from imgmigrate.oci.referrers import scheme_of
 from imgmigrate.plan import Action, Carried, Change, Reason
 from imgmigrate.planning.passes.platforms import chosen
@@ -167,7 +168,8 @@ class Referring:
         if isinstance(tags, StoreError):
             return tags
         reads = self.sizes != "never" and (self.sizes == "always" or not place.store.is_metered)
-        cut = None if question.filter is None else partial(chosen, choice=question.filter)
+        choice = question.filter
+        cut = None if choice is None else partial(chosen, choice=choice)
         try:
             return await find_referrers(
                 place,
@@ -177,6 +179,7 @@ class Referring:
                 self.cache,
                 is_index=question.is_index,
                 cut=cut,
+                is_unwrapped=choice is not None and choice.form is IndexForm.UNWRAP,
                 reads=reads,
             )
         except StoreError as error:

@@ -10,7 +10,7 @@ from imgmigrate.errors import Archived, Dangling, StoreError
 from imgmigrate.observing.problems import Problems
 from imgmigrate.oci.manifest import SCHEMA1, Descriptor
 from imgmigrate.planning.diff import Wish
-from imgmigrate.planning.passes.platforms import filter_of
+from imgmigrate.planning.passes.platforms import filter_of, is_same_choice
 
 if TYPE_CHECKING:
     from imgmigrate.observing.observe import Observer
@@ -50,7 +50,7 @@ class Sides:
         record = self.state.record(address)
         if record is None or not record.is_live or record.source.reference != asked.named:
             return False
-        if record.filter != filter_of(asked.rule):
+        if not is_same_choice(record.filter, filter_of(asked.rule)):
             return False
         if asked.source.digest not in (None, record.source.digest):
             return False
@@ -89,7 +89,15 @@ class Sides:
                 overwrite = each.rule.overwrite
                 choice = filter_of(each.rule)
                 origin = each.named if found else each.source
-                wish = Wish(address, origin, found, overwrite, each.explicit, choice)
+                wish = Wish(
+                    address,
+                    origin,
+                    found,
+                    overwrite,
+                    each.explicit,
+                    choice,
+                    form=each.rule.index,
+                )
                 wishes.append((wish, there))
         return wishes, problems.changes()
 
@@ -149,6 +157,6 @@ def _told_by(
         return there if there.digest == pinned else None
     if record is None or not record.is_live or record.digest != there.digest:
         return None
-    if record.source.digest != pinned or record.filter != choice:
+    if record.source.digest != pinned or not is_same_choice(record.filter, choice):
         return None
     return Descriptor(record.media_type, pinned, there.size)

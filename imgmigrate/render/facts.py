@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.oci.companions import KINDS
+from imgmigrate.oci.platforms import IndexForm
 from imgmigrate.oci.reference import Digest, Reference
 from imgmigrate.plan import Action, Reason
 from imgmigrate.render.units import count
 from imgmigrate.render.words import detail_of, reason, words_of
 from imgmigrate.vocabulary.actions import SECTIONS
+from imgmigrate.vocabulary.forms import FormReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,7 +24,16 @@ if TYPE_CHECKING:
     from imgmigrate.plan import Change
     from imgmigrate.vocabulary.sections import Section
 
-__all__ = ["Bytes", "Fact", "RowFacts", "facts_of", "in_sections", "is_cut", "meaning_of"]
+__all__ = [
+    "Bytes",
+    "Fact",
+    "RowFacts",
+    "facts_of",
+    "in_sections",
+    "is_cut",
+    "is_sparse",
+    "meaning_of",
+]
 
 
 # Kinds of referrers that are written otherwise in a sentence.
@@ -98,10 +109,17 @@ def in_sections(changes: Iterable[Change]) -> Iterator[tuple[Section, list[Chang
 
 
 def is_cut(change: Change) -> bool:
-    """Tell whether a row writes an index that has only some of its source's platforms."""
+    """Tell whether a row writes another digest than its source's, for some of its platforms."""
     if change.filter is None or change.source is None:
         return False
     return change.action.writes and change.after != change.source.digest
+
+
+def is_sparse(change: Change) -> bool:
+    """Tell whether a row writes an index that lists what is not to be there."""
+    if change.filter is None or change.form_reason is None or is_cut(change):
+        return False
+    return change.action.writes and change.filter.is_sparse
 
 
 def meaning_of(change: Change) -> dict[str, Any]:
@@ -130,6 +148,21 @@ def _beside(change: Change) -> Iterator[Fact]:
         yield Fact("kept_as", "kept as {}", (change.kept_as.tag,))
     if change.action.is_understood and not change.reason.traits.is_obvious:
         yield why  # else the heading says it already
+
+
+# What a row says of an index that is not copied whole; its digest stands last.
+_FORMS = {
+    IndexForm.KEEP: "the index stays as it is, and lists images that are not there: {}",
+    IndexForm.TRIM: "the index gets another digest: {}",
+    IndexForm.UNWRAP: "its one image comes without the index: {}",
+}
+
+
+def _why(change: Change) -> str:
+    """Say what decided the form; a reason of a later version says itself."""
+    told = change.form_reason or ""
+    known = {each.value: each.says for each in FormReason}
+    return known.get(told, told)
 
 
 def _counted(kinds: Iterable[str]) -> Iterator[str]:
@@ -186,10 +219,12 @@ def _below(change: Change) -> Iterator[Fact]:
         what = "its signatures and the like could not be asked for"
         yield Fact("referrers_unread", f"{what}: {{}}", (change.referrers_unread,))
     if change.filter and change.platforms != ():  # a chart or a signature has none
-        kept = ", ".join(change.filter.platforms)
-        yield Fact("filter", "only the platforms {}", (kept,))
-        if is_cut(change):
-            yield Fact("cut", "the index gets another digest: {}", (change.after,))
+        if kept := ", ".join(change.filter.platforms):
+            yield Fact("filter", "only the platforms {}", (kept,))
+        if is_cut(change) or is_sparse(change):
+            yield Fact("form", _FORMS[change.filter.form], (change.after,))
+            if change.form_reason is not None:
+                yield Fact("form_reason", f"index: {change.filter.form}, {{}}", (_why(change),))
     elif change.platforms and len(change.platforms) > 1:
         number = count(len(change.platforms), "platform")
         yield Fact("platforms", f"{number}: {{}}", (", ".join(change.platforms),))

@@ -14,6 +14,7 @@ from imgmigrate.rules.referrers import USUAL, ReferrerPolicy
 
 if TYPE_CHECKING:
     from imgmigrate.matching import Pattern
+    from imgmigrate.oci.platforms import IndexForm
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.rules.kept import KeptName
     from imgmigrate.rules.layouts import LayoutNames
@@ -66,6 +67,8 @@ class Rule:
     from_glob: bool = False
     # In canonical form; none means all.
     platforms: tuple[str, ...] = ()
+    # What becomes of an index that is cut to them; None: what suits the destination.
+    index: IndexForm | None = None
     selection: Selection | None = None
     # Of a digest that was pinned: the tag that it was found at.
     pinned_tag: str | None = None

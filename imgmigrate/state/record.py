@@ -15,11 +15,13 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 # Pydantic needs these at run time.
 from imgmigrate.causes import Cause  # noqa: TC001
+from imgmigrate.oci.platforms import IndexForm, choose
 from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from imgmigrate.oci.manifest import Manifest
     from imgmigrate.oci.reference import Repository
 
 __all__ = [
@@ -64,10 +66,43 @@ class Source:
 
 
 class Filter(_Frozen):
-    """Which platforms were kept, and by which version of the rebuilding function."""
+    """Which platforms were kept, by which version of the rebuilding function, in which form.
+
+    No platforms are all of them. Earlier versions knew no form, and rebuilt every index.
+    """
 
     platforms: tuple[str, ...]
     version: int
+    form: IndexForm = IndexForm.TRIM
+
+    def chosen(self, manifest: Manifest) -> Manifest:
+        """Say what it leaves of a source's manifest (`choose`); ValueError if that cannot be."""
+        return choose(manifest, self.platforms, self.version, self.form)
+
+    def present(self, manifest: Manifest) -> Manifest:
+        """Leave out of what an address shows the children that are absent on purpose."""
+        if self.form is not IndexForm.KEEP:
+            return manifest
+        try:
+            return self.chosen(manifest)
+        except ValueError:  # then all of it should be there
+            return manifest
+
+    @property
+    def of_itself(self) -> Filter | None:
+        """Say what is left to say where what was written is the source: what is absent of it."""
+        return self if self.is_sparse else None
+
+    @property
+    def is_sparse(self) -> bool:
+        """Tell whether an index stays as it is, whatever of it is not there."""
+        return self.form is IndexForm.KEEP
+
+    def chooses_as(self, other: Filter | None) -> bool:
+        """Tell whether another one chooses the same, in whichever form."""
+        if other is None:
+            return False
+        return (self.platforms, self.version) == (other.platforms, other.version)
 
 
 class Former(_Frozen):

@@ -141,6 +141,10 @@ class Store(Protocol):
         """Whether it is known to delete a tag by its name and to leave all other tags alone."""
 
     @property
+    def takes_sparse(self) -> bool | None:
+        """Whether it takes an index some of whose images it does not have; None: not known."""
+
+    @property
     def is_metered(self) -> bool:
         """Whether a manifest read costs the user something scarce (Docker Hub pulls)."""
 
@@ -212,11 +216,14 @@ class Store(Protocol):
         A registry tells nothing.
         """
 
-    async def missing_parts(self, repo: str, ref: str) -> tuple[Digest, ...]:
+    async def missing_parts(
+        self, repo: str, ref: str, present: Callable[[Manifest], Manifest] | None = None
+    ) -> tuple[Digest, ...]:
         """List the manifests and blobs that an image lacks, as far as that is free to know.
 
         A layout looks at its files' sizes, also at that of the manifest; a registry is believed
-        to lack nothing. NotFound if there is no such image.
+        to lack nothing. What `present` leaves out is absent on purpose. NotFound if there is no
+        such image.
         """
 
     async def referrers(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.oci.reference import Digest, Repository
     from imgmigrate.plan import Change
-    from imgmigrate.state.record import Carried, ImageRecord
+    from imgmigrate.state.record import Carried, Filter, ImageRecord
     from imgmigrate.stores.base import Store
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
     from imgmigrate.workspace import Workspace
@@ -67,7 +67,13 @@ async def verify_records(
     """Verify what live records say against their destinations."""
     live = [record for record in records if record.is_live]
     wanted = [
-        _Wanted(record.address, record.digest, along=record.referrers or (), record=record)
+        _Wanted(
+            record.address,
+            record.digest,
+            choice=record.filter,
+            along=record.referrers or (),
+            record=record,
+        )
         for record in live
     ]
     verified = await _verify(config, wanted, options or VerifyOptions(), sink)
@@ -83,7 +89,7 @@ async def verify_changes(
 ) -> Verified:
     """Verify that what the rows of a plan write, or record, is at their destinations."""
     wanted = [
-        _Wanted(change.address, change.after, along=change.referrers or ())
+        _Wanted(change.address, change.after, choice=change.filter, along=change.referrers or ())
         for change in changes
         if change.after is not None
     ]
@@ -131,7 +137,8 @@ async def verify_layout(
 class _Wanted:
     """One image to verify, and what is known to be wrong with it before anybody looks.
 
-    A `descriptor` is of something that only its digest names; `along` went with the image.
+    A `descriptor` is of something that only its digest names; `along` went with the image, and
+    `choice` is what was copied of it.
     """
 
     address: Reference
@@ -139,6 +146,7 @@ class _Wanted:
     size: int | None = None
     descriptor: Descriptor | None = None
     fault: Fault | None = None
+    choice: Filter | None = None
     along: tuple[Carried, ...] = ()
     record: ImageRecord | None = None
 
@@ -199,7 +207,7 @@ class _Verification:
         elif wanted.descriptor is not None:
             findings = await walk.part(wanted.descriptor)
         else:
-            findings = await walk.image(wanted.address, wanted.digest, wanted.size)
+            findings = await walk.image(wanted.address, wanted.digest, wanted.size, wanted.choice)
             # Of what is not there at all the plan that brings it brings these, too.
             if wanted.along and not any(fault.kind in _OTHER for fault in findings.faults):
                 findings = findings.with_others(await walk.along(wanted.along))

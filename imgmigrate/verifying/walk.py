@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.oci.manifest import Manifest
     from imgmigrate.oci.reference import Digest, Reference
-    from imgmigrate.state.record import Carried
+    from imgmigrate.state.record import Carried, Filter
     from imgmigrate.stores.place import Place
     from imgmigrate.verifying.verdict import Part
 
@@ -65,9 +65,16 @@ class Walk:
     _answers: dict[Hashable, asyncio.Future[Findings] | Findings] = field(default_factory=dict)
 
     async def image(
-        self, address: Reference, digest: Digest | None, size: int | None = None
+        self,
+        address: Reference,
+        digest: Digest | None,
+        size: int | None = None,
+        choice: Filter | None = None,
     ) -> Findings:
-        """Find what is wrong with the image at an address, which should have this digest."""
+        """Find what is wrong with the image at an address, which should have this digest.
+
+        What `choice` leaves out of a sparse index is not looked for.
+        """
         findings = Findings()
         part: Part = "manifest"
         try:
@@ -83,6 +90,7 @@ class Walk:
             elif size is not None and size != len(top.raw):
                 findings.add(Fault(Kind.SIZE, part, digest, size, str(len(top.raw))))
             else:
+                top = choice.present(top) if choice else top
                 findings.join(await self._below(top, Graph(), 0))
         return findings
 

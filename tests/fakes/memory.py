@@ -64,6 +64,9 @@ class MemoryStore:
     refuses_mounts: bool = False
     # Some registries take a manifest whatever they lack of it.
     checks_parts: bool = True
+    # Whether it takes an index without all of its images, and whether that is known.
+    takes_sparse: bool | None = None
+    is_sparse_taken: bool = False
     # What deleting answers where it is refused.
     refuses_deletes: StoreError | None = None
     refuses_ranges: bool = False
@@ -197,7 +200,9 @@ class MemoryStore:
     async def sizes(self, repo: str, digests: Iterable[Digest]) -> dict[Digest, int]:
         return {}
 
-    async def missing_parts(self, repo: str, ref: str) -> tuple[Digest, ...]:
+    async def missing_parts(
+        self, repo: str, ref: str, present: Callable[[Manifest], Manifest] | None = None
+    ) -> tuple[Digest, ...]:
         return ()
 
     async def referrers(
@@ -249,11 +254,15 @@ class MemoryStore:
         still: Collection[Digest | None] | None = None,
     ) -> None:
         await self._call("put_manifest", repo, ref)
+        # Of what is absent on purpose a registry is not told.
+        manifest = Manifest.parse(manifest.raw, manifest.media_type)
         missing = [blob.digest for blob in manifest.blobs if (repo, blob.digest) not in self.blobs]
         missing += [
             child.digest
             for child in manifest.children
-            if (repo, child.digest) not in self.manifests and (repo, child.digest) not in self.blobs
+            if (repo, child.digest) not in self.manifests
+            and (repo, child.digest) not in self.blobs
+            and not self.is_sparse_taken
         ]
         if missing and self.checks_parts:
             raise Rejected(

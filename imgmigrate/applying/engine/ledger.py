@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imgmigrate.oci.reference import Digest, Reference, Repository
-    from imgmigrate.plan import Change
-    from imgmigrate.state.record import State
+    from imgmigrate.plan import Change, Filter
+    from imgmigrate.state.record import ImageRecord, State
     from imgmigrate.stores.gate import Rank
 
 __all__ = ["Ledger"]
@@ -73,6 +73,7 @@ class Ledger:
         return RowFacts(
             self._plan_id,
             behind,
+            _absent(record, behind),
             is_recorded=record is not None and record.is_live,
             may_be_done=bool(self._claims) and str(address) in self._claims,
             turn=self.turns.of(address),
@@ -117,6 +118,13 @@ class Ledger:
             return address in self._done
         record = self._state.record(address)
         return record is not None and record.is_live and record.digest == digest
+
+
+def _absent(record: ImageRecord | None, behind: Digest | None) -> Filter | None:
+    """Say what is not there on purpose of the image that a row replaces."""
+    if record is None or record.filter is None or record.digest != behind:
+        return None
+    return record.filter.of_itself
 
 
 def _waits(change: Change, cause: str) -> ImgmigrateError:

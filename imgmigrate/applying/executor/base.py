@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 # Pydantic needs these at run time.
 from imgmigrate.oci.reference import Digest, Repository
+from imgmigrate.plan import Filter  # noqa: TC001
 from imgmigrate.plan.stock import Recorded, Stock
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class RowFacts:
 
     plan_id: str = ""
     behind: Digest | None = None
+    # Of that image: what is not there on purpose.
+    behind_filter: Filter | None = None
     is_recorded: bool = False
     may_be_done: bool = False
     turn: int | None = None

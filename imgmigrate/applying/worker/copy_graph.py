@@ -23,6 +23,7 @@ from imgmigrate.errors import (
     on_side,
 )
 from imgmigrate.oci.bounds import Graph
+from imgmigrate.oci.manifest import INDEXES
 from imgmigrate.stores.place import read_manifest
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ class Transfer:
         Some registries answer HEAD from a cache and refuse the parent (oras-go#1212): then
         the parts are brought again without believing it. Returns the bytes that cost.
         """
-        if await self.try_write(manifest, target, destination, is_last=False):
+        # A sparse index is refused for what is not to be there.
+        is_last = bool(manifest.absent)
+        if await self.try_write(manifest, target, destination, is_last=is_last):
             return 0
         moved = await self.bring_parts(manifest, source, destination, Trust.NOTHING)
         await self.try_write(manifest, target, destination, is_last=True)
@@ -164,7 +167,8 @@ class Transfer:
             if key in self._written and _is_enough(self._written[key], trust):
                 self.board.meetings.spare(child.digest, source, destination.store.identity)
                 return 0
-            if trust is Trust.ALL:
+            # An index that is there may be a sparse one, of another choice of platforms.
+            if trust is Trust.ALL and child.media_type not in INDEXES:
                 with on_side("destination"):
                     found = await destination.store.head(
                         destination.repo, child.digest, to_write=True

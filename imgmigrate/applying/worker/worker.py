@@ -163,7 +163,8 @@ class Worker:
     async def _delete(self, change: Change, facts: RowFacts) -> Receipt:
         for heir, digest in ((change.moved_to, change.recorded), (change.kept_as, facts.behind)):
             if heir is not None:
-                await check_heir(change, heir, digest, self._place(heir.repository))
+                place = self._place(heir.repository)
+                await check_heir(change, heir, digest, place, facts.behind_filter)
         place = self._place(change.address.repository)
         namesakes = {each: self._place(each.repository) for each in change.namesakes or ()}
         async with self._turn_of(facts):

@@ -6,6 +6,7 @@ equal to what was planned from, go; equal to what is to be there, done already; 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,13 @@ from imgmigrate.errors import (
     on_side,
 )
 from imgmigrate.events import Outcome, Receipt
-from imgmigrate.oci.platforms import choose
+from imgmigrate.oci.platforms import IndexForm
 from imgmigrate.plan import Action, Reason
 from imgmigrate.stores.base import TagMoved
 from imgmigrate.stores.place import Place, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
     from imgmigrate.applying.blobs.known import Known
@@ -71,7 +72,9 @@ class TagWriter:
         if found != after:
             return _conflict(change, found)
         with on_side("destination"):
-            missing = await destination.store.missing_parts(destination.repo, change.address.target)
+            present = change.filter.present if change.filter else None
+            target = change.address.target
+            missing = await destination.store.missing_parts(destination.repo, target, present)
         if missing:
             cause = f"lost {missing[0].short} since the plan"
             hint = "plan again: its parts are brought then"
@@ -112,7 +115,7 @@ class TagWriter:
                 return early
         else:
             manifest = await self._transfer.read(source, digest)
-        manifest = self._chosen(change, after, manifest)
+        manifest = await self._chosen(change, after, manifest, source)
         trust = _trust(change)
         is_believed = trust is Trust.ALL and not self._known.doubts(destination.repository)
         moved = 0
@@ -122,14 +125,16 @@ class TagWriter:
         lacking: ImgmigrateError | None = None
         if change.referrers:
             # Before the tag: whoever sees it, and asks for a signature, finds that there, too.
-            moved += await self._transfer.write(manifest, after, source, destination)
+            with _naming_the_fix(manifest):
+                moved += await self._transfer.write(manifest, after, source, destination)
             brought = await self._bring_referrers(
                 change, source, destination, facts, _trust(change)
             )
             moved, lacking = moved + brought.moved, brought.error
             if lacking is not None and change.needs_referrers:
                 return brought
-        is_last = False
+        # A sparse index is refused for what is not to be there: bringing parts again helps nothing.
+        is_last = bool(manifest.absent)
         while True:
             # Held from the last look to the write, and no longer: what has to be brought may take
             # minutes, is brought without it, and the tag is looked at again.
@@ -142,15 +147,18 @@ class TagWriter:
                         return _without(late, lacking)
                     if change.kept_as is not None:
                         kept = self._place(change.kept_as.repository)
-                        await check_heir(change, change.kept_as, facts.behind, kept)
+                        choice = facts.behind_filter
+                        await check_heir(change, change.kept_as, facts.behind, kept, choice)
                     try:
-                        if await self._transfer.try_write(
-                            manifest,
-                            change.address.target,
-                            destination,
-                            is_last=is_last,
-                            still={found},
-                        ):
+                        with _naming_the_fix(manifest):
+                            is_written = await self._transfer.try_write(
+                                manifest,
+                                change.address.target,
+                                destination,
+                                is_last=is_last,
+                                still={found},
+                            )
+                        if is_written:
                             break
                     except TagMoved as moved_on:
                         return _conflict(change, moved_on.found)
@@ -232,21 +240,25 @@ class TagWriter:
             return None
         return Receipt(change.address, Outcome.ALREADY, after)
 
-    def _chosen(self, change: Change, after: Digest, manifest: Manifest) -> Manifest:
-        """Rebuild what the row's platforms leave of an index; it must be what was planned."""
+    async def _chosen(
+        self, change: Change, after: Digest, manifest: Manifest, source: Place
+    ) -> Manifest:
+        """Find what the row's platforms leave of an index; it must be what was planned."""
         if change.filter is None:
             return manifest
-        subject, source = str(change.address), f"the source {manifest.digest.short}"
+        subject, origin = str(change.address), f"the source {manifest.digest.short}"
         hint = "plan again with this version of imgmigrate"
         try:
-            rebuilt = choose(manifest, change.filter.platforms, change.filter.version)
+            rebuilt = change.filter.chosen(manifest)
         except ValueError as error:
-            cause = f"{source} cannot be cut to its platforms: {error}"
+            cause = f"{origin} cannot be cut to its platforms: {error}"
             raise RowFailed(cause, subject=subject, hint=hint) from None
+        if change.filter.form is IndexForm.UNWRAP and manifest.is_index:
+            rebuilt = await self._transfer.read(source, rebuilt.children[0].digest)
         if rebuilt.digest != after:
-            cause = f"{source} cut to its platforms is {rebuilt.digest}, planned was {after}"
+            cause = f"{origin} cut to its platforms is {rebuilt.digest}, planned was {after}"
             raise RowFailed(cause, subject=subject, hint=hint)
-        if rebuilt is not manifest:
+        if rebuilt.digest != manifest.digest:
             self._cache.put(rebuilt)  # what a later run asks about its own work
         return rebuilt
 
@@ -262,6 +274,18 @@ def _is_worth_a_look(change: Change, facts: RowFacts) -> bool:
     size = change.transfer_bytes
     is_large = size is None or size > EARLY_LOOK_PAYS_FROM
     return is_large or facts.may_be_done
+
+
+@contextmanager
+def _naming_the_fix(manifest: Manifest) -> Iterator[None]:
+    """Say what to do where an index is refused that lists what is not there."""
+    try:
+        yield
+    except (Rejected, NotFound) as error:
+        if manifest.absent:
+            error.hint = "it may refuse an index without all of its images: write index: trim in "
+            error.hint += "the rule, and plan again"
+        raise
 
 
 def _late(change: Change, after: Digest, found: Digest | None, moved: int) -> Receipt | None:

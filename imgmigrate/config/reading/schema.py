@@ -21,6 +21,7 @@ from imgmigrate.config.values.tags import MAPPING_KEYS, Tags, TagsModel
 from imgmigrate.errors import ConfigError
 
 # Pydantic needs them at run time.
+from imgmigrate.oci.platforms import IndexForm  # noqa: TC001
 from imgmigrate.rules.referrers import ReferrerPolicy  # noqa: TC001
 from imgmigrate.rules.rule import Overwrite  # noqa: TC001
 
@@ -89,6 +90,7 @@ class ImageModel(_Part):
     tags: Tags | None = None
     overwrite: Overwrite | None = None
     platforms: Annotated[tuple[str, ...] | None, BeforeValidator(read_platforms)] = None
+    index: IndexForm | None = None
     immutable_tags: _Texts = []
     exclude_repositories: _Texts = []
     rename: dict[str, str] = {}

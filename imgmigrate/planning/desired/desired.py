@@ -134,6 +134,9 @@ class Asking:
         elif first.rule.referrers != new.rule.referrers:
             detail = f"with referrers {first.rule.referrers} {places.format(new.rule.referrers)}"
             hint = "name the same referrers in both, or select the tags of one more narrowly"
+        elif first.rule.index != new.rule.index:
+            detail = f"with {_form(first.rule)} {places.format(_form(new.rule))}"
+            hint = "name the same index: in both, or select the tags of one more narrowly"
         else:
             return
         self._contested.setdefault(address, f"asked for {detail}; {hint}")
@@ -220,6 +223,10 @@ def _expand(rule: Rule, choice: Choice) -> Iterable[tuple[Reference, tuple[Refer
 
 def _place(rule: Rule) -> str:
     return f"{rule.file}:{rule.line}"
+
+
+def _form(rule: Rule) -> str:
+    return f"index: {rule.index}" if rule.index else "no index:"
 
 
 def _platforms(rule: Rule) -> str:

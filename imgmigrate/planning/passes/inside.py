@@ -87,4 +87,8 @@ class Explain:
             new = chosen(new, change.filter)
         except (StoreError, ValueError):  # an explanation is not worth an error
             return change
+        if new.digest != change.after:  # the one image of an index, which nobody has read
+            new = self.cache.get(change.after) if change.after else None
+        if new is None:
+            return change
         return change.model_copy(update={"inside": explain(old, new)})

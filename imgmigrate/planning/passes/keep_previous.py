@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.rules.kept import KeptName
     from imgmigrate.rules.rule import Rule
-    from imgmigrate.state.record import ImageRecord, State
+    from imgmigrate.state.record import Filter, ImageRecord, State
 
 __all__ = ["Keeping", "KeptNames", "Outlived", "decide_outlived"]
 
@@ -180,9 +180,12 @@ class Keeping:
         seen = await self.observer.look_at_destinations(
             address for _, before, kept in pairs for address in (kept, kept.repository.at(before))
         )
-        for _, before, kept in pairs:
+        for change, before, kept in pairs:
             origin = kept.repository.at(before)
-            if seen[origin] is not None and (missing := await self.observer.missing_parts(origin)):
+            if seen[origin] is None:
+                continue
+            missing = await self.observer.missing_parts(origin, self._absent(change, before))
+            if missing:
                 seen[origin] = not_whole(origin, missing, _REPLACE_IT)
         for change, before, kept in pairs:
             settled += self._rows(change, before, kept, seen)
@@ -246,9 +249,17 @@ class Keeping:
             after=before,
             recorded=record.digest if record else None,
             media_type=origin.media_type,
+            filter=self._absent(change, before),
             transfer_bytes=0,
         )
         return replaced, row
+
+    def _absent(self, change: Change, before: Digest) -> Filter | None:
+        """Say what is not there on purpose of what a row replaces."""
+        record = self.state.record(change.address)
+        if record is None or record.digest != before or record.filter is None:
+            return None
+        return record.filter.of_itself
 
     def _action(self, shown: Digest | None, before: Digest) -> Action:
         if shown is None:

@@ -63,8 +63,8 @@ class Moving:
             shown = there[record.address]
             if shown is None or isinstance(shown, StoreError) or shown.digest != record.digest:
                 continue
-            if await self.observer.missing_parts(record.address):  # then its source has them
-                continue
+            if await self.observer.missing_parts(record.address, record.filter):
+                continue  # its source has them
             found[new] = record
             heirs[record.address] = new
         if self.sink is not None:
@@ -88,7 +88,7 @@ class Moving:
                     "action": Action.MOVE,
                     "reason": Reason.MOVED,
                     "source": origin,
-                    "filter": None,
+                    "filter": change.filter and change.filter.of_itself,
                     "transfer_bytes": 0,
                 }
             )

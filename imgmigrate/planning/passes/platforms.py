@@ -1,4 +1,4 @@
-"""Find what a choice of platforms leaves of each image, and how its plan row looks.
+"""Find what a choice of platforms leaves of each image, in which form, and how its row looks.
 
 Costs nothing where the state knows the answer: the source shows the recorded digest and the
 choice is the recorded one. Else one manifest is read by digest, which the cache keeps, and of a
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import StoreError, on_side
 from imgmigrate.events import Warned
 from imgmigrate.observing.problems import failed
+from imgmigrate.oci.manifest import INDEXES
 from imgmigrate.oci.platforms import (
     FILTER_VERSION,
+    IndexForm,
     NoSuchPlatformError,
-    choose,
     matches,
     missing,
     parse_platform,
@@ -30,14 +31,16 @@ from imgmigrate.state.record import Filter
 from imgmigrate.stores.configs import read_config
 from imgmigrate.stores.facts import Facts
 from imgmigrate.stores.place import read_manifest
+from imgmigrate.vocabulary.forms import FormReason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from imgmigrate.events import Sink
     from imgmigrate.observing.observe import Observer
     from imgmigrate.oci.manifest import Descriptor, Manifest, Platform
-    from imgmigrate.oci.reference import Digest, Repository
+    from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.plan import Change
     from imgmigrate.planning.diff import Wish
     from imgmigrate.rules.rule import Rule
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
     from imgmigrate.stores.cache import ManifestCache
     from imgmigrate.stores.place import Place
 
-__all__ = ["Filtering", "chosen", "filter_of"]
+__all__ = ["Filtering", "chosen", "filter_of", "is_same_choice"]
 
 # In the cache's folder.
 PLATFORMS_FILE = "platforms"
@@ -56,21 +59,31 @@ Looked = tuple["Wish", "Descriptor | None"]
 
 
 def filter_of(rule: Rule) -> Filter | None:
-    """Say what a rule's platforms are in a row and a record; None for all of them."""
-    if not rule.platforms:
+    """Say what a rule's platforms are in a row and a record; None for all of them.
+
+    Where the rule does not say which form an index takes, `Filtering` decides.
+    """
+    if not rule.platforms and rule.index is not IndexForm.UNWRAP:
         return None
-    return Filter(platforms=rule.platforms, version=FILTER_VERSION)
+    form = rule.index or IndexForm.TRIM
+    return Filter(platforms=rule.platforms, version=FILTER_VERSION, form=form)
+
+
+def is_same_choice(first: Filter | None, second: Filter | None) -> bool:
+    """Tell whether two filters choose the same platforms, in whichever form."""
+    return first is second if first is None else first.chooses_as(second)
 
 
 def chosen(manifest: Manifest, choice: Filter | None) -> Manifest:
-    """Rebuild an index as a row's filter says; ValueError if that cannot be."""
-    return choose(manifest, choice.platforms, choice.version) if choice else manifest
+    """Say what a row's filter leaves of a manifest; ValueError if that cannot be."""
+    return choice.chosen(manifest) if choice else manifest
 
 
 class Filtering:
     """Settle wishes that name platforms; each source image is read once.
 
-    What has none of them is told to `skips`, where it is given, and left out.
+    What has none of them is told to `skips`, where it is given, and left out. What `replaces` says
+    is written again gets the form that it would get today.
     """
 
     def __init__(
@@ -80,9 +93,12 @@ class Filtering:
         state: State,
         folder: Path | None,
         *,
+        sink: Sink,
+        replaces: Callable[[Reference], bool],
         skips: Sink | None = None,
     ) -> None:
         self._observer, self._cache, self._state = observer, cache, state
+        self._replaces, self._sink = replaces, sink
         self._skips = skips
         self._platforms = _Platforms(folder and folder / PLATFORMS_FILE)
         self._reading: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -97,6 +113,7 @@ class Filtering:
             answers = await self._observer.each(concerned, self._settle_one)
         finally:  # what was read costs something: keep it, whatever happened next
             await asyncio.shield(asyncio.to_thread(self._platforms.save))
+        self._tell_kept([each for each in answers if not isinstance(each, tuple)])
         settled = [pair for pair in wishes if not _is_concerned(pair[0])]
         unfit: list[Change] = []
         for (_, there), answer in zip(concerned, answers, strict=True):
@@ -110,16 +127,28 @@ class Filtering:
                 settled.append((answer, there))
         return settled, unfit
 
+    def _tell_kept(self, wishes: list[Wish]) -> None:
+        """Say in one line that what is recorded keeps another form than its rule asks for."""
+        number = sum(_keeps_another_form(wish) for wish in wishes)
+        if number:
+            what = "1 image keeps" if number == 1 else f"{number:,} images keep"
+            message = f"{what} the form of its index that is recorded, and not what index: says, "
+            message += "until the source moves; `replace` writes it anew"
+            self._sink.emit(Warned("form_kept", message))
+
     async def _settle_one(self, pair: Looked) -> Wish | tuple[Wish, Reason, str]:
         """Return the wish with what is kept, or with a reason and a detail why nothing is."""
         wish, _ = pair
         if wish.found is None or wish.filter is None:
             return wish
-        kept, runs_nowhere = self._recorded(wish, wish.found.digest), False
+        source = wish.found.digest
+        choice, why = self._form_of(wish, wish.filter, source)
+        wish = replace(wish, filter=choice, form_reason=why)
+        kept, runs_nowhere, is_cut = self._recorded(wish, source), False, True
         if kept is None:
             try:
-                kept, runs_nowhere = await self._keep(
-                    wish.source.repository, wish.found.digest, wish.filter
+                kept, runs_nowhere, is_cut = await self._keep(
+                    wish.source.repository, source, choice
                 )
             except StoreError as error:
                 return wish, Reason.UNREADABLE, str(error)
@@ -129,10 +158,33 @@ class Filtering:
                 return wish, Reason.NO_SUCH_PLATFORM, detail
             except ValueError as error:
                 return wish, Reason.UNSUPPORTED, f"source {wish.source}: {error}"
+        if is_cut and choice.is_sparse and self._takes_sparse(wish) is False:
+            detail = f"destination {wish.address}: {FormReason.REFUSED.says}"
+            return wish, Reason.UNSUPPORTED, f"{detail}; write index: trim"
         if wish.address.digest not in (None, kept):
             detail = f"source {wish.source}: its chosen platforms have another digest, {kept.short}"
             return wish, Reason.UNSUPPORTED, f"{detail}; name a tag at the destination"
-        return replace(wish, kept=kept, runs_nowhere=runs_nowhere)
+        wish = replace(wish, kept=kept, runs_nowhere=runs_nowhere)
+        return wish if is_cut else replace(wish, form_reason=None)
+
+    def _form_of(self, wish: Wish, choice: Filter, source: Digest) -> tuple[Filter, FormReason]:
+        """Decide the form of an index: what is recorded keeps its own, until its source moves."""
+        record = self._state.record(wish.address)
+        if record is not None and record.is_live and record.source.digest == source:
+            told = record.filter
+            if told is not None and told.chooses_as(choice) and not self._replaces(wish.address):
+                return told, FormReason.RECORDED
+        if wish.form is not None:
+            return choice, FormReason.ASKED
+        if wish.address.repository.is_layout:
+            return choice, FormReason.LAYOUT
+        takes = self._takes_sparse(wish)
+        if takes:
+            return choice.model_copy(update={"form": IndexForm.KEEP}), FormReason.KNOWN
+        return choice, FormReason.UNKNOWN if takes is None else FormReason.REFUSED
+
+    def _takes_sparse(self, wish: Wish) -> bool | None:
+        return self._observer.place(wish.address.repository).store.takes_sparse
 
     def _recorded(self, wish: Wish, source: Digest) -> Digest | None:
         record = self._state.record(wish.address)
@@ -143,23 +195,34 @@ class Filtering:
 
     async def _keep(
         self, repository: Repository, source: Digest, choice: Filter
-    ) -> tuple[Digest, bool]:
-        """Find the digest of what a choice keeps, and whether that runs nowhere."""
+    ) -> tuple[Digest, bool, bool]:
+        """Find the digest of what a choice keeps, whether that runs nowhere, and is less."""
         place = self._observer.place(repository)
         async with self._reading[source]:  # a read may be metered
             with on_side("source"):
                 manifest = await read_manifest(place, source, self._cache)
                 if manifest.is_index:
                     kept = chosen(manifest, choice)
-                    if kept is not manifest:
+                    if choice.form is IndexForm.UNWRAP:
+                        return kept.children[0].digest, False, True
+                    if kept.digest != source:
                         self._cache.put(kept)
-                    return kept.digest, False
+                    return kept.digest, False, kept is not manifest
+                if not choice.platforms:
+                    return manifest.digest, False, False
                 found = await self._platforms.of(place, manifest)
         # A chart or a signature runs nowhere: no choice of platforms is about it.
         wanted = parse_platforms(choice.platforms)
         if found is not None and not any(matches(each, found) for each in wanted):
             raise NoSuchPlatformError(missing(wanted, [str(found)]))
-        return manifest.digest, found is None
+        return manifest.digest, found is None, False
+
+
+def _keeps_another_form(wish: Wish) -> bool:
+    if wish.found is None or wish.filter is None or wish.form in (None, wish.filter.form):
+        return False
+    is_less = wish.kept != wish.found.digest or wish.filter.is_sparse
+    return is_less and wish.found.media_type in INDEXES
 
 
 def _is_concerned(wish: Wish) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from imgmigrate.errors import StoreError
 from imgmigrate.oci.bounds import Graph
+from imgmigrate.oci.platforms import IndexForm
 from imgmigrate.planning.passes.platforms import chosen
 from imgmigrate.planning.passes.traffic import loads_of
 from imgmigrate.stores.place import read_manifest
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Measure", "Sizes"]
 
 Sizes = Literal["auto", "always", "never"]
+# What is written, and what is left out of it.
+_Image = tuple["Digest", "Filter | None"]
 
 
 @dataclass(slots=True)
@@ -83,26 +86,29 @@ async def _measured(
     is_part: bool,
 ) -> list[Change]:
     changes = sorted(changes, key=lambda change: str(change.address))
-    found: dict[Digest, Contents | None] = {}
+    found: dict[_Image, Contents | None] = {}
     slots = asyncio.Semaphore(parallelism)
 
-    async def look(digest: Digest, origin: Digest, change: Change, source: Place) -> None:
+    async def look(image: _Image, origin: Digest, source: Place) -> None:
         async with slots:
-            found[digest] = await _contents(source, origin, cache, sizes, change.filter)
+            found[image] = await _contents(source, origin, cache, sizes, image[1])
 
     if sizes != "never":
         async with asyncio.TaskGroup() as group:
             for change in changes:
                 if change.action.writes and change.source and change.after:
-                    if change.after in found:
+                    image = change.after, change.filter
+                    if image in found:
                         continue
-                    found[change.after] = None
+                    found[image] = None
                     source = place(change.source.reference.repository)
-                    group.create_task(look(change.after, change.source.digest, change, source))
+                    group.create_task(look(image, change.source.digest, source))
     measured = [
         (change, contents)
         for change in changes
-        if change.action.writes and change.after and (contents := found.get(change.after))
+        if change.action.writes
+        and change.after
+        and (contents := found.get((change.after, change.filter)))
     ]
     rows = [(change, contents.blobs) for change, contents in measured]
     loads = await loads_of(rows, changes, place, cache, state, parallelism, is_part=is_part)
@@ -137,9 +143,11 @@ async def _contents(
             graph.enter(manifest, depth)
         except ValueError:  # likewise
             return None
-        contents.add(manifest)
         if depth == 0:
             contents.platforms = manifest.platforms
+        is_unwrapped = choice is not None and choice.form is IndexForm.UNWRAP and manifest.is_index
+        if depth > 0 or not is_unwrapped:
+            contents.add(manifest)
         for child in manifest.children:
             if child.is_manifest:
                 waiting.append((child.digest, depth + 1))

@@ -231,7 +231,7 @@ class _Traffic:
                         manifest = await read_manifest(place, waiting.pop(), self.cache)
                 except StoreError:  # then it says nothing, here and when it is applied
                     continue
-                waiting += [each.digest for each in manifest.children if each.is_manifest]
+                waiting += record.parts(manifest)
 
     async def _look(
         self, repository: Repository, blobs: Mapping[Digest, int], proved: set[Digest]

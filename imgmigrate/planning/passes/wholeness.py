@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from imgmigrate.oci.reference import Digest, Reference
     from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.planning.diff import Wish
-    from imgmigrate.state.record import ImageRecord, State
+    from imgmigrate.state.record import Filter, ImageRecord, State
 
 __all__ = ["Unmendable", "Wholeness", "lacking", "not_whole"]
 
@@ -40,7 +40,7 @@ class Wholeness:
         if not address.repository.is_layout:
             return True
         is_shown = await self.digest_at(address) == record.digest
-        return is_shown and not await self.missing_of(address)
+        return is_shown and not await self.missing_of(address, record.filter)
 
     async def judge(
         self, change: Change | None, wish: Wish, there: Digest | None, exceptions: Exceptions
@@ -49,7 +49,7 @@ class Wholeness:
         is_left = change is None or change.action is Action.ADOPT
         if there is None or wish.found is None or not is_left:
             return change
-        missing = await self.missing_of(wish.address)
+        missing = await self.missing_of(wish.address, wish.filter)
         if isinstance(missing, StoreError):
             record = self.state.record(wish.address)
             return unreadable(wish.address, missing, record)
@@ -58,9 +58,11 @@ class Wholeness:
         again = decide(wish, there, self.state, replace(exceptions, incomplete=True))
         return again and again.model_copy(update={"detail": lacking(missing)})
 
-    async def missing_of(self, address: Reference) -> tuple[Digest, ...] | StoreError:
+    async def missing_of(
+        self, address: Reference, choice: Filter | None
+    ) -> tuple[Digest, ...] | StoreError:
         """Say what a layout has lost of an image; nothing of one that it does not show."""
-        found = await self.observer.missing_parts(address)
+        found = await self.observer.missing_parts(address, choice)
         return () if isinstance(found, NotFound) else found
 
     async def digest_at(self, address: Reference) -> Digest | None:
@@ -94,7 +96,7 @@ class Unmendable:
             return None
         if await self.wholeness.digest_at(address) != record.digest:
             return None
-        missing = await self.wholeness.missing_of(address)
+        missing = await self.wholeness.missing_of(address, record.filter)
         if isinstance(missing, StoreError):
             return unreadable(address, missing, record)
         if not missing:

@@ -16,7 +16,7 @@ from imgmigrate.state.record import Source, Status
 if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest, Reference
-    from imgmigrate.state.record import ImageRecord, State
+    from imgmigrate.state.record import Filter, ImageRecord, State
 
 __all__ = ["Deed", "decide_undo", "overtaken"]
 
@@ -53,6 +53,12 @@ class Deed:
         return self.record.previous if self.action is Action.UPDATE else None
 
     @property
+    def absent(self) -> Filter | None:
+        """Say what is not there on purpose of the image that has to come back."""
+        told = self.record if self.action is Action.DELETE else self.record.former
+        return told.filter.of_itself if told is not None and told.filter is not None else None
+
+    @property
     def wanted(self) -> Reference | None:
         """Where `former` still is, if it is."""
         former = self.former
@@ -75,7 +81,7 @@ def decide_undo(
     """
     record, wanted = deed.record, deed.wanted
     if wanted is not None:
-        return _put_back(record, wanted, there, former, state)
+        return _put_back(deed, wanted, there, former, state)
     if deed.action is Action.FORGET:
         if there != record.digest:
             return None
@@ -104,13 +110,13 @@ def overtaken(record: ImageRecord) -> Change:
 
 
 def _put_back(
-    record: ImageRecord,
+    deed: Deed,
     wanted: Reference,
     there: Digest | None,
     former: Descriptor | None,
     state: State,
 ) -> Change:
-    digest = wanted.digest
+    record, digest = deed.record, wanted.digest
     if there is not None and there != digest and not state.owns(record.address, there):
         reason = Reason.CHANGED_HERE if record.is_live else Reason.FOREIGN
         source = Source(reference=wanted, digest=digest) if digest else None
@@ -126,6 +132,7 @@ def _put_back(
         before=there,
         after=digest,
         media_type=former.media_type,
+        filter=deed.absent,
         transfer_bytes=0,
     )
 

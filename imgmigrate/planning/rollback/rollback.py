@@ -160,7 +160,7 @@ class _Undoing:
                 problems.add(address, shown)
                 continue
             if former is not None and deed.wanted is not None and shown != former:
-                lost = await self.observer.missing_parts(deed.wanted)
+                lost = await self.observer.missing_parts(deed.wanted, deed.absent)
                 former = not_whole(deed.wanted, lost) if lost else former
             if isinstance(former, StoreError):
                 problems.add(address, former)

@@ -178,9 +178,9 @@ def image(config: Blob, layer: Blob, *, subject: Descriptor | None = None) -> Bl
     return _manifest(document, OCI_MANIFEST)
 
 
-def index(child: Descriptor) -> Blob:
-    """Lay out an index of one image, unlike any before."""
-    return _manifest({"manifests": [_entry(child)]}, OCI_INDEX)
+def index(*children: Descriptor) -> Blob:
+    """Lay out an index of images, unlike any before."""
+    return _manifest({"manifests": [_entry(child) for child in children]}, OCI_INDEX)
 
 
 def _manifest(document: dict[str, Any], media_type: str) -> Blob:
@@ -190,11 +190,14 @@ def _manifest(document: dict[str, Any], media_type: str) -> Blob:
 
 
 def _entry(descriptor: Descriptor) -> dict[str, Any]:
-    return {
+    entry: dict[str, Any] = {
         "mediaType": descriptor.media_type,
         "digest": str(descriptor.digest),
         "size": descriptor.size,
     }
+    if (platform := descriptor.platform) is not None:
+        entry["platform"] = {"os": platform.os, "architecture": platform.architecture}
+    return entry
 
 
 def _blobs() -> tuple[Blob, Blob]:

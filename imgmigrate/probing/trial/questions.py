@@ -6,11 +6,12 @@ Each question leaves what it has put to whoever cleans up (`Ground`).
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import NotFound, ProtocolError, StoreError
 from imgmigrate.oci.bounds import refuse_bomb
-from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST
+from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST, Platform
 from imgmigrate.oci.reference import Digest
 from imgmigrate.probing.trial.ground import Blob, image, index
 from imgmigrate.stores.registry import manifests
@@ -42,12 +43,18 @@ _SUBJECT = "OCI-Subject"
 MOST_NAMES = 1_000_000
 
 
-async def missing(ground: Ground, config: Blob) -> dict[Topic, str]:
-    """Put an image without its layer, and an index without its image."""
+async def missing(ground: Ground, config: Blob, shown: Descriptor) -> dict[Topic, str]:
+    """Put an image without its layer, and an index of an image that is there and one that is not.
+
+    The index is what `index: keep` writes: some registries ask for the images of some platforms.
+    """
     absent = Blob.random(media_type=OCI_MANIFEST).descriptor
+    there, elsewhere = Platform("linux", "amd64"), Platform("linux", "s390x")
     manifests_of = {
         Topic.MISSING_BLOB: image(config, Blob.random()),
-        Topic.SPARSE_INDEX: index(absent),
+        Topic.SPARSE_INDEX: index(
+            replace(shown, platform=there), replace(absent, platform=elsewhere)
+        ),
     }
     return {
         topic: "taken" if await ground.puts(manifest) else "refused"

@@ -147,7 +147,9 @@ class _Trial:
         await self._ask(partial(questions.heads, ground, moving), Topic.HEAD)
         await self._ask(partial(questions.absence, ground), Topic.ABSENT)
         await self._ask(
-            partial(questions.missing, ground, config), Topic.MISSING_BLOB, Topic.SPARSE_INDEX
+            partial(questions.missing, ground, config, shown),
+            Topic.MISSING_BLOB,
+            Topic.SPARSE_INDEX,
         )
         await self._ask(
             partial(questions.referrers, ground, shown, config, layer),

@@ -16,7 +16,7 @@ from imgmigrate.oci.reference import Digest
 from imgmigrate.redaction import printable
 from imgmigrate.render.causes import cause_lines
 from imgmigrate.render.changes.hints import shown_command
-from imgmigrate.render.facts import Bytes, facts_of, in_sections, is_cut
+from imgmigrate.render.facts import Bytes, facts_of, in_sections, is_cut, is_sparse
 from imgmigrate.render.options import spoken
 from imgmigrate.render.style import PLAIN, Style, fold
 from imgmigrate.render.units import UNKNOWN, amount, count, moment
@@ -129,10 +129,14 @@ def _identity(plan: Plan, style: Style) -> Iterator[str]:
 
 def _cut(changes: Iterable[Change], style: Style) -> Iterator[str]:
     """Say once what a choice of platforms costs, also where the rows are folded."""
-    number = sum(is_cut(change) for change in changes)
-    if number:
+    changes = list(changes)
+    if number := sum(map(is_cut, changes)):
         text = f"{count(number, 'image')} with some platforms only: the digest of the index "
         text += "changes, and signatures of the whole index no longer match"
+        yield from (style.paint(line, "yellow") for line in style.wrap(text, indent="  "))
+    if number := sum(map(is_sparse, changes)):
+        text = f"{count(number, 'image')} with some platforms only, below the same index: its "
+        text += "digest and its signatures stay, and pulls of its other platforms fail"
         yield from (style.paint(line, "yellow") for line in style.wrap(text, indent="  "))
 
 

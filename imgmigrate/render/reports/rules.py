@@ -112,6 +112,8 @@ def _besides(each: Rule | GlobRule, *, most: int | None) -> Iterator[str]:
         yield f"rename {listed(renamed, most)}"
     if rule.platforms:
         yield f"only the platforms {', '.join(rule.platforms)}"
+    if rule.index is not None:
+        yield f"index: {rule.index}"
 
 
 def _ways(config: Config, rules: Sequence[Rule | GlobRule], style: Style) -> Iterator[str]:

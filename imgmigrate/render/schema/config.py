@@ -23,6 +23,7 @@ from imgmigrate.config.reading.schema import (
 from imgmigrate.config.values.referrers import NONE
 from imgmigrate.config.values.tags import TagsModel
 from imgmigrate.oci.companions import KINDS
+from imgmigrate.oci.platforms import IndexForm
 from imgmigrate.render.schema.forms import array, ref
 from imgmigrate.rules.referrers import EVERY
 from imgmigrate.rules.rule import Overwrite
@@ -96,6 +97,7 @@ REFERRERS: Schema = {
 }
 OVERWRITE = _one_of(each.value for each in Overwrite)
 PLATFORMS = _text_or_list(minItems=1)
+INDEX = _one_of(each.value for each in IndexForm)
 # `null` is a tag, too.
 _TAG: Schema = {"type": [*TEXT["type"], "null"]}
 TAGS: Schema = {"anyOf": [TEXT, array(_TAG, minItems=1), ref("tags")]}
@@ -148,6 +150,7 @@ DEFINITIONS: dict[str, tuple[type[BaseModel], str, dict[str, tuple[Schema, str]]
         {
             "overwrite": (OVERWRITE, "Which differing tags may be replaced."),
             "platforms": (PLATFORMS, "Which platforms of an index to copy, or all."),
+            "index": (INDEX, "What becomes of an index that is cut to platforms."),
             "tags": (TAGS, "For rules that name neither tags nor a digest."),
             "immutable_tags": (_text_or_list(minItems=1), "Tags that never move."),
             "referrers": (REFERRERS, "Which signatures and the like go along with images."),
@@ -162,6 +165,7 @@ DEFINITIONS: dict[str, tuple[type[BaseModel], str, dict[str, tuple[Schema, str]]
             "tags": (TAGS, "Tags, globs and /regexes/, or a mapping that selects; else all."),
             "overwrite": (OVERWRITE, "Which differing tags may be replaced."),
             "platforms": (PLATFORMS, "Which platforms of an index to copy, or all."),
+            "index": (INDEX, "What becomes of an index that is cut to platforms."),
             "immutable_tags": (_text_or_list(), "Tags that never move."),
             "exclude_repositories": (_text_or_list(), "What a wildcard leaves out."),
             "rename": (

@@ -60,6 +60,8 @@ class LayoutStore:
     mounts_need_manifest = False
     mounts = True
     deletes_tags = True
+    # Parts may be missing (image-spec `image-layout.md`: "fulfilled by an external blob store").
+    takes_sparse = True
     is_metered = False
     is_waiting = is_resting = False
 
@@ -180,7 +182,9 @@ class LayoutStore:
         folder = self._folder(repo)
         return await run(folder.name, folder.path, lambda: folder.sizes(digests))
 
-    async def missing_parts(self, repo: str, ref: str) -> tuple[Digest, ...]:
+    async def missing_parts(
+        self, repo: str, ref: str, present: Callable[[Manifest], Manifest] | None = None
+    ) -> tuple[Digest, ...]:
         """List what is not there of an image, by the sizes of its files; see `Store`."""
         folder, subject = self._folder(repo), _subject(repo, ref)
 
@@ -191,7 +195,7 @@ class LayoutStore:
                 return (error.names.digest,)
             if manifest is None:
                 raise NotFound(subject, "there is no such manifest in this layout")
-            return missing_by_size(folder, manifest)
+            return missing_by_size(folder, present(manifest) if present else manifest)
 
         return await run(subject, folder.path, look)
 

@@ -45,6 +45,7 @@ class Quirks:
     its name and nothing goes with it; elsewhere a placeholder is deleted by its digest, which
     is right wherever deleting is offered at all. `archives`: images that are archived are listed,
     and who asks for one is answered that it is not there; `restoring` is how to have one back.
+    `takes_sparse`: it takes an index some of whose images it does not have; None: not known.
     `mounts`: it was seen to mount blobs. `gives_ranges`: a part of a blob can be
     read; `takes_posts`: a small blob can be sent in one POST, None: found out by asking;
     `tags_page`: how many names a page of a list may be asked for.
@@ -68,6 +69,7 @@ class Quirks:
     keeps_uploads: bool = False
     deletes_tags: bool = False
     archives: bool = False
+    takes_sparse: bool | None = None
     restoring: str = "restore it there"
     gives_ranges: bool = True
     takes_posts: bool | None = None
@@ -116,6 +118,9 @@ _ECR_ROW = Quirks(
     cuts_absent=True,
     # docs.aws.amazon.com/AmazonECR/latest/userguide/archive-image.html
     archives=True,
+    # PutImage answers ReferencedImagesNotFoundException
+    # (docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html).
+    takes_sparse=False,
     restoring="restore it there (aws ecr update-image-storage-class)",
     quotas=_ECR,
     # docs.aws.amazon.com/general/latest/gr/ecr.html
@@ -163,8 +168,10 @@ _ROWS: tuple[tuple[re.Pattern[str], Quirks], ...] = (
     ),
     (
         # Only their owners list public repositories (API of ECR Public: DescribeRepositories).
+        # PutImage answers ReferencedImagesNotFoundException
+        # (docs.aws.amazon.com/AmazonECRPublic/latest/APIReference/API_PutImage.html).
         re.compile(r"public\.ecr\.aws"),
-        Quirks(listing="ecr-public"),
+        Quirks(listing="ecr-public", takes_sparse=False),
     ),
     (
         # The Personal Edition's hosts, of old and of today.

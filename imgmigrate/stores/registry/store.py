@@ -123,6 +123,11 @@ class RegistryStore:
         return self._remote.quirks.deletes_tags
 
     @property
+    def takes_sparse(self) -> bool | None:
+        """Whether its row, or a write test, says that it takes a sparse index."""
+        return self._remote.quirks.takes_sparse
+
+    @property
     def is_metered(self) -> bool:
         """Whether manifest reads are counted against the user."""
         return self._remote.quirks.is_metered
@@ -202,7 +207,9 @@ class RegistryStore:
         """Tell nothing: each would cost a request."""
         return {}
 
-    async def missing_parts(self, repo: str, ref: str) -> tuple[Digest, ...]:
+    async def missing_parts(
+        self, repo: str, ref: str, present: Callable[[Manifest], Manifest] | None = None
+    ) -> tuple[Digest, ...]:
         """Believe: each part would cost a request."""
         return ()
 

@@ -121,6 +121,8 @@ def test_a_machine_that_keeps_nothing_says_so(monkeypatch: pytest.MonkeyPatch) -
         (Topic.RANGES, "no", {"gives_ranges": False}),
         (Topic.ONE_POST, "yes", {"takes_posts": True}),
         (Topic.ONE_POST, "no", {"takes_posts": False}),
+        (Topic.SPARSE_INDEX, "taken", {"takes_sparse": True}),
+        (Topic.SPARSE_INDEX, "refused", {"takes_sparse": False}),
         (Topic.LARGEST_PAGE, "100", {"tags_page": 100}),
         (Topic.LARGEST_PAGE, "10000", {}),
         (Topic.LARGEST_PAGE, "none", {}),

@@ -177,8 +177,10 @@ def improved(row: Quirks, facts: Mapping[str, str]) -> Quirks:
     """Correct a row of the quirk table by what was seen, where a mistake would cost requests only.
 
     What was seen of tiny blobs says nothing of large ones: `largest_body` stays, and chunks that
-    are known to be damaged or refused stay so. Deleting is the exception to the first rule: a tag
-    is deleted by its name only where its manifest and another tag of it were seen to stay.
+    are known to be damaged or refused stay so. Two are exceptions to the first rule. A tag is
+    deleted by its name only where its manifest and another tag of it were seen to stay. And an
+    index is copied without some of its images where one was seen to be taken: if that is refused
+    later, the row fails, and nothing is lost.
     """
     for topic, change in _USES.items():
         answer = facts.get(topic)
@@ -205,6 +207,13 @@ def _ranges(row: Quirks, answer: str) -> Quirks:
     return replace(row, gives_ranges=answer == "yes")
 
 
+_TAKEN = frozenset({"taken", "refused"})
+
+
+def _takes_sparse(row: Quirks, answer: str) -> Quirks:
+    return replace(row, takes_sparse=answer == "taken") if answer in _TAKEN else row
+
+
 def _one_post(row: Quirks, answer: str) -> Quirks:
     return replace(row, takes_posts=answer == "yes")
 
@@ -221,5 +230,6 @@ _USES: Mapping[Topic, Callable[[Quirks, str], Quirks]] = {
     Topic.DELETED_TAG: _deletes_tags,
     Topic.RANGES: _ranges,
     Topic.ONE_POST: _one_post,
+    Topic.SPARSE_INDEX: _takes_sparse,
     Topic.LARGEST_PAGE: _page,
 }
