@@ -139,7 +139,7 @@ class _Space:
             return {}
         source = self._place(change.source.reference.repository)
         found: dict[Digest, int] = {}
-        graph = Graph()
+        graph = Graph(takes_foreign=bool(change.copies_foreign))
         waiting = [(change.source.digest, 0)]
         while waiting:
             digest, depth = waiting.pop()
@@ -153,7 +153,7 @@ class _Space:
             except ValueError:  # carrying it out will say it
                 return {}
             found[manifest.digest] = len(manifest.raw)
-            found.update((blob.digest, blob.size) for blob in manifest.blobs if not blob.is_foreign)
+            found.update((blob.digest, blob.size) for blob in graph.blobs(manifest))
             for child in manifest.children:
                 if child.is_manifest:
                     waiting.append((child.digest, depth + 1))

@@ -24,7 +24,7 @@ from imgmigrate.config.values.tags import DefaultTags, PatternTexts  # noqa: TC0
 from imgmigrate.oci.platforms import IndexForm  # noqa: TC001
 from imgmigrate.rules.layouts import Spelling
 from imgmigrate.rules.referrers import USUAL, ReferrerPolicy
-from imgmigrate.rules.rule import Overwrite
+from imgmigrate.rules.rule import ForeignLayers, Overwrite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,6 +114,7 @@ class Defaults(_Settings):
     overwrite: Overwrite = Overwrite.OWNED
     platforms: Annotated[tuple[str, ...], BeforeValidator(read_platforms)] = ()
     index: IndexForm | None = None
+    foreign_layers: ForeignLayers = ForeignLayers.SKIP
     # For rules that name neither tags nor a digest.
     tags: DefaultTags | None = None
     immutable_tags: PatternTexts = []

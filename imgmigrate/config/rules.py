@@ -105,6 +105,7 @@ class _Builder:
             overwrite=image.overwrite or defaults.overwrite,
             platforms=defaults.platforms if image.platforms is None else image.platforms,
             index=self._index(image, defaults),
+            foreign_layers=image.foreign_layers or defaults.foreign_layers,
             selection=build_selection(image.tags) if isinstance(image.tags, TagsModel) else None,
             immutable_tags=tuple(
                 self._pattern(text, (*self.path, "immutable_tags", index))
@@ -313,6 +314,8 @@ def _difference(first: Rule, rule: Rule) -> tuple[str, str, str] | None:
         return "source_is_delta", str(rule.is_delta).lower(), str(first.is_delta).lower()
     if first.platforms != rule.platforms:
         return "platforms", _names(rule), _names(first)
+    if first.foreign_layers != rule.foreign_layers:
+        return "foreign_layers", rule.foreign_layers, first.foreign_layers
     if first.index != rule.index:
         return "index", _forms(rule), _forms(first)
     if first.referrers != rule.referrers:

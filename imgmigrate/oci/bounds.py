@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imgmigrate.oci.manifest import Manifest
+    from imgmigrate.oci.manifest import Descriptor, Manifest
 
 __all__ = ["Graph", "refuse_bomb"]
 
@@ -34,11 +34,17 @@ class Graph:
     """What one image is made of, counted while it is walked.
 
     Every index may list thousands of others: without a bound on the whole, a few kilobytes
-    would make millions of requests.
+    would make millions of requests. Layers that are not to be distributed belong to it only where
+    it `takes_foreign` ones.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, takes_foreign: bool = False) -> None:
+        self.takes_foreign = takes_foreign
         self._manifests, self._parts, self._bytes = 0, 0, 0
+
+    def blobs(self, manifest: Manifest) -> list[Descriptor]:
+        """List the blobs of a manifest that belong to it."""
+        return [blob for blob in manifest.blobs if self.takes_foreign or not blob.is_foreign]
 
     def enter(self, manifest: Manifest, depth: int) -> None:
         """Count a manifest and what it lists; ValueError if the image is out of bounds."""

@@ -106,6 +106,10 @@ class Change(_Frozen):
     new_repository: bool | None = None
     # What decided the form of its filter, where some of an index is left out.
     form_reason: str | None = None
+    # True: layers that are not to be distributed are copied as well.
+    copies_foreign: bool | None = None
+    # How many of them are not; None: none, or not known.
+    skipped_layers: _Amount | None = None
     # What goes along with the image, each behind what it refers to; None: nobody has looked.
     referrers: tuple[Carried, ...] | None = None
     # With their blobs, as far as that is known.

@@ -30,7 +30,8 @@ class Wish:
 
     Where a rule names platforms, `filter` says which and `kept` is the digest of what they leave;
     a chart, or a signature, `runs_nowhere`, as far as that is known. `form` is what the rule says
-    becomes of an index, and `form_reason` what decided it, where some of one is left out.
+    becomes of an index, and `form_reason` what decided it, where some of one is left out. With
+    `copies_foreign` layers that are not to be distributed go along.
     """
 
     address: Reference
@@ -43,6 +44,7 @@ class Wish:
     runs_nowhere: bool = False
     form: IndexForm | None = None
     form_reason: FormReason | None = None
+    copies_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ def decide(
             filter=wish.filter,
             platforms=() if wish.runs_nowhere else None,
             form_reason=wish.form_reason,
+            copies_foreign=True if wish.copies_foreign and action.writes else None,
         )
 
     if destination is None:

@@ -11,6 +11,7 @@ from imgmigrate.observing.problems import Problems
 from imgmigrate.oci.manifest import SCHEMA1, Descriptor
 from imgmigrate.planning.diff import Wish
 from imgmigrate.planning.passes.platforms import filter_of, is_same_choice
+from imgmigrate.rules.rule import ForeignLayers
 
 if TYPE_CHECKING:
     from imgmigrate.observing.observe import Observer
@@ -97,6 +98,7 @@ class Sides:
                     each.explicit,
                     choice,
                     form=each.rule.index,
+                    copies_foreign=each.rule.foreign_layers is ForeignLayers.COPY,
                 )
                 wishes.append((wish, there))
         return wishes, problems.changes()

@@ -218,6 +218,11 @@ def _below(change: Change) -> Iterator[Fact]:
     if change.referrers_unread:
         what = "its signatures and the like could not be asked for"
         yield Fact("referrers_unread", f"{what}: {{}}", (change.referrers_unread,))
+    if change.copies_foreign:
+        yield Fact("copies_foreign", "with layers that are not to be distributed")
+    if change.skipped_layers:
+        number = count(change.skipped_layers, "layer")
+        yield Fact("skipped_layers", f"without {number} not to be distributed: pulled by URL")
     if change.filter and change.platforms != ():  # a chart or a signature has none
         if kept := ", ".join(change.filter.platforms):
             yield Fact("filter", "only the platforms {}", (kept,))

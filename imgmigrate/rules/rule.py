@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from imgmigrate.rules.selection import Selection
     from imgmigrate.rules.templates import Renaming, Template
 
-__all__ = ["Destination", "GlobRule", "Overwrite", "Rule"]
+__all__ = ["Destination", "ForeignLayers", "GlobRule", "Overwrite", "Rule"]
+
+
+class ForeignLayers(StrEnum):
+    """What becomes of layers that are not to be distributed, as of images of Windows."""
+
+    SKIP = "skip"  # whoever pulls gets them from their URLs
+    COPY = "copy"  # with the image, where its registry serves them
 
 
 class Overwrite(StrEnum):
@@ -69,6 +76,7 @@ class Rule:
     platforms: tuple[str, ...] = ()
     # What becomes of an index that is cut to them; None: what suits the destination.
     index: IndexForm | None = None
+    foreign_layers: ForeignLayers = ForeignLayers.SKIP
     selection: Selection | None = None
     # Of a digest that was pinned: the tag that it was found at.
     pinned_tag: str | None = None

@@ -156,6 +156,8 @@ class ImageRecord:
     referrers: tuple[Carried, ...] | None = None
     # They could not be looked for, so the next plan does.
     referrers_pending: bool | None = None
+    # Layers that are not to be distributed were copied with it.
+    copies_foreign: bool | None = None
     # Set by apply where the config protects the address; lifted by `state unprotect` alone.
     protected: bool = False
 

@@ -71,6 +71,7 @@ async def verify_records(
             record.address,
             record.digest,
             choice=record.filter,
+            takes_foreign=bool(record.copies_foreign),
             along=record.referrers or (),
             record=record,
         )
@@ -89,7 +90,13 @@ async def verify_changes(
 ) -> Verified:
     """Verify that what the rows of a plan write, or record, is at their destinations."""
     wanted = [
-        _Wanted(change.address, change.after, choice=change.filter, along=change.referrers or ())
+        _Wanted(
+            change.address,
+            change.after,
+            choice=change.filter,
+            takes_foreign=bool(change.copies_foreign),
+            along=change.referrers or (),
+        )
         for change in changes
         if change.after is not None
     ]
@@ -147,6 +154,7 @@ class _Wanted:
     descriptor: Descriptor | None = None
     fault: Fault | None = None
     choice: Filter | None = None
+    takes_foreign: bool = False
     along: tuple[Carried, ...] = ()
     record: ImageRecord | None = None
 
@@ -207,7 +215,13 @@ class _Verification:
         elif wanted.descriptor is not None:
             findings = await walk.part(wanted.descriptor)
         else:
-            findings = await walk.image(wanted.address, wanted.digest, wanted.size, wanted.choice)
+            findings = await walk.image(
+                wanted.address,
+                wanted.digest,
+                wanted.size,
+                wanted.choice,
+                takes_foreign=wanted.takes_foreign,
+            )
             # Of what is not there at all the plan that brings it brings these, too.
             if wanted.along and not any(fault.kind in _OTHER for fault in findings.faults):
                 findings = findings.with_others(await walk.along(wanted.along))

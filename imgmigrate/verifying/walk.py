@@ -70,10 +70,13 @@ class Walk:
         digest: Digest | None,
         size: int | None = None,
         choice: Filter | None = None,
+        *,
+        takes_foreign: bool = False,
     ) -> Findings:
         """Find what is wrong with the image at an address, which should have this digest.
 
-        What `choice` leaves out of a sparse index is not looked for.
+        What `choice` leaves out of a sparse index is not looked for, and layers that are not to be
+        distributed only where the image `takes_foreign` ones.
         """
         findings = Findings()
         part: Part = "manifest"
@@ -91,7 +94,8 @@ class Walk:
                 findings.add(Fault(Kind.SIZE, part, digest, size, str(len(top.raw))))
             else:
                 top = choice.present(top) if choice else top
-                findings.join(await self._below(top, Graph(), 0))
+                graph = Graph(takes_foreign=takes_foreign)
+                findings.join(await self._below(top, graph, 0))
         return findings
 
     async def part(self, descriptor: Descriptor) -> Findings:
@@ -197,7 +201,7 @@ class Walk:
         except ValueError as error:
             findings.error = ProtocolError(f"{self.place.repository}@{manifest.digest}", str(error))
             return findings
-        jobs = [partial(self._blob, blob) for blob in manifest.blobs if not blob.is_foreign]
+        jobs = [partial(self._blob, blob) for blob in graph.blobs(manifest)]
         jobs += [partial(self._child, child, graph, depth + 1) for child in manifest.children]
         for found in await each(jobs, PARTS_AT_ONCE):
             findings.join(found)
@@ -205,7 +209,8 @@ class Walk:
 
     async def _child(self, child: Descriptor, graph: Graph, depth: int) -> Findings:
         return await self._once(
-            (child.digest, child.size), partial(self._look_at_child, child, graph, depth)
+            (child.digest, child.size, graph.takes_foreign),
+            partial(self._look_at_child, child, graph, depth),
         )
 
     async def _look_at_child(self, child: Descriptor, graph: Graph, depth: int) -> Findings:

@@ -149,7 +149,7 @@ def image(
             descriptor(DOCKER_LAYER if docker else OCI_LAYER, one, algorithm) for one in layers
         ],
     }
-    return _assemble(document, blobs, platform=platform)
+    return assemble(document, blobs, platform=platform)
 
 
 def index(
@@ -171,7 +171,7 @@ def index(
     }
     if annotations:
         document["annotations"] = annotations
-    return _assemble(document, {}, children=children)
+    return assemble(document, {}, children=children)
 
 
 def docker_image(seed: str = "a") -> Image:
@@ -225,7 +225,7 @@ def attestation_of(subject: Image) -> Image:
             | {"annotations": {"in-toto.io/predicate-type": "https://slsa.dev/provenance/v0.2"}}
         ],
     }
-    return _assemble(
+    return assemble(
         document,
         {digest_of(config): config, digest_of(statement): statement},
         platform="unknown/unknown",
@@ -251,7 +251,7 @@ def artifact(
     }
     if subject:
         document["subject"] = descriptor(subject.media_type, subject.raw)
-    return _assemble(document, {digest_of(one): one for one in [config, *files]})
+    return assemble(document, {digest_of(one): one for one in [config, *files]})
 
 
 def nested(seed: str = "a") -> Image:
@@ -302,7 +302,7 @@ def labelled(child: Image, platform: str | None, **annotations: str) -> Image:
     return replace(child, platform=platform, annotations=annotations or None)
 
 
-def _assemble(
+def assemble(
     document: Document,
     blobs: dict[str, bytes],
     *,

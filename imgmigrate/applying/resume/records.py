@@ -106,6 +106,7 @@ class Recording:
             action=change.action.value,
             referrers=_carried(change, told),
             referrers_pending=True if is_pending else None,
+            copies_foreign=_copied_foreign(change, record, origin),
             protected=is_protected(self.guards, change.address, record, origin),
         )
 
@@ -164,6 +165,15 @@ def _is_of(told: ImageRecord | None, change: Change) -> bool:
     return told is not None and told.is_live and told.digest == change.after
 
 
+def _copied_foreign(
+    change: Change, record: ImageRecord | None, origin: ImageRecord | None
+) -> bool | None:
+    """Say whether the image's foreign layers are there: by this row, or as they were before."""
+    if change.copies_foreign or origin is not None:
+        return change.copies_foreign or (origin.copies_foreign if origin is not None else None)
+    return record.copies_foreign if record is not None and _is_of(record, change) else None
+
+
 def _before_it(record: ImageRecord | None, address: Reference, digest: Digest) -> ImageRecord:
     """Say where the image that is put back came from: from where the address always did.
 
@@ -177,9 +187,10 @@ def _before_it(record: ImageRecord | None, address: Reference, digest: Digest) -
     if record.digest == digest:
         return record
     if record.previous == digest and record.former is not None:
-        return replace(record, source=record.former.source, filter=record.former.filter)
+        told = record.former
+        return replace(record, source=told.source, filter=told.filter, copies_foreign=None)
     source = Source(reference=record.source.reference, digest=digest)
-    return replace(record, source=source, filter=None)
+    return replace(record, source=source, filter=None, copies_foreign=None)
 
 
 def _former_of(

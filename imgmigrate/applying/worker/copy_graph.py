@@ -50,10 +50,12 @@ class Transfer:
         # Children that were written with all that is below them, as far as their row believed: what
         # failed is left for the next image to try. Those that the destination said to have are
         # there for whoever believes that.
-        self._written: dict[tuple[str, str, Digest], Trust] = {}
+        self._written: dict[tuple[str, str, Digest, bool], Trust] = {}
         # Held while a child and all below it is brought. Taken from the top of a graph downwards,
         # and no digest is below itself, so nobody waits in a circle; flights hold none of them.
-        self._locks: defaultdict[tuple[str, str, Digest], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks: defaultdict[tuple[str, str, Digest, bool], asyncio.Lock] = defaultdict(
+            asyncio.Lock
+        )
         # The innermost locks: whoever holds one only reads.
         self._reading: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -66,10 +68,20 @@ class Transfer:
             return manifest
 
     async def bring_parts(
-        self, manifest: Manifest, source: Place, destination: Place, trust: Trust = Trust.ALL
+        self,
+        manifest: Manifest,
+        source: Place,
+        destination: Place,
+        trust: Trust = Trust.ALL,
+        *,
+        takes_foreign: bool = False,
     ) -> int:
-        """Bring everything that a manifest refers to; return the bytes sent for it."""
-        return await self._parts(manifest, source, destination, trust, graph=Graph(), depth=0)
+        """Bring everything that a manifest refers to; return the bytes sent for it.
+
+        Layers that are not to be distributed only where it `takes_foreign` ones.
+        """
+        graph = Graph(takes_foreign=takes_foreign)
+        return await self._parts(manifest, source, destination, trust, graph=graph, depth=0)
 
     async def bring(
         self, wanted: Descriptor, source: Place, destination: Place, trust: Trust
@@ -141,16 +153,21 @@ class Transfer:
         except ValueError as error:
             raise ProtocolError(f"{source.repository}@{manifest.digest}", str(error)) from None
         self.board.meetings.announce(manifest, source)
-        blobs = (
-            self.board.ensure(blob, source, destination, trust)
-            for blob in manifest.blobs
-            if not blob.is_foreign
-        )
+        blobs = (self._blob(blob, source, destination, trust) for blob in graph.blobs(manifest))
         children = (
             self._child(child, source, destination, trust, graph=graph, depth=depth + 1)
             for child in manifest.children
         )
         return sum(await together([*blobs, *children]))
+
+    async def _blob(self, blob: Descriptor, source: Place, destination: Place, trust: Trust) -> int:
+        try:
+            return await self.board.ensure(blob, source, destination, trust)
+        except NotFound as error:
+            if blob.is_foreign:
+                error.hint = "its source does not serve a layer that is not to be distributed: "
+                error.hint += "write foreign_layers: skip in the rule, and plan again"
+            raise
 
     async def _child(
         self,
@@ -162,13 +179,15 @@ class Transfer:
         graph: Graph,
         depth: int,
     ) -> int:
-        key = (destination.store.identity, destination.repo, child.digest)
+        key = (destination.store.identity, destination.repo, child.digest, graph.takes_foreign)
         async with self._locks[key]:
             if key in self._written and _is_enough(self._written[key], trust):
                 self.board.meetings.spare(child.digest, source, destination.store.identity)
                 return 0
             # An index that is there may be a sparse one, of another choice of platforms.
-            if trust is Trust.ALL and child.media_type not in INDEXES:
+            # And of an image that is there, nobody tells whether its foreign layers are.
+            is_told = child.media_type not in INDEXES and not graph.takes_foreign
+            if trust is Trust.ALL and is_told:
                 with on_side("destination"):
                     found = await destination.store.head(
                         destination.repo, child.digest, to_write=True

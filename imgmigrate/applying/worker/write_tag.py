@@ -121,7 +121,9 @@ class TagWriter:
         moved = 0
         if source != destination:  # else it is a tag of a manifest that is there
             trust = await self._learn(destination, facts, trust)
-            moved = await self._transfer.bring_parts(manifest, source, destination, trust)
+            moved = await self._transfer.bring_parts(
+                manifest, source, destination, trust, takes_foreign=bool(change.copies_foreign)
+            )
         lacking: ImgmigrateError | None = None
         if change.referrers:
             # Before the tag: whoever sees it, and asks for a signature, finds that there, too.
@@ -167,7 +169,9 @@ class TagWriter:
             else:  # once: the destination turned out to lack parts
                 is_last, again = True, Trust.NOTHING
             if source != destination or again is Trust.NOTHING:
-                moved += await self._transfer.bring_parts(manifest, source, destination, again)
+                moved += await self._transfer.bring_parts(
+                    manifest, source, destination, again, takes_foreign=bool(change.copies_foreign)
+                )
         was_there = found == after != change.before and not moved
         outcome = Outcome.ALREADY if was_there else Outcome.APPLIED
         return _without(Receipt(change.address, outcome, after, moved), lacking)

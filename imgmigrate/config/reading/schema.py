@@ -23,7 +23,7 @@ from imgmigrate.errors import ConfigError
 # Pydantic needs them at run time.
 from imgmigrate.oci.platforms import IndexForm  # noqa: TC001
 from imgmigrate.rules.referrers import ReferrerPolicy  # noqa: TC001
-from imgmigrate.rules.rule import Overwrite  # noqa: TC001
+from imgmigrate.rules.rule import ForeignLayers, Overwrite  # noqa: TC001
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -91,6 +91,7 @@ class ImageModel(_Part):
     overwrite: Overwrite | None = None
     platforms: Annotated[tuple[str, ...] | None, BeforeValidator(read_platforms)] = None
     index: IndexForm | None = None
+    foreign_layers: ForeignLayers | None = None
     immutable_tags: _Texts = []
     exclude_repositories: _Texts = []
     rename: dict[str, str] = {}

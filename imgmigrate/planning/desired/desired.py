@@ -134,6 +134,10 @@ class Asking:
         elif first.rule.referrers != new.rule.referrers:
             detail = f"with referrers {first.rule.referrers} {places.format(new.rule.referrers)}"
             hint = "name the same referrers in both, or select the tags of one more narrowly"
+        elif first.rule.foreign_layers != new.rule.foreign_layers:
+            names = [f"foreign_layers: {each.rule.foreign_layers}" for each in (first, new)]
+            detail = f"with {names[0]} {places.format(names[1])}"
+            hint = "say the same in both, or select the tags of one more narrowly"
         elif first.rule.index != new.rule.index:
             detail = f"with {_form(first.rule)} {places.format(_form(new.rule))}"
             hint = "name the same index: in both, or select the tags of one more narrowly"

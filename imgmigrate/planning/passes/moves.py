@@ -161,4 +161,4 @@ def _is_same(record: ImageRecord, copy: Change) -> bool:
     """Tell whether a record tells of the image that is to be copied, from the same source."""
     if copy.source is None or record.digest != copy.after or record.filter != copy.filter:
         return False
-    return record.source == copy.source
+    return record.source == copy.source and record.copies_foreign == copy.copies_foreign

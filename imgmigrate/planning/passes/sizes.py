@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Measure", "Sizes"]
 
 Sizes = Literal["auto", "always", "never"]
-# What is written, and what is left out of it.
-_Image = tuple["Digest", "Filter | None"]
+# What is written, what is left out of it, and whether foreign layers go along.
+_Image = tuple["Digest", "Filter | None", bool]
 
 
 @dataclass(slots=True)
@@ -42,13 +42,14 @@ class Contents:
     blobs: dict[Digest, int] = field(default_factory=dict)
     manifests: dict[Digest, int] = field(default_factory=dict)
     platforms: tuple[str, ...] = ()
+    skipped: set[Digest] = field(default_factory=set)
 
-    def add(self, manifest: Manifest) -> None:
-        """Count one manifest and its own blobs; foreign layers do not travel."""
+    def add(self, manifest: Manifest, graph: Graph) -> None:
+        """Count one manifest and its own blobs; foreign layers travel only where they are to."""
         self.manifests[manifest.digest] = len(manifest.raw)
-        for blob in manifest.blobs:
-            if not blob.is_foreign:
-                self.blobs[blob.digest] = blob.size
+        self.blobs.update((blob.digest, blob.size) for blob in graph.blobs(manifest))
+        self.skipped.update(each.digest for each in manifest.blobs)
+        self.skipped -= self.blobs.keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +92,13 @@ async def _measured(
 
     async def look(image: _Image, origin: Digest, source: Place) -> None:
         async with slots:
-            found[image] = await _contents(source, origin, cache, sizes, image[1])
+            found[image] = await _contents(source, origin, cache, sizes, *image[1:])
 
     if sizes != "never":
         async with asyncio.TaskGroup() as group:
             for change in changes:
                 if change.action.writes and change.source and change.after:
-                    image = change.after, change.filter
+                    image = _image(change, change.after)
                     if image in found:
                         continue
                     found[image] = None
@@ -108,7 +109,7 @@ async def _measured(
         for change in changes
         if change.action.writes
         and change.after
-        and (contents := found.get((change.after, change.filter)))
+        and (contents := found.get(_image(change, change.after)))
     ]
     rows = [(change, contents.blobs) for change, contents in measured]
     loads = await loads_of(rows, changes, place, cache, state, parallelism, is_part=is_part)
@@ -119,11 +120,20 @@ async def _measured(
     return [described.get(change.address, change) for change in changes]
 
 
+def _image(change: Change, after: Digest) -> _Image:
+    return after, change.filter, bool(change.copies_foreign)
+
+
 async def _contents(
-    source: Place, top: Digest, cache: ManifestCache, sizes: Sizes, choice: Filter | None
+    source: Place,
+    top: Digest,
+    cache: ManifestCache,
+    sizes: Sizes,
+    choice: Filter | None,
+    takes_foreign: bool,
 ) -> Contents | None:
     """Walk a manifest graph; None if some part of it is not known without paying for it."""
-    contents, graph = Contents(), Graph()
+    contents, graph = Contents(), Graph(takes_foreign=takes_foreign)
     waiting = [(top, 0)]
     while waiting:
         digest, depth = waiting.pop()
@@ -147,7 +157,7 @@ async def _contents(
             contents.platforms = manifest.platforms
         is_unwrapped = choice is not None and choice.form is IndexForm.UNWRAP and manifest.is_index
         if depth > 0 or not is_unwrapped:
-            contents.add(manifest)
+            contents.add(manifest, graph)
         for child in manifest.children:
             if child.is_manifest:
                 waiting.append((child.digest, depth + 1))
@@ -166,5 +176,6 @@ def _described(change: Change, contents: Contents, load: Load) -> Change:
             "spared_bytes": load.spared,
             "platforms": contents.platforms or change.platforms,
             "blobs": len(contents.blobs),
+            "skipped_layers": len(contents.skipped) or None,
         }
     )

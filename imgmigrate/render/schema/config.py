@@ -26,7 +26,7 @@ from imgmigrate.oci.companions import KINDS
 from imgmigrate.oci.platforms import IndexForm
 from imgmigrate.render.schema.forms import array, ref
 from imgmigrate.rules.referrers import EVERY
-from imgmigrate.rules.rule import Overwrite
+from imgmigrate.rules.rule import ForeignLayers, Overwrite
 from imgmigrate.rules.selection import By
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ REFERRERS: Schema = {
 }
 OVERWRITE = _one_of(each.value for each in Overwrite)
 PLATFORMS = _text_or_list(minItems=1)
+FOREIGN = _one_of(each.value for each in ForeignLayers)
 INDEX = _one_of(each.value for each in IndexForm)
 # `null` is a tag, too.
 _TAG: Schema = {"type": [*TEXT["type"], "null"]}
@@ -151,6 +152,7 @@ DEFINITIONS: dict[str, tuple[type[BaseModel], str, dict[str, tuple[Schema, str]]
             "overwrite": (OVERWRITE, "Which differing tags may be replaced."),
             "platforms": (PLATFORMS, "Which platforms of an index to copy, or all."),
             "index": (INDEX, "What becomes of an index that is cut to platforms."),
+            "foreign_layers": (FOREIGN, "What becomes of layers that are not to be distributed."),
             "tags": (TAGS, "For rules that name neither tags nor a digest."),
             "immutable_tags": (_text_or_list(minItems=1), "Tags that never move."),
             "referrers": (REFERRERS, "Which signatures and the like go along with images."),
@@ -166,6 +168,7 @@ DEFINITIONS: dict[str, tuple[type[BaseModel], str, dict[str, tuple[Schema, str]]
             "overwrite": (OVERWRITE, "Which differing tags may be replaced."),
             "platforms": (PLATFORMS, "Which platforms of an index to copy, or all."),
             "index": (INDEX, "What becomes of an index that is cut to platforms."),
+            "foreign_layers": (FOREIGN, "What becomes of layers that are not to be distributed."),
             "immutable_tags": (_text_or_list(), "Tags that never move."),
             "exclude_repositories": (_text_or_list(), "What a wildcard leaves out."),
             "rename": (

@@ -1,4 +1,4 @@
-"""`index:` of a rule and of all of them: what may be written, and where it says nothing."""
+"""`index:` and `foreign_layers:`: what may be written, and where it says nothing."""
 
 from __future__ import annotations
 
@@ -65,3 +65,24 @@ def test_two_forms_for_one_address_are_refused(refuse: Refuse) -> None:
     entry = "{source: q.io/a:v1, destination: x.io/b, platforms: linux/amd64, index: FORM}"
     rules = "".join(f"- {entry.replace('FORM', form)}\n" for form in ("keep", "trim"))
     assert "is asked with index trim, and keep in" in refuse(f"{HEAD}images:\n{rules}")
+
+
+@pytest.mark.parametrize(
+    ("defaults", "written", "expected"),
+    [("", "", "skip"), ("copy", "", "copy"), ("copy", "skip", "skip"), ("", "copy", "copy")],
+)
+def test_a_rule_says_what_becomes_of_foreign_layers(
+    load: Load, defaults: str, written: str, expected: str
+) -> None:
+    """Its own word stands instead of the defaults'; by default they stay behind."""
+    above = f"defaults: {{foreign_layers: {defaults}}}\n" if defaults else ""
+    below = f"  foreign_layers: {written}\n" if written else ""
+    (rule,) = load(HEAD + above + RULE + below).rules
+    assert rule.foreign_layers == expected
+
+
+def test_two_words_on_foreign_layers_for_one_address_are_refused(refuse: Refuse) -> None:
+    """Somebody would miss them."""
+    entry = "{source: q.io/a:v1, destination: x.io/b, foreign_layers: WORD}"
+    rules = "".join(f"- {entry.replace('WORD', word)}\n" for word in ("skip", "copy"))
+    assert "is asked with foreign_layers copy, and skip in" in refuse(f"{HEAD}images:\n{rules}")
