@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import NotFound, ProtocolError, on_side
 from imgmigrate.oci.bounds import DEEPEST_INDEX
 from imgmigrate.oci.companions import subject_of_tag
+from imgmigrate.oci.platforms import IndexForm
 from imgmigrate.oci.referrers import MOST_REFERRERS, referrer_of
 from imgmigrate.stores.place import read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from imgmigrate.errors import Side
-    from imgmigrate.oci.manifest import Manifest
     from imgmigrate.oci.reference import Digest
     from imgmigrate.oci.referrers import Referrer
     from imgmigrate.rules.referrers import ReferrerPolicy
+    from imgmigrate.state.record import Filter
     from imgmigrate.stores.cache import ManifestCache
     from imgmigrate.stores.place import Place
 
@@ -52,25 +53,24 @@ async def find_referrers(
     cache: ManifestCache,
     *,
     is_index: bool,
-    cut: Callable[[Manifest], Manifest] | None = None,
-    is_unwrapped: bool = False,
+    choice: Filter | None = None,
     reads: bool = True,
     side: Side = "source",
 ) -> Found:
     """Walk from an image to all that a rule lets go along; StoreError if some answer is missing.
 
     `tags` are all of its repository. Children are asked for only where something could come of
-    it: by an API, or some companion tag. `cut` is what a choice of platforms makes of the index,
-    in whose stead, where it `is_unwrapped`, its one image goes. Without `reads` the manifests of
-    what is found stay unread, and its size unknown.
+    it: by an API, or some companion tag. `choice` is what is taken of the image: what refers to an
+    index goes along only with the index as it is. Without `reads` the manifests of what is found
+    stay unread, and its size unknown.
     """
     walk = _Walk(place, tags, policy, cache, reads)
     with on_side(side):
         first = await walk.ask(top)
         children: list[Digest] = []
         if is_index and await walk.may_have_more(top):
-            children, is_cut = await _children(place, top, cache, cut)
-            if is_cut or is_unwrapped:
+            children, is_whole = await _children(place, top, cache, choice)
+            if not is_whole:
                 await walk.follow(deque((child, 0) for child in children), ())
                 left = tuple(each for each in first if policy.takes(each))
                 return walk.all_found(left)
@@ -82,11 +82,12 @@ async def _children(
     place: Place,
     top: Digest,
     cache: ManifestCache,
-    cut: Callable[[Manifest], Manifest] | None,
+    choice: Filter | None,
 ) -> tuple[list[Digest], bool]:
-    """All manifests below an index, and whether it is cut on its way."""
+    """All manifests below an index, and whether it goes along as it is."""
     whole = await read_manifest(place, top, cache)
-    kept = cut(whole) if cut is not None else whole
+    kept = choice.chosen(whole) if choice is not None else whole
+    is_whole = kept.digest == top and (choice is None or choice.form is not IndexForm.UNWRAP)
     children: list[Digest] = []
     waiting = deque((child, 1) for child in kept.children if child.is_manifest)
     while waiting:
@@ -99,7 +100,7 @@ async def _children(
         if child.media_type == whole.media_type:  # an index of indexes
             inner = await read_manifest(place, child.digest, cache)
             waiting += [(each, depth + 1) for each in inner.children if each.is_manifest]
-    return children, kept.digest != top
+    return children, is_whole
 
 
 class _Walk:

@@ -8,7 +8,6 @@ where that is asked for (`refresh_referrers`), or where an earlier plan could no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError
@@ -17,10 +16,8 @@ from imgmigrate.observing.problems import failed
 from imgmigrate.observing.referrers import Found, find_referrers
 from imgmigrate.oci.companions import cosign_tags
 from imgmigrate.oci.manifest import INDEXES
-from imgmigrate.oci.platforms import IndexForm
 from imgmigrate.oci.referrers import scheme_of
 from imgmigrate.plan import Action, Carried, Change, Reason
-from imgmigrate.planning.passes.platforms import chosen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -168,8 +165,6 @@ class Referring:
         if isinstance(tags, StoreError):
             return tags
         reads = self.sizes != "never" and (self.sizes == "always" or not place.store.is_metered)
-        choice = question.filter
-        cut = None if choice is None else partial(chosen, choice=choice)
         try:
             return await find_referrers(
                 place,
@@ -178,8 +173,7 @@ class Referring:
                 question.policy,
                 self.cache,
                 is_index=question.is_index,
-                cut=cut,
-                is_unwrapped=choice is not None and choice.form is IndexForm.UNWRAP,
+                choice=question.filter,
                 reads=reads,
             )
         except StoreError as error:

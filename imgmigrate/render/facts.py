@@ -200,6 +200,26 @@ def _below(change: Change) -> Iterator[Fact]:
         yield Fact("known", "known until {}: {}", (change.known.until, change.known.because))
     if change.detail:
         yield Fact("detail", "{}", (detail_of(change),))
+    yield from _referrers(change)
+    if change.copies_foreign:
+        yield Fact("copies_foreign", "with layers that are not to be distributed")
+    if change.skipped_layers:
+        number = count(change.skipped_layers, "layer")
+        yield Fact("skipped_layers", f"without {number} not to be distributed: pulled by URL")
+    if change.filter and change.platforms != ():  # a chart or a signature has none
+        if kept := ", ".join(change.filter.platforms):
+            yield Fact("filter", "only the platforms {}", (kept,))
+        if is_cut(change) or is_sparse(change):
+            yield Fact("form", _FORMS[change.filter.form], (change.after,))
+            if change.form_reason is not None:
+                yield Fact("form_reason", f"index: {change.filter.form}, {{}}", (_why(change),))
+    elif change.platforms and len(change.platforms) > 1:
+        number = count(len(change.platforms), "platform")
+        yield Fact("platforms", f"{number}: {{}}", (", ".join(change.platforms),))
+
+
+def _referrers(change: Change) -> Iterator[Fact]:
+    """Say what goes along with an image, what does not, and why."""
     if change.referrers:
         kinds = ", ".join(_counted(each.kind for each in change.referrers))
         yield Fact("referrers", "with {}, {}", (kinds, Bytes(change.referrer_bytes)))
@@ -218,18 +238,3 @@ def _below(change: Change) -> Iterator[Fact]:
     if change.referrers_unread:
         what = "its signatures and the like could not be asked for"
         yield Fact("referrers_unread", f"{what}: {{}}", (change.referrers_unread,))
-    if change.copies_foreign:
-        yield Fact("copies_foreign", "with layers that are not to be distributed")
-    if change.skipped_layers:
-        number = count(change.skipped_layers, "layer")
-        yield Fact("skipped_layers", f"without {number} not to be distributed: pulled by URL")
-    if change.filter and change.platforms != ():  # a chart or a signature has none
-        if kept := ", ".join(change.filter.platforms):
-            yield Fact("filter", "only the platforms {}", (kept,))
-        if is_cut(change) or is_sparse(change):
-            yield Fact("form", _FORMS[change.filter.form], (change.after,))
-            if change.form_reason is not None:
-                yield Fact("form_reason", f"index: {change.filter.form}, {{}}", (_why(change),))
-    elif change.platforms and len(change.platforms) > 1:
-        number = count(len(change.platforms), "platform")
-        yield Fact("platforms", f"{number}: {{}}", (", ".join(change.platforms),))

@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import NotFound, ProtocolError, StoreError, on_side
 from imgmigrate.observing.referrers import find_referrers
 from imgmigrate.oci.manifest import INDEXES
-from imgmigrate.oci.platforms import choose
 from imgmigrate.rules.joins import Joins
 from imgmigrate.rules.referrers import USUAL
 from imgmigrate.state.record import Carried
@@ -24,11 +22,10 @@ from imgmigrate.verifying.verdict import Fault, Findings, Kind
 
 if TYPE_CHECKING:
     from imgmigrate.config.model import Config
-    from imgmigrate.oci.manifest import Manifest
     from imgmigrate.oci.reference import Repository
     from imgmigrate.oci.referrers import Referrer
     from imgmigrate.rules.referrers import ReferrerPolicy
-    from imgmigrate.state.record import Filter, ImageRecord
+    from imgmigrate.state.record import ImageRecord
     from imgmigrate.stores.base import Stores
     from imgmigrate.stores.cache import ManifestCache
 
@@ -80,7 +77,6 @@ class Origins:
         policy = self._policy(record)
         if not policy.is_on:
             return []
-        cut = None if record.filter is None else partial(_cut, choice=record.filter)
         tags = await self._tags_of(place)
         async with self.slots:
             try:
@@ -91,7 +87,7 @@ class Origins:
                     policy,
                     self.cache,
                     is_index=record.media_type in INDEXES,
-                    cut=cut,
+                    choice=record.filter,
                 )
             except ValueError as error:
                 name = f"{place.repository}@{record.source.digest}"
@@ -123,10 +119,6 @@ class Origins:
 
     def _place(self, repository: Repository) -> Place:
         return Place(self.stores.source_of(repository), repository.path)
-
-
-def _cut(manifest: Manifest, choice: Filter) -> Manifest:
-    return choose(manifest, choice.platforms, choice.version)
 
 
 def _carried(one: Referrer) -> Carried:
