@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from imgmigrate.errors import (
     AccessDenied,
@@ -21,6 +21,7 @@ from imgmigrate.errors import (
     Symptom,
     TransientError,
 )
+from imgmigrate.models import LENIENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,7 +43,7 @@ class Cause(BaseModel):
     of a copy that is; `text` and `hint` are of one of the failures.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = LENIENT
 
     kind: str
     code: str

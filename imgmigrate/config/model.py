@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from imgmigrate.config.guards import Guards
 from imgmigrate.config.values.backends import Backend  # noqa: TC001
@@ -19,6 +19,7 @@ from imgmigrate.config.values.platforms import read_platforms
 from imgmigrate.config.values.quantities import read_bandwidth, read_proxy, read_rate
 from imgmigrate.config.values.referrers import read_referrers
 from imgmigrate.config.values.tags import DefaultTags, PatternTexts  # noqa: TC001
+from imgmigrate.models import STRICT
 
 # Pydantic needs these at run time.
 from imgmigrate.oci.platforms import IndexForm  # noqa: TC001
@@ -50,7 +51,7 @@ MOST_CONCURRENCY = 1024
 class _Settings(BaseModel):
     """Frozen; a message never shows the input, which may be a secret."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = STRICT
 
 
 class Tls(_Settings):
@@ -84,7 +85,7 @@ class RegistryConfig(_Settings):
     plain_http: bool = False
     # No certificate is checked, and a registry that speaks no TLS at all is asked in the clear.
     insecure: bool = False
-    tls: Tls = Tls()
+    tls: Tls = Field(default_factory=Tls)
     concurrency: int = Field(CONCURRENCY, ge=1, le=MOST_CONCURRENCY)
     rate_limit: Annotated[float | None, BeforeValidator(read_rate)] = None
     bandwidth: Annotated[float | None, BeforeValidator(read_bandwidth)] = None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from imgmigrate.config.load import decode, read_file
 from imgmigrate.config.places import read_state
@@ -21,6 +21,7 @@ from imgmigrate.config.reading.tree import parse_tree
 from imgmigrate.config.reading.variables import Environment
 from imgmigrate.config.registries import Registries
 from imgmigrate.config.signatures import build_signature_rules
+from imgmigrate.models import STRICT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +40,7 @@ _LATER = ("policies", "policy")
 class TrustedModel(BaseModel):
     """What a config that a stranger wrote may use; all else is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = STRICT
 
     version: Literal["1"] = Field(description="Always 1.")
     registries: dict[str, dict[str, Any]] = Field(

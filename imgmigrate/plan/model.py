@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from imgmigrate.causes import Cause
 from imgmigrate.errors import OutOfReach
 from imgmigrate.files import write_output
+from imgmigrate.models import LENIENT
 
 # Pydantic needs these at run time.
 from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
@@ -55,7 +56,7 @@ _Amount = Annotated[int, Field(ge=0, le=2**63 - 1)]
 class _Frozen(BaseModel):
     """A later minor version may add fields: they are ignored, never refused."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = LENIENT
 
 
 class Known(_Frozen):
@@ -237,10 +238,10 @@ class Header(_Frozen):
     # Of the pins that it was planned from, as sha256sum prints it for their file.
     lock_sha256: str | None = None
     git_commit: str | None = None
-    state: StateBinding = StateBinding()
+    state: StateBinding = Field(default_factory=StateBinding)
     # True: no state was read, so that what is ours is not known; for readers, and never applied.
     stateless: bool = False
-    filters: Filters = Filters()
+    filters: Filters = Field(default_factory=Filters)
     # True: the rows tell who moved since the record, not what the config asks for.
     refresh_only: bool = False
     # The run, or the id of the plan, that the rows undo.

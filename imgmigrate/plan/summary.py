@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from imgmigrate.models import LENIENT
 from imgmigrate.vocabulary.actions import Action
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Traffic(BaseModel):
     spared_bytes: int = 0
     unknown_sizes: int = 0
 
-    model_config = ConfigDict(frozen=True)
+    model_config = LENIENT
 
     @classmethod
     def of(cls, changes: Iterable[Change]) -> Traffic:
@@ -70,7 +71,7 @@ class Summary(BaseModel):
     spared_bytes: int = 0
     unknown_sizes: int = 0
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(**LENIENT, populate_by_name=True)
 
     @classmethod
     def of(cls, changes: Iterable[Change], unchanged: int, unwanted: int = 0) -> Summary:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel
 
 # Pydantic needs them at run time.
 from imgmigrate.causes import Cause  # noqa: TC001 - pydantic needs it at run time
+from imgmigrate.models import LENIENT
 from imgmigrate.oci.reference import Digest, Reference, normalise_address
 from imgmigrate.state.record import RECORDS, ImageRecord
 
@@ -42,7 +43,7 @@ _Key = Annotated[str, AfterValidator(normalise_address)]
 class _Frozen(BaseModel):
     """Unknown fields are left out but not refused: a minor version may add some."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = LENIENT
 
 
 class Begin(_Frozen):

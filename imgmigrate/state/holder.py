@@ -9,10 +9,11 @@ import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from imgmigrate.clock import timestamp
 from imgmigrate.errors import StateLocked
+from imgmigrate.models import LENIENT
 from imgmigrate.redaction import redact
 from imgmigrate.remedies import remedy
 
@@ -25,7 +26,7 @@ class Progress(BaseModel):
     What is not known is None.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = LENIENT
 
     run: str
     moved: int
@@ -36,7 +37,7 @@ class Progress(BaseModel):
 class Holder(BaseModel):
     """Who holds a lock, for people."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = LENIENT
 
     pid: int
     host: str

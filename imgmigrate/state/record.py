@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 # Pydantic needs these at run time.
 from imgmigrate.causes import Cause  # noqa: TC001
+from imgmigrate.models import LATER, LENIENT
 from imgmigrate.oci.platforms import IndexForm, choose
 from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
 
@@ -39,14 +40,14 @@ __all__ = [
     "Status",
 ]
 
-# Unknown fields are kept out but not refused: a minor version may add some.
-_LENIENT = ConfigDict(extra="ignore")
+# As `LENIENT` is, but for what a dataclass says itself.
+_LENIENT = ConfigDict(**LATER, extra="ignore")
 # The same few words stand in every record of a run.
 _Word = Annotated[str, AfterValidator(sys.intern)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = LENIENT
 
 
 class Status(StrEnum):

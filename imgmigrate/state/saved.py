@@ -11,10 +11,11 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from imgmigrate.clock import timestamp
 from imgmigrate.errors import StateError, UsageError
+from imgmigrate.models import LENIENT
 from imgmigrate.remedies import remedy
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class SavedPlan(BaseModel):
     add fields.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = LENIENT
 
     sha256: str
     plan_id: str
@@ -62,7 +63,7 @@ class SavedPlan(BaseModel):
 class SavedPlans(BaseModel):
     """A list of them, as a file has it."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = LENIENT
 
     plans: tuple[SavedPlan, ...] = ()
 

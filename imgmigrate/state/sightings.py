@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel
 
+from imgmigrate.models import LENIENT
 from imgmigrate.oci.reference import Digest  # noqa: TC001 - pydantic needs it at run time
 from imgmigrate.state.lines.sealing import explain, seal, unseal
 
@@ -61,7 +62,7 @@ class Sighting(BaseModel):
     was asked to record it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = LENIENT
 
     source: str
     digest: Digest

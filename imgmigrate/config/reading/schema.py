@@ -6,10 +6,9 @@ refused, never ignored.
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 # Pydantic needs these at run time.
 from imgmigrate.config.model import MOST_CONCURRENCY, Defaults, RegistryConfig, Tls
@@ -19,6 +18,7 @@ from imgmigrate.config.values.platforms import read_platforms
 from imgmigrate.config.values.referrers import read_referrers
 from imgmigrate.config.values.tags import MAPPING_KEYS, Tags, TagsModel
 from imgmigrate.errors import ConfigError
+from imgmigrate.models import STRICT
 
 # Pydantic needs them at run time.
 from imgmigrate.oci.platforms import IndexForm  # noqa: TC001
@@ -59,7 +59,7 @@ _Texts = Annotated[list[str], BeforeValidator(_one_or_many)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = STRICT
 
 
 class StateModel(_Part):
@@ -145,7 +145,7 @@ class FileModel(_Part):
     version: str
     state: StateModel | None = None
     registries: dict[str, dict[str, Any]] = {}
-    defaults: Defaults = Defaults()
+    defaults: Defaults = Field(default_factory=Defaults)
     include: _Texts = []
     protect: _Texts = []
     max_delete: str | None = None
@@ -266,6 +266,8 @@ def _explained(tree: Tree, path: KeyPath, detail: ErrorDetails) -> ConfigError:
 
 
 def _unknown(where: KeyPath) -> tuple[str, str]:
+    import difflib
+
     *above, key = where
     level = tuple(
         "*" if isinstance(step, int) or (number == 1 and above[0] == "registries") else step

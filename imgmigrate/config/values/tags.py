@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainValidator,
     TypeAdapter,
@@ -25,6 +24,7 @@ from pydantic import (
 
 from imgmigrate.config.values.quantities import read_duration
 from imgmigrate.matching import parse_tag_pattern
+from imgmigrate.models import LATER, STRICT
 from imgmigrate.rules.selection import By, Selection, TagFilter
 from imgmigrate.versions import parse_range
 
@@ -103,7 +103,7 @@ _Count = Annotated[int, PlainValidator(_count)]
 class TagsModel(BaseModel):
     """`tags:` as a mapping."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = STRICT
 
     include: _Patterns | None = None
     exclude: _Patterns | None = None
@@ -141,7 +141,9 @@ class TagsModel(BaseModel):
 
 
 MAPPING_KEYS = frozenset(TagsModel.model_fields)
-_TEXTS: TypeAdapter[list[str]] = TypeAdapter(Annotated[list[str], Field(min_length=1)])
+_TEXTS: TypeAdapter[list[str]] = TypeAdapter(
+    Annotated[list[str], Field(min_length=1)], config=LATER
+)
 
 
 def _either(value: Any) -> list[str] | TagsModel:
@@ -163,7 +165,7 @@ def _default_tags(value: Any) -> list[str] | TagsModel:
     return _either(value) if isinstance(value, dict) else _pattern_texts(value)
 
 
-_CHECKED: TypeAdapter[list[Any]] = TypeAdapter(_Patterns)
+_CHECKED: TypeAdapter[list[Any]] = TypeAdapter(_Patterns, config=LATER)
 # For `defaults`: what is wrong with them is told there, and not at every rule that has them.
 PatternTexts = Annotated[list[str], PlainValidator(_pattern_texts)]
 DefaultTags = Annotated[list[str] | TagsModel, PlainValidator(_default_tags)]

@@ -10,8 +10,9 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
+from imgmigrate.models import LENIENT
 from imgmigrate.state.entries import Intent
 from imgmigrate.state.lines.sealing import encode, seal, unseal
 from imgmigrate.state.record import RECORDS, ImageRecord, Run, Status
@@ -37,7 +38,7 @@ KIND: Final = "imgmigrate.state"
 class Header(BaseModel):
     """Line 1; a field that is not known is ignored: of a later minor version, or `rates` of old."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = LENIENT
 
     format_version: str = FORMAT_VERSION
     kind: Literal["imgmigrate.state"] = KIND

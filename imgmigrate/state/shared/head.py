@@ -9,8 +9,9 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
+from imgmigrate.models import LENIENT
 from imgmigrate.state.holder import Holder
 from imgmigrate.state.lines.sealing import explain, seal, unseal
 
@@ -37,7 +38,7 @@ MOST_SEGMENTS = 64
 class _Frozen(BaseModel):
     """Unknown fields are left out but not refused: a minor version may add some."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = LENIENT
 
 
 class Mark(_Frozen):
