@@ -21,10 +21,10 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from semver import Version as SemVer
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from semver import Version as SemVer
 
 __all__ = [
     "LooseVersion",
@@ -60,6 +60,8 @@ class Version:
     order: SemVer = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        from semver import Version as SemVer
+
         major, minor, patch = (*self.parts, 0, 0)[:3]
         object.__setattr__(self, "order", SemVer(major, minor, patch, self.prerelease))
 
@@ -362,11 +364,15 @@ def _kept(operator: str, parts: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _first_release(parts: tuple[int, ...]) -> SemVer:
+    from semver import Version as SemVer
+
     major, minor, patch = (*parts, 0, 0)[:3]
     return SemVer(major, minor, patch)
 
 
 def _first_after(parts: tuple[int, ...]) -> SemVer:
     """The least version, pre-releases included, that no longer begins with `parts`."""
+    from semver import Version as SemVer
+
     major, minor, patch = (*parts[:-1], parts[-1] + 1, 0, 0)[:3]
     return SemVer(major, minor, patch, "0")

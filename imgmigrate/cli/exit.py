@@ -29,10 +29,9 @@ from typing import TYPE_CHECKING
 import click
 
 from imgmigrate.errors import GuardError, ImgmigrateError, Interrupted, UsageError
-from imgmigrate.events import Outcome
 
 if TYPE_CHECKING:
-    from imgmigrate.events import RunFinished
+    from imgmigrate.events import Outcome, RunFinished
     from imgmigrate.plan import Action, Plan
 
 __all__ = ["Applied", "Declined", "Pinned", "Planned", "Probed", "Proved", "exit_code"]
@@ -137,6 +136,8 @@ def _planned(outcome: Planned) -> int:
 
 
 def _applied(outcome: Applied) -> int:
+    from imgmigrate.events import Outcome
+
     summary, result = outcome.plan.summary, outcome.result
     if _is_over_limit(outcome.plan):
         return GuardError.exit_code

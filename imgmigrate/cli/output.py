@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
 import traceback
 from contextlib import contextmanager
@@ -109,6 +108,8 @@ class Output:
 
     def width(self) -> int:
         """The terminal's columns; 80 where there is no terminal."""
+        import shutil
+
         return shutil.get_terminal_size((FALLBACK_WIDTH, 24)).columns
 
     def flush(self) -> None:

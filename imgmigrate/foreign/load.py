@@ -1,4 +1,7 @@
-"""Load a config from a file, whoever's format it is in: the same checks, the same rules."""
+"""Load a config from a file, whoever's format it is in: the same checks, the same rules.
+
+What reads other formats, or says whose they are, is loaded when such a file is met.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,6 @@ from imgmigrate.config.reading.text import is_image_syncer, parse_config_text
 from imgmigrate.config.reading.variables import Environment
 from imgmigrate.config.untrusted import Bounds
 from imgmigrate.errors import ConfigError
-from imgmigrate.foreign.document import Entry, read_tree
-from imgmigrate.foreign.formats import read
-from imgmigrate.foreign.formats.image_syncer import Options, read_pair, read_whole
-from imgmigrate.foreign.recognise import (
-    LOGINS,
-    OURS,
-    PAIR,
-    WHOLE,
-    foreign_error,
-    kind_of,
-    kind_of_tree,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +24,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.trusted import Trusted
     from imgmigrate.foreign.document import Document
     from imgmigrate.foreign.formats import Given
+    from imgmigrate.foreign.formats.image_syncer import Options
 
 __all__ = [
     "check",
@@ -70,6 +62,9 @@ def load_whole(
     path: Path, options: Options | None = None, *, environ: Mapping[str, str] | None = None
 ) -> Config:
     """Load a file with `auth` and `images`; ConfigError says what is wrong with it."""
+    from imgmigrate.foreign.document import read_tree
+    from imgmigrate.foreign.formats.image_syncer import Options, read_whole
+
     environ = Environment.of(os.environ if environ is None else environ)
     document = read_whole(read_tree(path), options or Options(), environ)
     return _config(path, document, environ, options)
@@ -83,6 +78,9 @@ def load_pair(
     environ: Mapping[str, str] | None = None,
 ) -> Config:
     """Load rules and credentials from a file each; without credentials docker's are used."""
+    from imgmigrate.foreign.formats.image_syncer import Options, read_pair
+    from imgmigrate.foreign.recognise import LOGINS, PAIR, WHOLE
+
     environ = Environment.of(os.environ if environ is None else environ)
     rules = _part(images, PAIR, WHOLE)
     # Keys without a value may be logins that are not said.
@@ -95,6 +93,9 @@ def load_list(
     given: Given, *, plain_http: Sequence[str] = (), environ: Mapping[str, str] | None = None
 ) -> Config:
     """Load a list of images, or what YAML names; the registries in `plain_http` speak no TLS."""
+    from imgmigrate.foreign.document import Entry
+    from imgmigrate.foreign.formats import read
+
     environ = Environment.of(os.environ if environ is None else environ)
     document = read(given)
     if not document.images:
@@ -124,22 +125,33 @@ def _parse(data: bytes, file: str) -> Tree:
     try:
         tree = parse_config_text(text, file)
     except ConfigError:
-        kind = kind_of(text, file)
-        if kind in (None, OURS):
-            raise
-        if kind == WHOLE:
+        from imgmigrate.foreign.recognise import WHOLE, kind_of
+
+        if kind_of(text, file) == WHOLE:
             return parse_config_text(text, file, nulls=True)
-        raise foreign_error(kind, file) from None
+        _refuse_others(text, file)
+        raise
     keys = tree.root.entries.keys()
     is_ours = "version" in keys and keys & {"images", "include"}
-    kind = None if is_ours or is_image_syncer(tree) else kind_of(text, file)
-    if kind not in (None, OURS):
-        raise foreign_error(kind, file)
+    if not is_ours and not is_image_syncer(tree):
+        _refuse_others(text, file)
     return tree
+
+
+def _refuse_others(text: str, file: str) -> None:
+    """Say whose file it is, if it is plainly another's."""
+    from imgmigrate.foreign.recognise import OURS, foreign_error, kind_of
+
+    kind = kind_of(text, file)
+    if kind not in (None, OURS):
+        raise foreign_error(kind, file) from None
 
 
 def _part(path: Path, *kinds: str) -> Tree:
     """Read a part of image-syncer's config; ConfigError says whose file it is instead."""
+    from imgmigrate.foreign.document import read_tree
+    from imgmigrate.foreign.recognise import foreign_error, kind_of, kind_of_tree
+
     try:
         tree = read_tree(path)
     except ConfigError:
@@ -167,6 +179,8 @@ def _config(path: Path, document: Document, environ: Mapping[str, str], options:
 
 def _identity(path: Path, options: object) -> bytes:
     """What the config's sha256 is of: credentials may change between a plan and its apply."""
+    from imgmigrate.foreign.formats.image_syncer import Options
+
     data = read_file(path)
     if options is None or options == Options():
         return data

@@ -14,14 +14,13 @@ from imgmigrate.errors import StateError, UsageError
 from imgmigrate.events import Warned
 from imgmigrate.plan import Action, Reason
 from imgmigrate.remedies import remedy
-from imgmigrate.state.sightings import BEFORE, Sighting, key_of, news
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from imgmigrate.oci.reference import Digest, Repository
     from imgmigrate.plan import Plan
-    from imgmigrate.state.sightings import Key, Sightings
+    from imgmigrate.state.sightings import Key, Sighting, Sightings
     from imgmigrate.workspace import Workspace
 
 __all__ = ["Shown", "record_plan", "record_rows", "shown_by", "tell_unrecorded"]
@@ -48,6 +47,8 @@ class Shown:
     @property
     def key(self) -> Key:
         """What is known of it is found by this."""
+        from imgmigrate.state.sightings import key_of
+
         return key_of(self.source, self.digest)
 
 
@@ -82,6 +83,8 @@ async def record_plan(workspace: Workspace, shown: Collection[Shown]) -> None:
 
     Nothing is written of what is known. StateError if it cannot be written.
     """
+    from imgmigrate.state.sightings import news
+
     keeper = workspace.sightings
     if keeper is None or workspace.config.is_untrusted:
         message = "`record`: there is no state of ours to record beside"
@@ -116,6 +119,8 @@ async def tell_unrecorded(workspace: Workspace, shown: Collection[Shown]) -> Non
 
 
 def _sightings(shown: Iterable[Shown], *, is_planned: bool = False) -> list[Sighting]:
+    from imgmigrate.state.sightings import BEFORE, Sighting
+
     at = now().replace(microsecond=0)
     return [
         Sighting(

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING
 
 from imgmigrate.events import Warned
-from imgmigrate.state.exported import read_exported
 from imgmigrate.state.memory import StateInMemory
 from imgmigrate.state.owner import check_owner, waits_for_owner
 from imgmigrate.state.spelling import respelled
@@ -39,6 +38,8 @@ async def _state_of(workspace: Workspace) -> State:
     config = workspace.config
     found: State
     if config.state_file is not None:
+        from imgmigrate.state.exported import read_exported
+
         found = await asyncio.to_thread(read_exported, config.state_file)
     elif not config.has_state:
         return StateInMemory(is_known=False)

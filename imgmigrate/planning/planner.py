@@ -20,7 +20,6 @@ from imgmigrate.planning.desired.desired import Asking
 from imgmigrate.planning.desired.expand import expand_rules, narrow
 from imgmigrate.planning.desired.tags import Chooser
 from imgmigrate.planning.diff import Exceptions, Wish, decide
-from imgmigrate.planning.drift import OnlyTold, find_drift
 from imgmigrate.planning.heading import heading
 from imgmigrate.planning.owner import looking, tell_owner
 from imgmigrate.planning.passes.base import run_passes
@@ -151,6 +150,8 @@ async def _refresh(
     workspace: Workspace, options: PlanOptions, state: State
 ) -> tuple[list[Change], int]:
     """Compare the records with both sides, whatever the rules ask for."""
+    from imgmigrate.planning.drift import OnlyTold, find_drift
+
     config = workspace.config
     tell_owner(state, config, workspace.sink)
     async with _open_stores(workspace, options, state) as stores:

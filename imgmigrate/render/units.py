@@ -1,4 +1,4 @@
-"""Say numbers the way people read them: counts, sizes, durations, rates, times.
+"""Say numbers the way people read them: counts, sizes, durations, rates, times, long lists.
 
 Pure. What is unknown is `?`, never a guess.
 """
@@ -6,10 +6,14 @@ Pure. What is unknown is `?`, never a guess.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from imgmigrate.redaction import printable
 
-__all__ = ["UNKNOWN", "amount", "count", "duration", "moment", "rate", "size"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["UNKNOWN", "amount", "count", "duration", "listed", "moment", "rate", "size"]
 
 UNKNOWN = "?"
 _KIBI = 1024
@@ -23,6 +27,13 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     """Count things: `1 image`, `8,214 images`."""
     word = noun if number == 1 else plural or f"{noun}s"
     return f"{number:,} {word}"
+
+
+def listed(names: Sequence[str], most: int | None) -> str:
+    """List names, `most` of them and how many more there are; all where `most` is None."""
+    if most is None or len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most:,} more"
 
 
 def size(octets: int | None) -> str:

@@ -17,7 +17,7 @@ from imgmigrate.render.units import UNKNOWN, amount, count, size
 from imgmigrate.vocabulary.actions import LATER_ACTION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from imgmigrate.events import RateLearnt, Receipt
     from imgmigrate.plan import Change, Plan, Reason, Summary
@@ -31,7 +31,6 @@ __all__ = [
     "has_work",
     "headline",
     "headline_of",
-    "listed",
     "outcome_text",
     "rate_text",
     "reason",
@@ -93,13 +92,6 @@ def reason(change: Change) -> str:
     """Say a row's reason in words; one that is not in the table is anybody's text."""
     said = words_of(change.reason)
     return said if change.action.is_understood else f"{printable(change.action.value)}: {said}"
-
-
-def listed(names: Sequence[str], most: int | None) -> str:
-    """List names, `most` of them and how many more there are; all where `most` is None."""
-    if most is None or len(names) <= most:
-        return ", ".join(names)
-    return f"{', '.join(names[:most])} and {len(names) - most:,} more"
 
 
 def rate_text(learnt: RateLearnt) -> str:

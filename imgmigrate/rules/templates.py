@@ -7,7 +7,6 @@ that a name which no registry takes is an error of the config and not of an uplo
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -134,6 +133,8 @@ def parse_template(text: str, *, has_match: bool, has_digest: bool) -> Template:
         raise ValueError(msg)
     for name_ in _FIELD.findall(text):
         if name_ not in PLACEHOLDERS:
+            import difflib
+
             near = difflib.get_close_matches(name_, PLACEHOLDERS, 1)
             meant = f"did you mean {{{near[0]}}}?" if near else f"known: {_list(PLACEHOLDERS)}"
             msg = f"{{{name_}}} is no placeholder; {meant}"

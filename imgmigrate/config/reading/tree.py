@@ -8,7 +8,6 @@ given twice, a value that is missing or has become a mapping) is an error with i
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -45,9 +44,6 @@ NEARLY = 0.8
 TEXT_OF_A_NODE = 100
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_UNREADABLE = re.compile(
-    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
 # How plain YAML writes that a value is missing.
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -177,11 +173,17 @@ def parse_only(text: str, file: str, keys: Collection[str], what: str) -> Tree:
     """
     tree = _Builder(text, file, what).build()
     for key in tree.root.entries:
-        if key not in keys and not difflib.get_close_matches(key, keys, 1, NEARLY):
+        if key not in keys and not _is_nearly(key, keys):
             message = f"this is not {what}: a key stands here that it does not have"
             hint = f"known there: {', '.join(keys)}"
             raise ConfigError(message, file=file, line=tree.line((key,)), hint=hint)
     return tree
+
+
+def _is_nearly(key: str, keys: Collection[str]) -> bool:
+    import difflib
+
+    return bool(difflib.get_close_matches(key, keys, 1, NEARLY))
 
 
 def _events(text: str) -> Iterator[Any]:
@@ -256,10 +258,12 @@ class _Builder:
         return Tree(self.file, self.root)
 
     def _refuse_unreadable(self) -> None:
-        found = _UNREADABLE.search(self.text)
-        if found:
-            line = self.text.count("\n", 0, found.start()) + 1
-            shown = "a character" if self.what else f"the character U+{ord(found[0]):04X}"
+        # The parser lets one through that is a mark of the order of bytes, and no text.
+        found = yaml.reader.Reader.NON_PRINTABLE.search(self.text)
+        at = found.start() if found else self.text.find("\ufeff")
+        if at >= 0:
+            line = self.text.count("\n", 0, at) + 1
+            shown = "a character" if self.what else f"the character U+{ord(self.text[at]):04X}"
             message = f"it holds {shown}, which YAML does not allow"
             raise self._error(line, message, "remove it", path=False)
 

@@ -6,7 +6,6 @@ has no value, or null, is what Go's libraries make of it: empty.
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.config.reading.schema import raise_all
@@ -105,6 +104,8 @@ def said(value: Any) -> bool:
 
 def refuse_unknown(tree: Tree, path: KeyPath, found: Iterable[str], known: Collection[str]) -> None:
     """Refuse keys that the tool does not have: it would ignore them, and mean something else."""
+    import difflib
+
     errors = []
     for key in found:
         if key not in known:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.oci.reference import LAYOUTS
 from imgmigrate.redaction import printable
 from imgmigrate.render.style import PLAIN, Style
-from imgmigrate.render.units import count, duration
-from imgmigrate.render.words import listed
+from imgmigrate.render.units import count, duration, listed
 from imgmigrate.rules.rule import GlobRule
 from imgmigrate.rules.templates import sample_rule
 

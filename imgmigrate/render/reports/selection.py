@@ -12,8 +12,7 @@ from imgmigrate.redaction import printable
 from imgmigrate.render.options import spoken
 from imgmigrate.render.schema import report_lines
 from imgmigrate.render.style import PLAIN, Style
-from imgmigrate.render.units import count
-from imgmigrate.render.words import listed
+from imgmigrate.render.units import count, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,8 @@
 """Keep a state in a folder of this machine: snapshot, journal, lock, backups, plans.
 
 Reading takes no lock and is consistent at any time; writing takes the lock, and only then is
-a torn tail cut. Everything else about the files is told by the modules it joins.
+a torn tail cut. Everything else about the files is told by the modules it joins, of which those
+that a plain plan has no use for are loaded when they are asked.
 """
 
 from __future__ import annotations
@@ -15,30 +16,25 @@ from imgmigrate.clock import now
 from imgmigrate.errors import StateError
 from imgmigrate.events import Warned
 from imgmigrate.files import in_thread, make_folder, sync_data
-from imgmigrate.state.holder import Lock
 from imgmigrate.state.local.appender import Appender
 from imgmigrate.state.local.compaction import Places, compact, retire_journal, save_torn
 from imgmigrate.state.local.loading import fingerprint, history, load
-from imgmigrate.state.local.lock import StateLock
-from imgmigrate.state.local.plans import list_plans, note_run, read_plan, save_plans
-from imgmigrate.state.local.repair import mend, survey
-from imgmigrate.state.local.sightings import add_sightings, read_sightings
 from imgmigrate.state.local.trouble import grown, torn, unwritable
-from imgmigrate.state.saved import new_plan
-from imgmigrate.state.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
-    from imgmigrate.state.holder import Holder
+    from imgmigrate.state.holder import Holder, Lock
     from imgmigrate.state.local.loading import Loaded
+    from imgmigrate.state.local.lock import StateLock
     from imgmigrate.state.local.repair import Survey
     from imgmigrate.state.memory import StateInMemory
     from imgmigrate.state.saved import SavedPlan
     from imgmigrate.state.sightings import Key, Sighting, Sightings
     from imgmigrate.state.view import View
+    from imgmigrate.state.writer import Writer
 
 __all__ = ["LocalState"]
 
@@ -82,6 +78,8 @@ class LocalState:
 
     async def lock(self) -> Lock:
         """Tell who writes it now (`is_locked`, `holder`)."""
+        from imgmigrate.state.holder import Lock
+
         is_held = self.is_locked()
         return Lock(is_held, self.holder() if is_held else None)
 
@@ -92,32 +90,46 @@ class LocalState:
 
     async def save_plan(self, data: bytes, *, plan_id: str, config: str | None) -> str:
         """Save a plan, and remove those whose time is over."""
+        from imgmigrate.state.saved import new_plan
+
         plan = new_plan(data, plan_id=plan_id, config=config, now=self._clock())
         await self.bring_plans({plan: data})
         return plan.sha256
 
     async def bring_plans(self, plans: Mapping[SavedPlan, bytes]) -> None:
         """Save plans as another place knew them, and remove those whose time is over."""
+        from imgmigrate.state.local.plans import save_plans
+
         await in_thread(lambda: save_plans(self.folder, plans, now=self._clock()))
 
     async def read_plan(self, sha256: str) -> bytes:
         """Read and verify a plan."""
+        from imgmigrate.state.local.plans import read_plan
+
         return await asyncio.to_thread(read_plan, self.folder, sha256)
 
     async def plans(self) -> list[SavedPlan]:
         """Those that are kept, the oldest first."""
+        from imgmigrate.state.local.plans import list_plans
+
         return await asyncio.to_thread(list_plans, self.folder)
 
     async def note_run(self, sha256: str, run: str) -> None:
         """Note the run that applied a plan."""
+        from imgmigrate.state.local.plans import note_run
+
         await in_thread(lambda: note_run(self.folder, sha256, run, self._clock()))
 
     async def sightings(self, keys: Collection[Key] | None = None) -> Sightings:
         """Read what was seen at sources."""
+        from imgmigrate.state.local.sightings import read_sightings
+
         return await asyncio.to_thread(read_sightings, self.folder, self._clock(), keys)
 
     async def add_sightings(self, batch: Sequence[Sighting]) -> None:
         """Add what was seen."""
+        from imgmigrate.state.local.sightings import add_sightings
+
         await in_thread(lambda: add_sightings(self.folder, batch, self._clock()))
 
     def read(self) -> StateInMemory:
@@ -156,6 +168,8 @@ class LocalState:
 
         On leaving, however that happens, what was recorded is durable and the lock is free.
         """
+        from imgmigrate.state.writer import Writer
+
         try:
             make_folder(self.folder)
         except OSError as error:
@@ -183,6 +197,8 @@ class LocalState:
 
         StateError where nothing can be had back, or only another version may touch them.
         """
+        from imgmigrate.state.local.repair import survey
+
         for _ in range(READ_ATTEMPTS):
             before = fingerprint(self._places)
             found = survey(self._places)
@@ -209,9 +225,13 @@ class LocalState:
         return self._lock().is_held()
 
     def _lock(self) -> StateLock:
+        from imgmigrate.state.local.lock import StateLock
+
         return StateLock(self.folder, clock=self._clock)
 
     def _mend(self, seen: Survey) -> tuple[Path, ...]:
+        from imgmigrate.state.local.repair import mend, survey
+
         if survey(self._places) != seen:
             message = f"state {self.folder}: it has changed since it was looked at"
             raise StateError(message, hint="run the same command again")
