@@ -6,7 +6,6 @@ imports what it needs when it runs.
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -68,14 +67,8 @@ def commands() -> None:
     """
 
 
-# New objects between two looks for cycles. What a command makes mostly stays until its end, or
-# is freed without: looking every 700 took a quarter of a plan of 100,000 images.
-COLLECT_EVERY = 50_000
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the process's exit code (see `imgmigrate.cli.exit`)."""
-    gc.set_threshold(COLLECT_EVERY)
     with guarded_streams() as streams:
         settings = Settings(Output())
         if VARIABLE in os.environ:
