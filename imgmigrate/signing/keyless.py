@@ -73,5 +73,4 @@ class Keyless:
 
 
 def _said(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return printable(text.splitlines()[0], LONGEST_REASON)
+    return printable(f"{type(error).__name__}: {error}", LONGEST_REASON)
