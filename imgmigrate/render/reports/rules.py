@@ -14,7 +14,7 @@ from imgmigrate.oci.reference import LAYOUTS
 from imgmigrate.redaction import printable
 from imgmigrate.render.style import PLAIN, Style
 from imgmigrate.render.units import count, duration, listed
-from imgmigrate.rules.rule import GlobRule
+from imgmigrate.rules.rule import ForeignLayers, GlobRule
 from imgmigrate.rules.templates import sample_rule
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ def _besides(each: Rule | GlobRule, *, most: int | None) -> Iterator[str]:
         yield f"only the platforms {', '.join(rule.platforms)}"
     if rule.index is not None:
         yield f"index: {rule.index}"
+    if rule.foreign_layers is ForeignLayers.COPY:
+        yield "with layers that are not to be distributed"
 
 
 def _ways(config: Config, rules: Sequence[Rule | GlobRule], style: Style) -> Iterator[str]:

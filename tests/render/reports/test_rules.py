@@ -94,6 +94,11 @@ def test_a_rule_says_what_it_selects(tmp_path: Path, rule: str, lines: list[str]
             "b.new/x",
             ["only the platforms linux/amd64, linux/arm64"],
         ),
+        (
+            "source: a.old/x, destination: b.new/x, index: unwrap, foreign_layers: copy",
+            "b.new/x",
+            ["index: unwrap", "with layers that are not to be distributed"],
+        ),
     ],
 )
 def test_a_rule_says_what_becomes_of_names(
