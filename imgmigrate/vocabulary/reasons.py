@@ -96,7 +96,7 @@ class Reason(Term):
         "platforms_changed",
         ReasonTraits("IM209", "other platforms are wanted now"),
     )
-    FORM_CHANGED = "form_changed", ReasonTraits("IM247", "another form of its index is wanted now")
+    FORM_CHANGED = "form_changed", ReasonTraits("IM248", "another form of its index is wanted now")
 
     ROLLED_BACK = (
         "rolled_back",
