@@ -21,7 +21,7 @@ from imgmigrate.errors import (
     Symptom,
     TransientError,
 )
-from imgmigrate.models import LENIENT
+from imgmigrate.schemas.models import LENIENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -19,13 +19,13 @@ from imgmigrate.config.values.platforms import read_platforms
 from imgmigrate.config.values.quantities import read_bandwidth, read_proxy, read_rate
 from imgmigrate.config.values.referrers import read_referrers
 from imgmigrate.config.values.tags import DefaultTags, PatternTexts  # noqa: TC001
-from imgmigrate.models import STRICT
 
 # Pydantic needs these at run time.
 from imgmigrate.oci.platforms import IndexForm  # noqa: TC001
 from imgmigrate.rules.layouts import Spelling
 from imgmigrate.rules.referrers import USUAL, ReferrerPolicy
 from imgmigrate.rules.rule import ForeignLayers, Overwrite
+from imgmigrate.schemas.models import STRICT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -21,7 +21,7 @@ from imgmigrate.config.reading.tree import parse_tree
 from imgmigrate.config.reading.variables import Environment
 from imgmigrate.config.registries import Registries
 from imgmigrate.config.signatures import build_signature_rules
-from imgmigrate.models import STRICT
+from imgmigrate.schemas.models import STRICT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

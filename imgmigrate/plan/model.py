@@ -13,12 +13,12 @@ from pydantic import BaseModel, Field
 from imgmigrate.causes import Cause
 from imgmigrate.errors import OutOfReach
 from imgmigrate.files import write_output
-from imgmigrate.models import LENIENT
 
 # Pydantic needs these at run time.
 from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
 from imgmigrate.plan.sealing import body_of, line_of, sealed
 from imgmigrate.plan.summary import OF_ROWS, Summary
+from imgmigrate.schemas.models import LENIENT
 from imgmigrate.state.record import Carried, Filter, Source  # noqa: TC001
 from imgmigrate.vocabulary.actions import Action, section_for
 from imgmigrate.vocabulary.reasons import Reason  # noqa: TC001

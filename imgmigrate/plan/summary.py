@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from imgmigrate.models import LENIENT
+from imgmigrate.schemas.models import LENIENT
 from imgmigrate.vocabulary.actions import Action
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BaseModel
 
 # Pydantic needs them at run time.
 from imgmigrate.causes import Cause  # noqa: TC001 - pydantic needs it at run time
-from imgmigrate.models import LENIENT
 from imgmigrate.oci.reference import Digest, Reference, normalise_address
+from imgmigrate.schemas.models import LENIENT
 from imgmigrate.state.record import RECORDS, ImageRecord
 
 if TYPE_CHECKING:

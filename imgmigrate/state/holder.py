@@ -13,9 +13,9 @@ from pydantic import BaseModel
 
 from imgmigrate.clock import timestamp
 from imgmigrate.errors import StateLocked
-from imgmigrate.models import LENIENT
 from imgmigrate.redaction import redact
 from imgmigrate.remedies import remedy
+from imgmigrate.schemas.models import LENIENT
 
 __all__ = ["Holder", "Lock", "Progress", "leased"]
 

@@ -15,9 +15,9 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 # Pydantic needs these at run time.
 from imgmigrate.causes import Cause  # noqa: TC001
-from imgmigrate.models import LATER, LENIENT
 from imgmigrate.oci.platforms import IndexForm, choose
 from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
+from imgmigrate.schemas.models import LATER, LENIENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -15,8 +15,8 @@ from pydantic import BaseModel
 
 from imgmigrate.clock import timestamp
 from imgmigrate.errors import StateError, UsageError
-from imgmigrate.models import LENIENT
 from imgmigrate.remedies import remedy
+from imgmigrate.schemas.models import LENIENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

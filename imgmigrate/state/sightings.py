@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel
 
-from imgmigrate.models import LENIENT
 from imgmigrate.oci.reference import Digest  # noqa: TC001 - pydantic needs it at run time
+from imgmigrate.schemas.models import LENIENT
 from imgmigrate.state.lines.sealing import explain, seal, unseal
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ from imgmigrate.config.values.platforms import read_platforms
 from imgmigrate.config.values.referrers import read_referrers
 from imgmigrate.config.values.tags import MAPPING_KEYS, Tags, TagsModel
 from imgmigrate.errors import ConfigError
-from imgmigrate.models import STRICT
 
 # Pydantic needs them at run time.
 from imgmigrate.oci.platforms import IndexForm  # noqa: TC001
 from imgmigrate.rules.referrers import ReferrerPolicy  # noqa: TC001
 from imgmigrate.rules.rule import ForeignLayers, Overwrite  # noqa: TC001
+from imgmigrate.schemas.models import STRICT
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -24,8 +24,8 @@ from pydantic import (
 
 from imgmigrate.config.values.quantities import read_duration
 from imgmigrate.matching import parse_tag_pattern
-from imgmigrate.models import LATER, STRICT
 from imgmigrate.rules.selection import By, Selection, TagFilter
+from imgmigrate.schemas.models import LATER, STRICT
 from imgmigrate.versions import parse_range
 
 if TYPE_CHECKING:

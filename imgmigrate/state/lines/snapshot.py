@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Literal
 
 from pydantic import BaseModel
 
-from imgmigrate.models import LENIENT
+from imgmigrate.schemas.models import LENIENT
 from imgmigrate.state.entries import Intent
 from imgmigrate.state.lines.sealing import encode, seal, unseal
 from imgmigrate.state.record import RECORDS, ImageRecord, Run, Status

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import BaseModel
 
-from imgmigrate.models import LENIENT
+from imgmigrate.schemas.models import LENIENT
 from imgmigrate.state.holder import Holder
 from imgmigrate.state.lines.sealing import explain, seal, unseal
 
