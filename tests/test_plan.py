@@ -112,7 +112,7 @@ def test_a_row_shows_the_pinned_fields_and_only_what_is_known() -> None:
     )
     row = json.loads(lines_of(plan([full]))[1])
     assert (row["size"], row["transfer_bytes"], row["blobs"]) == (0, 5, 2)
-    assert row["filter"] == {"platforms": ["linux/amd64"], "version": 1}
+    assert row["filter"] == {"platforms": ["linux/amd64"], "version": 1, "form": "trim"}
 
 
 def test_the_header_carries_what_the_design_says() -> None:

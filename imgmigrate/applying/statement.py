@@ -6,6 +6,7 @@ Pure. Whoever has it needs neither the plan nor the state to check what a destin
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.oci.reference import Digest
@@ -106,10 +107,11 @@ def _told(change: Change, receipt: Receipt | None) -> dict[str, Any]:
         "digest": _shown(change, receipt),
     }
     if change.referrers:
-        told["referrers"] = [
-            {"digest": each.digest, "kind": each.kind, "refers_to": each.refers_to}
-            for each in change.referrers
-        ]
+        told["referrers"] = [asdict(each) for each in change.referrers]
+    if change.filter is not None:
+        told["filter"] = change.filter.model_dump(mode="json")
+    if change.copies_foreign:
+        told["copies_foreign"] = True
     error = receipt.error if receipt is not None else None
     if (text := str(error) if error is not None else change.detail) is not None:
         told["error"] = text

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.signing.dsse import Signer
 
-__all__ = ["Evidence", "evidence_of", "evidence_options"]
+__all__ = ["Evidence", "evidence_of", "evidence_options", "sign_option"]
 
 # Whoever checks it is somebody else.
 SHARED_FILE = 0o644
@@ -56,17 +56,19 @@ class Evidence:
         save_to(settings, self.out, data + b"\n", mode=SHARED_FILE, what="report")
 
 
+sign_option = click.option(
+    "--sign",
+    metavar="KEY|COMMAND",
+    help="Sign the report: by a PEM key, or by a program that gets the bytes and prints it.",
+)
+
+
 def evidence_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--report` and `--sign`."""
-    sign = click.option(
-        "--sign",
-        metavar="KEY|COMMAND",
-        help="Sign the report: by a PEM key, or by a program that gets the bytes and prints it.",
-    )
     report = click.option(
         "--report", metavar="FILE", type=file_path(), help="Write what was done, as in-toto."
     )
-    return report(sign(function))
+    return report(sign_option(function))
 
 
 def evidence_of(report: Path | None, sign: str | None) -> Evidence | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from imgmigrate.oci.manifest import Descriptor, Manifest
 
-__all__ = ["Graph", "refuse_bomb"]
+__all__ = ["Graph"]
 
 # Deeper than any real index of indexes (protocol 5).
 DEEPEST_INDEX = 8
@@ -18,16 +18,6 @@ DEEPEST_INDEX = 8
 MOST_MANIFESTS = 10_000
 MOST_PARTS = 100_000
 MOST_MANIFEST_BYTES = 64 * 1024 * 1024
-
-
-def refuse_bomb(raw: bytes, most: int) -> None:
-    """Refuse JSON with more than `most` elements before it is read; ValueError.
-
-    Two bytes such as `[]` take some 60 in memory: a few megabytes of them would fill it.
-    """
-    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > most:
-        msg = f"its JSON has more than {most} elements"
-        raise ValueError(msg)
 
 
 class Graph:

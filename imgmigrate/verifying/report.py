@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 # Pydantic needs these at run time.
 from imgmigrate.oci.reference import Digest, Reference  # noqa: TC001
-from imgmigrate.state.record import Carried  # noqa: TC001
+from imgmigrate.state.record import Carried, Filter  # noqa: TC001
 from imgmigrate.verifying.verdict import Standing
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.known import KnownConflict
     from imgmigrate.plan import Change
     from imgmigrate.state.record import ImageRecord, Run
+    from imgmigrate.verifying.evidence import Stated
     from imgmigrate.verifying.verdict import Fault, Verdict, Verified
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Subject",
     "of_change",
     "of_record",
+    "of_stated",
     "report_of",
 ]
 
@@ -66,17 +68,18 @@ class Image(_Frozen):
     """One image: what should be there, who brought it, and what was found.
 
     `digest_before` is its digest at the source, `digest_after` that at the destination; they differ
-    where `platforms` were chosen. `referrers` is null where nobody has looked for them. `plan_id`
-    begins the hash that closes the plan's file, `plan_sha256` is that of the whole file, where it
-    is known. `applied_on` is the machine of the run that wrote it, `applied_by` its command;
-    `approved_by` is null as long as no run records that.
+    where a `filter` chose platforms. `referrers` is null where nobody has looked for them.
+    `plan_id` begins the hash that closes the plan's file, `plan_sha256` is that of the whole file,
+    where it is known. `applied_on` is the machine of the run that wrote it, `applied_by` its
+    command; `approved_by` is null as long as no run records that.
     """
 
     address: Reference
     source: Reference | None
     digest_before: Digest | None
     digest_after: Digest | None
-    platforms: tuple[str, ...] | None
+    filter: Filter | None
+    copies_foreign: bool
     referrers: tuple[Carried, ...] | None
     plan_id: str | None
     plan_sha256: str | None
@@ -141,7 +144,8 @@ class Subject:
     source: Reference | None
     digest_before: Digest | None
     digest_after: Digest | None
-    platforms: tuple[str, ...] | None
+    filter: Filter | None
+    copies_foreign: bool
     referrers: tuple[Carried, ...] | None
     plan_id: str | None = None
     run: str | None = None
@@ -167,7 +171,8 @@ def of_record(record: ImageRecord) -> Subject:
         source=record.source.reference,
         digest_before=record.source.digest,
         digest_after=record.digest,
-        platforms=record.filter.platforms if record.filter else None,
+        filter=record.filter,
+        copies_foreign=bool(record.copies_foreign),
         referrers=record.referrers,
         plan_id=record.plan_id,
         run=record.run,
@@ -182,9 +187,23 @@ def of_change(change: Change, plan_id: str) -> Subject:
         source=change.source.reference if change.source else None,
         digest_before=change.source.digest if change.source else None,
         digest_after=change.after,
-        platforms=change.filter.platforms if change.filter else None,
+        filter=change.filter,
+        copies_foreign=bool(change.copies_foreign),
         referrers=change.referrers,
         plan_id=plan_id,
+    )
+
+
+def of_stated(stated: Stated) -> Subject:
+    """Say of an image of another report what a report tells."""
+    return Subject(
+        address=stated.address,
+        source=None,
+        digest_before=None,
+        digest_after=stated.digest,
+        filter=stated.filter,
+        copies_foreign=stated.copies_foreign,
+        referrers=stated.referrers,
     )
 
 
@@ -250,7 +269,8 @@ def _image(
         source=one.source,
         digest_before=one.digest_before,
         digest_after=one.digest_after,
-        platforms=one.platforms,
+        filter=one.filter,
+        copies_foreign=one.copies_foreign,
         referrers=one.referrers,
         plan_id=one.plan_id,
         plan_sha256=plan.sha256,

@@ -34,11 +34,12 @@ if TYPE_CHECKING:
     from imgmigrate.state.record import Carried, Filter, ImageRecord
     from imgmigrate.stores.base import Store
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
+    from imgmigrate.verifying.evidence import Stated
     from imgmigrate.workspace import Workspace
 
     Entries = Sequence[tuple[str | None, Descriptor | ProtocolError]]
 
-__all__ = ["VerifyOptions", "verify_changes", "verify_layout", "verify_records"]
+__all__ = ["VerifyOptions", "verify_changes", "verify_layout", "verify_records", "verify_stated"]
 
 # The address does not show the image, so nothing that refers to it is looked for.
 _OTHER = (Kind.ABSENT, Kind.CHANGED)
@@ -99,6 +100,27 @@ async def verify_changes(
         )
         for change in changes
         if change.after is not None
+    ]
+    return await _verify(config, wanted, options or VerifyOptions(), sink)
+
+
+async def verify_stated(
+    config: Config | Workspace,
+    stated: Iterable[Stated],
+    options: VerifyOptions | None = None,
+    *,
+    sink: Sink | None = None,
+) -> Verified:
+    """Verify that what a report says is at its destinations, whatever became of the rest."""
+    wanted = [
+        _Wanted(
+            one.address,
+            one.digest,
+            choice=one.filter,
+            takes_foreign=one.copies_foreign,
+            along=one.referrers or (),
+        )
+        for one in stated
     ]
     return await _verify(config, wanted, options or VerifyOptions(), sink)
 

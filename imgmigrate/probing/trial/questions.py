@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import NotFound, ProtocolError, StoreError
-from imgmigrate.oci.bounds import refuse_bomb
+from imgmigrate.oci.documents import refuse_bomb
 from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST, Platform
 from imgmigrate.oci.reference import Digest
 from imgmigrate.probing.trial.ground import Blob, image, index

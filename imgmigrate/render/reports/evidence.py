@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imgmigrate.redaction import printable
 from imgmigrate.render.changes.markdown import code
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.verifying.report import FaultFound, Image, Report
 
-__all__ = ["FORMATS", "report_bytes"]
+__all__ = ["FORMATS", "document_of", "report_bytes"]
 
 LONGEST = 500
 # How a spreadsheet tells a formula.
@@ -32,13 +32,18 @@ def report_bytes(report: Report, suffix: str) -> bytes:
     return FORMATS[suffix](report).encode()
 
 
-def _json(report: Report) -> str:
+def document_of(report: Report) -> dict[str, Any]:
+    """Lay a report out for JSON; what servers said is printable."""
     document = report.model_dump(mode="json")
     for image in document["images"]:
         for fault in image["faults"]:
             fault["found"] = fault["found"] and printable(fault["found"], LONGEST)
         image["error"] = image["error"] and printable(image["error"], LONGEST)
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return document
+
+
+def _json(report: Report) -> str:
+    return json.dumps(document_of(report), indent=2, ensure_ascii=False) + "\n"
 
 
 def _csv(report: Report) -> str:
@@ -103,7 +108,7 @@ def _row(image: Image) -> dict[str, str]:
         "source": image.source and str(image.source),
         "digest_before": image.digest_before,
         "digest_after": image.digest_after,
-        "platforms": " ".join(image.platforms or ()),
+        "platforms": " ".join(image.filter.platforms) if image.filter else "",
         "referrers": "not looked for"
         if along is None
         else "; ".join(f"{one.kind} {one.digest}" for one in along),

@@ -12,7 +12,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.errors import ProtocolError
-from imgmigrate.oci.bounds import refuse_bomb
+from imgmigrate.oci.documents import refuse_bomb
 from imgmigrate.oci.manifest import Descriptor
 from imgmigrate.oci.reference import Digest, is_tag
 

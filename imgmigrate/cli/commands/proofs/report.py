@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    from imgmigrate.cli.evidence import Evidence
     from imgmigrate.cli.given.options import Settings
     from imgmigrate.config.model import Config
     from imgmigrate.plan import Plan
@@ -35,7 +36,7 @@ class Proof:
     plans: Mapping[str, KnownPlan] = field(default_factory=dict)
 
 
-def check_report(settings: Settings, out: Path) -> None:
+def check_report(settings: Settings, out: Path, *, is_signed: bool) -> None:
     """Refuse, before any work, a report that could not be written."""
     from imgmigrate.render.reports.evidence import FORMATS
 
@@ -43,6 +44,8 @@ def check_report(settings: Settings, out: Path) -> None:
         known = ", ".join(FORMATS)
         message = f"--report {out}: its form follows from its suffix, which is none of {known}"
         raise UsageError(message, hint="name a file such as verified.json")
+    if is_signed and out.suffix != ".json":
+        raise UsageError(f"--report {out}: what is signed is JSON", hint="name a file in .json")
     check_place(out, settings, option="--report")
 
 
@@ -74,10 +77,14 @@ def report_on(proof: Proof, method: Method) -> Report:
     )
 
 
-def save_report(settings: Settings, out: Path, report: Report) -> None:
-    """Write a report in the form of its suffix, whole or not at all."""
-    from imgmigrate.render.reports.evidence import report_bytes
+def save_report(settings: Settings, out: Path, report: Report, sign: Evidence | None) -> None:
+    """Write a report in the form of its suffix, or as a signed statement; whole or not at all."""
+    from imgmigrate.render.reports.evidence import document_of, report_bytes
+    from imgmigrate.verifying.evidence import verify_statement
 
+    if sign is not None:
+        sign.save(settings, verify_statement(report, document_of(report)))
+        return
     save_to(settings, out, report_bytes(report, out.suffix), what="report")
 
 

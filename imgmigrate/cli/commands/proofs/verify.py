@@ -14,6 +14,7 @@ from imgmigrate.cli.commands.proofs.report import (
     report_on,
     save_report,
 )
+from imgmigrate.cli.evidence import evidence_of, sign_option
 from imgmigrate.cli.exit import Proved
 from imgmigrate.cli.given.again import again
 from imgmigrate.cli.given.config import answer_of, open_config, pick, with_state
@@ -42,8 +43,10 @@ if TYPE_CHECKING:
     from imgmigrate.events import Sink
     from imgmigrate.oci.reference import Reference
     from imgmigrate.plan import Change, Plan
+    from imgmigrate.signing.keys import PublicKey
     from imgmigrate.state.record import ImageRecord
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
+    from imgmigrate.verifying.evidence import Stated
     from imgmigrate.verifying.verdict import Verified
     from imgmigrate.verifying.verify import VerifyOptions
 
@@ -52,7 +55,7 @@ __all__ = ["verify"]
 # What `--against` may name beside a plan.
 STATE, SOURCE = "state", "source"
 
-_Row = TypeVar("_Row", "ImageRecord", "Change")
+_Row = TypeVar("_Row", "ImageRecord", "Change", "Stated")
 
 
 @click.command(
@@ -68,6 +71,8 @@ Examples:
   imgmigrate verify --against plan.out          what a plan was to write
   imgmigrate verify --deep --sample 5%          the same twentieth each time
   imgmigrate verify --deep --report proof.json  and what an auditor keeps
+  imgmigrate verify --report proof.json --sign key.pem
+  imgmigrate verify --against proof.json --key key.pub
 
 \b
 A GLOB chooses recorded addresses, so it needs the config and its state.
@@ -88,9 +93,16 @@ be read, 64 wrong usage or config, or a glob that matches nothing.""",
 @click.option(
     "--against",
     default=STATE,
-    metavar="state|source|PLAN",
-    help="What should be there: what is recorded, also what the sources show now, or what "
-    "a plan's file (or sha256:HEX, one that is kept with the state) writes.  [default: state]",
+    metavar="state|source|FILE",
+    help="What should be there: what is recorded, also what the sources show now, what a "
+    "plan's file (or sha256:HEX, one that is kept with the state) writes, or what an earlier "
+    "report that --sign has made says.  [default: state]",
+)
+@click.option(
+    "--key",
+    type=file_path(),
+    metavar="FILE",
+    help="The public key (PEM) that has to have signed the report of --against.",
 )
 @click.option(
     "--sample",
@@ -104,6 +116,7 @@ be read, 64 wrong usage or config, or a glob that matches nothing.""",
     metavar="FILE",
     help="Write what was verified, image by image: .txt, .json, .csv or .md.",
 )
+@sign_option
 @parallelism_option("How many images to look at at once.")
 @on_rate_limit_option
 @json_option
@@ -118,6 +131,8 @@ def verify(
     against: str,
     sample: Share | None,
     report: Path | None,
+    sign: str | None,
+    key: Path | None,
     parallelism: int,
     on_rate_limit: OnRateLimit,
     as_json: bool,
@@ -140,10 +155,14 @@ def verify(
         message = "layouts are verified against themselves, and whole"
         hint = "leave --against, --sample and --report out, or name a GLOB"
         raise UsageError(message, hint=hint)
+    signed = evidence_of(report, sign) if sign is not None else None
     if report is not None:
-        check_report(settings, report)
+        check_report(settings, report, is_signed=signed is not None)
+    evidence = _evidence(settings, against, key)
     if layouts:
         proof = _verify_layouts(settings, layouts, options)
+    elif evidence is not None:
+        proof = _verify_evidence(settings, evidence, what, options, sample)
     elif against in (STATE, SOURCE):
         proof = _verify_state(settings, what, options, sample)
     else:
@@ -156,7 +175,7 @@ def verify(
             sample=str(sample) if sample else None,
             sample_of=verified.sample_of,
         )
-        save_report(settings, report, report_on(proof, method))
+        save_report(settings, report, report_on(proof, method), signed)
     _present(settings, verified)
     worst = most_severe(verified)
     return Proved(whole=worst is Standing.WHOLE, unread=worst is Standing.UNREAD)
@@ -248,6 +267,68 @@ def _verify_plan(
     verified = verified.sampled_of(len(rows)) if sample else verified
     subjects = tuple(of_change(change, plan.plan_id) for change in kept)
     return Proof(verified, config, None, subjects, {plan.plan_id: known_plan(plan, sha256)})
+
+
+def _evidence(settings: Settings, against: str, key: Path | None) -> tuple[Stated, ...] | None:
+    """Read the images of a report; None where `--against` names something else."""
+    from pathlib import Path
+
+    from imgmigrate.verifying.evidence import is_evidence, read_evidence
+
+    path = Path(against)
+    data = path.read_bytes() if against not in (STATE, SOURCE) and path.is_file() else b""
+    if not is_evidence(data):
+        if key is not None:
+            message = "--key is for a signed report, and --against names none"
+            raise UsageError(message, hint="name the report: --against FILE")
+        return None
+    if key is None:
+        message = f"{against}: whose signature it has was not looked at; name the key with --key"
+        settings.output.warn("unsigned_report", message)
+    try:
+        return read_evidence(data, None if key is None else _public_key(key))
+    except ValueError as error:
+        raise UsageError(f"--against {against}: {error}") from None
+
+
+def _public_key(path: Path) -> PublicKey:
+    from imgmigrate.signing.keys import LARGEST_KEY, read_public_key
+
+    try:
+        with path.open("rb") as file:
+            return read_public_key(file.read(LARGEST_KEY), str(path))
+    except OSError as error:
+        raise UsageError(f"--key {path}: it cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"--key {path}: {error}") from None
+    except ImportError:
+        message = f"--key {path}: checking signatures needs cryptography, which is not installed"
+        raise UsageError(message, hint="pip install 'imgmigrate[verify]'") from None
+
+
+def _verify_evidence(
+    settings: Settings,
+    evidence: tuple[Stated, ...],
+    globs: tuple[str, ...],
+    options: VerifyOptions,
+    sample: Share | None,
+) -> Proof:
+    """Verify what a report says is there; neither state nor source are asked."""
+    from imgmigrate.cli.run import look
+    from imgmigrate.verifying.report import of_stated
+    from imgmigrate.verifying.verify import verify_stated
+
+    has_config = settings.config is not None or settings.foreign or DEFAULT_CONFIG.exists()
+    config = _config(settings) if has_config else load_for_apply(settings)
+    rows = pick(list(evidence), globs, lambda one: one.address)
+    kept = _sampled(rows, sample)
+    verified = look(
+        settings.output,
+        lambda sink: verify_stated(config, kept, options, sink=sink),
+        doing="verifying",
+    )
+    verified = verified.sampled_of(len(rows)) if sample else verified
+    return Proof(verified, config, None, tuple(map(of_stated, kept)))
 
 
 def _plan(settings: Settings, against: str) -> tuple[Plan, str]:

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import NotFound, ProtocolError
-from imgmigrate.oci.bounds import refuse_bomb
+from imgmigrate.oci.documents import refuse_bomb
 from imgmigrate.oci.reference import is_tag
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.limits import TAGS_BODY

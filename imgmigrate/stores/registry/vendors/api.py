@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.errors import ProtocolError
-from imgmigrate.oci.bounds import refuse_bomb
+from imgmigrate.oci.documents import refuse_bomb
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.auth.challenges import parse_challenges
 from imgmigrate.stores.registry.http.limits import TAGS_BODY

@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from imgmigrate.errors import ProtocolError, Rejected
-from imgmigrate.oci.bounds import refuse_bomb
+from imgmigrate.oci.documents import refuse_bomb
 from imgmigrate.oci.reference import is_repository_path
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.limits import TAGS_BODY
