@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,18 +10,15 @@ import pytest
 from imgmigrate.errors import PlanRefused, Rejected, TransientError
 from imgmigrate.events import Outcome
 from imgmigrate.oci.companions import fallback_tag
-from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST, Manifest
+from imgmigrate.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from imgmigrate.oci.reference import Digest
 from imgmigrate.plan import Action
+from tests.applying.signed import API, REPO, errors, listed, sign
 from tests.fakes.memory import image, index
 from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from imgmigrate.events import RunFinished
-
-API, REPO = f"{NEW}/team/api", "team/api"
 
 
 @pytest.fixture
@@ -31,35 +27,6 @@ def world(tmp_path: Path) -> World:
     world = World(tmp_path)
     world.old.has_referrers = True
     return world
-
-
-def sign(world: World, subject: Digest, seed: str = "x") -> Manifest:
-    """Attach a signature to an image of the old registry."""
-    config = Digest.of(b"{}")
-    world.old.blobs[REPO, config] = b"{}"
-    document = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "artifactType": "application/vnd.cncf.notary.signature",
-        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": config, "size": 2},
-        "layers": [],
-        "subject": {"mediaType": OCI_MANIFEST, "digest": subject, "size": 1},
-        "annotations": {"seed": seed},
-    }
-    manifest = Manifest.parse(json.dumps(document).encode())
-    world.old.manifests[REPO, manifest.digest] = manifest
-    return manifest
-
-
-def listed(world: World, subject: Digest) -> list[str]:
-    """What the new registry's list names."""
-    tag = world.new.tags[REPO, fallback_tag(subject)]
-    return [entry["digest"] for entry in world.new.manifests[REPO, tag].document["manifests"]]
-
-
-def errors(finished: RunFinished) -> str:
-    """What was wrong."""
-    return " ".join(str(receipt.error) for receipt in finished.unfinished)
 
 
 async def test_the_tag_comes_last(world: World) -> None:

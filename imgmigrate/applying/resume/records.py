@@ -79,7 +79,8 @@ class Recording:
                 at=at,
                 run=self.run,
                 plan_id=self.plan_id,
-                action=change.action.value,
+                # What is tried again of a row of this very plan is still that row's.
+                action=record.action if record.plan_id == self.plan_id else change.action.value,
             )
         origin = self._origin(change)
         if change.reason == Reason.ROLLBACK:

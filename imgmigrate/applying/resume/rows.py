@@ -12,7 +12,7 @@ from imgmigrate.applying.protection import is_protected
 from imgmigrate.applying.resume.plan_checks import stale
 from imgmigrate.errors import GuardError, RowConflict, RowFailed
 from imgmigrate.events import Outcome, Receipt
-from imgmigrate.plan import Action
+from imgmigrate.plan import Action, Reason
 from imgmigrate.state.record import Status
 
 if TYPE_CHECKING:
@@ -33,10 +33,12 @@ def sort_rows(plan: Plan, state: State, guards: Guards) -> tuple[list[Change], l
         if change.action.is_told:
             continue
         receipt = settler.settle(change)
-        if receipt is None:
-            todo.append(change)
-        else:
+        if receipt is not None:
             settled.append(receipt)
+        elif settler.lacks_referrers(change):
+            todo.append(_only_referrers(change))
+        else:
+            todo.append(change)
     return todo, settled
 
 
@@ -81,9 +83,9 @@ class _Settler:
             conflict = RowConflict(cause, subject=f"destination {change.address}", hint=hint)
             return Receipt(change.address, Outcome.CONFLICT, error=conflict)
         record = self.state.record(change.address)
+        if self.lacks_referrers(change):
+            return None
         if record is not None and self._is_done(change, record):
-            if record.plan_id == self.plan.plan_id and record.referrers_pending:
-                return None  # what refers to it is tried again
             return Receipt(change.address, Outcome.ALREADY, record.digest)
         if self._is_stale(change, record):
             return stale(change, record)
@@ -93,6 +95,20 @@ class _Settler:
             refused = GuardError(cause, subject=str(change.address), hint=hint)
             return Receipt(change.address, Outcome.FAILED, error=refused)
         return self._settle_move(change)
+
+    def lacks_referrers(self, change: Change) -> bool:
+        """Tell whether this plan brought a row's image, and not all that was to go along.
+
+        Of what nobody could look for it knows no more than it did.
+        """
+        record = self.state.record(change.address)
+        return (
+            bool(change.referrers)
+            and record is not None
+            and record.plan_id == self.plan.plan_id
+            and bool(record.referrers_pending)
+            and _shows(record, change)
+        )
 
     def _settle_move(self, change: Change) -> Receipt | None:
         """A move takes its origin's record along: without it there is nothing to record."""
@@ -117,6 +133,26 @@ class _Settler:
         if record is not None and (bound.lineage is None or record.sequence > bound.sequence):
             return True
         return (record.digest if record else None) != change.recorded
+
+
+def _only_referrers(change: Change) -> Change:
+    """Leave of a row whose image is there what refers to it.
+
+    A move goes on as it is: its origin is warranted by a record, and not by a rule.
+    """
+    if change.action is Action.MOVE:
+        return change
+    left = {
+        "action": Action.REFER,
+        "reason": Reason.NEW_REFERRERS,
+        "before": change.after,
+        "recorded": change.after,
+        "kept_as": None,
+        "transfer_bytes": change.referrer_bytes,
+        "unsure_bytes": change.referrer_bytes,
+        "spared_bytes": None,
+    }
+    return change.model_copy(update=left)
 
 
 def _shows(record: ImageRecord, change: Change) -> bool:

@@ -183,7 +183,11 @@ class TagWriter:
         found = await self._look(change, facts, destination)
         if found != after:
             return _conflict(change, found)
-        return await self._bring_referrers(change, source, destination, facts, Trust.ALL)
+        brought = await self._bring_referrers(change, source, destination, facts, Trust.ALL)
+        if brought.error is None:
+            return brought
+        done = Receipt(change.address, Outcome.APPLIED, after, brought.moved)
+        return _without(done, brought.error)
 
     async def _bring_referrers(
         self, change: Change, source: Place, destination: Place, facts: RowFacts, trust: Trust
