@@ -76,6 +76,7 @@ class Outcome(StrEnum):
 class Receipt:
     """What became of one change. `moved` counts bytes of blobs sent to the destination.
 
+    `lacking` are the referrers that did not go along, by their digests and cosign's tags.
     `action` is what its row asked for; `spared` bytes were mounted or there already, as far as the
     plan knows what the image consists of. Both are known where a whole plan is applied.
     """
@@ -87,6 +88,7 @@ class Receipt:
     error: ImgmigrateError | None = None
     action: Action | None = None
     spared: int = 0
+    lacking: tuple[tuple[Digest, str | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

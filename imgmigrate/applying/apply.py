@@ -369,7 +369,7 @@ class _Run:
         """Record a receipt, then count it: what is counted is in the state."""
         try:
             if receipt.outcome.is_recorded:
-                await self.writer.record(self.recording.record(change, receipt.outcome))
+                await self.writer.record(self.recording.record(change, receipt))
             elif receipt.outcome is Outcome.CONFLICT:
                 await self.writer.conflict(receipt.address)
             elif isinstance(receipt.error, StateError):
@@ -401,7 +401,7 @@ class _Run:
             message = f"{error.message}; what was written before is recorded"
             return StateUnsaved(message, hint="free the state, then apply the same plan again")
         place = save_elsewhere(
-            [self.recording.record(change, receipt.outcome)], self.name, self.config.base
+            [self.recording.record(change, receipt)], self.name, self.config.base
         )
         message = f"{error.message}; {receipt.address} was written but is not recorded"
         return StateUnsaved(

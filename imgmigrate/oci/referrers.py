@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Referrer",
+    "entry_of",
     "kind_of",
     "listed_in",
     "merged_list",
@@ -31,6 +32,8 @@ __all__ = [
 
 # One image has some ten; a list of thousands would cost as many requests.
 MOST_REFERRERS = 1_000
+# Characters of one entry's annotations: real ones have some hundreds, and a list may be 4 MiB long.
+LONGEST_ANNOTATIONS = 64 * 1024
 
 _TEXT = re.compile(r"[ -~]{1,255}")
 _BUNDLE = re.compile(r"application/vnd\.dev\.sigstore\.bundle(\.v[0-9.]+)?\+json(;.*)?")
@@ -125,25 +128,11 @@ def listed_in(manifest: Manifest, subject: Digest) -> tuple[Referrer, ...]:
     )
 
 
-def merged_list(there: Manifest | None, referrers: list[Manifest]) -> Manifest | None:
-    """Add referrers to a list of them; None if it has all of these already.
+def entry_of(manifest: Manifest) -> dict[str, Any]:
+    """Say how a list names a referrer (distribution-spec "Pushing Manifests with Subject").
 
-    What others have put there stays as it is, and in its place.
+    Annotations that are longer than any real ones stay out of it; the manifest has them.
     """
-    document: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
-    if there is not None:
-        document = dict(there.document)
-    entries = list(document.get("manifests") or [])
-    listed = {entry["digest"] for entry in entries}
-    new = [each for each in referrers if each.digest not in listed]
-    if not new:
-        return None
-    document["manifests"] = [*entries, *map(_entry, new)]
-    return Manifest.parse(json.dumps(document, separators=(",", ":")).encode(), OCI_INDEX)
-
-
-def _entry(manifest: Manifest) -> dict[str, Any]:
-    """How a list names a referrer (distribution-spec "Pushing Manifests with Subject")."""
     entry: dict[str, Any] = {
         "mediaType": manifest.media_type,
         "digest": str(manifest.digest),
@@ -151,9 +140,37 @@ def _entry(manifest: Manifest) -> dict[str, Any]:
     }
     if (artifact_type := _type_of(manifest)) is not None:
         entry["artifactType"] = artifact_type
-    if annotations := manifest.document.get("annotations"):
+    annotations = manifest.document.get("annotations")
+    if annotations and len(json.dumps(annotations)) <= LONGEST_ANNOTATIONS:
         entry["annotations"] = annotations
     return entry
+
+
+def merged_list(there: Manifest | None, entries: list[dict[str, Any]]) -> Manifest | None:
+    """Add entries to a list of referrers; None if it has all of these already.
+
+    What others have put there stays as it is, and in its place, but for what is `absent`. Where the
+    list would be too long, the new entries go without annotations; ValueError if it still is.
+    """
+    document: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
+    absent: frozenset[Digest] = frozenset()
+    if there is not None:
+        document, absent = dict(there.document), there.absent
+    kept = [each for each in document.get("manifests") or [] if each["digest"] not in absent]
+    listed = {each["digest"] for each in kept}
+    new = [each for each in entries if each["digest"] not in listed]
+    if not new:
+        return None
+    try:
+        return _list_of(document, [*kept, *new])
+    except ValueError:
+        bare = [{key: each[key] for key in each if key != "annotations"} for each in new]
+        return _list_of(document, [*kept, *bare])
+
+
+def _list_of(document: dict[str, Any], entries: list[dict[str, Any]]) -> Manifest:
+    raw = json.dumps({**document, "manifests": entries}, separators=(",", ":")).encode()
+    return Manifest.parse(raw, OCI_INDEX)
 
 
 def _type_of(manifest: Manifest) -> str | None:

@@ -119,6 +119,8 @@ class Change(_Frozen):
     schemes: tuple[str, ...] | None = None
     # True where the rule requires some: then the image does not go without them.
     needs_referrers: bool | None = None
+    # Which kinds of them; None of a row that requires some: all that it has.
+    needed_kinds: tuple[str, ...] | None = None
     # Why they could not be looked for; the image goes without.
     referrers_unread: str | None = None
     # Kinds of what refers to an index that is cut, and so would match nothing there.

@@ -197,7 +197,7 @@ class Referring:
             update["referrers_later"] = _kinds(found.referrers)
         elif found.referrers:
             update = _described(change.transfer_bytes, change.unsure_bytes, found)
-            update["needs_referrers"] = True if policy.required else None
+            update |= _required(policy, found, change.after)
             update["schemes"] = _schemes(found, change.after)
         update["referrers_left"] = _kinds(found.left)
         update["referrers_excluded"] = _kinds(found.excluded)
@@ -240,6 +240,17 @@ def _described(transfer: int | None, unsure: int | None, found: Found) -> dict[s
         update["transfer_bytes"] = transfer + found.size
         update["unsure_bytes"] = ((unsure or 0) + found.size) or None
     return update
+
+
+def _required(policy: ReferrerPolicy, found: Found, image: Digest | None) -> dict[str, object]:
+    """Say without which kinds the image does not go: those of what is required for itself."""
+    kinds = {
+        each.kind
+        for each in found.referrers
+        if each.refers_to == image
+        and not {each.kind, each.artifact_type}.isdisjoint(policy.required)
+    }
+    return {"needs_referrers": True, "needed_kinds": tuple(sorted(kinds))} if kinds else {}
 
 
 def _carried(each: Referrer) -> Carried:

@@ -90,7 +90,7 @@ class TestInTheWay:
         assert rows(await world.plan()) == {f"{API}:1": ("refer", "new_referrers")}
         assert (await world.apply(plan)).counts == {Outcome.PARTLY: 1}
         del world.new.tags[REPO, fallback_tag(digest)]
-        assert (await world.apply(plan)).counts == {Outcome.ALREADY: 1}
+        assert (await world.apply(plan)).counts == {Outcome.APPLIED: 1}
         assert listed(world, digest)
         assert (await world.plan()).changes == ()
 

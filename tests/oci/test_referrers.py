@@ -9,7 +9,7 @@ import pytest
 from imgmigrate.oci.companions import cosign_tags, fallback_tag, subject_of_tag
 from imgmigrate.oci.manifest import OCI_INDEX, Manifest
 from imgmigrate.oci.reference import Digest
-from imgmigrate.oci.referrers import kind_of, listed_in, merged_list, referrer_of
+from imgmigrate.oci.referrers import entry_of, kind_of, listed_in, merged_list, referrer_of
 from tests.support.images import artifact, image
 
 DIGEST = Digest.of(b"subject")
@@ -77,7 +77,7 @@ class TestLists:
     def test_what_is_listed_is_read_again(self) -> None:
         """Type and annotations of the manifest are in the list, where readers filter by them."""
         manifest = Manifest.parse(artifact(subject=image()).raw)
-        made = merged_list(None, [manifest])
+        made = merged_list(None, [entry_of(manifest)])
         assert made is not None
         [listed] = listed_in(made, DIGEST)
         assert (listed.descriptor, listed.kind) == (
@@ -90,7 +90,7 @@ class TestLists:
         foreign = {"mediaType": "a/b", "digest": str(DIGEST), "size": 1, "odd": [1]}
         document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "odd": 1, "manifests": [foreign]}
         there = Manifest.parse(json.dumps(document).encode())
-        made = merged_list(there, [Manifest.parse(artifact(subject=image()).raw)])
+        made = merged_list(there, [entry_of(Manifest.parse(artifact(subject=image()).raw))])
         assert made is not None
         assert made.document["odd"] == 1
         assert made.document["manifests"][0] == foreign
@@ -99,7 +99,7 @@ class TestLists:
     def test_what_is_listed_already_changes_nothing(self) -> None:
         """Then there is nothing to write."""
         manifest = Manifest.parse(artifact(subject=image()).raw)
-        assert merged_list(merged_list(None, [manifest]), [manifest]) is None
+        assert merged_list(merged_list(None, [entry_of(manifest)]), [entry_of(manifest)]) is None
 
     def test_a_list_of_thousands_is_refused(self) -> None:
         """Each entry would cost requests."""

@@ -12,7 +12,7 @@ from imgmigrate.errors import TransientError
 from imgmigrate.oci.companions import fallback_tag
 from imgmigrate.oci.manifest import OCI_MANIFEST, Manifest
 from imgmigrate.oci.reference import Digest, Repository
-from imgmigrate.oci.referrers import merged_list
+from imgmigrate.oci.referrers import entry_of, merged_list
 from imgmigrate.render.reports.verify import verified_lines
 from imgmigrate.state.record import Carried
 from imgmigrate.stores.place import Place
@@ -82,7 +82,7 @@ class Signed:
     def write_list(self, *listed: Carried) -> None:
         """Write the list under the fallback tag."""
         manifests = [self.store.manifests["team/api", each.digest] for each in listed]
-        made = merged_list(None, manifests)
+        made = merged_list(None, [entry_of(each) for each in manifests])
         assert made is not None
         self.store.seed("team/api", fallback_tag(self.top), made, {})
 

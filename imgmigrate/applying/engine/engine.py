@@ -135,6 +135,8 @@ class Engine:
             self._watch.look(change, receipt)
             if receipt.outcome.is_done:
                 self._ledger.done(change.address)
+            elif receipt.outcome is Outcome.PARTLY:
+                self._ledger.done_partly(change.address)
             await finished.put(receipt)
             # Last: an image is open until its receipt can be taken.
             seats.leave(change)

@@ -7,16 +7,18 @@ costs a walk over the state.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from imgmigrate.applying.engine.turns import Turns
 from imgmigrate.applying.executor.base import RowFacts
 from imgmigrate.errors import ImgmigrateError, NotReached
+from imgmigrate.oci.companions import subject_of_tag
 from imgmigrate.plan import Action
 from imgmigrate.plan.stock import Stocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from imgmigrate.oci.reference import Digest, Reference, Repository
@@ -43,8 +45,9 @@ class Ledger:
         self._claims = frozenset(state.claims)
         self._rows: frozenset[Reference] = frozenset()
         self._done: set[Reference] = set()
+        self._done_partly: set[Reference] = set()
         # As earlier runs left it, of each repository that a row's referrers ask about.
-        self._carried: dict[Repository, set[tuple[str, Digest]]] = {}
+        self._carried: dict[Repository, dict[str, list[tuple[Digest, ImageRecord]]]] = {}
         self.turns = Turns((), base)
 
     def open(self, changes: Sequence[Change]) -> None:
@@ -56,6 +59,10 @@ class Ledger:
     def done(self, address: Reference) -> None:
         """Note that a row is done: others may depend on it."""
         self._done.add(address)
+
+    def done_partly(self, address: Reference) -> None:
+        """Note that an image is there, without all that refers to it: others go on waiting."""
+        self._done_partly.add(address)
 
     def facts(self, change: Change, rank: Rank) -> RowFacts:
         """Say what carrying out a row takes, now that it begins.
@@ -83,19 +90,39 @@ class Ledger:
         )
 
     def _companions(self, change: Change) -> tuple[tuple[str, Digest], ...]:
-        """What is ours at the tags of a row's referrers: with an image, or as one of its own."""
-        tags = sorted({each.tag for each in change.referrers or () if each.tag is not None})
-        if not tags:
+        """What is ours at the tags of a row's referrers: with an image, or as one of its own.
+
+        Ours to replace is what this address had, or another one whose images come from the same
+        source. What went along with somebody else's image of that digest is not.
+        """
+        tags = {each.tag for each in change.referrers or () if each.tag is not None}
+        if not tags or change.source is None:
             return ()
-        repository = change.address.repository
+        carried = self._carried_to(change.address.repository)
+        origin = change.source.reference
+        if change.action is Action.MOVE and (moved := self._state.record(origin)) is not None:
+            origin = moved.source.reference
+        ours = {
+            (tag, digest)
+            for tag in tags
+            for digest, record in carried.get(tag, ())
+            if record.address == change.address
+            or record.source.reference.repository == origin.repository
+        }
+        return tuple(sorted(ours))
+
+    def _carried_to(self, repository: Repository) -> Mapping[str, list[tuple[Digest, ImageRecord]]]:
+        """What earlier runs left under a repository's companion tags, put in order once."""
         if repository not in self._carried:
-            carried = self._carried[repository] = set()
+            carried: defaultdict[str, list[tuple[Digest, ImageRecord]]] = defaultdict(list)
             for record in self._state.of(repository):
-                told = record.referrers or ()
-                carried.update((each.tag, each.digest) for each in told if each.tag is not None)
-                if record.address.tag is not None:
-                    carried.add((record.address.tag, record.digest))
-        return tuple(sorted(pair for pair in self._carried[repository] if pair[0] in tags))
+                for each in record.referrers or ():
+                    if each.tag is not None:
+                        carried[each.tag].append((each.digest, record))
+                if record.address.tag is not None and subject_of_tag(record.address.tag):
+                    carried[record.address.tag].append((record.digest, record))
+            self._carried[repository] = dict(carried)
+        return self._carried[repository]
 
     def _check_kept(self, change: Change, behind: Digest | None) -> None:
         """Replace only what has its own tag, where the plan says that it gets one."""
@@ -106,8 +133,12 @@ class Ledger:
         """Keep what is to be deleted because it moved until it is at its new place."""
         if change.action is not Action.DELETE or change.moved_to is None:
             return
-        if not self._is_at(change.moved_to, change.recorded):
-            raise _waits(change, f"not deleted: it has not been moved to {change.moved_to}")
+        if self._is_at(change.moved_to, change.recorded):
+            return
+        cause = f"it has not been moved to {change.moved_to}"
+        if change.moved_to in self._done_partly:
+            cause = f"at {change.moved_to} not all is there that refers to it"
+        raise _waits(change, f"not deleted: {cause}")
 
     def _is_at(self, address: Reference, digest: Digest | None) -> bool:
         """Tell whether this run did the row of an address, or an earlier one did and it has none.

@@ -53,6 +53,7 @@ class _Receipt(_Frozen):
     digest: Digest | None = None
     moved: int = 0
     error: _Error | None = None
+    lacking: tuple[tuple[Digest, str | None], ...] = ()
 
 
 def encode_row(change: Change, facts: RowFacts) -> dict[str, Any]:
@@ -75,6 +76,7 @@ def encode_receipt(receipt: Receipt) -> dict[str, Any]:
         digest=receipt.digest,
         moved=receipt.moved,
         error=error,
+        lacking=receipt.lacking,
     )
     return laid_out.model_dump(mode="json")
 
@@ -83,7 +85,7 @@ def decode_receipt(data: Mapping[str, Any]) -> Receipt:
     """Read what `encode_receipt` laid out; ValueError if it is anything else."""
     told = _Receipt.model_validate(data)
     error = None if told.error is None else _made(told.error)
-    return Receipt(told.address, told.outcome, told.digest, told.moved, error)
+    return Receipt(told.address, told.outcome, told.digest, told.moved, error, lacking=told.lacking)
 
 
 def _told(error: ImgmigrateError) -> dict[str, _Said]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from imgmigrate.config.guards import Guards
+    from imgmigrate.events import Receipt
     from imgmigrate.oci.reference import Digest, Reference
     from imgmigrate.plan import Change
     from imgmigrate.state.record import Carried, State
@@ -55,9 +56,10 @@ class Recording:
                 claims.append(Claim(address=change.address, after=change.after, before=before))
         return claims + deletes
 
-    def record(self, change: Change, outcome: Outcome = Outcome.APPLIED) -> ImageRecord:
+    def record(self, change: Change, receipt: Receipt) -> ImageRecord:
         """Make the record of a row whose image is there; ImgmigrateError if none can be made."""
         record = self._state.record(change.address)
+        change, is_partly = _brought(change, receipt), receipt.outcome is Outcome.PARTLY
         at = timestamp(now())
         if (status := _TOMBSTONES.get(change.action)) is not None and record is not None:
             return replace(
@@ -74,8 +76,8 @@ class Recording:
             # Of the image nothing has changed: also not what it had replaced.
             return replace(
                 record,
-                referrers=change.referrers or (),
-                referrers_pending=True if outcome is Outcome.PARTLY else None,
+                referrers=_along(change.referrers or (), record.referrers or ()),
+                referrers_pending=True if is_partly else None,
                 at=at,
                 run=self.run,
                 plan_id=self.plan_id,
@@ -89,7 +91,7 @@ class Recording:
         previous = before if before != change.after else None
         source = origin.source if origin else change.source
         told = origin if change.action is Action.MOVE else record
-        is_pending = outcome is Outcome.PARTLY or _is_pending(change, told)
+        is_pending = is_partly or _is_pending(change, told)
         return ImageRecord(
             address=change.address,
             source=source,
@@ -154,12 +156,31 @@ def _carried(change: Change, told: ImageRecord | None) -> tuple[Carried, ...] | 
 
     `told` is the record of its address, or of where a move takes it from.
     """
-    if change.referrers is not None or change.referrers_unread is not None:
-        return change.referrers
+    earlier = told.referrers if told is not None and _is_of(told, change) else None
+    if change.referrers is not None:
+        is_from_there = change.action is Action.MOVE  # then they are not here for that
+        return change.referrers if is_from_there else _along(change.referrers, earlier or ())
     brings = change.action in (Action.COPY, Action.UPDATE) and not change.is_near
-    if brings:
-        return ()
-    return told.referrers if told is not None and _is_of(told, change) else None
+    is_told = earlier is not None or change.referrers_unread is not None
+    return () if brings and not is_told else earlier
+
+
+def _brought(change: Change, receipt: Receipt) -> Change:
+    """Leave out of a row which referrers did not go along: they are not ours."""
+    if not receipt.lacking:
+        return change
+    there = tuple(
+        each for each in change.referrers or () if (each.digest, each.tag) not in receipt.lacking
+    )
+    return change.model_copy(update={"referrers": there})
+
+
+def _along(brought: tuple[Carried, ...], earlier: tuple[Carried, ...]) -> tuple[Carried, ...]:
+    """Add what went along earlier and is still there, whatever the source lists by now."""
+    there = {(each.digest, each.tag) for each in brought}
+    tags = {each.tag for each in brought if each.tag is not None}
+    kept = (each for each in earlier if (each.digest, each.tag) not in there)
+    return (*brought, *(each for each in kept if each.tag not in tags))
 
 
 def _is_of(told: ImageRecord | None, change: Change) -> bool:

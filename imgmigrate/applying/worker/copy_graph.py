@@ -129,6 +129,24 @@ class Transfer:
         self.board.committed(destination)
         return True
 
+    async def below(self, digest: Digest, source: Place, destination: Place) -> set[Digest]:
+        """Find all manifests below one that the destination has, with what is absent on purpose."""
+        graph = Graph()
+        found: set[Digest] = set()
+        with on_side("destination"):
+            waiting = [(await read_manifest(destination, digest, self._cache), 0)]
+        while waiting:
+            manifest, depth = waiting.pop()
+            _enter(graph, manifest, depth, source)
+            new = [each for each in manifest.children if each.digest not in found]
+            found |= {each.digest for each in new if each.is_manifest}
+            waiting += [
+                (await self._read_child(each, source, destination), depth + 1)
+                for each in new
+                if each.media_type in INDEXES
+            ]
+        return found
+
     async def prove(self, digest: Digest, destination: Place) -> None:
         """Read a manifest that was written again: what was damaged may have been kept as it was."""
         try:
@@ -148,10 +166,7 @@ class Transfer:
         graph: Graph,
         depth: int,
     ) -> int:
-        try:
-            graph.enter(manifest, depth)
-        except ValueError as error:
-            raise ProtocolError(f"{source.repository}@{manifest.digest}", str(error)) from None
+        _enter(graph, manifest, depth, source)
         self.board.meetings.announce(manifest, source)
         blobs = (self._blob(blob, source, destination, trust) for blob in graph.blobs(manifest))
         children = (
@@ -220,6 +235,13 @@ class Transfer:
             with suppress(StoreError):
                 return await destination.store.manifest(destination.repo, child.digest)
         return await self.read(source, child.digest)
+
+
+def _enter(graph: Graph, manifest: Manifest, depth: int, source: Place) -> None:
+    try:
+        graph.enter(manifest, depth)
+    except ValueError as error:
+        raise ProtocolError(f"{source.repository}@{manifest.digest}", str(error)) from None
 
 
 def _is_enough(done: Trust, wanted: Trust) -> bool:

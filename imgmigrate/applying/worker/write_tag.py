@@ -15,10 +15,7 @@ from imgmigrate.applying.worker.heir import check_heir
 from imgmigrate.applying.worker.referring import Referring
 from imgmigrate.concurrency import both
 from imgmigrate.errors import (
-    AccessDenied,
-    IntegrityError,
     NotFound,
-    ProtocolError,
     Rejected,
     RowConflict,
     RowFailed,
@@ -37,10 +34,9 @@ if TYPE_CHECKING:
     from imgmigrate.applying.blobs.known import Known
     from imgmigrate.applying.executor.base import RowFacts
     from imgmigrate.applying.worker.copy_graph import Transfer
-    from imgmigrate.errors import ImgmigrateError
     from imgmigrate.oci.manifest import Manifest
     from imgmigrate.oci.reference import Digest, Repository
-    from imgmigrate.plan import Change
+    from imgmigrate.plan import Carried, Change
     from imgmigrate.stores.cache import ManifestCache
 
 __all__ = ["TagWriter"]
@@ -124,17 +120,15 @@ class TagWriter:
             moved = await self._transfer.bring_parts(
                 manifest, source, destination, trust, takes_foreign=bool(change.copies_foreign)
             )
-        lacking: ImgmigrateError | None = None
+        along: Receipt | None = None
         if change.referrers:
             # Before the tag: whoever sees it, and asks for a signature, finds that there, too.
             with _naming_the_fix(manifest):
                 moved += await self._transfer.write(manifest, after, source, destination)
-            brought = await self._bring_referrers(
-                change, source, destination, facts, _trust(change)
-            )
-            moved, lacking = moved + brought.moved, brought.error
-            if lacking is not None and change.needs_referrers:
-                return brought
+            along = await self._bring_referrers(change, source, destination, facts, _trust(change))
+            if not along.outcome.is_recorded:
+                return along
+            moved += along.moved
         # A sparse index is refused for what is not to be there: bringing parts again helps nothing.
         is_last = bool(manifest.absent)
         while True:
@@ -146,7 +140,7 @@ class TagWriter:
                 if not is_in_doubt:
                     late = _late(change, after, found, moved)
                     if late is not None:
-                        return _without(late, lacking)
+                        return _without(late, along)
                     if change.kept_as is not None:
                         kept = self._place(change.kept_as.repository)
                         choice = facts.behind_filter
@@ -174,7 +168,7 @@ class TagWriter:
                 )
         was_there = found == after != change.before and not moved
         outcome = Outcome.ALREADY if was_there else Outcome.APPLIED
-        return _without(Receipt(change.address, outcome, after, moved), lacking)
+        return _without(Receipt(change.address, outcome, after, moved), along)
 
     async def _refer(
         self, change: Change, after: Digest, source: Place, destination: Place, facts: RowFacts
@@ -183,26 +177,34 @@ class TagWriter:
         found = await self._look(change, facts, destination)
         if found != after:
             return _conflict(change, found)
-        brought = await self._bring_referrers(change, source, destination, facts, Trust.ALL)
-        if brought.error is None:
-            return brought
-        done = Receipt(change.address, Outcome.APPLIED, after, brought.moved)
-        return _without(done, brought.error)
+        return await self._bring_referrers(change, source, destination, facts, Trust.ALL)
 
     async def _bring_referrers(
         self, change: Change, source: Place, destination: Place, facts: RowFacts, trust: Trust
     ) -> Receipt:
-        """Bring what refers to an image; what will not be had is no reason to go without the image.
+        """Bring what refers to an image, and say what lacks; not done where the rule requires that.
 
-        What may pass, or is about more than these (a login, a registry that is down), is raised.
+        What will not be had is no reason to go without the image. What may pass, or is about more
+        than these, is raised.
         """
-        try:
-            moved = await self._referring.bring(change, source, destination, facts, trust)
-        except RowConflict as conflict:
-            return Receipt(change.address, Outcome.CONFLICT, error=conflict)
-        except (AccessDenied, IntegrityError, NotFound, ProtocolError, Rejected) as error:
-            return Receipt(change.address, Outcome.FAILED, error=error)
-        return Receipt(change.address, Outcome.APPLIED, change.after, moved)
+        brought = await self._referring.bring(change, source, destination, facts, trust)
+        lacking = brought.lacking
+        held = [(each, error) for each, error in lacking if _is_required(change, each)]
+        receipt = Receipt(
+            change.address,
+            Outcome.APPLIED,
+            change.after,
+            brought.moved,
+            lacking=tuple((each.digest, each.tag) for each, _ in lacking),
+        )
+        if not lacking:
+            return receipt
+        _, error = (held or lacking)[0]
+        if not held:
+            return replace(receipt, outcome=Outcome.PARTLY, error=error)
+        is_conflict = isinstance(error, RowConflict)
+        outcome = Outcome.CONFLICT if is_conflict else Outcome.FAILED
+        return Receipt(change.address, outcome, moved=brought.moved, error=error)
 
     async def _learn(self, destination: Place, facts: RowFacts, trust: Trust) -> Trust:
         """Learn what is known of the destination, once a run; say how much to believe then."""
@@ -271,11 +273,23 @@ class TagWriter:
         return rebuilt
 
 
-def _without(receipt: Receipt, lacking: ImgmigrateError | None) -> Receipt:
-    """Say of an image that is there that what refers to it is not."""
-    if lacking is None or not receipt.outcome.is_done:
+def _without(receipt: Receipt, along: Receipt | None) -> Receipt:
+    """Say of an image that is there that not all that refers to it is."""
+    if along is None or not along.lacking or not receipt.outcome.is_done:
         return receipt
-    return replace(receipt, outcome=Outcome.PARTLY, error=lacking)
+    return replace(receipt, outcome=Outcome.PARTLY, error=along.error, lacking=along.lacking)
+
+
+def _is_required(change: Change, lacking: Carried) -> bool:
+    """Tell whether an image does not go without a referrer; older plans named no kinds.
+
+    A rule requires what is about the image itself. A `refer` row's image is there already.
+    """
+    if not change.needs_referrers or change.action is Action.REFER:
+        return False
+    if change.needed_kinds is None:
+        return True
+    return lacking.refers_to == change.after and lacking.kind in change.needed_kinds
 
 
 def _is_worth_a_look(change: Change, facts: RowFacts) -> bool:

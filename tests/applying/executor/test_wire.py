@@ -117,8 +117,10 @@ def test_marks_of_an_error_arrive() -> None:
 
 
 def test_a_receipt_without_an_error_arrives() -> None:
-    """What was done, and what it cost."""
-    receipt = Receipt(ADDRESS, Outcome.APPLIED, DIGEST, 12)
+    """What was done, what it cost, and what did not go along."""
+    receipt = Receipt(
+        ADDRESS, Outcome.PARTLY, DIGEST, 12, lacking=((DIGEST, None), (DIGEST, "a-tag.sig"))
+    )
     assert through(receipt) == receipt
 
 
