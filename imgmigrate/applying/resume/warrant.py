@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.config.values.shares import read_share
 from imgmigrate.errors import GuardError, PlanRefused
-from imgmigrate.oci.companions import cosign_tags
+from imgmigrate.oci.companions import KINDS, cosign_tags
+from imgmigrate.oci.manifest import INDEXES
 from imgmigrate.plan import Action, Reason
 from imgmigrate.rules.joins import Joins, rule_of_ends
 from imgmigrate.state.record import Status
@@ -236,8 +237,9 @@ class _Judge:
         origin = record.source.reference.repository
         if not self._joins.find(origin, change.address.repository):
             return f"no rule brings images of {origin} there"
-        known = {(each.digest, each.tag) for each in record.referrers or ()}
-        if any((each.digest, each.tag) not in known for each in change.referrers or ()):
+        known = {(each.refers_to, each.digest, each.tag) for each in record.referrers or ()}
+        along = {(each.refers_to, each.digest, each.tag) for each in change.referrers or ()}
+        if not along <= known:
             return f"no record tells that all that it takes along is at {old.repository}"
         return None
 
@@ -286,13 +288,34 @@ class _Judge:
 
 
 def _referrers(change: Change, policies: Sequence[ReferrerPolicy]) -> str | None:
-    """Judge what is to go along: what some rule asks for, under no tag but its own."""
+    """Judge what is to go along: what some rule asks for, about the image, under its own tag."""
+    about = {change.after, *(each.digest for each in change.referrers or ())}
+    # What is below an index is known when it is carried out (`worker/referring.py`).
+    is_alone = change.media_type is not None and change.media_type not in INDEXES
     for each in change.referrers or ():
         if each.tag is not None and cosign_tags(each.refers_to).get(each.tag) != each.kind:
             return f"it would write the tag {each.tag}, which is no companion of its image"
+        if is_alone and each.refers_to not in about:
+            return f"what goes along is about {each.refers_to.short}, and not about its image"
         if not any(policy.may_take(each.kind) for policy in policies):
             return f"no rule lets a referrer go along that is of the type {each.kind}"
-    return None
+    return _required(change, policies)
+
+
+def _required(change: Change, policies: Sequence[ReferrerPolicy]) -> str | None:
+    """Judge what is required by whichever rule it is that asks for a row: it holds the image.
+
+    An artifact type is not told from a row, whose kinds are short names.
+    """
+    brings = change.action in (Action.COPY, Action.UPDATE) and not change.is_near
+    if not brings or not all(policy.required for policy in policies):
+        return None
+    own = {each.kind for each in change.referrers or () if each.refers_to == change.after}
+    held = own if change.needed_kinds is None else own.intersection(change.needed_kinds)
+    names = set[str].intersection(*(set(policy.required) for policy in policies))
+    if change.needs_referrers and held and names.intersection(KINDS) <= held:
+        return None
+    return f"it would go without what its rule requires: {', '.join(sorted(names))}"
 
 
 def _rules(plan: Plan, config: Config) -> tuple[Rule | GlobRule, ...]:
