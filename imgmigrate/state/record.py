@@ -155,6 +155,8 @@ class ImageRecord:
     undid: Digest | None = None
     # What went along with it; None where nobody has looked, as in records of earlier versions.
     referrers: tuple[Carried, ...] | None = None
+    # What went along, under tags of its own, with images that were here before: it is still there.
+    left: tuple[Carried, ...] | None = None
     # They could not be looked for, so the next plan does.
     referrers_pending: bool | None = None
     # Layers that are not to be distributed were copied with it.

@@ -254,6 +254,29 @@ async def test_a_signature_of_another_source_is_not_replaced(world: World) -> No
     assert world.new.tags[REPO, tag] == manifest.digest
 
 
+async def test_what_was_written_for_a_former_image_stays_ours(world: World) -> None:
+    """An image's tag went on, its signature stayed; when it comes back it is replaced by a new one.
+
+    So it is of an image whose tag was deleted, or let go.
+    """
+    tag, _ = cosign(world, world.seed("1"), b"first")
+    await world.migrate()
+    cosign(world, world.seed("1", b"another"), b"of another")
+    await world.migrate()
+    _, again = cosign(world, world.seed("1"), b"second")
+    assert (await world.migrate()).unfinished == ()
+    assert world.new.tags[REPO, tag] == again
+    world.new.deletes_tags = True
+    rules, world.rules = world.rules, world.rules.replace("}", ", tags: ['2']}")
+    world.seed("2")
+    assert (await world.apply(await world.plan(allow_delete=True))).unfinished == ()
+    assert (REPO, "1") not in world.new.tags
+    _, last = cosign(world, world.seed("1"), b"third")
+    world.rules = rules
+    assert (await world.migrate()).unfinished == ()
+    assert world.new.tags[REPO, tag] == last
+
+
 async def test_a_delete_says_what_lacks_at_the_new_place(world: World) -> None:
     """An image that has moved without its signature is not deleted at its old place."""
     digest = world.seed("1")

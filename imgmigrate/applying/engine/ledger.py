@@ -115,11 +115,13 @@ class Ledger:
         """What earlier runs left under a repository's companion tags, put in order once."""
         if repository not in self._carried:
             carried: defaultdict[str, list[tuple[Digest, ImageRecord]]] = defaultdict(list)
-            for record in self._state.of(repository):
-                for each in record.referrers or ():
+            for record in self._state.of(repository, tombstones=True):
+                for each in (*(record.left or ()), *(record.referrers or ())):
                     if each.tag is not None:
                         carried[each.tag].append((each.digest, record))
-                if record.address.tag is not None and subject_of_tag(record.address.tag):
+                if record.address.tag is None or not record.is_live:
+                    continue
+                if subject_of_tag(record.address.tag):
                     carried[record.address.tag].append((record.digest, record))
             self._carried[repository] = dict(carried)
         return self._carried[repository]

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Recording"]
 
+# Companion tags of former images that a record goes on knowing: a nightly tag has a new one a day.
+MOST_LEFT = 20
 _TOMBSTONES = {Action.FORGET: Status.FORGOTTEN, Action.DELETE: Status.DELETED}
 
 
@@ -91,6 +93,7 @@ class Recording:
         previous = before if before != change.after else None
         source = origin.source if origin else change.source
         told = origin if change.action is Action.MOVE else record
+        along = _carried(change, told)
         is_pending = is_partly or _is_pending(change, told)
         return ImageRecord(
             address=change.address,
@@ -107,7 +110,8 @@ class Recording:
             run=self.run,
             plan_id=self.plan_id,
             action=change.action.value,
-            referrers=_carried(change, told),
+            referrers=along,
+            left=_left(record, change, along or ()),
             referrers_pending=True if is_pending else None,
             copies_foreign=_copied_foreign(change, record, origin),
             protected=is_protected(self.guards, change.address, record, origin),
@@ -163,6 +167,19 @@ def _carried(change: Change, told: ImageRecord | None) -> tuple[Carried, ...] | 
     brings = change.action in (Action.COPY, Action.UPDATE) and not change.is_near
     is_told = earlier is not None or change.referrers_unread is not None
     return () if brings and not is_told else earlier
+
+
+def _left(
+    record: ImageRecord | None, change: Change, along: tuple[Carried, ...]
+) -> tuple[Carried, ...] | None:
+    """Say what stays under tags of its own of the images that were here: it stays ours."""
+    if record is None:
+        return None
+    told = () if _is_of(record, change) else record.referrers or ()
+    tags = {each.tag for each in along}
+    left = {each.tag: each for each in (*(record.left or ()), *told) if each.tag not in tags}
+    left.pop(None, None)
+    return tuple(left.values())[-MOST_LEFT:] or None
 
 
 def _brought(change: Change, receipt: Receipt) -> Change:
