@@ -74,6 +74,7 @@ class Intent(_Frozen):
     before: Digest | None = None
     # Absent where it does not: most claims are of images.
     stands_in: Literal[True] | None = None
+    companions: tuple[tuple[str, Digest], ...] | None = None
 
 
 class Claims(_Frozen):

@@ -183,6 +183,7 @@ class StateInMemory:
     name: str | None = None
     place: str | None = None
     is_known: bool = True
+    companions: Mapping[str, frozenset[tuple[str, Digest]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.records, Records):

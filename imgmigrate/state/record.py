@@ -188,12 +188,14 @@ class Claim(_Frozen):
     """What a begun run is about to write at an address: ours if a crash loses the record.
 
     With `stands_in` it is the placeholder of a delete, and no image that anybody wants back.
+    `companions` are tags of cosign's that are written first, with what they are to show.
     """
 
     address: Reference
     after: Digest
     before: Digest | None = None
     stands_in: bool = False
+    companions: tuple[tuple[str, Digest], ...] = ()
 
 
 class Failure(_Frozen):
@@ -252,10 +254,10 @@ class State(Protocol):
     """One consistent view: everything up to line `sequence`, whose hash is `head`.
 
     It is asked for what is wanted: a kind of state that is elsewhere need not bring all of it
-    here. `claims` and `stand_ins` alone are whole: they are of runs that were cut off, or of the
-    one that goes on. `lineage` is None where no state exists yet. `stand_ins` tells of each
-    placeholder of a delete what it stands in for. `name` is of the config that it belongs to,
-    None where it belongs to none yet; `place`, only for people, is where it was seen from that
+    here. `claims`, `companions` and `stand_ins` alone are whole: they are of runs that were cut
+    off, or of the one that goes on. `lineage` is None where no state exists yet. `stand_ins` tells
+    of each placeholder of a delete what it stands in for. `name` is of the config that it belongs
+    to, None where it belongs to none yet; `place`, only for people, is where it was seen from that
     config. Of one that could not be read, as its place is not known here, `is_known` is False: it
     says nothing of whose anything is.
     """
@@ -291,6 +293,10 @@ class State(Protocol):
     @property
     def claims(self) -> Mapping[str, frozenset[Digest]]:
         """Of each address with open claims, what may be there by them."""
+
+    @property
+    def companions(self) -> Mapping[str, frozenset[tuple[str, Digest]]]:
+        """Of each address with open claims, what may be under tags of cosign's by them."""
 
     @property
     def stand_ins(self) -> Mapping[str, Mapping[Digest, Digest]]:

@@ -75,6 +75,7 @@ def respelled(state: State, config: Config) -> State:
         name=state.name,
         place=state.place,
         is_known=state.is_known,
+        companions=_rekeyed(state.companions, new),
     )
 
 

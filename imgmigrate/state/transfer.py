@@ -105,4 +105,5 @@ async def _bring(
 def _facts(view: View) -> tuple[object, ...]:
     state = view.state()
     whose = (state.lineage, state.sequence, state.head, state.name, state.place, state.runs)
-    return (*whose, dict(state.records), dict(state.claims), dict(state.stand_ins))
+    claimed = (dict(state.claims), dict(state.stand_ins), dict(state.companions))
+    return (*whose, dict(state.records), *claimed)

@@ -53,9 +53,10 @@ class View:
     _open: dict[str, dict[str, Intent]] = field(default_factory=dict)
     _claims: dict[str, frozenset[Digest]] = field(default_factory=dict)
     _stand_ins: dict[str, dict[Digest, Digest]] = field(default_factory=dict)
+    _companions: dict[str, frozenset[tuple[str, Digest]]] = field(default_factory=dict)
 
     def state(self) -> StateInMemory:
-        """Show the view; `records`, `claims` and `stand_ins` of what was shown stay live."""
+        """Show the view; `records`, and all that is of claims, stay live in what was shown."""
         return StateInMemory(
             self.lineage,
             self.sequence,
@@ -66,6 +67,7 @@ class View:
             self._stand_ins,
             self.name,
             self.place,
+            companions=self._companions,
         )
 
     def apply(self, sequence: int, head: str, entry: Entry) -> None:
@@ -203,6 +205,7 @@ class View:
     def _show_claims(self, address: str) -> None:
         claims = self._open[address]
         self._stand_ins.pop(address, None)
+        self._companions.pop(address, None)
         if not claims:
             del self._open[address]
             self._claims.pop(address, None)
@@ -215,3 +218,8 @@ class View:
         }
         if stand_ins:
             self._stand_ins[address] = stand_ins
+        companions = frozenset(
+            each for intent in claims.values() for each in intent.companions or ()
+        )
+        if companions:
+            self._companions[address] = companions

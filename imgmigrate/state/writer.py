@@ -348,6 +348,7 @@ def _batches(claims: Sequence[Claim]) -> Iterator[tuple[Intent, ...]]:
             after=claim.after,
             before=claim.before,
             stands_in=True if claim.stands_in else None,
+            companions=claim.companions or None,
         )
         for claim in claims
     )

@@ -254,6 +254,25 @@ async def test_a_signature_of_another_source_is_not_replaced(world: World) -> No
     assert world.new.tags[REPO, tag] == manifest.digest
 
 
+async def test_what_a_run_wrote_that_was_cut_off_is_ours(world: World) -> None:
+    """A signature is there before its image: if the run ends between, the next may replace it."""
+    digest = world.seed("1")
+    tag, first = cosign(world, digest, b"first")
+
+    def fail(_: str, what: str) -> None:
+        if what == "1":
+            raise TransientError(f"{NEW}/{REPO}:1", "gone away")
+
+    world.new.hooks["put_manifest"] = fail
+    assert (await world.migrate()).counts == {Outcome.FAILED: 1}
+    assert world.new.tags[REPO, tag] == first
+    world.new.hooks.clear()
+    _, second = cosign(world, digest, b"second")
+    assert (await world.migrate()).counts == {Outcome.APPLIED: 1}
+    assert world.new.tags[REPO, tag] == second
+    assert world.state.companions == {}
+
+
 async def test_what_was_written_for_a_former_image_stays_ours(world: World) -> None:
     """An image's tag went on, its signature stayed; when it comes back it is replaced by a new one.
 

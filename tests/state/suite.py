@@ -51,6 +51,7 @@ def answers(state: State) -> dict[str, object]:
         "runs": list(state.runs),
         "claims": dict(state.claims),
         "stand_ins": {key: dict(each) for key, each in state.stand_ins.items()},
+        "companions": dict(state.companions),
         "counts": (state.live_count, state.record_count),
         "every": [
             list(state.every(prefix)) for prefix in ("", "registry.new/", f"{APP}:1", "oci:", "x")
@@ -84,7 +85,8 @@ async def write_much(opened: Callable[[], StateStore]) -> dict[str, object]:
         await writer.end({"applied": 6})
     async with opened().writer(command="c") as writer:
         stands_in = Claim(address=address(6), after=digest("s"), before=digest("b"), stands_in=True)
-        await writer.begin("run-2", "plan-2", [claim(7), stands_in])
+        signed = claim(7).model_copy(update={"companions": (("a-tag.sig", digest("sig")),)})
+        await writer.begin("run-2", "plan-2", [signed, stands_in])
         await writer.record(draft(0, "2"))
         await writer.record(replace(draft(1), status=Status.FORGOTTEN))
         await writer.record(replace(draft(2), status=Status.DELETED))

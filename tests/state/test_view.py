@@ -88,7 +88,13 @@ def test_a_placeholder_tells_what_it_stands_in_for_while_its_claim_is_open() -> 
 
 def test_a_snapshot_keeps_placeholders_failures_and_former_sources() -> None:
     """Compaction loses none of what later plans and `status` ask for."""
-    intent = Intent(address=A, after=digest("one"), before=digest("was"), stands_in=True)
+    intent = Intent(
+        address=A,
+        after=digest("one"),
+        before=digest("was"),
+        stands_in=True,
+        companions=(("a-tag.sig", digest("sig")),),
+    )
     source = Source(reference=address("old"), digest=digest("index"))
     former = Former(source=source, filter=Filter(platforms=("linux/amd64",), version=1))
     view = view_of(
@@ -100,6 +106,7 @@ def test_a_snapshot_keeps_placeholders_failures_and_former_sources() -> None:
     again = read_snapshot(BytesIO(b"".join(print_snapshot(view)))).state()
     assert again == view.state()
     assert again.stand_ins == {A: {digest("one"): digest("was")}}
+    assert again.companions == {A: frozenset({("a-tag.sig", digest("sig"))})}
     assert again.records[str(address("b"))].former == former
     assert again.runs[0].failures[0].cause == "denied"
 

@@ -43,6 +43,7 @@ class Ledger:
         self._state, self._plan_id, self._base = state, plan_id, base
         self._stocks = Stocks(state, doubted)
         self._claims = frozenset(state.claims)
+        self._claimed = dict(state.companions)
         self._rows: frozenset[Reference] = frozenset()
         self._done: set[Reference] = set()
         self._done_partly: set[Reference] = set()
@@ -109,7 +110,9 @@ class Ledger:
             if record.address == change.address
             or record.source.reference.repository == origin.repository
         }
-        return tuple(sorted(ours))
+        # What a run was about to write that was cut off.
+        claimed = self._claimed.get(str(change.address), ())
+        return tuple(sorted(ours | {pair for pair in claimed if pair[0] in tags}))
 
     def _carried_to(self, repository: Repository) -> Mapping[str, list[tuple[Digest, ImageRecord]]]:
         """What earlier runs left under a repository's companion tags, put in order once."""

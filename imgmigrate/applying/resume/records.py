@@ -55,7 +55,12 @@ class Recording:
                 )
             elif change.action.writes and change.after is not None:
                 before = self._before(change)
-                claims.append(Claim(address=change.address, after=change.after, before=before))
+                tags = tuple((e.tag, e.digest) for e in change.referrers or () if e.tag is not None)
+                claims.append(
+                    Claim(
+                        address=change.address, after=change.after, before=before, companions=tags
+                    )
+                )
         return claims + deletes
 
     def record(self, change: Change, receipt: Receipt) -> ImageRecord:
