@@ -12,6 +12,7 @@ is refused as a whole, before anything has changed. Pure.
 | delete, forget | a live record; a delete takes only what is ours |
 | keep_previous | another row that replaces, in the same repository, what it keeps |
 | refer | as an update, of an image that is recorded there |
+| what goes along | the rule, which also says what an image does not go without |
 | of a rollback | the record of what is undone, which tells of the image that is put back |
 | of a refresh | the record that it is about; none writes to a registry |
 """

@@ -263,7 +263,7 @@ def _conflict(place: Place, tag: str, found: Digest | None) -> RowConflict:
     shows = found.short if found else "nothing"
     hint = "delete that tag there, or leave such referrers out of the rule (referrers: exclude)"
     return RowConflict(
-        f"the companion tag shows {shows}, which imgmigrate did not write",
+        f"the companion tag shows {shows}, which imgmigrate did not write for this image",
         subject=f"destination {place.repository}:{tag}",
         hint=hint,
     )
