@@ -365,9 +365,10 @@ class _Planner:
     ) -> tuple[Pass, ...]:
         """Everything that changes the rows, in its order; each does nothing where it has to.
 
-        What moves is found before anything is asked for or deleted, what is not signed is refused
-        before it lets anything else happen, what is deleted before what stays is let
-        go, what is replaced before it is kept, and all rows before they are measured.
+        What moves is found before anything is asked for or deleted; what is not signed, or lacks
+        what is required, is refused before it lets anything else happen; what is deleted is found
+        before what stays is let go, what is replaced before it is kept, and all rows before they
+        are measured.
         """
         options, observer, state = self.options, self.observer, self.state
         cache, is_part = self.workspace.cache, bool(options.target or options.exclude)
@@ -385,6 +386,9 @@ class _Planner:
             ),
             self._deltas(),
             SignatureCheck(observer, cache, state, keyrings, whole_sink),
+            Referring(
+                observer, cache, state, self.workspace.sink, sizes, options.refresh_referrers
+            ),
             Gone(observer, state),
             Outlived(
                 kept if options.allow_delete else (), rules, guards.keep_previous_for, self.now
@@ -407,9 +411,6 @@ class _Planner:
             Unmendable(self.wholeness, kept),
             Measure(observer.place, cache, state, sizes, options.parallelism, is_part),
             Explain(observer, cache, sizes),
-            Referring(
-                observer, cache, state, self.workspace.sink, sizes, options.refresh_referrers
-            ),
             NewRepositories(observer),
             KnownConflicts(self.workspace.config.known, self.now.date()),
         )

@@ -196,7 +196,7 @@ class Referring:
             update["referrers"] = ()
             update["referrers_later"] = _kinds(found.referrers)
         elif found.referrers:
-            update = _described(change.transfer_bytes, change.unsure_bytes, found)
+            update = _described(found)
             update |= _required(policy, found, change.after)
             update["schemes"] = _schemes(found, change.after)
         update["referrers_left"] = _kinds(found.left)
@@ -225,21 +225,18 @@ class Referring:
             media_type=record.media_type or None,
             filter=record.filter,
         ).model_copy(
-            update=_described(0, None, found) | {"schemes": _schemes(found, record.digest)}
+            update=_described(found)
+            | {
+                "transfer_bytes": found.size,
+                "unsure_bytes": found.size or None,
+                "schemes": _schemes(found, record.digest),
+            }
         )
 
 
-def _described(transfer: int | None, unsure: int | None, found: Found) -> dict[str, object]:
-    """What a row says of its referrers; that their bytes are there already is not asked."""
-    update: dict[str, object] = {
-        "referrers": tuple(map(_carried, found.referrers)),
-        "referrer_bytes": found.size,
-        "transfer_bytes": None,
-    }
-    if transfer is not None and found.size is not None:
-        update["transfer_bytes"] = transfer + found.size
-        update["unsure_bytes"] = ((unsure or 0) + found.size) or None
-    return update
+def _described(found: Found) -> dict[str, object]:
+    """What a row says of its referrers; what has to be sent is counted with its image."""
+    return {"referrers": tuple(map(_carried, found.referrers)), "referrer_bytes": found.size}
 
 
 def _required(policy: ReferrerPolicy, found: Found, image: Digest | None) -> dict[str, object]:

@@ -311,3 +311,25 @@ async def test_a_plan_that_was_edited_is_refused(world: World, field: str) -> No
     changed = change.model_copy(update={"referrers": (forged,)})
     with pytest.raises(PlanRefused):
         await world.apply(Plan.of(plan.header, [changed]))
+
+
+async def test_what_is_refused_replaces_nothing_that_would_be_kept(world: World) -> None:
+    """An unsigned image is an error of its own row: the plan has no half of a pair, and applies."""
+    say(world, "{required: [signature]}", ", keep_previous: 'prev-{tag}'")
+    refer(world, world.seed("1"), SIGNATURE)
+    await world.migrate()
+    world.seed("1", b"unsigned")
+    refer(world, world.seed("2"), SIGNATURE)
+    plan = await world.plan()
+    assert rows(plan) == {f"{API}:1": ("error", "not_referred"), f"{API}:2": ("copy", "new")}
+    assert (await world.apply(plan)).counts[Outcome.APPLIED] == 1
+
+
+async def test_what_goes_along_counts_in_what_has_to_be_sent(world: World) -> None:
+    """On top of its image; whether it is there already nobody asks."""
+    digest = world.seed("1")
+    [alone] = (await world.plan()).changes
+    refer(world, digest, SIGNATURE)
+    [change] = (await world.plan()).changes
+    assert change.transfer_bytes == (alone.transfer_bytes or 0) + (change.referrer_bytes or 0)
+    assert (change.referrer_bytes or 0) > 0

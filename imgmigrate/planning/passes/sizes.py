@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from imgmigrate.errors import StoreError
 from imgmigrate.oci.bounds import Graph
 from imgmigrate.oci.platforms import IndexForm
+from imgmigrate.plan import Action
 from imgmigrate.planning.passes.platforms import chosen
 from imgmigrate.planning.passes.traffic import loads_of
 from imgmigrate.stores.place import read_manifest
@@ -97,7 +98,7 @@ async def _measured(
     if sizes != "never":
         async with asyncio.TaskGroup() as group:
             for change in changes:
-                if change.action.writes and change.source and change.after:
+                if _is_measured(change) and change.source and change.after:
                     image = _image(change, change.after)
                     if image in found:
                         continue
@@ -107,7 +108,7 @@ async def _measured(
     measured = [
         (change, contents)
         for change in changes
-        if change.action.writes
+        if _is_measured(change)
         and change.after
         and (contents := found.get(_image(change, change.after)))
     ]
@@ -118,6 +119,11 @@ async def _measured(
         for (change, contents), load in zip(measured, loads, strict=True)
     }
     return [described.get(change.address, change) for change in changes]
+
+
+def _is_measured(change: Change) -> bool:
+    """Tell whether a row sends an image: what only completes one says itself what it sends."""
+    return change.action.writes and change.action is not Action.REFER
 
 
 def _image(change: Change, after: Digest) -> _Image:
@@ -167,12 +173,20 @@ async def _contents(
 
 
 def _described(change: Change, contents: Contents, load: Load) -> Change:
-    """Write into a row what its image consists of, and what has to be sent of it."""
+    """Write into a row what its image consists of, and what has to be sent of it.
+
+    Of what goes along nobody asks whether it is there; where an image moves it is.
+    """
+    sent: int | None = load.sent
+    along: int | None = 0
+    if change.referrers and change.action is not Action.MOVE:
+        along = change.referrer_bytes
+        sent = None if along is None else load.sent + along
     return change.model_copy(
         update={
             "size": sum(contents.blobs.values()) + sum(contents.manifests.values()),
-            "transfer_bytes": load.sent,
-            "unsure_bytes": load.unsure or None,
+            "transfer_bytes": sent,
+            "unsure_bytes": load.unsure + (along or 0) or None,
             "spared_bytes": load.spared,
             "platforms": contents.platforms or change.platforms,
             "blobs": len(contents.blobs),
