@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import NotFound, ProtocolError, Rejected
 from imgmigrate.oci.manifest import LARGEST_MANIFEST, OCI_INDEX, Manifest
+from imgmigrate.oci.reference import Digest
 from imgmigrate.oci.referrers import MOST_REFERRERS, listed_in
 from imgmigrate.stores.registry.auth.access import Access
 from imgmigrate.stores.registry.http.urls import LINK_HINT, next_link, next_page
 from imgmigrate.stores.registry.wire.calls import Call
 
 if TYPE_CHECKING:
-    from imgmigrate.oci.reference import Digest
+    from imgmigrate.errors import StoreError
     from imgmigrate.oci.referrers import Referrer
     from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
@@ -29,8 +30,12 @@ __all__ = ["Referrers"]
 MOST_PAGES = 100
 # How registries say that they have no such API (protocol 3.5).
 _NO_API = frozenset({400, 404, 405, 501})
-# This says something of the manifest, and nothing of the API.
-_NO_SUBJECT = "MANIFEST_UNKNOWN"
+# Of these some speak of the path, which is the same for all images of a repository.
+_NO_PATH = frozenset({404, 405, 501})
+# These codes say something of the manifest, and nothing of the API; Quay says the second.
+_NO_SUBJECT = frozenset({"MANIFEST_UNKNOWN", "MANIFEST_INVALID"})
+# Nothing has it, and nothing refers to it.
+_NOTHING = Digest.of(b"imgmigrate asks whether there is a referrers API")
 
 
 class Referrers:
@@ -67,20 +72,19 @@ class Referrers:
             is_first = not visited
             visited.add(target)
             call = Call("GET", target, subject, Access(repo), limit=LARGEST_MANIFEST)
+            page: Manifest | None = None
+            odd: StoreError = ProtocolError(subject, "its list of referrers is something else")
             try:
                 answer = await self._remote.call(call)
+                page = _read(answer, subject)
             except (NotFound, Rejected) as error:
-                if error.status not in _NO_API or not is_first:
+                if error.status not in _NO_API:
                     raise
-                if error.code != _NO_SUBJECT:
-                    self._has_api.setdefault(repo, False)
-                return ()
-            page = _read(answer, subject)
-            if page is None and is_first:
-                self._has_api.setdefault(repo, False)
-                return ()
+                odd = error
             if page is None:
-                raise ProtocolError(subject, "a page of its referrers is something else")
+                if is_first and await self._means_none(repo, odd):
+                    return ()
+                raise odd
             self._has_api[repo] = True
             # Nothing was to be left out: what filters all the same is not whole.
             if answer.header("OCI-Filters-Applied"):
@@ -93,6 +97,30 @@ class Referrers:
                 break
             target = self._followed(path, answer.url, link, subject)
         raise ProtocolError(subject, "its list of referrers does not end")
+
+    async def _means_none(self, repo: str, odd: StoreError) -> bool:
+        """Tell whether an answer that is no list means that there are no referrers.
+
+        Where the API is known it does not. What may be about one image alone, as a proxy's refusal
+        is, decides nothing of the others: a second question does.
+        """
+        if odd.code in _NO_SUBJECT:
+            return True
+        if repo not in self._has_api:
+            is_plain = odd.status in _NO_PATH and odd.code in (None, "UNSUPPORTED")
+            self._has_api[repo] = not is_plain and await self._lists_nothing(repo)
+        return not self._has_api[repo]
+
+    async def _lists_nothing(self, repo: str) -> bool:
+        """Tell whether the API answers where nothing is to be listed."""
+        subject = f"{self._remote.host}/{repo}@{_NOTHING}"
+        call = Call("GET", f"/v2/{repo}/referrers/{_NOTHING}", subject, Access(repo))
+        try:
+            return _read(await self._remote.call(call), subject) is not None
+        except (NotFound, Rejected) as error:
+            if error.status not in _NO_API:
+                raise
+            return error.code in _NO_SUBJECT
 
     def _followed(self, path: str, url: str, link: str, subject: str) -> str:
         try:

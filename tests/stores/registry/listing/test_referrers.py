@@ -114,7 +114,7 @@ async def test_these_answers_say_that_there_is_no_api(
 ) -> None:
     """Then tags alone tell."""
     fake_registry.put_image("app", "1", image())
-    fake_registry.fail("GET", REFERRERS, status=status)
+    fake_registry.fail("GET", REFERRERS, status=status, times=None)
     store = connect(fake_registry.host)
     assert await found(store, image().top) == {}
 
@@ -230,3 +230,56 @@ async def test_an_api_that_does_not_know_a_manifest_is_one_all_the_same(
     store = connect(fake_registry.host)
     assert await found(store, subject.top) == {}
     assert len(await found(store, subject.top)) == 1
+
+
+@pytest.mark.parametrize("status", [404, 400, 405, 501])
+async def test_where_the_api_is_known_no_other_answer_means_none(
+    fake_registry: FakeRegistry, connect: Connect, status: int
+) -> None:
+    """A proxy that refuses one question would strip that image of its signatures."""
+    fake_registry.referrers_api = True
+    sample = signed("referrers")
+    sample.put(fake_registry, "app")
+    store = connect(fake_registry.host)
+    await found(store, INDEX)
+    fake_registry.fail("GET", REFERRERS, status=status, times=1)
+    with pytest.raises(StoreError):
+        await found(store, INDEX)
+
+
+async def test_nor_does_a_page_of_something_else(connect: Connect) -> None:
+    """A login page, say."""
+    async with Paged() as registry:
+        signed("referrers").put(registry, "app")
+        store = connect(registry.host)
+        await found(store, INDEX)
+        registry.answer_with = b"<html>log in</html>", {"Content-Type": "text/html"}
+        with pytest.raises(ProtocolError):
+            await found(store, INDEX)
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, None), (400, "DENIED"), (404, "NAME_UNKNOWN")])
+async def test_what_may_be_about_one_image_decides_for_no_other(
+    fake_registry: FakeRegistry, connect: Connect, status: int, code: str | None
+) -> None:
+    """The first question fails, and the second shows that there is an API: that was no "none"."""
+    fake_registry.referrers_api = True
+    signed("referrers").put(fake_registry, "app")
+    fake_registry.fail("GET", REFERRERS, status=status, code=code, times=1)
+    store = connect(fake_registry.host)
+    with pytest.raises(StoreError):
+        await found(store, INDEX)
+    assert len(await found(store, INDEX)) == 6
+
+
+async def test_a_child_that_is_not_there_is_no_failure(
+    fake_registry: FakeRegistry, connect: Connect
+) -> None:
+    """Quay answers 400 and a code that is about the manifest; its API is known all the same."""
+    fake_registry.referrers_api, fake_registry.referrers_unknown = True, 400
+    signed("referrers").put(fake_registry, "app")
+    store = connect(fake_registry.host)
+    absent = Digest.of(b"absent")
+    assert await found(store, absent) == {}
+    assert len(await found(store, INDEX)) == 6
+    assert await found(store, absent) == {}
