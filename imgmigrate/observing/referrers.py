@@ -1,7 +1,8 @@
 """Find what refers to an image and is to go along: its own, its children's, and theirs in turn.
 
-Lists are read, and the manifests of what a rule asks for. Nothing is believed because a list says
-it: what refers to something else is left out, and so is what is listed and not there.
+Lists are read, and the manifests of what they name. Nothing is believed because a list says it:
+what refers to something else is left out, and so is what is listed and not there. Anybody may
+attach something to an image: what cannot be read is left out alone, and told.
 """
 
 from __future__ import annotations
@@ -10,9 +11,20 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import NotFound, ProtocolError, on_side
+from imgmigrate.errors import (
+    AuthenticationError,
+    LeftBehind,
+    NotFound,
+    OutOfReach,
+    ProtocolError,
+    QuotaExhausted,
+    RateLimited,
+    StoreError,
+    on_side,
+)
 from imgmigrate.oci.bounds import DEEPEST_INDEX
 from imgmigrate.oci.companions import subject_of_tag
+from imgmigrate.oci.manifest import INDEXES
 from imgmigrate.oci.platforms import IndexForm
 from imgmigrate.oci.referrers import MOST_REFERRERS, referrer_of
 from imgmigrate.stores.place import read_manifest
@@ -30,19 +42,31 @@ if TYPE_CHECKING:
 
 __all__ = ["Found", "find_referrers"]
 
+# What these say holds for all questions to a registry, not for one manifest.
+_OF_ALL = (AuthenticationError, LeftBehind, OutOfReach, QuotaExhausted, RateLimited)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """What is to go along, each behind what it refers to; `size` is None if not all is known.
 
     `left` is what refers to an index as it is at the source, where it is cut on its way, and
-    `excluded` what the rule leaves out.
+    `excluded` what the rule leaves out. `missing` is listed and not there, and `unread` says why
+    something is not known.
     """
 
     referrers: tuple[Referrer, ...] = ()
     size: int | None = 0
     left: tuple[Referrer, ...] = ()
     excluded: tuple[Referrer, ...] = ()
+    missing: tuple[Referrer, ...] = ()
+    unread: tuple[StoreError, ...] = ()
+
+    def whole(self) -> tuple[Referrer, ...]:
+        """What is to go along, where only all of it is an answer; StoreError if some is unread."""
+        if self.unread:
+            raise self.unread[0]
+        return self.referrers
 
 
 async def find_referrers(
@@ -62,9 +86,9 @@ async def find_referrers(
     `tags` are all of its repository. Children are asked for only where something could come of
     it: by an API, or some companion tag. `choice` is what is taken of the image: what refers to an
     index goes along only with the index as it is. Without `reads` the manifests of what is found
-    stay unread, and its size unknown.
+    stay unread, and its size unknown, unless something is required: no list is proof of that.
     """
-    walk = _Walk(place, tags, policy, cache, reads)
+    walk = _Walk(place, tags, policy, cache, reads or bool(policy.required))
     with on_side(side):
         first = await walk.ask(top)
         children: list[Digest] = []
@@ -97,7 +121,7 @@ async def _children(
         children.append(child.digest)
         if depth > DEEPEST_INDEX or len(children) > MOST_REFERRERS:
             raise _endless(place, top)
-        if child.media_type == whole.media_type:  # an index of indexes
+        if child.media_type in INDEXES:
             inner = await read_manifest(place, child.digest, cache)
             waiting += [(each, depth + 1) for each in inner.children if each.is_manifest]
     return children, is_whole
@@ -120,11 +144,19 @@ class _Walk:
         self.found: dict[tuple[Digest, str | None], Referrer] = {}
         self.size: int | None = 0
         self._excluded: dict[tuple[Digest, str | None], Referrer] = {}
+        self._missing: dict[tuple[Digest, str | None], Referrer] = {}
+        self._unread: list[StoreError] = []
 
     def all_found(self, left: tuple[Referrer, ...] = ()) -> Found:
         """Sum up the walk."""
-        excluded = tuple(self._excluded.values())
-        return Found(tuple(self.found.values()), self.size, left, excluded)
+        return Found(
+            tuple(self.found.values()),
+            self.size,
+            left,
+            tuple(self._excluded.values()),
+            tuple(self._missing.values()),
+            tuple(self._unread),
+        )
 
     async def ask(self, digest: Digest) -> tuple[Referrer, ...]:
         """List what refers to a manifest, once."""
@@ -146,53 +178,65 @@ class _Walk:
         await self._take(listed, waiting, 0)
         while waiting:
             digest, depth = waiting.popleft()
-            await self._take(await self.ask(digest), waiting, depth)
+            try:
+                listed = await self.ask(digest)
+            except _OF_ALL:
+                raise
+            except StoreError as error:
+                self._unread.append(error)
+            else:
+                await self._take(listed, waiting, depth)
 
     async def _take(
         self, listed: tuple[Referrer, ...], waiting: deque[tuple[Digest, int]], depth: int
     ) -> None:
         for entry in listed:
-            each = await self._typed(entry)
-            key = each.descriptor.digest, each.tag
-            if key in self.found:
+            key = _key(entry)
+            if key in self.found or key in self._excluded:
+                continue
+            each, size = await self._read(entry)
+            if each is None:
                 continue
             if not self._policy.takes(each):
                 self._excluded[key] = each
                 continue
-            if self._reads and not await self._is_right(each):
-                continue
             if depth >= DEEPEST_INDEX or len(self.found) >= MOST_REFERRERS:
-                raise _endless(self._place, each.refers_to)
+                self._unread.append(_endless(self._place, each.refers_to))
+                return
             self.found[key] = each
             waiting.append((each.descriptor.digest, depth + 1))
-            if not self._reads:
-                self.size = None
+            self.size = None if self.size is None or size is None else self.size + size
 
-    async def _typed(self, each: Referrer) -> Referrer:
-        """Say what it is where a list does not: then its own manifest tells."""
-        if each.tag is not None or each.artifact_type is not None:
-            return each
-        try:
-            manifest = await read_manifest(self._place, each.descriptor.digest, self._cache)
-        except NotFound:
-            return each
-        told = referrer_of(manifest)
-        return each if told is None else replace(told, refers_to=each.refers_to)
+    async def _read(self, entry: Referrer) -> tuple[Referrer | None, int | None]:
+        """Say what it is by its own manifest, and its size in bytes with all its parts.
 
-    async def _is_right(self, each: Referrer) -> bool:
-        """Read it, and count what it consists of; False if it is not there, or is another thing."""
+        None if it is not there, cannot be read, or refers to something else. Where nothing is to
+        be read a list is believed that says what it is.
+        """
+        is_told = entry.tag is not None or entry.artifact_type is not None
+        if is_told and not self._reads:
+            return entry, None
         try:
-            manifest = await read_manifest(self._place, each.descriptor.digest, self._cache)
-        except NotFound:
-            return False
-        about = manifest.subject.digest if manifest.subject else None
-        if len(manifest.raw) != each.descriptor.size:
-            return False
-        if each.tag is None and about != each.refers_to:
-            return False
-        if self.size is not None:
-            self.size += len(manifest.raw) + sum(blob.size for blob in manifest.blobs)
-        return True
+            manifest = await read_manifest(self._place, entry.descriptor.digest, self._cache)
+        except _OF_ALL:
+            raise
+        except StoreError as error:
+            if not is_told or self._policy.takes(entry):
+                if isinstance(error, NotFound):
+                    self._missing[_key(entry)] = entry
+                else:
+                    self._unread.append(error)
+            return None, None
+        size = len(manifest.raw) + sum(blob.size for blob in manifest.blobs)
+        if entry.tag is not None:
+            return replace(entry, descriptor=manifest.descriptor), size
+        each = referrer_of(manifest)
+        is_right = each is not None and each.refers_to == entry.refers_to
+        return (each if is_right else None), size
+
+
+def _key(each: Referrer) -> tuple[Digest, str | None]:
+    return each.descriptor.digest, each.tag
 
 
 def _endless(place: Place, digest: Digest) -> ProtocolError:

@@ -121,12 +121,14 @@ class Change(_Frozen):
     needs_referrers: bool | None = None
     # Which kinds of them; None of a row that requires some: all that it has.
     needed_kinds: tuple[str, ...] | None = None
-    # Why they could not be looked for; the image goes without.
+    # Why they, or some of them, could not be looked for; the image goes without these.
     referrers_unread: str | None = None
     # Kinds of what refers to an index that is cut, and so would match nothing there.
     referrers_left: tuple[str, ...] | None = None
     # Kinds of what is there and stays there, because the rule leaves it out.
     referrers_excluded: tuple[str, ...] | None = None
+    # Kinds of what is listed at the source, and is not there.
+    referrers_missing: tuple[str, ...] | None = None
     # Kinds of what the next plan brings: an adoption writes nothing.
     referrers_later: tuple[str, ...] | None = None
     # Of a conflict that the config knows: it is told apart, and decides no exit code.

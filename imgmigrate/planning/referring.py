@@ -88,9 +88,9 @@ class Referring:
             for change in changes
         ]
         told = [(record, answers[questions[record.address]]) for record in late]
-        self._tell_unread([found for _, found in told if isinstance(found, StoreError)])
-        rows = (self._refer(record, found) for record, found in told)
-        return [*settled, *(row for row in rows if row is not None)]
+        rows = [(found, self._refer(record, found)) for record, found in told]
+        self._tell_unread([error for found, row in rows if not row for error in _first(found)])
+        return [*settled, *(row for _, row in rows if row is not None)]
 
     def _moved(self, change: Change) -> Change:
         """Let what went along with an image go along where it moves, as is recorded."""
@@ -106,7 +106,7 @@ class Referring:
 
         Who may not ask will never get an answer: that is no error of each image in each plan.
         """
-        if errors and not self.refresh:
+        if errors:
             what = "1 image" if len(errors) == 1 else f"{len(errors):,} images"
             message = f"signatures and the like of {what} still cannot be asked for: {errors[0]}"
             self.sink.emit(Warned("referrers_unread", message))
@@ -201,6 +201,8 @@ class Referring:
             update["schemes"] = _schemes(found, change.after)
         update["referrers_left"] = _kinds(found.left)
         update["referrers_excluded"] = _kinds(found.excluded)
+        update["referrers_missing"] = _kinds(found.missing)
+        update["referrers_unread"] = _told(found.unread)
         return change.model_copy(update=update)
 
     def _refer(self, record: ImageRecord, found: Found | StoreError) -> Change | None:
@@ -212,7 +214,8 @@ class Referring:
             return failed(record.address, Reason.UNREADABLE, detail, record)
         there = {(each.digest, each.tag) for each in record.referrers or ()}
         new = [each for each in found.referrers if _key(each) not in there]
-        if not new and not record.referrers_pending:
+        # While some cannot be read, only something else that is new is worth a row.
+        if not new and (found.unread or not record.referrers_pending):
             return None
         return Change(
             address=record.address,
@@ -230,6 +233,8 @@ class Referring:
                 "transfer_bytes": found.size,
                 "unsure_bytes": found.size or None,
                 "schemes": _schemes(found, record.digest),
+                "referrers_missing": _kinds(found.missing),
+                "referrers_unread": _told(found.unread),
             }
         )
 
@@ -274,6 +279,17 @@ def _schemes(found: Found, image: Digest | None) -> tuple[str, ...] | None:
 
 def _kinds(found: Sequence[Referrer]) -> tuple[str, ...] | None:
     return tuple(sorted(each.kind for each in found)) or None
+
+
+def _first(found: Found | StoreError) -> Sequence[StoreError]:
+    """Why an image's referrers are not all known, once; nothing where they are."""
+    return (found,) if isinstance(found, StoreError) else found.unread[:1]
+
+
+def _told(errors: Sequence[StoreError]) -> str | None:
+    """Say the first, and how many more there are."""
+    more = f"; and of {len(errors) - 1:,} more" if len(errors) > 1 else ""
+    return f"{errors[0]}{more}" if errors else None
 
 
 def _is_concerned(change: Change, asked: Asked) -> bool:

@@ -235,6 +235,11 @@ def _referrers(change: Change) -> Iterator[Fact]:
     if change.referrers_left:
         kinds = ", ".join(_counted(change.referrers_left))
         yield Fact("referrers_left", "without {}: of the index before it is cut", (kinds,))
+    if change.referrers_missing:
+        kinds = ", ".join(_counted(change.referrers_missing))
+        yield Fact("referrers_missing", "without {}: listed at the source, and not there", (kinds,))
     if change.referrers_unread:
         what = "its signatures and the like could not be asked for"
+        if change.referrers:
+            what = "some more of its signatures and the like could not be read"
         yield Fact("referrers_unread", f"{what}: {{}}", (change.referrers_unread,))

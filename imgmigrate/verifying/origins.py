@@ -94,9 +94,7 @@ class Origins:
                 raise ProtocolError(name, str(error)) from None
         there = {(one.digest, one.tag) for one in record.referrers or ()}
         return [
-            _carried(one)
-            for one in found.referrers
-            if (one.descriptor.digest, one.tag) not in there
+            _carried(one) for one in found.whole() if (one.descriptor.digest, one.tag) not in there
         ]
 
     def _policy(self, record: ImageRecord) -> ReferrerPolicy:

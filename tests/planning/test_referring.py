@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from imgmigrate.applying.resume import records
-from imgmigrate.errors import ConfigError, PlanRefused, TransientError
+from imgmigrate.errors import (
+    ConfigError,
+    IntegrityError,
+    NotFound,
+    PlanRefused,
+    ProtocolError,
+    Rejected,
+    StoreError,
+    TransientError,
+)
 from imgmigrate.events import Outcome, Warned
 from imgmigrate.oci.companions import fallback_tag
 from imgmigrate.oci.manifest import OCI_MANIFEST, Manifest
@@ -222,14 +231,89 @@ async def test_what_refers_to_something_else_is_left_out(world: World) -> None:
     assert kinds(await world.plan()) == {"1": []}
 
 
-async def test_a_chain_without_end_is_no_part_of_an_image(world: World) -> None:
-    """Then nobody can tell, and the row says so."""
-    digest = world.seed("1")
+async def test_a_chain_without_end_is_cut(world: World) -> None:
+    """What is within the bounds goes, so nobody strips an image by attaching one; told as well."""
+    image_digest = digest = world.seed("1")
     for number in range(12):
         digest = refer(world, digest, SIGNATURE, str(number))
+    good = refer(world, image_digest, SBOM)
     [change] = (await world.plan()).changes
-    assert change.referrers is None
+    assert good in [each.digest for each in change.referrers or ()]
+    assert len(change.referrers or ()) == 9
     assert "more refers to it" in (change.referrers_unread or "")
+
+
+class TestBad:
+    """Whoever may attach something to an image cannot take its signatures from it."""
+
+    def spoil(self, world: World, digest: Digest, error: type[StoreError]) -> None:
+        def fail(repo: str, what: str) -> None:
+            if what == digest:
+                raise error(f"{OLD}/{repo}@{what}", "it is spoilt")
+
+        world.old.hooks["manifest"] = world.old.hooks["referrers"] = fail
+
+    @pytest.mark.parametrize("error", [ProtocolError, IntegrityError, Rejected, TransientError])
+    async def test_what_cannot_be_read_is_left_out_alone(
+        self, world: World, error: type[StoreError]
+    ) -> None:
+        """The row says so, and the next plan asks again."""
+        digest = world.seed("1")
+        good, bad = refer(world, digest, SIGNATURE), refer(world, digest, SIGNATURE, "bad")
+        self.spoil(world, bad, error)
+        plan = await world.plan()
+        [change] = plan.changes
+        assert [each.digest for each in change.referrers or ()] == [good]
+        assert "it is spoilt" in (change.referrers_unread or "")
+        await world.apply(plan)
+        assert (await world.plan()).changes == ()
+        world.old.hooks.clear()
+        assert rows(await world.plan()) == {f"{API}:1": ("refer", "new_referrers")}
+
+    async def test_nor_does_it_hold_up_what_is_required_and_there(self, world: World) -> None:
+        """A good one is enough."""
+        digest = world.seed("1")
+        refer(world, digest, SIGNATURE)
+        self.spoil(world, refer(world, digest, SIGNATURE, "bad"), ProtocolError)
+        say(world, "{required: [signature]}")
+        assert rows(await world.plan()) == {f"{API}:1": ("copy", "new")}
+
+    async def test_what_is_listed_and_not_there_is_told(self, world: World) -> None:
+        """In the row; nothing waits for it."""
+        digest = world.seed("1")
+        gone = refer(world, digest, SIGNATURE)
+        self.spoil(world, gone, NotFound)
+        [change] = (await world.plan()).changes
+        assert change.referrers_missing == ("signature",)
+        assert change.referrers_unread is None
+
+
+class TestLists:
+    """What a list says of types is no proof: a manifest is what it says itself."""
+
+    def list_as(self, world: World, digest: Digest, named: Digest, artifact_type: str) -> None:
+        document = index(world.old.manifests["team/api", named]).document
+        document["manifests"][0] |= {"artifactType": artifact_type, "size": 7}
+        listing = Manifest.parse(json.dumps(document).encode())
+        world.old.seed("team/api", fallback_tag(digest), listing, {})
+
+    async def test_a_scan_that_is_called_a_signature_is_none(self, world: World) -> None:
+        """So it satisfies nothing that is required."""
+        world.old.has_referrers = False
+        digest = world.seed("1")
+        self.list_as(world, digest, refer(world, digest, SCAN), SIGNATURE)
+        say(world, "{required: [signature]}")
+        assert rows(await world.plan(sizes="never")) == {f"{API}:1": ("error", "not_referred")}
+
+    @pytest.mark.parametrize("has_api", [True, False])
+    async def test_a_signature_that_is_called_a_scan_goes_along(
+        self, world: World, has_api: bool
+    ) -> None:
+        """Whoever writes the list cannot hide it."""
+        world.old.has_referrers = has_api
+        digest = world.seed("1")
+        self.list_as(world, digest, refer(world, digest, SIGNATURE), SCAN)
+        assert kinds(await world.plan()) == {"1": ["signature"]}
 
 
 @pytest.mark.parametrize("has_api", [True, False])
