@@ -19,7 +19,7 @@ from imgmigrate.oci.reference import LAYOUTS, Reference, normalise_host
 if TYPE_CHECKING:
     from imgmigrate.oci.reference import Repository
 
-__all__ = ["Move", "parse_move"]
+__all__ = ["Move", "applied", "parse_move"]
 
 _WILDCARDS = re.compile(r"\*\*|\*|\?")
 # What each wildcard may stand for.
@@ -53,6 +53,14 @@ class Move:
         if found is None:
             return None
         return Reference.parse(_filled(self.new, values + list(found.groups())))
+
+
+def applied(move: Move, old: Reference) -> Reference | None:
+    """Give the new address by a pair; None if it is not about the old one, or makes none of it."""
+    try:
+        return move.apply(old)
+    except ValueError:  # what the globs make is no address
+        return None
 
 
 def parse_move(old: str, new: str) -> Move:

@@ -359,6 +359,22 @@ async def test_companions_that_were_recorded_as_tags_are_not_unwanted(world: Wor
     assert (plan.changes, plan.summary.unwanted) == ((), 0)
 
 
+async def test_nor_are_they_where_their_image_moves(world: World) -> None:
+    """A move takes along what its record names; what an earlier version copied stays there."""
+    tag = sign(world, world.seed("1"))
+    say(world, "none")
+    await world.migrate()
+    moved = f"{NEW}/team/moved"
+    world.rules = f"- {{source: {OLD}/team/api, destination: {moved}}}"
+    world.extra = f"moved: [{{from: {API}, to: {moved}}}]"
+    world.new.deletes_tags = True
+    del world.old.tags["team/api", tag]
+    plan = await world.plan(allow_delete=True)
+    assert rows(plan) == {f"{API}:1": ("delete", "moved"), f"{moved}:1": ("move", "moved")}
+    await world.apply(plan)
+    assert ("team/api", tag) in world.new.tags
+
+
 async def test_a_late_signature_can_be_rolled_back_past(world: World) -> None:
     """A row for it leaves the image's own history as it is."""
     first = world.seed("1")

@@ -17,6 +17,7 @@ from imgmigrate.planning.desired.delta import with_absent
 from imgmigrate.planning.desired.empty_rules import find_barren
 from imgmigrate.planning.desired.unread import Unread
 from imgmigrate.planning.diff import decide_unwanted
+from imgmigrate.rules.moves import applied
 from imgmigrate.rules.templates import check_names
 
 if TYPE_CHECKING:
@@ -183,7 +184,8 @@ class Asking:
                 continue
             rules = by_destination[record.address.repository]
             tag = record.source.reference.tag
-            if tag is not None and any(not rule.takes_as_tag(tag) for rule in rules):
+            heirs = rules or by_destination[self._moved(record.address)]
+            if tag is not None and any(not rule.takes_as_tag(tag) for rule in heirs):
                 continue  # it belongs to an image, and goes along with it now
             wanting = [
                 (rule, each)
@@ -203,6 +205,11 @@ class Asking:
                 )
             )
         return changes
+
+    def _moved(self, address: Reference) -> Repository:
+        """Say where what is at an address goes by `moved`: the signatures there may be the last."""
+        found = (applied(move, address) for move in self.config.guards.moved)
+        return next((new for new in found if new is not None), address).repository
 
 
 def _as_from(rule: Rule, record: ImageRecord) -> ImageRecord:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import StoreError
 from imgmigrate.events import Warned
 from imgmigrate.plan import Action, Change, Reason
+from imgmigrate.rules.moves import applied
 from imgmigrate.state.record import Source, Status
 
 if TYPE_CHECKING:
@@ -111,14 +112,14 @@ class Moving:
     def _target(self, old: Reference) -> Reference | None:
         """Where an address goes by the first pair that is about it; within its store only."""
         move = self._move_of(old)
-        new = _applied(move, old) if move is not None else None
+        new = applied(move, old) if move is not None else None
         if new is None or new == old or new.repository.store != old.repository.store:
             return None
         return new
 
     def _move_of(self, old: Reference) -> Move | None:
         """The first pair that is about an address."""
-        return next((move for move in self.moves if _applied(move, old) is not None), None)
+        return next((move for move in self.moves if applied(move, old) is not None), None)
 
     def _idle(
         self,
@@ -144,13 +145,6 @@ class Moving:
         """Tell whether the same image is recorded at the new address already."""
         heir = self.state.record(new)
         return heir is not None and heir.is_live and heir.digest == record.digest
-
-
-def _applied(move: Move, old: Reference) -> Reference | None:
-    try:
-        return move.apply(old)
-    except ValueError:  # what the globs make is no address
-        return None
 
 
 def _may_move(change: Change) -> bool:
