@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from imgmigrate.errors import (
@@ -30,8 +31,6 @@ from imgmigrate.oci.referrers import MOST_REFERRERS, referrer_of
 from imgmigrate.stores.place import read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from imgmigrate.errors import Side
     from imgmigrate.oci.reference import Digest
     from imgmigrate.oci.referrers import Referrer
@@ -72,7 +71,7 @@ class Found:
 async def find_referrers(
     place: Place,
     top: Digest,
-    tags: Collection[str],
+    tags: frozenset[str],
     policy: ReferrerPolicy,
     cache: ManifestCache,
     *,
@@ -133,7 +132,7 @@ class _Walk:
     def __init__(
         self,
         place: Place,
-        tags: Collection[str],
+        tags: frozenset[str],
         policy: ReferrerPolicy,
         cache: ManifestCache,
         reads: bool,
@@ -167,7 +166,7 @@ class _Walk:
 
     async def may_have_more(self, top: Digest) -> bool:
         """Tell whether anything can refer to other manifests of the repository."""
-        if self._place.repository.is_layout or any(map(subject_of_tag, self._tags)):
+        if self._place.repository.is_layout or _has_companions(self._tags):
             return True
         return await self._place.store.lists_referrers(self._place.repo, top)
 
@@ -233,6 +232,12 @@ class _Walk:
         each = referrer_of(manifest)
         is_right = each is not None and each.refers_to == entry.refers_to
         return (each if is_right else None), size
+
+
+@lru_cache(maxsize=64)
+def _has_companions(tags: frozenset[str]) -> bool:
+    """Tell whether some tag belongs to an image; once for each list, which thousands share."""
+    return any(map(subject_of_tag, tags))
 
 
 def _key(each: Referrer) -> tuple[Digest, str | None]:

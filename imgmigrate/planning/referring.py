@@ -7,10 +7,11 @@ where that is asked for (`refresh_referrers`), or where an earlier plan could no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import StoreError
+from imgmigrate.errors import AccessDenied, AuthenticationError, StoreError
 from imgmigrate.events import Warned
 from imgmigrate.observing.problems import failed
 from imgmigrate.observing.referrers import Found, find_referrers
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Referring"]
 
+# In a row: then a repository is not asked again in the same plan. Each costs all its attempts.
+MOST_FAILURES = 3
+
 
 @dataclass(frozen=True, slots=True)
 class _Question:
@@ -56,6 +60,10 @@ class Referring:
     sink: Sink
     sizes: Sizes
     refresh: bool
+    # Of each repository the failures since it answered last.
+    _failures: defaultdict[Repository, list[StoreError]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
 
     async def settle(
         self, changes: Sequence[Change], asked: Mapping[Reference, Asked]
@@ -150,7 +158,7 @@ class Referring:
         return any(
             tag in tags
             and tag not in there
-            and policy.may_take(kind)
+            and policy.takes_tag(kind)
             and not self._is_recorded(record.address.repository.at(tag))
             for tag, kind in cosign_tags(source.digest).items()
         )
@@ -160,24 +168,33 @@ class Referring:
         return record is not None and record.is_live
 
     async def _find(self, question: _Question) -> Found | StoreError:
+        failures = self._failures[question.repository]
+        if len(failures) >= MOST_FAILURES or any(map(_is_final, failures)):
+            return failures[-1]
+        try:
+            found = await self._found(question)
+        except StoreError as error:
+            failures.append(error)
+            return error
+        failures.clear()
+        return found
+
+    async def _found(self, question: _Question) -> Found:
         place = self.observer.place(question.repository)
         tags = await self.observer.tags_of(question.repository)
         if isinstance(tags, StoreError):
-            return tags
+            raise tags
         reads = self.sizes != "never" and (self.sizes == "always" or not place.store.is_metered)
-        try:
-            return await find_referrers(
-                place,
-                question.digest,
-                tags,
-                question.policy,
-                self.cache,
-                is_index=question.is_index,
-                choice=question.filter,
-                reads=reads,
-            )
-        except StoreError as error:
-            return error
+        return await find_referrers(
+            place,
+            question.digest,
+            tags,
+            question.policy,
+            self.cache,
+            is_index=question.is_index,
+            choice=question.filter,
+            reads=reads,
+        )
 
     def _settled(self, change: Change, question: _Question, found: Found | StoreError) -> Change:
         policy, record = question.policy, self.state.record(change.address)
@@ -237,6 +254,11 @@ class Referring:
                 "referrers_unread": _told(found.unread),
             }
         )
+
+
+def _is_final(error: StoreError) -> bool:
+    """Tell whether it holds for a whole repository: who may not ask for one may not for any."""
+    return isinstance(error, AccessDenied | AuthenticationError)
 
 
 def _described(found: Found) -> dict[str, object]:

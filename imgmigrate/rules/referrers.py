@@ -37,7 +37,13 @@ class ReferrerPolicy:
 
     def takes(self, referrer: Referrer) -> bool:
         """Tell whether a referrer goes along."""
-        names = {referrer.kind, referrer.artifact_type}
+        return self._takes({referrer.kind, referrer.artifact_type})
+
+    def takes_tag(self, kind: str) -> bool:
+        """Tell whether what a tag of cosign's shows goes along: it has no other name."""
+        return self._takes({kind})
+
+    def _takes(self, names: set[str | None]) -> bool:
         if not names.isdisjoint(self.exclude):
             return False
         return EVERY in self.include or not names.isdisjoint(self.include)

@@ -10,6 +10,7 @@ import pytest
 
 from imgmigrate.applying.resume import records
 from imgmigrate.errors import (
+    AccessDenied,
     ConfigError,
     IntegrityError,
     NotFound,
@@ -189,6 +190,37 @@ class TestFailure:
         await world.migrate()
         assert ("team/api", found) in world.new.manifests
         assert (await world.plan()).changes == ()
+
+    @pytest.mark.parametrize(("error", "most"), [(AccessDenied, 1), (TransientError, 3)])
+    async def test_a_repository_that_fails_is_not_asked_for_each_image(
+        self, world: World, error: type[StoreError], most: int
+    ) -> None:
+        """Neither in the first plan nor in a later one, which asks for what is pending."""
+
+        def refuse(repo: str, what: str) -> None:
+            raise error(f"{OLD}/{repo}", "it is refused")
+
+        for number in range(200):
+            world.seed(str(number))
+        world.old.hooks["referrers"] = refuse
+        await world.migrate()
+        # As many as are asked at the same time, and then no more.
+        assert world.old.calls["referrers"] <= 32 + most
+        world.old.calls.clear()
+        assert (await world.plan(parallelism=1)).changes == ()
+        assert world.old.calls["referrers"] == most
+
+    async def test_a_tag_that_a_rule_does_not_take_is_not_asked_for_in_each_plan(
+        self, world: World
+    ) -> None:
+        """Cosign's tags have no artifact type: a rule that names one takes none of them."""
+        digest = world.seed("1")
+        say(world, f"[{SCAN}]")
+        await world.migrate()
+        sign(world, digest)
+        world.old.calls.clear()
+        assert (await world.plan()).changes == ()
+        assert world.old.calls["referrers"] == 0
 
     async def test_what_requires_something_waits(self, world: World) -> None:
         """Nobody knows whether it is signed."""

@@ -10,7 +10,7 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from imgmigrate.errors import NotFound, ProtocolError, Rejected
+from imgmigrate.errors import NotFound, ProtocolError, Rejected, StoreError
 from imgmigrate.oci.manifest import LARGEST_MANIFEST, OCI_INDEX, Manifest
 from imgmigrate.oci.reference import Digest
 from imgmigrate.oci.referrers import MOST_REFERRERS, listed_in
@@ -19,7 +19,6 @@ from imgmigrate.stores.registry.http.urls import LINK_HINT, next_link, next_page
 from imgmigrate.stores.registry.wire.calls import Call
 
 if TYPE_CHECKING:
-    from imgmigrate.errors import StoreError
     from imgmigrate.oci.referrers import Referrer
     from imgmigrate.stores.registry.http.answer import Answer
     from imgmigrate.stores.registry.wire.remote import Remote
@@ -45,6 +44,8 @@ class Referrers:
         self._remote = remote
         self._has_api: dict[str, bool] = {}
         self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # Why nobody could tell whether there is an API: for those who waited for the answer.
+        self._failed: dict[str, StoreError] = {}
 
     async def are_listed(self, repo: str, digest: Digest) -> bool:
         """Tell whether a repository has the API, by a manifest that is there; asks once."""
@@ -58,10 +59,22 @@ class Referrers:
         A registry that fails, limits its rate or refuses us has said nothing: a StoreError.
         """
         if repo not in self._has_api:
+            has_waited = self._asking[repo].locked()
             async with self._asking[repo]:
+                if has_waited and repo in self._failed:
+                    raise self._failed[repo]
                 if repo not in self._has_api:
-                    return await self._ask(repo, digest)
+                    return await self._ask_first(repo, digest)
         return await self._ask(repo, digest) if self._has_api[repo] else ()
+
+    async def _ask_first(self, repo: str, digest: Digest) -> tuple[Referrer, ...]:
+        self._failed.pop(repo, None)
+        try:
+            return await self._ask(repo, digest)
+        except StoreError as error:
+            if repo not in self._has_api:
+                self._failed[repo] = error
+            raise
 
     async def _ask(self, repo: str, digest: Digest) -> tuple[Referrer, ...]:
         """Read all pages, and learn from the first whether there is such an API."""

@@ -283,3 +283,24 @@ async def test_a_child_that_is_not_there_is_no_failure(
     assert await found(store, absent) == {}
     assert len(await found(store, INDEX)) == 6
     assert await found(store, absent) == {}
+
+
+@pytest.mark.parametrize("status", [403, 500])
+async def test_those_who_wait_for_an_answer_share_its_failure(
+    fake_registry: FakeRegistry, connect: Connect, status: int
+) -> None:
+    """An API that fails is not asked by one image after the other, each with all its attempts."""
+    images = sharing(5)
+    for number, each in enumerate(images):
+        fake_registry.put_image("app", str(number), each)
+    fake_registry.fail("GET", REFERRERS, status=status, times=None)
+    store, alone = connect(fake_registry.host), connect(fake_registry.host)
+    with pytest.raises(StoreError):
+        await alone.referrers("app", Digest.parse(images[0].top), ())
+    once = fake_registry.count("GET", REFERRERS)
+    answers = await asyncio.gather(
+        *(store.referrers("app", Digest.parse(each.top), ()) for each in images),
+        return_exceptions=True,
+    )
+    assert all(isinstance(each, StoreError) for each in answers)
+    assert fake_registry.count("GET", REFERRERS) == 2 * once
