@@ -13,9 +13,10 @@ from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from imgmigrate.errors import AccessDenied, Dangling, NotFound, StoreError, on_side
+from imgmigrate.errors import AccessDenied, Dangling, NotFound, Rejected, StoreError, on_side
 from imgmigrate.events import Listed, NamesSkipped, Observed
 from imgmigrate.observing.skipped import SkippedNames
+from imgmigrate.oci.companions import cosign_tags, fallback_tag
 from imgmigrate.oci.reference import Repository
 from imgmigrate.stores.place import Place, shown
 
@@ -66,6 +67,7 @@ class Observer:
     _absent: set[Repository] = field(default_factory=set)
     _relisted: dict[Repository, list[str] | StoreError] = field(default_factory=dict)
     _tags: dict[Repository, frozenset[str]] = field(default_factory=dict)
+    _unlisted: set[Repository] = field(default_factory=set)
     _listing: defaultdict[Repository, asyncio.Lock] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,14 +101,24 @@ class Observer:
         """The tags of a source that was listed, as they were then; asks nothing."""
         return self._tags.get(repository)
 
-    async def tags_of(self, repository: Repository) -> frozenset[str] | StoreError:
-        """The tags of a source, listed now where nobody has."""
+    async def tags_about(
+        self, repository: Repository, digest: Digest
+    ) -> frozenset[str] | StoreError:
+        """The tags among which those are that belong to an image: all of a source, listed once.
+
+        Where these may not be listed, the names that they would have: each is asked for then.
+        """
         async with self._listing[repository]:
-            if repository not in self._tags:
+            if repository not in self._tags and repository not in self._unlisted:
                 found = await self._list_source(repository)
-                if isinstance(found, StoreError):
+                if isinstance(found, AccessDenied | Rejected):
+                    self._unlisted.add(repository)
+                elif isinstance(found, StoreError):
                     return found
-                self._tags[repository] = frozenset(found)
+                else:
+                    self._tags[repository] = frozenset(found)
+        if repository in self._unlisted:
+            return frozenset({fallback_tag(digest), *cosign_tags(digest)})
         return self._tags[repository]
 
     async def relist_sources(

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from imgmigrate.oci.reference import Digest
 
-__all__ = ["COSIGN_KINDS", "KINDS", "cosign_tags", "fallback_tag", "subject_of_tag"]
+__all__ = [
+    "COSIGN_KINDS",
+    "KINDS",
+    "cosign_tags",
+    "fallback_tag",
+    "names_companions",
+    "subject_of_tag",
+]
 
 # What people call them, in the order in which they are told.
 KINDS = ("signature", "sbom", "attestation", "provenance")
@@ -20,6 +27,8 @@ KINDS = ("signature", "sbom", "attestation", "provenance")
 COSIGN_KINDS = {"sig": "signature", "att": "attestation", "sbom": "sbom"}
 # "Referrers Tag Schema": the algorithm is cut to 32 characters, the digits to 64.
 _LONGEST_ALGORITHM, _LONGEST_HEX = 32, 64
+# What a pattern has that is meant for such tags: how they begin, or how they end.
+_NAMED = re.compile(r"sha(256|512)|\.(sig|att|sbom)\b")
 _COMPANION = re.compile(r"(?P<stem>(sha256|sha512)-[a-f0-9]{64})(\.(sig|att|sbom))?")
 
 
@@ -40,3 +49,8 @@ def subject_of_tag(tag: str) -> str | None:
     """
     found = _COMPANION.fullmatch(tag)
     return found["stem"] if found else None
+
+
+def names_companions(pattern: str) -> bool:
+    """Tell whether a pattern of tags is about companion tags, and not about all tags there are."""
+    return _NAMED.search(pattern) is not None

@@ -15,7 +15,7 @@ from imgmigrate.errors import AccessDenied, AuthenticationError, StoreError
 from imgmigrate.events import Warned
 from imgmigrate.observing.problems import failed
 from imgmigrate.observing.referrers import Found, find_referrers
-from imgmigrate.oci.companions import cosign_tags
+from imgmigrate.oci.companions import KINDS, cosign_tags
 from imgmigrate.oci.manifest import INDEXES
 from imgmigrate.oci.referrers import scheme_of
 from imgmigrate.plan import Action, Carried, Change, Reason
@@ -124,7 +124,7 @@ class Referring:
     ) -> list[ImageRecord]:
         """Records of images that need no row, and may lack what refers to them."""
         rows = {change.address for change in changes}
-        late, unknown = [], 0
+        late, unknown, lacking = [], 0, 0
         for address, each in asked.items():
             record = self.state.record(address)
             if address in rows or record is None or not record.is_live:
@@ -132,6 +132,7 @@ class Referring:
             if not each.rule.referrers.is_on:
                 continue
             has_news = self._has_news(record, each.rule.referrers)
+            lacking += _lacks(record, each.rule.referrers)
             if (
                 self.refresh
                 or record.referrers_pending
@@ -145,6 +146,12 @@ class Referring:
             message = f"{what} copied before signatures went along with them, and have some now"
             self.sink.emit(
                 Warned("referrers_unknown", f"{message}: plan once with `refresh_referrers`")
+            )
+        if lacking:
+            what = "1 image" if lacking == 1 else f"{lacking:,} images"
+            message = f"{what} went before the rules required what is not known to be there"
+            self.sink.emit(
+                Warned("referrers_lacking", f"{message}: `refresh_referrers` asks for it")
             )
         return late
 
@@ -181,7 +188,7 @@ class Referring:
 
     async def _found(self, question: _Question) -> Found:
         place = self.observer.place(question.repository)
-        tags = await self.observer.tags_of(question.repository)
+        tags = await self.observer.tags_about(question.repository, question.digest)
         if isinstance(tags, StoreError):
             raise tags
         reads = self.sizes != "never" and (self.sizes == "always" or not place.store.is_metered)
@@ -254,6 +261,12 @@ class Referring:
                 "referrers_unread": _told(found.unread),
             }
         )
+
+
+def _lacks(record: ImageRecord, policy: ReferrerPolicy) -> bool:
+    """Tell whether a record lacks a kind that is required; it says nothing of artifact types."""
+    there = {each.kind for each in record.referrers or () if each.refers_to == record.digest}
+    return any(kind in KINDS and kind not in there for kind in policy.required)
 
 
 def _is_final(error: StoreError) -> bool:

@@ -115,7 +115,7 @@ class SignatureCheck:
     async def _refusal(self, question: _Question) -> str | None:
         """Say why an image is refused; None if each rule about it is satisfied."""
         place = self.observer.place(question.repository)
-        tags = await self.observer.tags_of(question.repository)
+        tags = await self.observer.tags_about(question.repository, question.digest)
         keyrings = [self.keyrings[number] for number in question.keyrings]
         try:
             if isinstance(tags, StoreError):

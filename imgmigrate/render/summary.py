@@ -100,6 +100,7 @@ def result_lines(
     yield from _known(plan, style, most)
     for learnt in result.rates:
         yield from style.wrap(rate_text(learnt), hanging="  ")
+    yield from _unasked(plan, result, style)
     complete = not result.unfinished and not left and not groups
     colour: Colour = "green" if complete else "red"
     for line in style.wrap(_headline(result, complete), hanging="  "):
@@ -110,6 +111,18 @@ def result_lines(
     elif replan and not complete:
         yield "The same plan cannot do more. When the causes are mended, plan again:"
         yield f"  {shown_command(replan)}"
+
+
+def _unasked(plan: Plan, result: RunFinished, style: Style) -> Iterator[str]:
+    """Say how many images went though what refers to them is not all known."""
+    lost = {receipt.address for receipt in result.unfinished}
+    number = sum(
+        change.referrers_unread is not None and change.address not in lost
+        for change in plan.changes
+    )
+    if number:
+        said = f"Signatures and the like of {count(number, 'image')} could not all be asked for: "
+        yield from style.wrap(f"{said}each plan asks again until they can.", hanging="  ")
 
 
 def interrupted_text(done: int, images: int, state: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from imgmigrate.oci.companions import subject_of_tag
+from imgmigrate.oci.companions import names_companions, subject_of_tag
 from imgmigrate.rules.referrers import USUAL, ReferrerPolicy
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Rule:
         patterns = list(self.tags or ())
         if self.selection is not None:
             patterns += [each for one in self.selection.filters for each in one.include]
-        return any("sha256" in each.text or "sha512" in each.text for each in patterns)
+        return any(names_companions(each.text) and each.matches_tag(tag) for each in patterns)
 
     def is_immutable(self, tag: str | None) -> bool:
         """Tell whether the source never moves this tag: once copied it needs no further look."""

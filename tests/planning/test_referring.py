@@ -145,10 +145,17 @@ async def test_companion_tags_count_in_no_selection(world: World) -> None:
     }
 
 
-async def test_a_rule_that_names_companion_tags_copies_them_as_tags(world: World) -> None:
-    """Whoever wrote such a rule for an earlier version gets what it asks for."""
-    tag = sign(world, world.seed("1"))
-    say(world, "all", ", tags: ['sha256-*']")
+@pytest.mark.parametrize("pattern", ["sha256-*", "*.sig"])
+async def test_a_rule_that_names_companion_tags_copies_them_as_tags(
+    world: World, pattern: str
+) -> None:
+    """Whoever wrote such a rule for an earlier version gets what it asks for, and no more."""
+    digest = world.seed("1")
+    tag = sign(world, digest)
+    say(world, "all", f", tags: ['{pattern}']")
+    assert rows(await world.plan()) == {f"{API}:{tag}": ("copy", "new")}
+    sign(world, digest, "att")
+    say(world, "all", ", tags: ['*a*', '*.sig']")
     assert rows(await world.plan()) == {f"{API}:{tag}": ("copy", "new")}
 
 
@@ -161,6 +168,38 @@ async def test_what_is_required_and_missing_is_an_error(world: World) -> None:
         f"{API}:1": ("copy", "new"),
         f"{API}:2": ("error", "not_referred"),
     }
+
+
+async def test_what_is_required_later_is_told_in_one_line(world: World) -> None:
+    """Of images that are recorded nobody asks; how many may lack something is said."""
+    signed, _ = world.seed("1"), world.seed("2")
+    refer(world, signed, SIGNATURE)
+    await world.migrate()
+    say(world, "{required: [signature]}")
+    assert (await world.plan()).changes == ()
+    [told] = [event for event in world.sink.events if isinstance(event, Warned)]
+    assert (told.code, told.message[:7]) == ("referrers_lacking", "1 image")
+
+
+@pytest.mark.parametrize("has_api", [True, False])
+async def test_where_tags_may_not_be_listed_they_are_asked_for_by_name(
+    world: World, has_api: bool
+) -> None:
+    """A robot that may only pull brings signatures all the same; the list is tried once."""
+
+    def deny(repo: str, what: str) -> None:
+        raise AccessDenied(f"{OLD}/{repo}", "denied (403)")
+
+    world.old.has_referrers = has_api
+    world.old.hooks["list_tags"] = deny
+    first, second = world.seed("1"), world.seed("2")
+    refer(world, first, SBOM)
+    sign(world, first)
+    sign(world, second)
+    say(world, "all", ", tags: ['1', '2']")
+    own = ["sbom", "signature"] if has_api else ["signature"]
+    assert kinds(await world.plan()) == {"1": own, "2": ["signature"]}
+    assert world.old.calls["list_tags"] == 1
 
 
 class TestFailure:

@@ -75,6 +75,14 @@ def test_a_complete_apply_is_one_line() -> None:
     assert lines == ["Apply complete: 1 done; 212 MiB moved in 12 s, 17.0 MiB/s."]
 
 
+def test_images_that_wait_for_their_signatures_are_counted() -> None:
+    """The run is complete, and still something of it is not there."""
+    row = samples.change("a.b/c:1", "copy", "new").model_copy(update={"referrers_unread": "503"})
+    text = result_text(samples.plan(row), finished(applied=1))
+    assert "Signatures and the like of 1 image could not all be asked for" in text
+    assert "Apply complete" in text
+
+
 def test_bytes_that_were_spared_are_told() -> None:
     """Where mounts made a transfer needless, `0 B moved` does not look like a mistake."""
     text = result_text(samples.plan(), replace(finished(applied=1), spared=2048))
