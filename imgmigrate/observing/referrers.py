@@ -7,7 +7,8 @@ attach something to an image: what cannot be read is left out alone, and told.
 
 from __future__ import annotations
 
-from collections import deque
+import asyncio
+from collections import defaultdict, deque
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -31,15 +32,17 @@ from imgmigrate.oci.referrers import MOST_REFERRERS, referrer_of
 from imgmigrate.stores.place import read_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from imgmigrate.errors import Side
-    from imgmigrate.oci.reference import Digest
+    from imgmigrate.oci.reference import Digest, Repository
     from imgmigrate.oci.referrers import Referrer
     from imgmigrate.rules.referrers import ReferrerPolicy
     from imgmigrate.state.record import Filter
     from imgmigrate.stores.cache import ManifestCache
     from imgmigrate.stores.place import Place
 
-__all__ = ["Found", "find_referrers"]
+__all__ = ["Found", "Listings", "find_referrers"]
 
 # What these say holds for all questions to a registry, not for one manifest.
 _OF_ALL = (AuthenticationError, LeftBehind, OutOfReach, QuotaExhausted, RateLimited)
@@ -68,6 +71,24 @@ class Found:
         return self.referrers
 
 
+class Listings:
+    """What is listed for manifests, each asked for once by all who share this."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Repository, Digest], tuple[Referrer, ...]] = {}
+        self._asking: defaultdict[tuple[Repository, Digest], asyncio.Lock] = defaultdict(
+            asyncio.Lock
+        )
+
+    async def of(self, place: Place, digest: Digest, tags: Collection[str]) -> tuple[Referrer, ...]:
+        """List what refers to a manifest; what fails is asked again by the next."""
+        key = place.repository, digest
+        async with self._asking[key]:
+            if key not in self._known:
+                self._known[key] = await place.store.referrers(place.repo, digest, tags)
+        return self._known[key]
+
+
 async def find_referrers(
     place: Place,
     top: Digest,
@@ -79,6 +100,7 @@ async def find_referrers(
     choice: Filter | None = None,
     reads: bool = True,
     side: Side = "source",
+    listings: Listings | None = None,
 ) -> Found:
     """Walk from an image to all that a rule lets go along; StoreError if some answer is missing.
 
@@ -87,7 +109,8 @@ async def find_referrers(
     index goes along only with the index as it is. Without `reads` the manifests of what is found
     stay unread, and its size unknown, unless something is required: no list is proof of that.
     """
-    walk = _Walk(place, tags, policy, cache, reads or bool(policy.required))
+    reads = reads or bool(policy.required)
+    walk = _Walk(place, tags, policy, cache, reads, listings or Listings())
     with on_side(side):
         first = await walk.ask(top)
         children: list[Digest] = []
@@ -136,9 +159,10 @@ class _Walk:
         policy: ReferrerPolicy,
         cache: ManifestCache,
         reads: bool,
+        listings: Listings,
     ) -> None:
         self._place, self._tags, self._policy = place, tags, policy
-        self._cache, self._reads = cache, reads
+        self._cache, self._reads, self._listings = cache, reads, listings
         self._asked: set[Digest] = set()
         self.found: dict[tuple[Digest, str | None], Referrer] = {}
         self.size: int | None = 0
@@ -162,7 +186,7 @@ class _Walk:
         if digest in self._asked:
             return ()
         self._asked.add(digest)
-        return await self._place.store.referrers(self._place.repo, digest, self._tags)
+        return await self._listings.of(self._place, digest, self._tags)
 
     async def may_have_more(self, top: Digest) -> bool:
         """Tell whether anything can refer to other manifests of the repository."""

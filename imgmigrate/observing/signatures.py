@@ -17,6 +17,7 @@ from imgmigrate.stores.place import read_blob, read_manifest
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Sequence
 
+    from imgmigrate.observing.referrers import Listings
     from imgmigrate.oci.manifest import Manifest
     from imgmigrate.oci.reference import Digest
     from imgmigrate.oci.referrers import Referrer
@@ -38,6 +39,7 @@ async def find_flaws(
     tags: Collection[str],
     wanted: Sequence[Judge],
     cache: ManifestCache,
+    listings: Listings,
 ) -> list[list[str] | None]:
     """Tell of each judge what is wrong with the image's signatures; None if one holds.
 
@@ -45,7 +47,7 @@ async def find_flaws(
     """
     flaws: list[list[str] | None] = [[] for _ in wanted]
     with on_side("source"):
-        listed = await place.store.referrers(place.repo, digest, tags)
+        listed = await listings.of(place, digest, tags)
         async with aclosing(_claims(place, listed, cache)) as claims:
             async for claim in claims:
                 raw = b""

@@ -11,6 +11,7 @@ from imgmigrate.errors import StoreError
 from imgmigrate.observing.globs import Globs
 from imgmigrate.observing.observe import Observer
 from imgmigrate.observing.problems import Problems, failed, merged
+from imgmigrate.observing.referrers import Listings
 from imgmigrate.observing.scope import Scope
 from imgmigrate.observing.sightings import Shown, record_plan, tell_unrecorded
 from imgmigrate.observing.skipped import Skips
@@ -374,6 +375,7 @@ class _Planner:
         cache, is_part = self.workspace.cache, bool(options.target or options.exclude)
         guards, unread, sizes = self.config.guards, self.asking.unread, self.options.sizes
         rules = (*self.config.rules, *self.expansion.lost)
+        listings = Listings()
         whole_sink = None if is_part else self.workspace.sink
         # What no config asks for neither moves nor deletes.
         owns = not self.config.is_oneshot
@@ -385,9 +387,15 @@ class _Planner:
                 whole_sink,
             ),
             self._deltas(),
-            SignatureCheck(observer, cache, state, keyrings, whole_sink),
+            SignatureCheck(observer, cache, state, keyrings, listings, whole_sink),
             Referring(
-                observer, cache, state, self.workspace.sink, sizes, options.refresh_referrers
+                observer,
+                cache,
+                state,
+                self.workspace.sink,
+                sizes,
+                options.refresh_referrers,
+                listings,
             ),
             Gone(observer, state),
             Outlived(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.events import Sink
     from imgmigrate.observing.observe import Observer
+    from imgmigrate.observing.referrers import Listings
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.oci.referrers import Referrer
     from imgmigrate.planning.desired.desired import Asked
@@ -60,6 +61,7 @@ class Referring:
     sink: Sink
     sizes: Sizes
     refresh: bool
+    listings: Listings
     # Of each repository the failures since it answered last.
     _failures: defaultdict[Repository, list[StoreError]] = field(
         default_factory=lambda: defaultdict(list)
@@ -201,6 +203,7 @@ class Referring:
             is_index=question.is_index,
             choice=question.filter,
             reads=reads,
+            listings=self.listings,
         )
 
     def _settled(self, change: Change, question: _Question, found: Found | StoreError) -> Change:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from imgmigrate.config.signatures import KeyFile, SignatureRule
     from imgmigrate.events import Sink
     from imgmigrate.observing.observe import Observer
+    from imgmigrate.observing.referrers import Listings
     from imgmigrate.oci.reference import Digest, Reference, Repository
     from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.signing.verdict import Judge
@@ -64,6 +65,7 @@ class SignatureCheck:
     cache: ManifestCache
     state: State
     keyrings: Sequence[Keyring]
+    listings: Listings
     # None where only a part of the images is asked for.
     sink: Sink | None = None
 
@@ -121,7 +123,9 @@ class SignatureCheck:
             if isinstance(tags, StoreError):
                 raise tags
             judges = [keyring.judge for keyring in keyrings]
-            flaws = await find_flaws(place, question.digest, tags, judges, self.cache)
+            flaws = await find_flaws(
+                place, question.digest, tags, judges, self.cache, self.listings
+            )
         except StoreError as error:
             return f"nobody can tell whether it is signed: {error}"
         for keyring, found in zip(keyrings, flaws, strict=True):

@@ -309,6 +309,18 @@ async def test_an_image_is_asked_for_once_whatever_number_of_rows_it_has(world: 
     assert world.old.calls["open_blob"] == 1
 
 
+async def test_who_checks_and_who_takes_along_share_one_answer(world: World) -> None:
+    """One list of an image's referrers costs one request, whatever number of rules reads it."""
+    digest = world.seed("1")
+    by_tag(world, digest)
+    rule = f"- {{source: {OLD}/team/api, destination: {NEW}/team"
+    world.rules = f"{rule}/api, referrers: all}}\n{rule}/copy, referrers: signature}}"
+    world.old.calls.clear()
+    assert len((await world.plan()).changes) == 2
+    asked = [what for verb, _, what in world.old.log if verb == "referrers"]
+    assert len(asked) == len(set(asked)) == 2, "the image, and what signs it"
+
+
 async def test_who_signs_without_a_key_is_named_with_his_issuer(world: World) -> None:
     """By a trusted root of one's own; an entry is satisfied by that signature alone."""
     sigstore, digest = Sigstore(), world.seed("1")

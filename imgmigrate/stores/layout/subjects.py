@@ -26,6 +26,7 @@ class Subjects:
     """The referrers of layouts by what they are about; each manifest is read once."""
 
     def __init__(self) -> None:
+        # Never of a damaged copy: another layout may have a whole one.
         self._read: dict[Digest, Referrer | None] = {}
         # Of each layout, for the very index that they were found in.
         self._found: dict[str, tuple[Index, dict[Digest, list[Referrer]]]] = {}
@@ -44,8 +45,13 @@ class Subjects:
     def _all(self, folder: LayoutFolder, index: Index) -> dict[Digest, list[Referrer]]:
         found: defaultdict[Digest, list[Referrer]] = defaultdict(list)
         for digest, media_type in index.types():
+            if media_type not in MANIFESTS:
+                continue
             if digest not in self._read:
-                self._read[digest] = _look(folder, digest, media_type)
+                try:
+                    self._read[digest] = _look(folder, digest, media_type)
+                except (ProtocolError, ValueError):
+                    continue  # whoever copies it as an image is told what is wrong with it
             referrer = self._read[digest]
             if referrer is not None:
                 found[referrer.refers_to].append(referrer)
@@ -53,15 +59,8 @@ class Subjects:
 
 
 def _look(folder: LayoutFolder, digest: Digest, media_type: str) -> Referrer | None:
-    """Read what a manifest is about; what is none, or damaged, is about nothing.
-
-    Whoever copies it as an image is told what is wrong with it.
-    """
-    if media_type not in MANIFESTS:
-        return None
-    try:
-        raw = folder.read_blob(digest)
-        manifest = None if raw is None else Manifest.parse(raw, media_type, expected=digest)
-    except (ProtocolError, ValueError):
-        return None
-    return None if manifest is None else referrer_of(manifest)
+    """Read what a manifest is about; ProtocolError or ValueError if it is damaged, or not there."""
+    raw = folder.read_blob(digest)
+    if raw is None:
+        raise ProtocolError(folder.name, f"its index lists {digest.short}, which is not there")
+    return referrer_of(Manifest.parse(raw, media_type, expected=digest))

@@ -55,6 +55,18 @@ async def test_what_is_damaged_refers_to_nothing(tmp_path: Path) -> None:
     assert await LayoutStore(tmp_path).referrers("app", Digest.parse(subject.top), ()) == ()
 
 
+async def test_a_damaged_copy_hides_none_in_another_layout(tmp_path: Path) -> None:
+    """Both have the same digest, and only one says what it is about."""
+    subject, referrer = image(), artifact(subject=image())
+    for name in ("broken", "whole"):
+        write_layout(tmp_path / name, "1", subject)
+        write_layout(tmp_path / name, "x", referrer)
+    (tmp_path / "broken/blobs/sha256" / referrer.top[7:]).write_bytes(b"{}")
+    store = LayoutStore(tmp_path)
+    assert await store.referrers("broken", Digest.parse(subject.top), ()) == ()
+    assert len(await store.referrers("whole", Digest.parse(subject.top), ())) == 1
+
+
 async def test_a_layout_that_is_not_there_holds_none(tmp_path: Path) -> None:
     """A destination may not be made yet."""
     assert await LayoutStore(tmp_path).referrers("app", Digest.parse(INDEX), ()) == ()
