@@ -212,6 +212,9 @@ async def test_nor_are_they_where_their_image_moves(world: World) -> None:
     assert rows(plan) == {f"{API}:1": ("delete", "moved"), f"{moved}:1": ("move", "moved")}
     await world.apply(plan)
     assert ("team/api", tag) in world.new.tags
+    world.sink.events.clear()
+    assert (await world.plan(allow_delete=True)).changes == ()
+    assert not [event for event in world.sink.events if isinstance(event, Warned)]
 
 
 async def test_a_late_signature_can_be_rolled_back_past(world: World) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from imgmigrate.errors import StoreError
 from imgmigrate.events import Warned
+from imgmigrate.oci.companions import subject_of_tag
 from imgmigrate.plan import Action, Change, Reason
 from imgmigrate.rules.moves import applied
 from imgmigrate.state.record import Source, Status
@@ -129,7 +130,13 @@ class Moving:
         copies: Mapping[Reference, Change],
     ) -> str | None:
         """Say why a pair moves none of the records that it is about; None if it does, or did."""
-        live = [record.address for record in about if record.is_live]
+        # What belongs to an image may stay where an earlier version had copied it as a tag.
+        live = [
+            record.address
+            for record in about
+            if record.is_live
+            and (record.address in heirs or not subject_of_tag(record.address.tag or ""))
+        ]
         if any(address in heirs for address in live) or (not live and any(about)):
             return None
         if not live:

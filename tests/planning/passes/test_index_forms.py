@@ -16,8 +16,8 @@ from imgmigrate.state.record import RECORDS, Filter
 from imgmigrate.stores.layout.store import LayoutStore
 from imgmigrate.verifying.verdict import Kind, Standing
 from imgmigrate.verifying.verify import verify_records
-from tests.planning.passes.test_platforms import AMD64, ARM64, THREE, choose, cut, put
 from tests.planning.attached import SBOM, refer
+from tests.planning.passes.test_platforms import AMD64, ARM64, THREE, choose, cut, put
 from tests.support import images
 from tests.support.machine import clear_cache
 from tests.support.world import NEW, World, rows
