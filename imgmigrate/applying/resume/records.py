@@ -84,7 +84,7 @@ class Recording:
             return replace(
                 record,
                 referrers=_along(change.referrers or (), record.referrers or ()),
-                referrers_pending=True if is_partly else None,
+                referrers_pending=True if is_partly or change.referrers_unread else None,
                 at=at,
                 run=self.run,
                 plan_id=self.plan_id,

@@ -102,13 +102,11 @@ class _Settler:
         Of what nobody could look for it knows no more than it did.
         """
         record = self.state.record(change.address)
-        return (
-            bool(change.referrers)
-            and record is not None
-            and record.plan_id == self.plan.plan_id
-            and bool(record.referrers_pending)
-            and _shows(record, change)
-        )
+        if record is None or record.plan_id != self.plan.plan_id or not record.referrers_pending:
+            return False
+        there = {(each.digest, each.tag) for each in record.referrers or ()}
+        lacks = any((each.digest, each.tag) not in there for each in change.referrers or ())
+        return lacks and _shows(record, change)
 
     def _settle_move(self, change: Change) -> Receipt | None:
         """A move takes its origin's record along: without it there is nothing to record."""
