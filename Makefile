@@ -14,7 +14,7 @@ postgres_STEPS := 20
 pgbouncer_STEPS := 20
 PYTHONS ?= newest
 # Where the versions of Python differ most: loops and streams, files, models.
-ROOMS ?= $(if $(filter all,$(PYTHONS)),,tests/applying tests/state tests/stores)
+ROOMS ?= $(if $(filter all,$(PYTHONS)),,tests/applying tests/state tests/stores/layout)
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := python3-venv docker-registry skopeo umoci time bash zsh fish
 MORE_PACKAGES := postgresql pgbouncer

@@ -214,7 +214,7 @@ class _Walk:
         self, listed: tuple[Referrer, ...], waiting: deque[tuple[Digest, int]], depth: int
     ) -> None:
         for entry in listed:
-            key = _key(entry)
+            key = entry.key
             if key in self.found or key in self._excluded:
                 continue
             each, size = await self._read(entry)
@@ -246,7 +246,7 @@ class _Walk:
         except StoreError as error:
             if not is_told or self._policy.takes(entry):
                 if isinstance(error, NotFound):
-                    self._missing[_key(entry)] = entry
+                    self._missing[entry.key] = entry
                 else:
                     self._unread.append(error)
             return None, None
@@ -262,10 +262,6 @@ class _Walk:
 def _has_companions(tags: frozenset[str]) -> bool:
     """Tell whether some tag belongs to an image; once for each list, which thousands share."""
     return any(map(subject_of_tag, tags))
-
-
-def _key(each: Referrer) -> tuple[Digest, str | None]:
-    return each.descriptor.digest, each.tag
 
 
 def _endless(place: Place, digest: Digest) -> ProtocolError:

@@ -73,6 +73,11 @@ class Referrer:
     tag: str | None = None
     artifact_type: str | None = None
 
+    @property
+    def key(self) -> tuple[Digest, str | None]:
+        """What tells it from others: its digest, and the tag that it stands under."""
+        return self.descriptor.digest, self.tag
+
 
 def scheme_of(referrer: Referrer) -> str | None:
     """Say how a signature is kept, which decides who verifies it; None of anything else.

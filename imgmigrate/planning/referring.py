@@ -239,8 +239,8 @@ class Referring:
                 return None
             detail = f"what refers to it could not be asked for: {found}"
             return failed(record.address, Reason.UNREADABLE, detail, record)
-        there = {(each.digest, each.tag) for each in record.referrers or ()}
-        new = [each for each in found.referrers if _key(each) not in there]
+        there = {each.key for each in record.referrers or ()}
+        new = [each for each in found.referrers if each.key not in there]
         # While some cannot be read, only something else that is new is worth a row.
         if not new and (found.unread or not record.referrers_pending):
             return None
@@ -279,7 +279,7 @@ def _is_final(error: StoreError) -> bool:
 
 def _described(found: Found) -> dict[str, object]:
     """What a row says of its referrers; what has to be sent is counted with its image."""
-    return {"referrers": tuple(map(_carried, found.referrers)), "referrer_bytes": found.size}
+    return {"referrers": tuple(map(Carried.of, found.referrers)), "referrer_bytes": found.size}
 
 
 def _required(policy: ReferrerPolicy, found: Found, image: Digest | None) -> dict[str, object]:
@@ -291,22 +291,6 @@ def _required(policy: ReferrerPolicy, found: Found, image: Digest | None) -> dic
         and not {each.kind, each.artifact_type}.isdisjoint(policy.required)
     }
     return {"needs_referrers": True, "needed_kinds": tuple(sorted(kinds))} if kinds else {}
-
-
-def _carried(each: Referrer) -> Carried:
-    wanted = each.descriptor
-    return Carried(
-        refers_to=each.refers_to,
-        digest=wanted.digest,
-        media_type=wanted.media_type,
-        size=wanted.size,
-        kind=each.kind,
-        tag=each.tag,
-    )
-
-
-def _key(each: Referrer) -> tuple[Digest, str | None]:
-    return each.descriptor.digest, each.tag
 
 
 def _schemes(found: Found, image: Digest | None) -> tuple[str, ...] | None:

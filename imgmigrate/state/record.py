@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from imgmigrate.oci.manifest import Manifest
     from imgmigrate.oci.reference import Repository
+    from imgmigrate.oci.referrers import Referrer
 
 __all__ = [
     "RECORDS",
@@ -127,6 +128,24 @@ class Carried:
     size: int
     kind: _Word
     tag: str | None = None
+
+    @classmethod
+    def of(cls, found: Referrer) -> Self:
+        """Say of what was found what a row and a record keep."""
+        wanted = found.descriptor
+        return cls(
+            refers_to=found.refers_to,
+            digest=wanted.digest,
+            media_type=wanted.media_type,
+            size=wanted.size,
+            kind=found.kind,
+            tag=found.tag,
+        )
+
+    @property
+    def key(self) -> tuple[Digest, str | None]:
+        """What tells it from others, as of a `Referrer`."""
+        return self.digest, self.tag
 
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=_LENIENT)

@@ -45,7 +45,7 @@ async def find_by_tags(
 
 def once_each(referrers: Iterable[Referrer]) -> tuple[Referrer, ...]:
     """Leave out what was found in two ways; under a tag it is another thing than in a list."""
-    return tuple({(each.descriptor.digest, each.tag): each for each in referrers}.values())
+    return tuple({each.key: each for each in referrers}.values())
 
 
 async def read_list(store: Store, repo: str, digest: Digest) -> Manifest | None:

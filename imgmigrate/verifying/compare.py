@@ -303,7 +303,7 @@ class _Comparer:
                 is_index=image.media_type in INDEXES,
                 side=side,
             )
-        return {(one.descriptor.digest, one.tag): one for one in found.whole()}
+        return {one.key: one for one in found.whole()}
 
     def _place(self, repository: Repository) -> Place:
         return Place(self.stores.source_of(repository), repository.path)

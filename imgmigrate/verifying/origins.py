@@ -23,7 +23,6 @@ from imgmigrate.verifying.verdict import Fault, Findings, Kind
 if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.oci.reference import Repository
-    from imgmigrate.oci.referrers import Referrer
     from imgmigrate.rules.referrers import ReferrerPolicy
     from imgmigrate.state.record import ImageRecord
     from imgmigrate.stores.base import Stores
@@ -92,10 +91,8 @@ class Origins:
             except ValueError as error:
                 name = f"{place.repository}@{record.source.digest}"
                 raise ProtocolError(name, str(error)) from None
-        there = {(one.digest, one.tag) for one in record.referrers or ()}
-        return [
-            _carried(one) for one in found.whole() if (one.descriptor.digest, one.tag) not in there
-        ]
+        there = {one.key for one in record.referrers or ()}
+        return [Carried.of(one) for one in found.whole() if one.key not in there]
 
     def _policy(self, record: ImageRecord) -> ReferrerPolicy:
         origin = record.source.reference.repository
@@ -117,15 +114,3 @@ class Origins:
 
     def _place(self, repository: Repository) -> Place:
         return Place(self.stores.source_of(repository), repository.path)
-
-
-def _carried(one: Referrer) -> Carried:
-    wanted, digest = one.descriptor, one.descriptor.digest
-    return Carried(
-        refers_to=one.refers_to,
-        digest=digest,
-        media_type=wanted.media_type,
-        size=wanted.size,
-        kind=one.kind,
-        tag=one.tag,
-    )

@@ -191,17 +191,15 @@ def _brought(change: Change, receipt: Receipt) -> Change:
     """Leave out of a row which referrers did not go along: they are not ours."""
     if not receipt.lacking:
         return change
-    there = tuple(
-        each for each in change.referrers or () if (each.digest, each.tag) not in receipt.lacking
-    )
+    there = tuple(each for each in change.referrers or () if each.key not in receipt.lacking)
     return change.model_copy(update={"referrers": there})
 
 
 def _along(brought: tuple[Carried, ...], earlier: tuple[Carried, ...]) -> tuple[Carried, ...]:
     """Add what went along earlier and is still there, whatever the source lists by now."""
-    there = {(each.digest, each.tag) for each in brought}
+    there = {each.key for each in brought}
     tags = {each.tag for each in brought if each.tag is not None}
-    kept = (each for each in earlier if (each.digest, each.tag) not in there)
+    kept = (each for each in earlier if each.key not in there)
     return (*brought, *(each for each in kept if each.tag not in tags))
 
 

@@ -104,8 +104,8 @@ class _Settler:
         record = self.state.record(change.address)
         if record is None or record.plan_id != self.plan.plan_id or not record.referrers_pending:
             return False
-        there = {(each.digest, each.tag) for each in record.referrers or ()}
-        lacks = any((each.digest, each.tag) not in there for each in change.referrers or ())
+        there = {each.key for each in record.referrers or ()}
+        lacks = any(each.key not in there for each in change.referrers or ())
         return lacks and _shows(record, change)
 
     def _settle_move(self, change: Change) -> Receipt | None:

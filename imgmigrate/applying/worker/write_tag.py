@@ -195,7 +195,7 @@ class TagWriter:
             Outcome.APPLIED,
             change.after,
             brought.moved,
-            lacking=tuple((each.digest, each.tag) for each, _ in lacking),
+            lacking=tuple(each.key for each, _ in lacking),
         )
         if not lacking:
             return receipt

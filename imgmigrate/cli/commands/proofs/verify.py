@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -36,6 +36,7 @@ from imgmigrate.cli.given.suggestions import suggest_addresses
 from imgmigrate.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from imgmigrate.config.model import Config
@@ -223,7 +224,6 @@ def _verify_layouts(settings: Settings, layouts: list[Reference], options: Verif
 def _verify_state(
     settings: Settings, globs: tuple[str, ...], options: VerifyOptions, sample: Share | None
 ) -> Proof:
-    from imgmigrate.cli.run import look
     from imgmigrate.state.base import open_state
     from imgmigrate.verifying.report import of_record
     from imgmigrate.verifying.verify import verify_records
@@ -231,13 +231,12 @@ def _verify_state(
     config = _config(settings)
     state = answer_of(open_state(config.state_place).look())
     records: list[ImageRecord] = pick(state.live(), globs, lambda record: record.address)
-    kept = _sampled(records, sample)
-    verified = look(
-        settings.output,
-        lambda sink: verify_records(config, kept, options, sink=sink),
-        doing="verifying",
+    kept, verified = _looked(
+        settings,
+        records,
+        sample,
+        lambda chosen, sink: verify_records(config, chosen, options, sink=sink),
     )
-    verified = verified.sampled_of(len(records)) if sample else verified
     return Proof(verified, config, state, tuple(map(of_record, kept)))
 
 
@@ -249,22 +248,19 @@ def _verify_plan(
     sample: Share | None,
 ) -> Proof:
     """Verify what a plan was to write; what it does not touch it says nothing of."""
-    from imgmigrate.cli.run import look
     from imgmigrate.verifying.report import of_change
     from imgmigrate.verifying.verify import verify_changes
 
     plan, sha256 = _plan(settings, against)
-    has_config = settings.config is not None or settings.foreign or DEFAULT_CONFIG.exists()
-    config = _config(settings) if has_config else load_for_apply(settings)
+    config = _config_if_any(settings)
     rows = [change for change in plan.changes if change.after is not None]
     rows = pick(rows, globs, lambda change: change.address)
-    kept = _sampled(rows, sample)
-    verified = look(
-        settings.output,
-        lambda sink: verify_changes(config, kept, options, sink=sink),
-        doing="verifying",
+    kept, verified = _looked(
+        settings,
+        rows,
+        sample,
+        lambda chosen, sink: verify_changes(config, chosen, options, sink=sink),
     )
-    verified = verified.sampled_of(len(rows)) if sample else verified
     subjects = tuple(of_change(change, plan.plan_id) for change in kept)
     return Proof(verified, config, None, subjects, {plan.plan_id: known_plan(plan, sha256)})
 
@@ -314,20 +310,17 @@ def _verify_evidence(
     sample: Share | None,
 ) -> Proof:
     """Verify what a report says is there; neither state nor source are asked."""
-    from imgmigrate.cli.run import look
     from imgmigrate.verifying.report import of_stated
     from imgmigrate.verifying.verify import verify_stated
 
-    has_config = settings.config is not None or settings.foreign or DEFAULT_CONFIG.exists()
-    config = _config(settings) if has_config else load_for_apply(settings)
+    config = _config_if_any(settings)
     rows = pick(list(evidence), globs, lambda one: one.address)
-    kept = _sampled(rows, sample)
-    verified = look(
-        settings.output,
-        lambda sink: verify_stated(config, kept, options, sink=sink),
-        doing="verifying",
+    kept, verified = _looked(
+        settings,
+        rows,
+        sample,
+        lambda chosen, sink: verify_stated(config, chosen, options, sink=sink),
     )
-    verified = verified.sampled_of(len(rows)) if sample else verified
     return Proof(verified, config, None, tuple(map(of_stated, kept)))
 
 
@@ -350,10 +343,25 @@ def _plan(settings: Settings, against: str) -> tuple[Plan, str]:
     return plan, hashlib.sha256(Path(against).read_bytes()).hexdigest()
 
 
-def _sampled(rows: list[_Row], sample: Share | None) -> list[_Row]:
+def _looked(
+    settings: Settings,
+    rows: list[_Row],
+    sample: Share | None,
+    verifies: Callable[[list[_Row], Sink], Coroutine[Any, Any, Verified]],
+) -> tuple[list[_Row], Verified]:
+    """Verify all rows or a sample of them; with those that were chosen."""
+    from imgmigrate.cli.run import look
     from imgmigrate.verifying.sample import sampled
 
-    return rows if sample is None else sampled(rows, sample, lambda row: row.address)
+    kept = rows if sample is None else sampled(rows, sample, lambda row: row.address)
+    verified = look(settings.output, lambda sink: verifies(kept, sink), doing="verifying")
+    return kept, verified.sampled_of(len(rows)) if sample else verified
+
+
+def _config_if_any(settings: Settings) -> Config:
+    """Open the config where there is one; of what is said elsewhere only logins are needed."""
+    has_config = settings.config is not None or settings.foreign or DEFAULT_CONFIG.exists()
+    return _config(settings) if has_config else load_for_apply(settings)
 
 
 def _config(settings: Settings) -> Config:
