@@ -92,7 +92,8 @@ def decide(
 
     if destination is None:
         return change(Action.COPY, Reason.DESTINATION_LOST if live else Reason.NEW)
-    if destination == wanted and live and recorded == wanted and _is_other_part(record, wish):
+    # What was let go is as sparse as it was.
+    if destination == wanted and recorded == wanted and _is_other_part(record, wish):
         return change(Action.UPDATE, Reason.PLATFORMS_CHANGED)
     if destination == wanted:
         # A record of the same bytes may tell of another choice, or of an index that has moved

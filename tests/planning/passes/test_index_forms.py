@@ -20,7 +20,7 @@ from tests.planning.attached import SBOM, refer
 from tests.planning.passes.test_platforms import AMD64, ARM64, THREE, choose, cut, put
 from tests.support import images
 from tests.support.machine import clear_cache
-from tests.support.world import NEW, World, rows
+from tests.support.world import NEW, OLD, World, rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,6 +160,21 @@ async def test_the_whole_behind_a_kept_index_is_brought(world: World) -> None:
     assert rows(await world.plan()) == {f"{API}:1.0": ("update", "platforms_changed")}
     await world.migrate()
     assert {digest for _, digest in world.new.blobs} == set(THREE.blobs)
+
+
+async def test_a_kept_index_that_was_let_go_is_not_taken_for_whole(world: World) -> None:
+    """What nobody owned for a while is as sparse as it was; all of it is brought."""
+    ask(world, "keep")
+    await world.migrate()
+    one = world.rules
+    world.rules = f"- {{source: {OLD}/team/other, destination: {NEW}/team/other, tags: ['1']}}"
+    world.seed("1", repo="team/other")
+    await world.apply(await world.plan(forget=True))
+    world.rules = one.replace("linux/amd64", "linux/arm64")
+    change = await only(world, target=(f"{API}:1.0",))
+    assert (change.action, change.reason) == ("update", "platforms_changed")
+    await world.apply(await world.plan())
+    assert ("team/api", ARM64.top) in world.new.manifests
 
 
 async def test_what_a_kept_index_lacks_is_not_believed_to_be_there(world: World) -> None:
