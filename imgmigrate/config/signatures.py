@@ -1,22 +1,26 @@
-"""Whose signatures images need: `verify:` of a config, and of a trusted file. No I/O."""
+"""Whose signatures images need: `verify:` of a config, and of a trusted file.
+
+No file is read here; of layouts it is asked where they are.
+"""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgmigrate.config.guards import layout_names, read_pattern
+from imgmigrate.config.guards import read_pattern
 from imgmigrate.config.values.paths import resolve_path
+from imgmigrate.oci.reference import LAYOUTS, Reference, Repository, relative_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from imgmigrate.config.reading.schema import VerifyModel
     from imgmigrate.config.reading.tree import KeyPath, Tree
     from imgmigrate.errors import ConfigError
     from imgmigrate.matching import Pattern
-    from imgmigrate.oci.reference import Reference
 
 __all__ = ["KeyFile", "KeylessSigner", "SignatureRule", "build_signature_rules"]
 
@@ -62,12 +66,18 @@ class SignatureRule:
     keys: tuple[KeyFile, ...] = ()
     keyless: KeylessSigner | None = None
 
-    def concerns(self, source: Reference) -> bool:
+    def concerns(self, source: Reference, base: Path | None = None) -> bool:
         """Tell whether it is about an image from a source, by whichever of its names.
 
-        One that is pinned is also meant by its tag alone, and by its digest alone.
+        `base` is what a layout's path is relative to, if not the rule's own. One that is pinned is
+        also meant by its tag alone, and by its digest alone; one that has no tag by any pattern
+        about its repository: nobody gets around a pattern by leaving the tag out.
         """
-        return any(self.match.matches_reference(name) for name in _names(source, self.base))
+        names = list(_names(source, base or Path(self.base), self.base))
+        text = str(self.match)
+        if source.tag is None and not text.startswith("/") and "@" not in text:
+            return any(self.match.may_match(name.repository) for name in names)
+        return any(self.match.matches_reference(name) for name in names)
 
 
 def build_signature_rules(
@@ -121,8 +131,15 @@ def _key(tree: Tree, text: str, base: Path, at: KeyPath) -> KeyFile:
     return KeyFile(text, path, tree, at)
 
 
-def _names(source: Reference, base: str) -> Iterator[Reference]:
-    for each in layout_names(source, base):
+def _names(source: Reference, base: Path, own: str) -> Iterator[Reference]:
+    """All names of a source: a layout's as written, and by its place, seen from `own` too."""
+    names = {source}
+    if source.repository.is_layout:
+        path = os.path.normpath(os.path.join(base, source.repository.path))
+        places = (path, os.path.realpath(path))
+        paths = (name for each in places for name in (each, relative_path(each, own)))
+        names |= {replace(source, repository=Repository(LAYOUTS, each)) for each in paths}
+    for each in names:
         yield each
         if each.tag is not None and each.digest is not None:
             yield replace(each, digest=None)

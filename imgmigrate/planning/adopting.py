@@ -12,7 +12,9 @@ from imgmigrate.plan import Action, Change, Plan, Reason, Summary
 from imgmigrate.state.record import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from imgmigrate.oci.reference import Reference
 
 __all__ = ["Adoption", "sort_for_adoption"]
 
@@ -38,13 +40,26 @@ class Adoption:
         return bool(self.same or (self.taken and self.differing))
 
 
-def sort_for_adoption(made: Plan, *, take_ownership: bool) -> Adoption:
-    """Choose the rows to adopt; with `take_ownership` also those that differ from the source."""
+def sort_for_adoption(
+    made: Plan,
+    *,
+    take_ownership: bool,
+    is_gated: Callable[[Reference], bool] = lambda _: False,
+) -> Adoption:
+    """Choose the rows to adopt; with `take_ownership` also those that differ from the source.
+
+    But for images from a source that `is_gated`: what is there was at no source, so nobody can
+    tell who signed it.
+    """
     # What is not replaced needs no tag that keeps it.
     rows = [row for row in made.changes if row.reason != Reason.KEEP_PREVIOUS]
     same = tuple(row for row in rows if row.action is Action.ADOPT)
     differing = tuple(row for row in rows if _differs(row))
     errors = tuple(row for row in rows if row.action is Action.ERROR)
+    if take_ownership:
+        gated = {row.address for row in differing if row.source and is_gated(row.source.reference)}
+        errors += tuple(_unsigned(row) for row in differing if row.address in gated)
+        differing = tuple(row for row in differing if row.address not in gated)
     taken = tuple(_taken(row) for row in differing) if take_ownership else ()
     return Adoption(
         plan=_reduced(made, (*same, *taken, *errors)),
@@ -63,6 +78,18 @@ def _is_missing(row: Change) -> bool:
 
 def _differs(row: Change) -> bool:
     return row.reason.traits.is_foreign and row.source is not None and row.before is not None
+
+
+def _unsigned(row: Change) -> Change:
+    detail = "verify asks for its signature, and what is there was not at its source; "
+    return Change(
+        address=row.address,
+        action=Action.ERROR,
+        reason=Reason.NOT_VERIFIED,
+        before=row.before,
+        recorded=row.recorded,
+        detail=detail + "let a plan overwrite it (`allow_overwrite`), or delete it there",
+    )
 
 
 def _taken(row: Change) -> Change:

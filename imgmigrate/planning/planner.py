@@ -154,6 +154,7 @@ async def _refresh(
     from imgmigrate.planning.drift import OnlyTold, find_drift
 
     config = workspace.config
+    keyrings = read_keys(config.signatures)
     tell_owner(state, config, workspace.sink)
     async with _open_stores(workspace, options, state) as stores:
         observer = Observer(stores, state, workspace.sink, options.parallelism)
@@ -161,8 +162,19 @@ async def _refresh(
         changes, unchanged = await find_drift(
             observer, state, options.target, options.exclude, deltas=deltas
         )
-    passes = (OnlyTold(is_owned=not config.is_oneshot),)
-    return await run_passes(passes, changes, {}), unchanged
+        passes: tuple[Pass, ...] = (OnlyTold(is_owned=not config.is_oneshot),)
+        if keyrings:  # what moved on both sides is recorded, so it has to be signed as well
+            check = SignatureCheck(
+                observer,
+                workspace.cache,
+                state,
+                keyrings,
+                Listings(),
+                config.base,
+                of_records=True,
+            )
+            passes = (*passes, check)
+        return await run_passes(passes, changes, {}), unchanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,7 +399,9 @@ class _Planner:
                 whole_sink,
             ),
             self._deltas(),
-            SignatureCheck(observer, cache, state, keyrings, listings, whole_sink),
+            SignatureCheck(
+                observer, cache, state, keyrings, listings, self.config.base, whole_sink
+            ),
             Referring(
                 observer,
                 cache,

@@ -22,6 +22,7 @@ from imgmigrate.signing.verdict import flaw_of, told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from imgmigrate.config.signatures import KeyFile, SignatureRule
     from imgmigrate.events import Sink
@@ -66,8 +67,12 @@ class SignatureCheck:
     state: State
     keyrings: Sequence[Keyring]
     listings: Listings
+    # What a layout's path is relative to.
+    base: Path
     # None where only a part of the images is asked for.
     sink: Sink | None = None
+    # The rows are about records, whatever the rules ask for: their own sources are meant.
+    of_records: bool = False
 
     async def settle(
         self, changes: Sequence[Change], asked: Mapping[Reference, Asked]
@@ -95,19 +100,22 @@ class SignatureCheck:
             return
         for keyring in self.keyrings:
             rule = keyring.rule
-            if not any(rule.concerns(each.source) for each in asked.values()):
+            if not any(rule.concerns(each.source, self.base) for each in asked.values()):
                 message = f"verify: {rule.match} is about no image that the rules ask for"
                 self.sink.emit(Warned("nothing_verified", message))
 
     def _question(self, change: Change, asked: Mapping[Reference, Asked]) -> _Question | None:
         """What has to be signed for a row, and by which of the rules; None if nothing has to."""
+        if change.source is None or change.action not in _TAKES:
+            return None
         each = asked.get(change.address)
-        if each is None or change.source is None or change.action not in _TAKES:
+        named = change.source.reference if self.of_records else each.source if each else None
+        if named is None:
             return None
         concerned = tuple(
             number
             for number, keyring in enumerate(self.keyrings)
-            if keyring.rule.concerns(each.source)
+            if keyring.rule.concerns(named, self.base)
         )
         if not concerned:
             return None

@@ -81,3 +81,18 @@ def test_a_pinned_image_is_meant_by_its_tag_and_by_its_digest(tmp_path: Path) ->
         assert rule.concerns(source), match
     [rule] = load(tmp_path, "[{match: 'q.io/team/a:2', key: a.pub}]").signatures
     assert not rule.concerns(source)
+
+
+def test_leaving_the_tag_out_gets_around_no_pattern(tmp_path: Path) -> None:
+    """Nor does a link to a layout, or a rule that somebody else has written elsewhere."""
+    digest = "sha256:" + "a" * 64
+    for match in ("q.io/team/a:*", "q.io/team/a:1", "q.io/**:v*", "/.*@sha256.*/"):
+        rule = load(tmp_path, f"[{{match: '{match}', key: a.pub}}]").signatures[0]
+        assert rule.concerns(parse_endpoint(f"q.io/team/a@{digest}")), match
+        assert not rule.concerns(parse_endpoint("q.io/other/b:2")), match
+    (tmp_path / "config" / "old").mkdir(parents=True)
+    (tmp_path / "config" / "link").symlink_to("old")
+    for match in (f"oci:{tmp_path}/config/old/**", "oci:config/old/**"):
+        rule = load(tmp_path, f"[{{match: '{match}', key: a.pub}}]").signatures[0]
+        for source in ("oci:old/app:1", "oci:link/app:1", "oci:./old/app:1"):
+            assert rule.concerns(parse_endpoint(source), tmp_path / "config"), (match, source)

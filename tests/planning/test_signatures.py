@@ -12,6 +12,7 @@ from imgmigrate.events import Warned
 from imgmigrate.oci.companions import fallback_tag
 from imgmigrate.oci.manifest import OCI_MANIFEST, Manifest
 from imgmigrate.oci.reference import Digest
+from imgmigrate.planning.adopting import sort_for_adoption
 from tests.fakes.memory import image, index
 from tests.support.keyless import IDENTITY, ISSUER, Sigstore
 from tests.support.signing import (
@@ -365,3 +366,30 @@ async def test_a_missing_library_is_named(world: World, monkeypatch: pytest.Monk
     with pytest.raises(ConfigError, match="not installed") as caught:
         await world.plan()
     assert caught.value.hint == "pip install 'imgmigrate[verify]'"
+
+
+async def test_what_moved_on_both_sides_is_recorded_only_if_it_is_signed(world: World) -> None:
+    """A refresh takes over as an adoption does."""
+    by_tag(world, world.seed("1"))
+    await world.migrate()
+    evil, blobs = image(b"evil")
+    for side in (world.old, world.new):
+        side.seed("team/api", "1", evil, blobs)
+    assert rows(await world.plan(refresh_only=True)) == {f"{API}:1": REFUSED}
+    by_tag(world, evil.digest)
+    assert rows(await world.plan(refresh_only=True)) == {f"{API}:1": ("adopt", "already_there")}
+
+
+async def test_nobody_takes_over_by_force_what_was_at_no_source(world: World) -> None:
+    """Who signed it cannot be told: it is an error, and nothing is recorded."""
+    world.seed("1")
+    evil, blobs = image(b"evil")
+    world.new.seed("team/api", "1", evil, blobs)
+    plan = await world.plan()
+    assert rows(plan) == {f"{API}:1": ("conflict", "foreign")}
+    rule, base = world.config.signatures[0], world.config.base
+    found = sort_for_adoption(
+        plan, take_ownership=True, is_gated=lambda source: rule.concerns(source, base)
+    )
+    assert (found.has_work, rows(found.plan)) == (False, {f"{API}:1": REFUSED})
+    assert sort_for_adoption(plan, take_ownership=True).has_work

@@ -93,7 +93,13 @@ def adopt(
 
     config = open_config(settings)
     task = _Task(settings, globs, take_ownership, lock_timeout, parallelism, on_rate_limit)
-    adoption = sort_for_adoption(task.plan(config), take_ownership=take_ownership)
+    adoption = sort_for_adoption(
+        task.plan(config),
+        take_ownership=take_ownership,
+        is_gated=lambda source: any(
+            rule.concerns(source, config.base) for rule in config.signatures
+        ),
+    )
     asks = take_ownership and bool(adoption.differing)
     if dry_run or asks or not adoption.has_work or not settings.output.is_quiet:
         task.show(adoption)
