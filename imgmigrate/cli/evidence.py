@@ -38,10 +38,13 @@ class Evidence:
 
     out: Path
     signer: Signer | None
+    # What `--sign` names, which may be a file.
+    sign: str | None = None
 
-    def check(self, settings: Settings, config: Config) -> None:
-        """Refuse, before any work, a place where it must not be written."""
-        check_place(self.out, settings, config, option="--report")
+    def check(self, settings: Settings, config: Config, plan: str | None) -> None:
+        """Refuse, before any work, a place where it must not be written; `plan` is a file."""
+        inputs = {"the key of --sign": self.sign, "the plan": plan}
+        check_place(self.out, settings, config, option="--report", inputs=inputs)
 
     def save(self, settings: Settings, statement: bytes) -> None:
         """Sign a statement and write it; what it tells of is over by then, whatever happens."""
@@ -50,8 +53,10 @@ class Evidence:
         try:
             data = statement if self.signer is None else seal(statement, self.signer)
         except ValueError as error:
+            unsigned = self.out.with_name(f"{self.out.name}.unsigned")
+            save_to(settings, unsigned, statement + b"\n", mode=SHARED_FILE, what="report")
             message = f"{self.out}: the report is not written, as it could not be signed: {error}"
-            hint = "what it would tell of is done and recorded; the same command reports it again"
+            hint = f"what it tells of is done and recorded; not signed, it is in {unsigned}"
             raise FileUnwritable(message, hint=hint) from None
         save_to(settings, self.out, data + b"\n", mode=SHARED_FILE, what="report")
 
@@ -78,12 +83,12 @@ def evidence_of(report: Path | None, sign: str | None) -> Evidence | None:
             message = "--sign signs a report, and there is none"
             raise UsageError(message, hint="name its file with --report")
         return None
-    return Evidence(report, None if sign is None else _signer(sign))
+    return Evidence(report, None if sign is None else _signer(sign), sign)
 
 
 def _signer(text: str) -> Signer:
-    """A file is a key, anything else a command."""
-    if os.path.isfile(text) and not os.access(text, os.X_OK):
+    """A file is a key, unless it is a program; anything else is a command."""
+    if os.path.isfile(text) and (not os.access(text, os.X_OK) or _is_pem(Path(text))):
         return _key(Path(text))
     from imgmigrate.signing.signers import CommandSigner
 
@@ -96,6 +101,15 @@ def _signer(text: str) -> Signer:
         hint = "name a private key in PEM, or a program with its arguments"
         raise UsageError(message, hint=hint)
     return CommandSigner(command)
+
+
+def _is_pem(path: Path) -> bool:
+    """Tell a key by how it begins: some file systems call every file a program."""
+    try:
+        with path.open("rb") as file:
+            return file.read(LARGEST_KEY).lstrip().startswith(b"-----BEGIN ")
+    except OSError:
+        return False
 
 
 def _key(path: Path) -> Signer:

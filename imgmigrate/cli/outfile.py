@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from imgmigrate.errors import FileUnwritable, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from imgmigrate.cli.given.options import Settings
     from imgmigrate.config.model import Config
@@ -40,9 +40,17 @@ _LAYOUT_MARKS = ("oci-layout",)
 
 
 def check_place(
-    out: Path, settings: Settings, config: Config | None = None, *, option: str = "--out"
+    out: Path,
+    settings: Settings,
+    config: Config | None = None,
+    *,
+    option: str = "--out",
+    inputs: Mapping[str, str | Path | None] | None = None,
 ) -> None:
-    """Refuse, before any work, a place where output cannot or must not be saved."""
+    """Refuse, before any work, a place where output cannot or must not be saved.
+
+    `inputs` are what else the command reads or runs, by what it is called.
+    """
     from imgmigrate.files import is_stream
 
     if is_stream(out):
@@ -51,6 +59,10 @@ def check_place(
         message = f"{option} {out}: there is no folder {out.parent}"
         raise UsageError(message, hint="create it first")
     _refuse_precious(f"{option} {out}", out, settings, config)
+    for what, given in (inputs or {}).items():
+        if given is not None and _is_same(out, Path(given)):
+            message = f"{option} {out}: this is {what}, which would be overwritten"
+            raise UsageError(message, hint="name another file")
 
 
 def check_new(out: Path, settings: Settings, *, option: str, hint: str | None = None) -> None:

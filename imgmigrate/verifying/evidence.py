@@ -8,10 +8,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from pydantic import AliasChoices, BaseModel, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, Field, ValidationError, field_validator
 
 # Pydantic needs these at run time.
 from imgmigrate.oci.reference import Digest, Reference
@@ -19,6 +20,7 @@ from imgmigrate.schemas.models import LENIENT
 from imgmigrate.signing.dsse import IN_TOTO, make_statement, pae
 from imgmigrate.state.record import Carried, Filter  # noqa: TC001
 from imgmigrate.verifying.verdict import Standing
+from imgmigrate.vocabulary.actions import Action
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from imgmigrate.signing.keys import PublicKey
     from imgmigrate.verifying.report import Report
 
-__all__ = ["PREDICATE", "Stated", "is_evidence", "read_evidence", "verify_statement"]
+__all__ = ["PREDICATE", "Evidence", "Stated", "is_evidence", "read_evidence", "verify_statement"]
 
 PREDICATE = "urn:imgmigrate:verify:1"
 _KNOWN = (PREDICATE, "urn:imgmigrate:apply:1")
@@ -45,6 +47,34 @@ class Stated(_Lenient):
     copies_foreign: bool = False
     referrers: tuple[Carried, ...] | None = None
     standing: str = Standing.WHOLE
+    # What a run did, or was to do; of a verification there is none.
+    action: str | None = None
+
+    @field_validator("address")
+    @classmethod
+    def _of_an_image(cls, address: Reference) -> Reference:
+        if address.tag is None and address.digest is None:
+            msg = "it names no tag and no digest"
+            raise ValueError(msg)
+        return address
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether it was found as it should be."""
+        return self.standing == Standing.WHOLE
+
+    @property
+    def was_to_be_there(self) -> bool:
+        """Tell whether the run was to leave an image there, or nobody said that it was not."""
+        return self.action is None or not Action(self.action).traits.lets_go
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a report says: images that were there, and those that were not done or not whole."""
+
+    images: tuple[Stated, ...]
+    left: tuple[Reference, ...]
 
 
 class _Predicate(_Lenient):
@@ -86,13 +116,13 @@ def is_evidence(data: bytes) -> bool:
     """Tell whether a file is a statement or an envelope, and not a plan."""
     try:
         document = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(document, dict) and ("payloadType" in document or "_type" in document)
 
 
-def read_evidence(data: bytes, key: PublicKey | None) -> tuple[Stated, ...]:
-    """Read which images a report says are there; ValueError if it is none, or `key` did not sign.
+def read_evidence(data: bytes, key: PublicKey | None) -> Evidence:
+    """Read which images a report tells of; ValueError if it is none, or `key` did not sign it.
 
     Without a key its signature is not looked at.
     """
@@ -112,10 +142,11 @@ def read_evidence(data: bytes, key: PublicKey | None) -> tuple[Stated, ...]:
     if statement.predicate_type not in _KNOWN:
         msg = f"it states something else: {statement.predicate_type}"
         raise ValueError(msg)
-    return tuple(
-        one
-        for one in statement.predicate.images
-        if one.digest is not None and one.standing == Standing.WHOLE
+    there = [each.digest is not None and each.is_whole for each in statement.predicate.images]
+    pairs = list(zip(there, statement.predicate.images, strict=True))
+    return Evidence(
+        tuple(each for is_there, each in pairs if is_there),
+        tuple(each.address for is_there, each in pairs if not is_there and each.was_to_be_there),
     )
 
 

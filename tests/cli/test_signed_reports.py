@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.cli.helpers import Cli
 
 RULES = '- {source: "oci:old/app", destination: "oci:new/app"}'
+STATED: dict[str, object] = {"_type": "x", "predicateType": "urn:imgmigrate:apply:1"}
 DEEP = ("verify", "--deep", "--report", "proof.json", "--sign", "key.pem")
 
 
@@ -132,3 +133,72 @@ def test_what_makes_no_sense_is_refused_with_the_reason(
     (moved.folder / "odd.json").write_text('{"_type": "https://in-toto.io/Statement/v1"}')
     assert moved("verify", *args) == 64
     assert told in " ".join(moved.err.split())
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("verify", "--report", "key.json", "--sign", "key.json"), "this is the key of --sign"),
+        (("verify", "--against", "run.json", "--report", "run.json"), "this is what --against"),
+        (("verify", "--config", "c.json", "--report", "c.json"), "this is the config"),
+        (("apply", "plan.out", "--report", "plan.out"), "this is the plan"),
+        (("apply", "plan.out", "--report", "key.json", "--sign", "key.json"), "the key of --sign"),
+    ],
+)
+def test_a_report_replaces_nothing_that_the_command_reads(
+    moved: Cli, args: tuple[str, ...], told: str
+) -> None:
+    """Keys, plans, evidence and configs are more than a report is worth."""
+    shutil.copy(moved.folder / "key.pem", moved.folder / "key.json")
+    shutil.copy(moved.folder / "imgmigrate.yaml", moved.folder / "c.json")
+    assert moved("plan", "--out", "plan.out") == 0
+    before = {path: path.read_bytes() for path in moved.folder.iterdir() if path.is_file()}
+    assert moved(*args) == 64
+    assert told in " ".join(moved.err.split())
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_what_a_report_tells_of_as_not_whole_is_not_passed_over(moved: Cli) -> None:
+    """Else a run that failed would be proved by its own report."""
+    lose_layer(moved.folder)
+    assert moved(*DEEP) == 2
+    assert moved("verify", "--against", "proof.json", "--key", "key.pub") == 2
+    assert "1 of its images were not done, or not whole: oci:new/app:2" in moved.err
+    nothing = STATED | {"predicate": {"images": []}}
+    (moved.folder / "none.json").write_text(json.dumps(nothing))
+    assert moved("verify", "--against", "none.json") == 64
+    assert "it tells of no image" in moved.err
+
+
+def test_a_signer_that_fails_takes_no_findings_with_it(moved: Cli) -> None:
+    """They are shown, and the statement is kept without a signature."""
+    lose_layer(moved.folder)
+    assert moved("verify", "--report", "p.json", "--sign", "false") == 1
+    assert "Not whole: 1 incomplete" in moved.out
+    assert not (moved.folder / "p.json").exists()
+    found = json.loads((moved.folder / "p.json.unsigned").read_text())
+    assert found["predicateType"] == "urn:imgmigrate:verify:1"
+
+
+def test_a_key_is_a_key_whatever_its_mode_says(moved: Cli) -> None:
+    """There are disks on which every file may be run."""
+    (moved.folder / "key.pem").chmod(0o700)
+    assert moved("verify", "--report", "p.json", "--sign", "./key.pem") == 0
+    assert moved("verify", "--against", "p.json", "--key", "key.pub") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("[" * 200_000, 4),
+        (
+            json.dumps(STATED | {"predicate": {"images": [{"address": "oci:a", "digest": None}]}}),
+            64,
+        ),
+    ],
+)
+def test_odd_files_are_no_evidence(moved: Cli, text: str, code: int) -> None:
+    """Whatever is in it, it is said in one line."""
+    (moved.folder / "odd.json").write_text(text)
+    assert moved("verify", "--against", "odd.json") == code
+    assert "unexpected" not in moved.err

@@ -294,7 +294,7 @@ class Task:
         from imgmigrate.render.words import has_work
 
         if self.evidence is not None:
-            self.evidence.check(self.settings, config)
+            self.evidence.check(self.settings, config, file)
         if not has_work(plan.summary):
             self._keep_books(config, plan, command)
             self._report(plan, None, {})

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from imgmigrate.verifying.report import KnownPlan, Method, Report, Subject
     from imgmigrate.verifying.verdict import Verified
 
-__all__ = ["Proof", "check_report", "known_plan", "report_on", "save_report"]
+__all__ = ["SIGN", "Proof", "check_report", "known_plan", "report_on", "save_report"]
+
+
+SIGN = "the key of --sign"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +39,17 @@ class Proof:
     plans: Mapping[str, KnownPlan] = field(default_factory=dict)
 
 
-def check_report(settings: Settings, out: Path, *, is_signed: bool) -> None:
-    """Refuse, before any work, a report that could not be written."""
+def check_report(settings: Settings, out: Path, inputs: Mapping[str, str | Path | None]) -> None:
+    """Refuse, before any work, a report that could not be written; `inputs` as in `check_place`."""
     from imgmigrate.render.reports.evidence import FORMATS
 
     if out.suffix not in FORMATS:
         known = ", ".join(FORMATS)
         message = f"--report {out}: its form follows from its suffix, which is none of {known}"
         raise UsageError(message, hint="name a file such as verified.json")
-    if is_signed and out.suffix != ".json":
+    if inputs[SIGN] is not None and out.suffix != ".json":
         raise UsageError(f"--report {out}: what is signed is JSON", hint="name a file in .json")
-    check_place(out, settings, option="--report")
+    check_place(out, settings, option="--report", inputs=inputs)
 
 
 def report_on(proof: Proof, method: Method) -> Report:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from imgmigrate.cli.commands.proofs.report import (
+    SIGN,
     Proof,
     check_report,
     known_plan,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from imgmigrate.signing.keys import PublicKey
     from imgmigrate.state.record import ImageRecord
     from imgmigrate.stores.registry.pace.metering import OnRateLimit
-    from imgmigrate.verifying.evidence import Stated
+    from imgmigrate.verifying.evidence import Evidence, Stated
     from imgmigrate.verifying.verdict import Verified
     from imgmigrate.verifying.verify import VerifyOptions
 
@@ -158,7 +159,9 @@ def verify(
         raise UsageError(message, hint=hint)
     signed = evidence_of(report, sign) if sign is not None else None
     if report is not None:
-        check_report(settings, report, is_signed=signed is not None)
+        config = settings.config or DEFAULT_CONFIG
+        read = {SIGN: sign, "the key of --key": key, "what --against names": against}
+        check_report(settings, report, {"the config": config, **read})
     evidence = _evidence(settings, against, key)
     if layouts:
         proof = _verify_layouts(settings, layouts, options)
@@ -169,6 +172,7 @@ def verify(
     else:
         proof = _verify_plan(settings, against, what, options, sample)
     verified = proof.verified
+    _present(settings, verified)
     if report is not None:
         method = Method(
             against=against,
@@ -177,9 +181,9 @@ def verify(
             sample_of=verified.sample_of,
         )
         save_report(settings, report, report_on(proof, method), signed)
-    _present(settings, verified)
     worst = most_severe(verified)
-    return Proved(whole=worst is Standing.WHOLE, unread=worst is Standing.UNREAD)
+    is_whole = worst is Standing.WHOLE and not (evidence and evidence.left)
+    return Proved(whole=is_whole, unread=worst is Standing.UNREAD)
 
 
 def _layouts(what: tuple[str, ...]) -> list[Reference]:
@@ -265,7 +269,7 @@ def _verify_plan(
     return Proof(verified, config, None, subjects, {plan.plan_id: known_plan(plan, sha256)})
 
 
-def _evidence(settings: Settings, against: str, key: Path | None) -> tuple[Stated, ...] | None:
+def _evidence(settings: Settings, against: str, key: Path | None) -> Evidence | None:
     """Read the images of a report; None where `--against` names something else."""
     from pathlib import Path
 
@@ -282,9 +286,16 @@ def _evidence(settings: Settings, against: str, key: Path | None) -> tuple[State
         message = f"{against}: whose signature it has was not looked at; name the key with --key"
         settings.output.warn("unsigned_report", message)
     try:
-        return read_evidence(data, None if key is None else _public_key(key))
+        found = read_evidence(data, None if key is None else _public_key(key))
     except ValueError as error:
         raise UsageError(f"--against {against}: {error}") from None
+    if found.left:
+        number, first = len(found.left), found.left[0]
+        message = f"{against}: {number:,} of its images were not done, or not whole: {first}"
+        settings.output.warn("left_by_report", message + (", ..." if number > 1 else ""))
+    elif not found.images:
+        raise UsageError(f"--against {against}: it tells of no image")
+    return found
 
 
 def _public_key(path: Path) -> PublicKey:
@@ -304,7 +315,7 @@ def _public_key(path: Path) -> PublicKey:
 
 def _verify_evidence(
     settings: Settings,
-    evidence: tuple[Stated, ...],
+    evidence: Evidence,
     globs: tuple[str, ...],
     options: VerifyOptions,
     sample: Share | None,
@@ -314,7 +325,7 @@ def _verify_evidence(
     from imgmigrate.verifying.verify import verify_stated
 
     config = _config_if_any(settings)
-    rows = pick(list(evidence), globs, lambda one: one.address)
+    rows = pick(list(evidence.images), globs, lambda one: one.address)
     kept, verified = _looked(
         settings,
         rows,
