@@ -35,14 +35,7 @@ if TYPE_CHECKING:
     from imgmigrate.rules.kept import KeptName
     from imgmigrate.rules.moves import Move
 
-__all__ = [
-    "Guards",
-    "build_guards",
-    "layout_names",
-    "read_kept_for",
-    "read_kept_name",
-    "read_pattern",
-]
+__all__ = ["Guards", "build_guards", "read_kept_for", "read_kept_name", "read_pattern"]
 
 # Whatever holds for other rules, the tags of this one are kept until somebody takes them away.
 FOREVER = "forever"
@@ -74,7 +67,13 @@ class Guards:
 
         A layout is meant by its absolute and by its relative path, whichever its address has.
         """
-        names = layout_names(address, self.base) if self.protect else []
+        names = [address]
+        if address.repository.is_layout and self.base and self.protect:
+            path = os.path.normpath(os.path.join(self.base, address.repository.path))
+            names += [
+                replace(address, repository=Repository(LAYOUTS, each))
+                for each in (path, relative_path(path, self.base))
+            ]
         return any(pattern.matches_reference(name) for pattern in self.protect for name in names)
 
     def are_distinct(self, store: str, other: str) -> bool:
@@ -84,18 +83,6 @@ class Guards:
         if LAYOUTS in (store, other):
             return True
         return any(store in hosts and other in hosts for hosts in self.distinct)
-
-
-def layout_names(address: Reference, base: str) -> list[Reference]:
-    """All names of an address: a layout has one that is absolute, and one relative to `base`."""
-    names = [address]
-    if address.repository.is_layout and base:
-        path = os.path.normpath(os.path.join(base, address.repository.path))
-        names += [
-            replace(address, repository=Repository(LAYOUTS, each))
-            for each in (path, relative_path(path, base))
-        ]
-    return names
 
 
 def build_guards(tree: Tree, model: FileModel, base: Path) -> Guards:

@@ -38,6 +38,13 @@ __all__ = [
 
 # Kinds of referrers that are written otherwise in a sentence.
 _PEOPLE_SAY = {"sbom": "SBOM", "provenance": "provenance statement"}
+# Fields of a row that list kinds which do not go along with its image, and what is said of each.
+_NOT_ALONG = {
+    "referrers_later": "{} by the next plan: an adoption writes nothing",
+    "referrers_excluded": "its rule leaves out {}",
+    "referrers_left": "without {}: of the index before it is cut",
+    "referrers_missing": "without {}: listed at the source, and not there",
+}
 # Who verifies a signature, by how it is kept (docs/registries.md, section 3.5).
 _VERIFIERS = {
     "cosign-tag": "cosign 1 to 3 (tag)",
@@ -226,18 +233,9 @@ def _referrers(change: Change) -> Iterator[Fact]:
     if change.schemes:
         verifiers = ", ".join(_VERIFIERS.get(each, each) for each in change.schemes)
         yield Fact("schemes", "signed for {}", (verifiers,))
-    if change.referrers_later:
-        kinds = ", ".join(_counted(change.referrers_later))
-        yield Fact("referrers_later", "{} by the next plan: an adoption writes nothing", (kinds,))
-    if change.referrers_excluded:
-        kinds = ", ".join(_counted(change.referrers_excluded))
-        yield Fact("referrers_excluded", "its rule leaves out {}", (kinds,))
-    if change.referrers_left:
-        kinds = ", ".join(_counted(change.referrers_left))
-        yield Fact("referrers_left", "without {}: of the index before it is cut", (kinds,))
-    if change.referrers_missing:
-        kinds = ", ".join(_counted(change.referrers_missing))
-        yield Fact("referrers_missing", "without {}: listed at the source, and not there", (kinds,))
+    for key, words in _NOT_ALONG.items():
+        if kinds := getattr(change, key):
+            yield Fact(key, words, (", ".join(_counted(kinds)),))
     if change.referrers_unread:
         what = "its signatures and the like could not be asked for"
         if change.referrers:
