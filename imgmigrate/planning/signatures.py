@@ -176,11 +176,7 @@ def _keyring(rule: SignatureRule) -> Keyring:
 def _read(file: KeyFile) -> PublicKey:
     try:
         with open(file.path, "rb") as opened:
-            data = opened.read(LARGEST_KEY + 1)
-        if len(data) > LARGEST_KEY:
-            msg = f"it has more than {LARGEST_KEY} bytes"
-            raise ValueError(msg)
-        return read_public_key(data, file.name)
+            return read_public_key(opened.read(LARGEST_KEY + 1), file.name)
     except FileNotFoundError:
         raise file.error("there is no such file", _RELATIVE) from None
     except OSError as error:

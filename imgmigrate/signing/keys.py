@@ -52,6 +52,9 @@ def read_public_key(data: bytes, name: str) -> PublicKey:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
+    if len(data) > LARGEST_KEY:
+        msg = f"it has more than {LARGEST_KEY} bytes"
+        raise ValueError(msg)
     if b"PRIVATE KEY-----" in data:
         msg = "it holds a private key, and the public one belongs here"
         raise ValueError(msg)

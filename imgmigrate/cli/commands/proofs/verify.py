@@ -303,7 +303,7 @@ def _public_key(path: Path) -> PublicKey:
 
     try:
         with path.open("rb") as file:
-            return read_public_key(file.read(LARGEST_KEY), str(path))
+            return read_public_key(file.read(LARGEST_KEY + 1), str(path))
     except OSError as error:
         raise UsageError(f"--key {path}: it cannot be read: {error.strerror}") from None
     except ValueError as error:
