@@ -5,6 +5,8 @@ While work runs, `run.py` has handlers of its own.
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import threading
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import FrameType
 
-__all__ = ["SIGNALS", "heeded", "interruptible"]
+__all__ = ["SIGNALS", "heeded", "interruptible", "wait_for_input"]
 
 # A closed terminal or ssh session hangs up on its programs: that ends a run as SIGTERM does.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -53,3 +55,24 @@ def interruptible(
     finally:
         for each, handler in previous.items():
             signal.signal(each, handler)
+
+
+def wait_for_input(descriptor: int) -> None:
+    """Wait until there is something to read, or its end; the handler of a signal runs at once.
+
+    Handlers run between two lines of Python. A signal that came after the last line before a read
+    would be heard only when somebody types: Python's own C handler writes to a pipe, which ends
+    the wait.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    woken, waker = os.pipe()
+    os.set_blocking(waker, False)
+    previous = signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    try:
+        while descriptor not in select.select([descriptor, woken], [], [])[0]:
+            os.read(woken, 4096)
+    finally:
+        signal.set_wakeup_fd(previous)
+        os.close(woken)
+        os.close(waker)

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from imgmigrate.cli.signals import wait_for_input
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -98,6 +100,8 @@ def guarded_streams() -> Iterator[Streams]:
 
 def read_line() -> str:
     """Read a line of stdin; nothing where it cannot be read."""
+    with contextlib.suppress(OSError, ValueError):  # no descriptor: it never blocks
+        wait_for_input(sys.stdin.fileno())
     try:
         return sys.stdin.readline()
     except (OSError, ValueError):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
+from typing import Any
 
 import pytest
 
-from imgmigrate.cli.signals import SIGNALS, interruptible
+from imgmigrate.cli.signals import SIGNALS, interruptible, wait_for_input
 from imgmigrate.errors import Interrupted
 
 
@@ -40,3 +42,30 @@ def test_other_threads_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert reached == [signal.getsignal(signal.SIGTERM)]
+
+
+def test_a_signal_wakes_a_wait_that_it_came_just_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the wait is for tells of a signal too, so none is heard only once somebody types."""
+    theirs, ours = os.pipe()
+    others: list[list[int]] = []
+
+    def ready(reading: list[int], *_: object) -> tuple[list[int], list[Any], list[Any]]:
+        if others:
+            os.write(ours, b"\n")
+        else:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        found = select_now(reading, [], [], 0)
+        others.append([each for each in found[0] if each != theirs])
+        return found
+
+    select_now = select.select
+    monkeypatch.setattr(select, "select", ready)
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    try:
+        wait_for_input(theirs)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        os.close(theirs)
+        os.close(ours)
+    assert [len(each) for each in others] == [1, 0]
+    assert signal.set_wakeup_fd(-1) == -1
