@@ -91,6 +91,20 @@ def test_models_are_built_when_they_are_used() -> None:
     assert python(script).stdout == "[]\nFalse\n['StateModel']\n"
 
 
+def test_certificates_are_read_where_tls_is_spoken() -> None:
+    """To load aiohttp reads none; what it has made for others reads all of them when it is used."""
+    script = (
+        "import ssl, imgmigrate.stores.registry.http;"
+        "from aiohttp import connector;"
+        "late = connector._SSL_CONTEXT_VERIFIED, connector._SSL_CONTEXT_UNVERIFIED;"
+        "print([each.cert_store_stats()['x509'] for each in late]);"
+        "[each.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname='a.b') for each in late];"
+        "usual = ssl.create_default_context().cert_store_stats();"
+        "print([each.cert_store_stats() == usual for each in late], {type(each) for each in late})"
+    )
+    assert python(script).stdout == "[0, 0]\n[True, True] {<class 'ssl.SSLContext'>}\n"
+
+
 def test_a_short_command_looks_for_no_cycles(config: str) -> None:
     """Neither while it loads and works nor as it ends: all that is left is set aside for that."""
     script = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import stamina
@@ -213,3 +213,23 @@ async def test_user_info_is_never_the_registrys_own(connect: Connect) -> None:
     """What looks like the registry's host may be the name of a user elsewhere."""
     with pytest.raises(ValueError, match="not a plain"):
         connect("registry.example").remote.wire.is_own("http://registry.example@evil.example/v2/")
+
+
+async def test_a_question_sets_one_timer(
+    fake_registry: FakeRegistry, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of its answer; all that are open share the one that tells of silence."""
+    fake_registry.put_image("a", "1", image())
+    store = connect(fake_registry.host)
+    assert await store.look("a", "1")
+    loop = asyncio.get_running_loop()
+    set_at, waited = loop.call_at, []
+
+    def call_at(*given: Any, **named: Any) -> asyncio.TimerHandle:
+        waited.append(given[0])
+        return set_at(*given, **named)
+
+    monkeypatch.setattr(loop, "call_at", call_at)
+    for _ in range(10):
+        assert await store.look("a", "1")
+    assert len(waited) <= 10 + 1

@@ -65,6 +65,32 @@ async def test_a_crowd_that_waits_is_one_line(
     assert await asyncio.gather(*tasks) == [["1"]] * 10
 
 
+async def test_each_server_is_told_of_in_its_own_time(
+    fake_registry: FakeRegistry,
+    other_fake_registry: FakeRegistry,
+    connect: Connect,
+    sink: Recorder,
+    clock: Clock,
+) -> None:
+    """Who is asked later is spoken of later, whether or not the first has answered by then."""
+    stalls, tasks = [], []
+    for fake in (fake_registry, other_fake_registry):
+        fake.put_image("a", "1", image())
+        stalls.append(fake.stall("GET", "/tags/list"))
+        tasks.append(asyncio.create_task(connect(fake.host).list_tags("a")))
+        await stalls[-1].reached.wait()
+        await passes(clock, 10)
+    told = [each.subject for each in sink.events if isinstance(each, Waiting)]
+    assert told == [fake_registry.host]
+    stalls[0].release()
+    await tasks[0]
+    await passes(clock, 6)
+    told = [each.subject for each in sink.events if isinstance(each, Waiting)]
+    assert told == [fake_registry.host, other_fake_registry.host]
+    stalls[1].release()
+    await tasks[1]
+
+
 @pytest.mark.parametrize(
     ("size", "seconds"),
     [(148, 60), (400 * MIB, 160), (100_000 * MIB, 600)],

@@ -34,18 +34,18 @@ class Timeouts:
     """How long to wait for what, in seconds; tests shorten some.
 
     There is no total timeout: a layer may take hours. `connect` and `read` are aiohttp's
-    recommended stall limits. `commit` is long because registries hash and move a whole layer
-    before they answer its last byte; `patience` says how much of it a body deserves. `stall`
-    bounds a destination that takes no bytes, which aiohttp does not watch. `token` bounds an
-    answer of a token server. `first_retry` doubles up to `longest_retry`; a `Retry-After` is
-    obeyed up to `longest_pause`. `answer` bounds the way to the end of an answer's headers,
-    which a server may send byte by byte. `helper` bounds a credential helper, which may ask
+    recommended stall limits, of a connection and of a body. `commit` is long because registries
+    hash and move a whole layer before they answer its last byte; `patience` says how much of it
+    a body deserves. `stall` bounds a destination that takes no bytes. `token` bounds an answer of
+    a token server. `first_retry` doubles up to `longest_retry`; a `Retry-After` is obeyed up to
+    `longest_pause`. `answer` bounds the way to the end of an answer's headers, which a server may
+    send byte by byte, the connection included. `helper` bounds a credential helper, which may ask
     a person. A registry that is down is waited for `outage` seconds, 0 is not at all.
     """
 
     connect: float = 15
     read: float = 60
-    answer: float = 120
+    answer: float = 75
     commit: float = 600
     token: float = 20
     stall: float = 60

@@ -141,15 +141,10 @@ class Http:
         self._sessions: dict[Depth, aiohttp.ClientSession] = {}
         self._ways: dict[tuple[Trust, str], _Way] = {}
         self._proxies = Proxies()
-        self._usual = aiohttp.ClientTimeout(
-            total=None, connect=None, sock_connect=timeouts.connect, sock_read=timeouts.read
-        )
-        self._patient = aiohttp.ClientTimeout(
-            # The kernel still has a part of a body when aiohttp begins to count; who sends watches.
-            total=None,
-            connect=None,
-            sock_connect=timeouts.connect,
-            sock_read=None,
+        # Nothing but the connection is timed by aiohttp: that costs two timers a request and one
+        # a piece. `_send` bounds the way to the headers, `Answer` a body, who sends one its way.
+        self._limits = aiohttp.ClientTimeout(
+            total=None, connect=None, sock_connect=timeouts.connect, sock_read=None
         )
 
     def names(self, url: str) -> bool:
@@ -190,7 +185,7 @@ class Http:
                         ssl=request.trust.context(request.url) if is_tls else True,
                         proxy=proxy.url if proxy else None,
                         proxy_headers=authorization if is_tls else None,
-                        timeout=self._patient if request.patient else self._usual,
+                        timeout=self._limits,
                     )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if isinstance(getattr(error, "os_error", None), Refused):

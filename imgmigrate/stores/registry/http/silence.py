@@ -1,6 +1,7 @@
 """Say what is waited for once a server has been silent for a while.
 
-A timer for each wait that is open; who waits in a crowd is spoken for by the first.
+One timer watches all waits, which are due in the order in which they began; who waits in a crowd
+is spoken for by the first.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ class Silence:
     def __init__(self, sink: Sink, worth_saying: float = WORTH_SAYING) -> None:
         self._sink, self._worth_saying = sink, worth_saying
         self._said: dict[str, float] = {}
+        # When each open wait is due, the oldest first.
+        self._open: dict[_Wait, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def waiting(self, method: str, url: str, subject: str, patience: float) -> _Wait:
         """Watch one wait for an answer, which ends after `patience` seconds at the latest."""
@@ -41,15 +45,34 @@ class Silence:
         cause = f"no answer for {self._worth_saying:g} s to {wait.method} {wait.subject}"
         self._sink.emit(Waiting(host, cause, max(0.0, wait.patience - self._worth_saying)))
 
-    def watch(self, wait: _Wait) -> asyncio.TimerHandle:
-        """Start the timer of a wait."""
-        return asyncio.get_running_loop().call_later(self._worth_saying, self.tell, wait)
+    def begin(self, wait: _Wait) -> None:
+        """Watch a wait until `end`."""
+        loop = asyncio.get_running_loop()
+        self._open[wait] = due = loop.time() + self._worth_saying
+        if self._timer is None:
+            self._timer = loop.call_at(due, self._look)
+
+    def end(self, wait: _Wait) -> None:
+        """Watch it no more."""
+        self._open.pop(wait, None)
+
+    def _look(self) -> None:
+        """Tell of what is due, and come back for the next."""
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        while self._open:
+            wait, due = next(iter(self._open.items()))
+            if due > loop.time():
+                self._timer = loop.call_at(due, self._look)
+                return
+            del self._open[wait]
+            self.tell(wait)
 
 
 class _Wait:
     """One wait. A class and no generator: every request has one."""
 
-    __slots__ = ("_handle", "_silence", "method", "patience", "subject", "url")
+    __slots__ = ("_silence", "method", "patience", "subject", "url")
 
     def __init__(
         self, silence: Silence, method: str, url: str, subject: str, patience: float
@@ -58,7 +81,7 @@ class _Wait:
         self.method, self.url, self.subject, self.patience = method, url, subject, patience
 
     def __enter__(self) -> None:
-        self._handle = self._silence.watch(self)
+        self._silence.begin(self)
 
     def __exit__(self, *_: object) -> None:
-        self._handle.cancel()
+        self._silence.end(self)

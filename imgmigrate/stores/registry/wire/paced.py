@@ -46,9 +46,10 @@ class Paced:
 
     async def whole(self, call: Call, grant: Grant | None) -> Answer:
         """Send and read the whole answer; a server that trickles is given up in the end."""
-        is_sent = call.data is not None
-        limit = self._timeouts.patience(len(call.data or b"")) if is_sent else self._timeouts.commit
-        limit = limit if call.patience is None else call.patience
+        # What sends no body is bounded on its way: its headers and its body each have their time.
+        limit = call.patience
+        if limit is None and call.data is not None:
+            limit = self._timeouts.patience(len(call.data))
         refused = Refused()
         while True:
             try:
@@ -62,7 +63,7 @@ class Paced:
                     if answer.status < FIRST_ERROR:
                         await answer.load(call.limit)
             except TimeoutError:
-                cause = f"{self._host} did not answer whole in {limit:g} s"
+                cause = f"{self._host} did not answer whole in {limit or self._timeouts.commit:g} s"
                 raise TransientError(call.subject, cause) from None
             # The slot is given back by now: this may wait, and a slot waits for nothing.
             if not await self.is_paced(passage, answer, call, refused):
