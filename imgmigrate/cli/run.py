@@ -41,9 +41,15 @@ _SHOW_CURSOR = b"\x1b[?25h"
 _T = TypeVar("_T")
 
 
-def run(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-    """Run `work` to its end; `Interrupted` if a signal ended it."""
-    with _Interruption() as interruption, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+def run(work: Callable[[], Coroutine[Any, Any, _T]], *, is_bulk: bool = False) -> _T:
+    """Run `work` to its end; `Interrupted` if a signal ended it.
+
+    `is_bulk`: it moves few and large layers, not many requests.
+    """
+    with (
+        _Interruption() as interruption,
+        asyncio.Runner(loop_factory=None if is_bulk else _loop_factory()) as runner,
+    ):
         try:
             return runner.run(interruption.guard(work))
         except asyncio.CancelledError:
@@ -66,7 +72,10 @@ def look(output: Output, work: Callable[[Sink], Coroutine[Any, Any, _T]], *, doi
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Take uvloop's loop where the extra `speed` is installed."""
+    """Take uvloop's loop where it can be had: a fifth less CPU for many small images.
+
+    For large layers it gains nothing, and its TLS holds a quarter more memory.
+    """
     try:
         factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
     except ImportError:

@@ -200,6 +200,16 @@ go(tidy_up)
     assert (ended, out.splitlines()) == (143, ["tidied", "interrupted by SIGTERM"])
 
 
+@pytest.mark.parametrize(("is_bulk", "loop"), [(False, "uvloop"), (True, "asyncio.unix_events")])
+def test_the_loop_fits_the_work(is_bulk: bool, loop: str) -> None:
+    """Many requests go faster over uvloop; large layers do not, and its TLS takes more memory."""
+
+    async def kind() -> str:
+        return type(asyncio.get_running_loop()).__module__
+
+    assert run(kind, is_bulk=is_bulk) == loop
+
+
 def test_work_that_finishes_anyway_keeps_its_result(start: Start) -> None:
     """A signal that comes too late changes nothing."""
     process = start("go(finish_anyway)")

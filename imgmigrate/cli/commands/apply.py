@@ -58,6 +58,8 @@ __all__ = ["Task", "apply", "apply_now"]
 
 # Globs of a plan that a command which plans it again still names: a file had more of them.
 MOST_CHOSEN = 5
+# Bytes an image from which on a run is about its bytes, not about its requests.
+BULK = 64 * 1024 * 1024
 
 
 @click.command(
@@ -479,7 +481,8 @@ def apply_now(
     try:
         with watching(settings.output, tally) as sink:
             seen: Sink = sink if receipts is None else Both(receipts, sink)
-            result = run(lambda: apply_plan(config, plan, options, sink=seen))
+            is_bulk = plan.summary.transfer_bytes > BULK * plan.summary.writes
+            result = run(lambda: apply_plan(config, plan, options, sink=seen), is_bulk=is_bulk)
     except StateError:
         if tally.finished is not None and not settings.output.stream:
             settings.output.text(ended(tally.finished))
