@@ -6,9 +6,10 @@ listens. Events carry no time: a sink that wants one reads its own clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from msgspec import Struct, field
 
 from imgmigrate.redaction import printable
 
@@ -72,8 +73,7 @@ class Outcome(StrEnum):
         return self.is_done or self is Outcome.PARTLY
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """What became of one change. `moved` counts bytes of blobs sent to the destination.
 
     `lacking` are the referrers that did not go along, by their digests and cosign's tags.
@@ -91,8 +91,7 @@ class Receipt:
     lacking: tuple[tuple[Digest, str | None], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """A registry, or one repository of it, refused our login or was down: `rows` are not done."""
 
     name: str
@@ -100,24 +99,21 @@ class Refusal:
     rows: tuple[Reference, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """A repository's tags were listed while planning."""
 
     repository: Repository
     tags: int
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(Struct, frozen=True):
     """Planning has looked at `done` of `total` addresses known so far."""
 
     done: int
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """Verifying has looked at `done` of `total` images; `read` bytes, where it reads them all."""
 
     done: int
@@ -125,8 +121,7 @@ class Checked:
     read: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarted:
+class RunStarted(Struct, frozen=True):
     """An apply began; `images` rows are to be done, `size` bytes at most if known.
 
     `loads` tells of each row that writes, where it is known, what is sent at most and what spared.
@@ -140,15 +135,13 @@ class RunStarted:
     loads: Mapping[Reference, tuple[int, int]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class ImageStarted:
+class ImageStarted(Struct, frozen=True):
     """Work on one address began."""
 
     address: Reference
 
 
-@dataclass(frozen=True, slots=True)
-class BlobStarted:
+class BlobStarted(Struct, frozen=True):
     """A blob of `size` bytes begins to stream to `repository`."""
 
     repository: Repository
@@ -156,8 +149,7 @@ class BlobStarted:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class BlobMoved:
+class BlobMoved(Struct, frozen=True):
     """`count` further bytes of a started blob reached the destination; negative: start over."""
 
     repository: Repository
@@ -165,8 +157,7 @@ class BlobMoved:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class BlobFinished:
+class BlobFinished(Struct, frozen=True):
     """A blob is in place. Only `uploaded` was preceded by `BlobStarted`."""
 
     repository: Repository
@@ -175,15 +166,13 @@ class BlobFinished:
     how: Literal["uploaded", "mounted", "exists", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFinished:
+class ImageFinished(Struct, frozen=True):
     """One row of the plan has its receipt, and its record is written."""
 
     receipt: Receipt
 
 
-@dataclass(frozen=True, slots=True)
-class Retrying:
+class Retrying(Struct, frozen=True):
     """Something failed in a way that may pass and is tried again after `delay` seconds."""
 
     subject: str
@@ -191,8 +180,7 @@ class Retrying:
     delay: float
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """Requests to a registry are held back for at most `delay` seconds; nothing has failed."""
 
     subject: str
@@ -200,16 +188,14 @@ class Waiting:
     delay: float
 
 
-@dataclass(frozen=True, slots=True)
-class Warned:
+class Warned(Struct, frozen=True):
     """Something the user should know that stops nothing; `code` is stable."""
 
     code: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class RateLearnt:
+class RateLearnt(Struct, frozen=True):
     """A registry refused `refused` requests and let about `rate` a second through.
 
     `kinds` names the requests that it counts together; empty where it is all of them.
@@ -228,8 +214,7 @@ class RateLearnt:
         return f"rate_limit: {max(floor, 0.1):g}"
 
 
-@dataclass(frozen=True, slots=True)
-class NamesSkipped:
+class NamesSkipped(Struct, frozen=True):
     """A source lists `total` names that nothing can be copied under; `names` are some of them.
 
     They are tags of `repository`, or, where its path has a wildcard, repositories.
@@ -257,8 +242,7 @@ class NamesSkipped:
         return Warned("names_skipped", f"{self.repository}: {self.what}")
 
 
-@dataclass(frozen=True, slots=True)
-class RunFinished:
+class RunFinished(Struct, frozen=True):
     """An apply ended. `counts` says how many rows had which outcome; `moved` is in bytes.
 
     `actions` tells of the rows that were carried out what they did, and `spared` how many bytes of

@@ -18,8 +18,11 @@ its bounds let in.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,8 +135,7 @@ def _loose(
     return LooseVersion(parts, identifiers, text)
 
 
-@dataclass(frozen=True, slots=True)
-class _Bounds:
+class _Bounds(Struct, frozen=True):
     """One side of `||`: an interval, and what else its versions may be.
 
     Its ends are of one kind: SemVer, or LooseVersion where any suffix is wanted.
@@ -231,8 +233,7 @@ def _side(text: str, side: str, read: Callable[[str, str, str], _Limit]) -> _Bou
     return _intersection(text, limits, suffixes.pop() if suffixes else "")
 
 
-@dataclass(frozen=True, slots=True)
-class _Limit:
+class _Limit(Struct, frozen=True):
     """What one comparison demands."""
 
     lower: Any = None

@@ -11,10 +11,13 @@ import asyncio
 import time
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from imgmigrate.applying.engine.engine import Engine
 from imgmigrate.applying.engine.policy import FailurePolicy, time_limit
@@ -76,8 +79,7 @@ __all__ = ["ApplyOptions", "apply_plan"]
 TELL_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyOptions:
+class ApplyOptions(Struct, frozen=True):
     """What the command line adds: open images, all-or-nothing checks, seconds for the lock.
 
     `on_rate_limit` is for where nothing is left of a metered registry's pulls: wait until

@@ -8,8 +8,9 @@ is refused that would fit.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from imgmigrate.errors import NoRoom, StoreError
 from imgmigrate.oci.bounds import Graph
@@ -31,8 +32,7 @@ KIB = 1024
 FINE_BELOW = 64 * KIB * KIB
 
 
-@dataclass(slots=True)
-class _Disk:
+class _Disk(Struct):
     """A disk and the rows that write to layouts on it."""
 
     room: Room
@@ -58,8 +58,7 @@ async def check_space(
             raise NoRoom(message, hint=hint)
 
 
-@dataclass(frozen=True, slots=True)
-class _Space:
+class _Space(Struct, frozen=True):
     stores: Stores
     cache: ManifestCache
     state: State

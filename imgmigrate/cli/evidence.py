@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import Struct
 
 from imgmigrate.cli.given.options import file_path
 from imgmigrate.cli.outfile import check_place, save_to
@@ -32,8 +32,7 @@ PASSPHRASE = "IMGMIGRATE_SIGN_PASSPHRASE"
 LARGEST_KEY = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """A report on its way: its file, and its signer if it is to be signed."""
 
     out: Path

@@ -23,10 +23,10 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import Struct
 
 from imgmigrate.errors import GuardError, ImgmigrateError, Interrupted, UsageError
 
@@ -50,44 +50,38 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _GRAVEST_FIRST = (8, 6, 5, 4, 3, USAGE, *(SIGNALLED + each for each in _SIGNALS))
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(Struct, frozen=True):
     """`plan` ended with this plan; `detailed` if the exit code shall tell of changes."""
 
     plan: Plan
     detailed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Struct, frozen=True):
     """`apply` ended; `result` is None where there was nothing to do."""
 
     plan: Plan
     result: RunFinished | None
 
 
-@dataclass(frozen=True, slots=True)
-class Declined:
+class Declined(Struct, frozen=True):
     """The user did not say `yes`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pinned:
+class Pinned(Struct, frozen=True):
     """`pin` ended; `unread` if a source could not be, `moved` if `--check` found differences."""
 
     unread: bool
     moved: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Probed:
+class Probed(Struct, frozen=True):
     """`validate --online` ended; `works` if the registries do all that the rules need."""
 
     works: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Proved:
+class Proved(Struct, frozen=True):
     """`verify` or `compare` ended; `unread` if an image could not be read: nobody knows then."""
 
     whole: bool

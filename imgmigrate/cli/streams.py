@@ -12,8 +12,9 @@ import errno
 import os
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from msgspec import Struct
 
 from imgmigrate.cli.signals import wait_for_input
 
@@ -75,8 +76,7 @@ class Guard:
             os.close(descriptor)
 
 
-@dataclass(frozen=True, slots=True)
-class Streams:
+class Streams(Struct, frozen=True):
     """The guarded stdout and stderr of a command."""
 
     stdout: Guard

@@ -6,10 +6,12 @@ Pure. Patterns are over addresses, as everywhere.
 from __future__ import annotations
 
 import os.path
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.config.values.quantities import read_duration
 from imgmigrate.config.values.shares import read_share
@@ -41,8 +43,7 @@ __all__ = ["Guards", "build_guards", "read_kept_for", "read_kept_name", "read_pa
 FOREVER = "forever"
 
 
-@dataclass(frozen=True, slots=True)
-class Guards:
+class Guards(Struct, frozen=True):
     """`protect`, `max_delete`, a share of the recorded images, `moved`, `max_plan_age` in s.
 
     `keep_previous` names the tag of what an update or a delete replaces; a rule may say another,

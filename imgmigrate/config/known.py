@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.config.guards import read_pattern
 from imgmigrate.config.reading.schema import KnownFileModel, raise_all, validate
@@ -59,8 +60,7 @@ known_conflicts:
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledgement:
+class Acknowledgement(Struct, frozen=True):
     """One address that shows a digest which is known, until a day (UTC, that day included)."""
 
     address: Reference
@@ -69,8 +69,7 @@ class Acknowledgement:
     because: str
 
 
-@dataclass(frozen=True, slots=True)
-class KnownConflict:
+class KnownConflict(Struct, frozen=True):
     """One entry of `known_conflicts`; `address` may be a glob, the digest is always one."""
 
     address: Pattern

@@ -6,8 +6,9 @@ them: `a/b:v1,v2`, `a/b:/regex/`; a destination may rename exact tags by positio
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from imgmigrate.config.guards import read_kept_for, read_kept_name
 from imgmigrate.config.mapping import Mapper

@@ -6,9 +6,11 @@ No file is read here; of layouts it is asked where they are.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.config.guards import read_pattern
 from imgmigrate.config.values.paths import resolve_path
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["KeyFile", "KeylessSigner", "SignatureRule", "build_signature_rules"]
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFile:
+class KeyFile(Struct, frozen=True):
     """A public key as the config names it, and where it is; `tree` and `at` are for errors."""
 
     name: str
@@ -39,8 +40,7 @@ class KeyFile:
         return self.tree.error(f"{self.name}: {message}", self.at, hint=hint)
 
 
-@dataclass(frozen=True, slots=True)
-class KeylessSigner:
+class KeylessSigner(Struct, frozen=True):
     """Who signs without a key, and who vouches for that; `tree` and `at` are for errors."""
 
     identity: str
@@ -54,8 +54,7 @@ class KeylessSigner:
         return self.tree.error(message, self.at, hint=hint)
 
 
-@dataclass(frozen=True, slots=True)
-class SignatureRule:
+class SignatureRule(Struct, frozen=True):
     """One entry of `verify`: whose signature an image from such a source needs.
 
     By one of the keys, or by who signs without one.

@@ -7,8 +7,12 @@ reads a file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import dataclasses
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from imgmigrate.config.load import decode, read_file
 from imgmigrate.config.reading.text import parse_config_text
@@ -30,8 +34,7 @@ __all__ = ["Document", "Entry", "ForeignTree", "Remark", "Told", "read_tree"]
 MOST_PLACES = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A registry by its key, or an image by its source; `settings` are what stands below it.
 
     `path` and `line` are where the foreign file says so. Texts have our variables. `remarks`
@@ -155,7 +158,7 @@ class Document:
         def of_a_line(remark: str) -> str:
             return remark.reworded(change) if isinstance(remark, Remark) else change(remark)
 
-        return replace(
+        return dataclasses.replace(
             self,
             images=told(self.images),
             registries=told(self.registries),

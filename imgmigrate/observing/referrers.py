@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from imgmigrate.errors import (
     AuthenticationError,
@@ -48,8 +50,7 @@ __all__ = ["Found", "Listings", "find_referrers"]
 _OF_ALL = (AuthenticationError, LeftBehind, OutOfReach, QuotaExhausted, RateLimited)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What is to go along, each behind what it refers to; `size` is None if not all is known.
 
     `left` is what refers to an index as it is at the source, where it is cut on its way, and

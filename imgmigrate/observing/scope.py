@@ -5,8 +5,9 @@ Pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.observing.globs import Globs
 from imgmigrate.oci.reference import Reference
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Scope", "choose_recorded"]
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """The globs of `target`, `exclude`, `replace` and `allow_overwrite`."""
 
     target: Globs

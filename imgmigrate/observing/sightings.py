@@ -6,8 +6,9 @@ they do not where somebody relies on it: where a plan once was asked to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.clock import now
 from imgmigrate.errors import StateError, UsageError
@@ -36,8 +37,7 @@ _OF_OTHERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """A digest that a source repository shows; `is_there` says that its destination has it."""
 
     source: Repository

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from imgmigrate.events import NamesSkipped
 
@@ -18,8 +19,7 @@ MOST_APART = 1000
 LONGEST_NAME = 200
 
 
-@dataclass(slots=True)
-class SkippedNames:
+class SkippedNames(Struct):
     """The names of one list, each once however often its pages were read."""
 
     names: dict[str, None] = field(default_factory=dict)

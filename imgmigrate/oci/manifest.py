@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from imgmigrate.oci.documents import read_object
 from imgmigrate.oci.reference import Digest
 
@@ -77,8 +79,7 @@ _FOREIGN = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class Platform(Struct, frozen=True):
     """What an entry of an index runs on."""
 
     os: str
@@ -91,8 +92,7 @@ class Platform:
         return "/".join(parts) + (f":{self.os_version}" if self.os_version else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(Struct, frozen=True):
     """What a manifest says of a blob or of another manifest. `size` is in bytes."""
 
     media_type: str

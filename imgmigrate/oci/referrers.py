@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from imgmigrate.oci.manifest import OCI_INDEX, Manifest
 
@@ -60,8 +61,7 @@ _SIGNED = "https://sigstore.dev/cosign/sign/"
 _PROVENANCE = "https://slsa.dev/provenance/"
 
 
-@dataclass(frozen=True, slots=True)
-class Referrer:
+class Referrer(Struct, frozen=True):
     """A manifest about the digest that it `refers_to`; `tag` is cosign's, if it stands under one.
 
     `kind` is one of `KINDS`, or its artifact type where it is none of these.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from imgmigrate.events import BlobFinished, BlobMoved, ImageFinished, RunStarted
 
@@ -33,8 +34,7 @@ def time_left(left: int | None, rate: float | None) -> float | None:
     return left / rate
 
 
-@dataclass(slots=True)
-class _Due:
+class _Due(Struct):
     """What rows of one repository that are not done have to send, and what of it has come."""
 
     send: int = 0
@@ -54,8 +54,7 @@ class _Due:
         self.come = max(0, self.come - send)
 
 
-@dataclass(slots=True)
-class Pace:
+class Pace(Struct):
     """A sink that counts bytes; `clock` gives seconds. `size` is what has to be sent at most."""
 
     clock: Callable[[], float] = time.monotonic

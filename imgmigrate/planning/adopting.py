@@ -5,8 +5,9 @@ Pure. An adoption moves no byte and writes no tag, so it never takes a row that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.plan import Action, Change, Plan, Reason, Summary
 from imgmigrate.state.record import Source
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Adoption", "sort_for_adoption"]
 
 
-@dataclass(frozen=True, slots=True)
-class Adoption:
+class Adoption(Struct, frozen=True):
     """What an adoption finds. `plan` is what it does, with the rows that could not be read.
 
     `same` are recorded as they are; `differing` show something else than the source, and are

@@ -6,8 +6,9 @@ DESIGN section 5 is one parametrised test.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.observing.problems import failed
 from imgmigrate.plan import Action, Change, Reason
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Exceptions", "Wish", "decide", "decide_unwanted"]
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """What the rules ask for at one address. `found` is None if the source does not have it.
 
     Where a rule names platforms, `filter` says which and `kept` is the digest of what they leave;
@@ -47,8 +47,7 @@ class Wish:
     copies_foreign: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Exceptions:
+class Exceptions(Struct, frozen=True):
     """What the command line asked for at this address, and what only a look inside tells.
 
     `equivalent`: both sides are indexes that list the same children in other bytes.

@@ -9,8 +9,9 @@ section 5: only where D = S).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.errors import NotFound, StoreError
 from imgmigrate.observing.globs import Globs
@@ -138,8 +139,7 @@ def decide_drift(
     return change(Action.DRIFT, Reason.BOTH_MOVED if source_moved else Reason.CHANGED_HERE)
 
 
-@dataclass(frozen=True, slots=True)
-class OnlyTold:
+class OnlyTold(Struct, frozen=True):
     """Tells of records whose image is gone and lets none go, where nobody owns the state."""
 
     is_owned: bool

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from imgmigrate.observing.globs import Globs
 from imgmigrate.planning.desired.pins import Pin
@@ -33,8 +35,7 @@ class Kind(StrEnum):
     REMOVED = "removed"
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """What one address gets by the pins that are there, and what by the sources as they are."""
 
     address: Reference
@@ -49,8 +50,7 @@ class Difference:
         return Kind.MOVED if self.after is not None else Kind.REMOVED
 
 
-@dataclass(frozen=True, slots=True)
-class Pinning:
+class Pinning(Struct, frozen=True):
     """The pins as they should be; `problems` are what could not be read, whose pins stay."""
 
     pins: Pins

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from imgmigrate.errors import StoreError
 from imgmigrate.observing.globs import Globs
 from imgmigrate.observing.observe import Observer
@@ -61,8 +63,7 @@ if TYPE_CHECKING:
 __all__ = ["PlanOptions", "Resolved", "make_plan", "resolve"]
 
 
-@dataclass(frozen=True, slots=True)
-class PlanOptions:
+class PlanOptions(Struct, frozen=True):
     """What the command line adds to the config: globs over addresses, sizes, concurrency.
 
     With `refresh=False` an address that the state records is taken to be as recorded; with
@@ -177,8 +178,7 @@ async def _refresh(
         return await run_passes(passes, changes, {}), unchanged
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Struct, frozen=True):
     """What the rules ask for now: of each address its source and the digest that it shows."""
 
     images: dict[Reference, tuple[Reference, Digest]]

@@ -8,8 +8,9 @@ where that is asked for (`refresh_referrers`), or where an earlier plan could no
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from imgmigrate.errors import AccessDenied, AuthenticationError, StoreError
 from imgmigrate.events import Warned
@@ -40,8 +41,7 @@ __all__ = ["Referring"]
 MOST_FAILURES = 3
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
+class _Question(Struct, frozen=True):
     """What rows have in common that get one answer."""
 
     repository: Repository
@@ -51,8 +51,7 @@ class _Question:
     policy: ReferrerPolicy
 
 
-@dataclass(frozen=True, slots=True)
-class Referring:
+class Referring(Struct, frozen=True):
     """Adds referrers to rows that write, and rows for images that only lack some."""
 
     observer: Observer

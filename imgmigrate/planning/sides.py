@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.errors import Archived, Dangling, StoreError
 from imgmigrate.observing.problems import Problems
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Sides"]
 
 
-@dataclass(frozen=True, slots=True)
-class Sides:
+class Sides(Struct, frozen=True):
     """What both sides show; without `refresh` the state answers for what it records."""
 
     observer: Observer

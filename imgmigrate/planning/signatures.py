@@ -7,9 +7,10 @@ whatever of it is chosen; what is signed as a whole holds for all that it consis
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.errors import StoreError
 from imgmigrate.events import Warned
@@ -40,8 +41,7 @@ _RELATIVE = "the path is relative to the folder of the file that names it"
 _TAKES = (Action.COPY, Action.UPDATE, Action.ADOPT)
 
 
-@dataclass(frozen=True, slots=True)
-class Keyring:
+class Keyring(Struct, frozen=True):
     """A rule of the config, and who judges by it; `names` are for people."""
 
     rule: SignatureRule
@@ -49,8 +49,7 @@ class Keyring:
     names: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
+class _Question(Struct, frozen=True):
     """What rows have in common that get one answer."""
 
     repository: Repository
@@ -58,8 +57,7 @@ class _Question:
     keyrings: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SignatureCheck:
+class SignatureCheck(Struct, frozen=True):
     """Makes error rows of what would bring an image without the signatures that it needs."""
 
     observer: Observer

@@ -5,8 +5,10 @@ No I/O; settings are looked up, so variables of `registries` are resolved here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from imgmigrate.errors import ConfigError
 from imgmigrate.rules.globs import any_path, stand_in
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Needs", "needs_of", "settings_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(Struct, frozen=True):
     """What the rules want of one registry with one set of settings.
 
     `lists` is a source whose tags are listed, `reads` one of which a tag or digest is read, and

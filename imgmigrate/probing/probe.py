@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from imgmigrate.errors import (
     AccessDenied,
@@ -65,8 +67,7 @@ class Verdict(StrEnum):
     UNTRIED = "not tried"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One thing that was tried; what is not `is_needed` by any rule breaks nothing."""
 
     name: str
@@ -76,8 +77,7 @@ class Check:
     is_needed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """What was found out about one registry; `about` tells entries of one host apart."""
 
     host: str

@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from imgmigrate.oci.companions import KINDS
 from imgmigrate.oci.platforms import IndexForm
 from imgmigrate.oci.reference import Digest, Reference
@@ -54,8 +56,7 @@ _VERIFIERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Bytes:
+class Bytes(Struct, frozen=True):
     """An amount of data; None where it is not known. Of a bound some bytes are `unsure`."""
 
     count: int | None
@@ -66,8 +67,7 @@ class Bytes:
 Value = Digest | Reference | Bytes | str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Struct, frozen=True):
     """One thing that is said: our own words, with `{}` where each value stands.
 
     `key` tells facts apart: what of the row it says.

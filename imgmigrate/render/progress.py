@@ -7,9 +7,9 @@ thread of rich's from a `Tally`, so drawing never delays the engine.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from msgspec import Struct
 from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
@@ -114,8 +114,7 @@ class LiveProgress:
         self.console.print(Text("\n".join(lines)), soft_wrap=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
+class _Frame(Struct, frozen=True):
     """Totals, a bar, and the largest blobs in flight; no line is wider than the terminal."""
 
     tally: Tally

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import textwrap
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 __all__ = ["PLAIN", "Colour", "Style", "fold"]
 
@@ -34,8 +35,7 @@ _KEPT = "\x1f"
 _SEAM = re.compile(r"/|(?=[:@])")
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
+class Style(Struct, frozen=True):
     """How wide the lines may be, and whether they may be coloured."""
 
     width: int = 80

@@ -7,8 +7,9 @@ the first 12 hex digits of what it showed. A rule may say `none`: what it replac
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.oci.reference import Digest, is_tag
 
@@ -22,8 +23,7 @@ _KNOWN = ("tag", "date", "digest")
 _NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class KeptName:
+class KeptName(Struct, frozen=True):
     """A name with placeholders; `{tag}` is one of them, and not all of it."""
 
     text: str

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import re2
+from msgspec import Struct
 
 from imgmigrate.matching import compile_regex, has_wildcard, parse_pattern, split_target
 from imgmigrate.oci.reference import LAYOUTS, Reference, normalise_host
@@ -27,8 +27,7 @@ _STANDS_FOR = {"**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
 _FOLDERS = "**/"
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True):
     """One pair. `target` is None where every tag is kept."""
 
     old: str

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from imgmigrate.oci.companions import names_companions, subject_of_tag
 from imgmigrate.rules.referrers import USUAL, ReferrerPolicy
 
@@ -40,8 +42,7 @@ class Overwrite(StrEnum):
     NEVER = "never"  # differing tags are kept, and are no conflicts
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(Struct, frozen=True):
     """Where a rule's images go. `tags` rename the rule's exact tags by position; empty = keep.
 
     `form` is what becomes of every tag otherwise: a text with `{tag}` in it.
@@ -52,8 +53,7 @@ class Destination:
     form: str = "{tag}"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """One entry of `images`; `number` counts from 1, `line` is where it begins in `file`.
 
     `tags` is None for all tags of the source, and empty for a source digest. A `selection`, where

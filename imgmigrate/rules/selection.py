@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from imgmigrate.matching import Pattern
     from imgmigrate.versions import VersionRange
@@ -75,8 +77,7 @@ class TagFilter:
         return now - after if isinstance(after, timedelta) else after
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """What some filter lets through is wanted; fewer than `min` tags in all are refused."""
 
     filters: tuple[TagFilter, ...]

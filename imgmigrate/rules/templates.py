@@ -8,8 +8,11 @@ that a name which no registry takes is an error of the config and not of an uplo
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from imgmigrate.errors import ConfigError
 from imgmigrate.matching import compile_regex, has_wildcard, split_target
@@ -53,8 +56,7 @@ _FIELD = re.compile(r"\{([^{}]*)\}")
 _GROUP = re.compile(r"\\(.?)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(Struct, frozen=True):
     """A destination as written; `name` is its repository, `tag` what stands behind the colon."""
 
     text: str
@@ -237,8 +239,7 @@ def check_names(rule: Rule, source: Reference, addresses: tuple[Reference, ...])
             raise ConfigError(message, file=rule.file, line=rule.line, hint=hint)
 
 
-@dataclass(frozen=True, slots=True)
-class Renaming:
+class Renaming(Struct, frozen=True):
     """How tags are renamed: exact ones first, then by the first regex that matches."""
 
     exact: tuple[tuple[str, str], ...] = ()

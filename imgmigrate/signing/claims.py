@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from imgmigrate.oci.documents import read_object
 from imgmigrate.oci.reference import Digest
@@ -48,8 +49,7 @@ class Form(Enum):
     MANIFEST = "the manifest itself"
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """Signatures of the same bytes. `message` was signed, `payload` says for which image.
 
     Of `Form.MANIFEST` both are empty: the bytes of the image's manifest were signed. `key_id` is

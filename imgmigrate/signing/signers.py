@@ -13,6 +13,8 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
+
 from imgmigrate.signing.keys import LONGEST_SIGNATURE, key_id_of
 
 __all__ = ["CommandSigner", "KeySigner", "read_private_key"]
@@ -42,8 +44,7 @@ class KeySigner:
         return bytes(self._key.sign(message))
 
 
-@dataclass(frozen=True, slots=True)
-class CommandSigner:
+class CommandSigner(Struct, frozen=True):
     """A program and its arguments; it runs without a shell."""
 
     command: tuple[str, ...]

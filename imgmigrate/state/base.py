@@ -7,9 +7,10 @@ writes through a `Writer` (`writer.py`), which a kind makes of a `View` and its 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from msgspec import Struct
 
 from imgmigrate.config.values.backends import Backend
 from imgmigrate.errors import UsageError
@@ -150,8 +151,7 @@ class SightingsKeeper(Protocol):
         """Add sightings durably; those that are known already do no harm."""
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(Struct, frozen=True):
     """What may be typed of a state: its live addresses, sorted; runs and plans, the newest first.
 
     A plan is the sha256 by which it is kept beside the state.

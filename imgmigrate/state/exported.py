@@ -7,8 +7,9 @@ home. What is made of it is read-only: nothing is ever written into such a file.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from imgmigrate.errors import UsageError
 from imgmigrate.state.lines.sealing import explain

@@ -6,9 +6,9 @@ import contextlib
 import getpass
 import os
 import socket
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from msgspec import Struct
 from pydantic import BaseModel
 
 from imgmigrate.clock import timestamp
@@ -69,8 +69,7 @@ class Holder(BaseModel):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(Struct, frozen=True):
     """Whether somebody writes a state, and who; None if nobody said so."""
 
     is_held: bool

@@ -6,10 +6,10 @@ Pure. Where a state is kept is `base.py`, one that is in memory `memory.py`.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Protocol, Self
 
+from msgspec import Struct
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
@@ -261,8 +261,7 @@ class Run(_Frozen):
         return max(0, self.rows - self.done - self.conflicts - self.failed)
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(Struct, frozen=True):
     """The config that a state belongs to: its name, and where it sees the state (for people)."""
 
     name: str

@@ -9,10 +9,10 @@ there, and says what they said: whoever reads, or merges, at the same time loses
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
+from msgspec import Struct, field
 from pydantic import AwareDatetime, BaseModel
 
 from imgmigrate.oci.reference import Digest  # noqa: TC001 - pydantic needs it at run time
@@ -77,8 +77,7 @@ class Sighting(BaseModel):
         return self.source, self.digest
 
 
-@dataclass(frozen=True, slots=True)
-class Sightings:
+class Sightings(Struct, frozen=True):
     """What is known `now`; `trouble` says what could not be read, and counts as never seen."""
 
     now: datetime

@@ -8,8 +8,10 @@ and forgotten, or deleted, under the other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
 
 from imgmigrate.oci.reference import LAYOUTS, Reference
 from imgmigrate.state.memory import StateInMemory
@@ -28,8 +30,7 @@ __all__ = ["Renames", "find_renames", "rename", "respelled"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Renames:
+class Renames(Struct, frozen=True):
     """Addresses and their present names, and those whose present name has a newer record."""
 
     moves: tuple[tuple[Reference, Reference], ...] = ()

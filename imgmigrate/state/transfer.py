@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from imgmigrate.clock import now
 from imgmigrate.errors import StateAway, StateError, UsageError
@@ -24,8 +25,7 @@ __all__ = ["Copied", "copy_state"]
 GROUP = 16 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Copied:
+class Copied(Struct, frozen=True):
     """What was copied: a state, and so many of the plans beside it; why each of `left` was not."""
 
     view: View

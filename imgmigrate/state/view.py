@@ -5,8 +5,10 @@ Pure. A line costs O(1), however many records there are; `state()` copies nothin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from imgmigrate.state.entries import (
     Begin,
@@ -37,8 +39,7 @@ KEPT_RUNS = 50
 KEPT_FAILURES = 5
 
 
-@dataclass(slots=True)
-class View:
+class View(Struct):
     """The state as of line `sequence`; whoever holds it keeps it up to date with `apply`."""
 
     lineage: str | None = None

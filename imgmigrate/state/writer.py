@@ -7,12 +7,12 @@ the `Journal`'s matter, which each kind of state has its own of.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import secrets
 import socket
 import uuid
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -191,7 +191,7 @@ class Writer:
         """
         await self._journal.room()
         # From here on without an await: the sequence in the record is that of its line.
-        filled = replace(
+        filled = dataclasses.replace(
             record,
             sequence=self._view.sequence + 1,
             run=self._run.run if self._run else record.run,

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from imgmigrate.errors import IntegrityError, Rejected, StoreError, TransientError
 
@@ -70,13 +71,11 @@ class TagMoved(StoreError):
         super().__init__(subject, f"it shows {shows} since, and was not written")
 
 
-@dataclass(frozen=True, slots=True)
-class Mounted:
+class Mounted(Struct, frozen=True):
     """The blob is in the repository now, without a byte sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(Struct, frozen=True):
     """What is free on the disk of a repository. `disk` tells disks apart, `free` is in bytes."""
 
     path: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.errors import (
     AccessDenied,
@@ -35,8 +36,7 @@ __all__ = ["Place", "is_empty", "read_blob", "read_manifest", "shown"]
 ONCE_MORE = Policy(attempts=2, first_wait=0.0, longest_wait=0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A repository together with the store that holds it."""
 
     store: Store

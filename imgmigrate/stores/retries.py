@@ -12,8 +12,9 @@ from __future__ import annotations
 import logging
 import random
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeVar
+
+from msgspec import Struct
 
 from imgmigrate.errors import LeftBehind, RateLimited, TransientError
 from imgmigrate.events import Retrying
@@ -43,8 +44,7 @@ attempt_number: ContextVar[int] = ContextVar("attempt_number", default=1)
 logging.getLogger("stamina").setLevel(logging.ERROR)
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """How one kind of work is tried again; times are in seconds.
 
     The first wait is doubled up to the longest, with jitter. A registry that asks for more than

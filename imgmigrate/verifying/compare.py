@@ -13,6 +13,8 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from imgmigrate.errors import NotFound, StoreError, UsageError, on_side
 from imgmigrate.matching import (
     has_wildcard,
@@ -58,8 +60,7 @@ class Likeness(StrEnum):
     UNREAD = "unread"
 
 
-@dataclass(frozen=True, slots=True)
-class CompareOptions:
+class CompareOptions(Struct, frozen=True):
     """How to compare: with `referrers` also what refers to images that are equal."""
 
     referrers: bool = False
@@ -67,8 +68,7 @@ class CompareOptions:
     on_rate_limit: OnRateLimit = "wait"
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """One side: the glob or path of its repositories in a store, and which of their tags."""
 
     store: str
@@ -81,8 +81,7 @@ class End:
         return has_wildcard(self.path)
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(Struct, frozen=True):
     """One name and what was found of it on both sides.
 
     `same_images`: both are indexes of the same images, in other bytes. Of what refers to equal
@@ -99,8 +98,7 @@ class Compared:
     error: StoreError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """All that was compared, by name, and how many requests it took."""
 
     found: tuple[Compared, ...]

@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from pydantic import AliasChoices, BaseModel, Field, ValidationError, field_validator
 
 # Pydantic needs these at run time.
@@ -69,8 +69,7 @@ class Stated(_Lenient):
         return self.action is None or not Action(self.action).traits.lets_go
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """What a report says: images that were there, and those that were not done or not whole."""
 
     images: tuple[Stated, ...]

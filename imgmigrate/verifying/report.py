@@ -6,9 +6,9 @@ out. How it is written is `render`'s.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from msgspec import Struct, field
 from pydantic import BaseModel, ConfigDict
 
 # Pydantic needs these at run time.
@@ -127,8 +127,7 @@ class Report(_Frozen):
     images: tuple[Image, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class KnownPlan:
+class KnownPlan(Struct, frozen=True):
     """What is known of a plan beside its id; `overrides` are by address."""
 
     sha256: str | None = None
@@ -136,8 +135,7 @@ class KnownPlan:
     overrides: Mapping[Reference, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """One image to report on, of a record or of a plan's row."""
 
     address: Reference
@@ -152,8 +150,7 @@ class Subject:
     applied_at: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Where the report comes from: which tool, config and state, and when."""
 
     tool_version: str

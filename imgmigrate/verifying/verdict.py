@@ -5,9 +5,11 @@ Pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,8 +48,7 @@ class Standing(StrEnum):
     UNREAD = "unread"  # a part of it could not be read: nobody knows
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """One thing that is wrong; sizes are bytes, `digest` is what should be there.
 
     `referrer` is what goes along with the image that it is of, if it is of one.
@@ -61,8 +62,7 @@ class Fault:
     referrer: Carried | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What was found out about one image; `digest` is what should be at its address.
 
     `more` counts faults beyond those that are listed. `error` is the first failure to read.
@@ -87,8 +87,7 @@ class Verdict:
         return Standing.CHANGED if kinds <= {Kind.CHANGED, Kind.MOVED} else Standing.INCOMPLETE
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(Struct, frozen=True):
     """What was found out about all of them. `verdicts` are those that are not whole, by address.
 
     `blobs` counts distinct blobs of each repository, `size` their bytes; `deep` says that every
@@ -118,8 +117,7 @@ class Verified:
         return sum(verdict.standing is standing for verdict in self.verdicts)
 
 
-@dataclass(slots=True)
-class Findings:
+class Findings(Struct):
     """What is wrong with a part and all below it, collected."""
 
     faults: list[Fault] = field(default_factory=list)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from imgmigrate.errors import ProtocolError, StoreError, on_side
 from imgmigrate.events import Checked, NoSink
@@ -45,8 +48,7 @@ __all__ = ["VerifyOptions", "verify_changes", "verify_layout", "verify_records",
 _OTHER = (Kind.ABSENT, Kind.CHANGED)
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyOptions:
+class VerifyOptions(Struct, frozen=True):
     """How to verify: `deep` reads every byte; `parallelism` is images and requests at once.
 
     With `sources` also the sources of records are asked what they show now.
@@ -162,8 +164,7 @@ async def verify_layout(
     return await _Verification(_Layouts(store), options, sink).verify(wanted)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Wanted(Struct, frozen=True):
     """One image to verify, and what is known to be wrong with it before anybody looks.
 
     A `descriptor` is of something that only its digest names; `along` went with the image, and
@@ -186,8 +187,7 @@ class _Stores(Protocol):
         """The store that holds a repository."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Layouts:
+class _Layouts(Struct, frozen=True):
     store: LayoutStore
 
     def of(self, _: Repository) -> Store:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct, field
 
 from imgmigrate.errors import (
     IntegrityError,
@@ -50,8 +51,7 @@ PARTS_AT_ONCE = 16
 _CLEAN = Findings()
 
 
-@dataclass(slots=True)
-class Walk:
+class Walk(Struct):
     """Walks images of one repository; `slots` limits the requests of the whole run."""
 
     place: Place

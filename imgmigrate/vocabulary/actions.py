@@ -6,8 +6,9 @@ rollback, every output, the schemas and the exit codes read the entry. `docs/cod
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
+
+from msgspec import Struct
 
 from imgmigrate.vocabulary import sections
 from imgmigrate.vocabulary.sections import Section
@@ -25,8 +26,7 @@ Does = Literal["writes", "deletes", "records", "tells", "leaves"]
 Needs = Literal["another run", "a person"]
 
 
-@dataclass(frozen=True, slots=True)
-class ActionTraits:
+class ActionTraits(Struct, frozen=True):
     """What an action means. `counted` are a headline's words for one row and for several.
 
     `done` is what has become of a row that was carried out, in every result.

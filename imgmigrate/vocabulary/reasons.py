@@ -6,16 +6,16 @@ schemas read it. `docs/codes.md` lists them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 from imgmigrate.vocabulary.terms import Term
 
 __all__ = ["LATER_REASON", "Reason", "ReasonTraits"]
 
 
-@dataclass(frozen=True, slots=True)
-class ReasonTraits:
+class ReasonTraits(Struct, frozen=True):
     """What a reason means; `words` say it to people, with parameters of the library in backticks.
 
     `is_obvious` says that a section's heading tells it already, `is_loss` that an image of ours

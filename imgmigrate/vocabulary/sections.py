@@ -6,16 +6,16 @@ decided here, too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 __all__ = ["GONE", "INCOMPLETE", "KNOWN", "LATER", "LOST", "Section", "Tone"]
 
 Tone = Literal["red", "yellow", "green", "cyan", "dim"]
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """One group of rows. `rank` says how soon it must be seen: the lowest first.
 
     `symbol` stands before a row, and before the heading where that has no mark of its own. What

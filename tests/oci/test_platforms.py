@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from imgmigrate.oci.manifest import DOCKER_LIST, OCI_INDEX, Manifest, Platform
 from imgmigrate.oci.platforms import (

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from dataclasses import replace
 from itertools import chain, count, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from imgmigrate.errors import ProtocolError, TransientError
 from imgmigrate.stores.registry.http.limits import LEAST_PROGRESS, Timeouts

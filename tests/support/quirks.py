@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from imgmigrate.stores.registry import quirks
 from imgmigrate.stores.registry.quirks import Quirks, quirks_of

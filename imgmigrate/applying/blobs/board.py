@@ -20,9 +20,10 @@ All of it runs on one event loop, and its invariants hold between any two awaits
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from msgspec import Struct, field
 
 from imgmigrate.applying.blobs.delivery import Delivery, carry
 from imgmigrate.applying.blobs.fanout import Meetings
@@ -82,8 +83,7 @@ class Witness(Protocol):
         """Ask, at most once a run."""
 
 
-@dataclass(slots=True)
-class _Flight:
+class _Flight(Struct):
     """One attempt to bring a blob into a repository; `error` says how it failed."""
 
     source: Place
@@ -101,8 +101,7 @@ class _Flight:
         return self.destination == destination and self.source == source
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(Struct):
     """What the run knows of one blob at one destination store."""
 
     repos: dict[str, None] = field(default_factory=dict)  # hold it, oldest first

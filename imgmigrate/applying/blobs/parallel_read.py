@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import time
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.applying.blobs.range_window import Window
 from imgmigrate.errors import StoreError, TransientError
@@ -31,8 +32,7 @@ __all__ = ["Lanes", "Pace", "read_ahead"]
 MIB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """When and how far to read ahead; sizes in bytes."""
 
     # Long enough to be past a connection's slow start, and to even out a pause.

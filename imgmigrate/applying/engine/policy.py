@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct, field
 
 from imgmigrate.applying.engine.stopping import Barrier, ends
 from imgmigrate.concurrency import ungrouped
@@ -31,8 +32,7 @@ __all__ = ["FailurePolicy", "Watch", "time_limit"]
 _GO_ON = "mend what failed; the same plan goes on where this ended"
 
 
-@dataclass(frozen=True, slots=True)
-class FailurePolicy:
+class FailurePolicy(Struct, frozen=True):
     """How many rows may fail before the run ends: with `fail_fast` none, else `most`.
 
     `most` None is no limit. A conflict is no failure, and a refused login is one, however many
@@ -49,8 +49,7 @@ class FailurePolicy:
         return self.most.of(rows) if self.most is not None else None
 
 
-@dataclass(slots=True)
-class Watch:
+class Watch(Struct):
     """Looks at each receipt of a run of `rows` rows, before the next image begins."""
 
     policy: FailurePolicy

@@ -7,8 +7,9 @@ matter: it cancels the run from outside.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.errors import AuthenticationError, NotReached
 from imgmigrate.events import Outcome, Receipt
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Barrier", "Stop", "ends"]
 
 
-@dataclass(frozen=True, slots=True)
-class Barrier:
+class Barrier(Struct, frozen=True):
     """Why no further row that needs `name`, a registry or a repository, begins."""
 
     name: str

@@ -6,8 +6,10 @@ another.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.applying.protection import is_protected
 from imgmigrate.applying.worker.delete_tag import placeholder
@@ -34,8 +36,7 @@ MOST_LEFT = 20
 _TOMBSTONES = {Action.FORGET: Status.FORGOTTEN, Action.DELETE: Status.DELETED}
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
+class Recording(Struct, frozen=True):
     """Makes the claims and records of one run of a plan."""
 
     writer: Writer

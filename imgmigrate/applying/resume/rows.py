@@ -5,8 +5,9 @@ Pure. Rows are bound to the state one by one (DESIGN section 7), in this order: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.applying.protection import is_protected
 from imgmigrate.applying.resume.plan_checks import stale
@@ -52,8 +53,7 @@ def overtaken(plan: Plan, settled: Sequence[Receipt]) -> list[Receipt]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Settler:
+class _Settler(Struct, frozen=True):
     plan: Plan
     state: State
     guards: Guards

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from imgmigrate.errors import (
     AccessDenied,
@@ -61,8 +62,7 @@ _LIST_REFUSED += "see whether it still has all that the list there names"
 _GIVEN_UP = (RowConflict, AccessDenied, IntegrityError, NotFound, ProtocolError, Rejected)
 
 
-@dataclass(slots=True)
-class Brought:
+class Brought(Struct):
     """What became of a row's referrers: the bytes sent, and why which are lacking."""
 
     moved: int = 0

@@ -7,8 +7,9 @@ equal to what was planned from, go; equal to what is to be there, done already; 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from imgmigrate.applying.blobs.board import Trust
 from imgmigrate.applying.worker.heir import check_heir

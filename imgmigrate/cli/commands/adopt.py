@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import Struct
 
 from imgmigrate.cli.approval import approved, changing_options, check_can_ask
 from imgmigrate.cli.commands.apply import apply_now
@@ -112,8 +112,7 @@ def adopt(
     return Applied(adoption.plan, task.apply(config, adoption.plan))
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
+class _Task(Struct, frozen=True):
     """One adoption, as the command line asks for it."""
 
     settings: Settings

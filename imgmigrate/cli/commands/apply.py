@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import Struct
 
 from imgmigrate.cli.approval import approved, check_can_ask
 from imgmigrate.cli.commands.plan import plan_now, show_headline
@@ -181,8 +181,7 @@ class Receipts:
             self.found[event.receipt.address] = event.receipt
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """One apply, as the command line asks for it; `same` prints the command that asks.
 
     `is_kept` says that its plan lies where the state does; `evidence` is the report that is kept.

@@ -7,12 +7,12 @@ so that a command that goes on can repeat it.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from msgspec import Struct
 
 from imgmigrate.cli.given.limits import share
 from imgmigrate.cli.given.options import Settings, kept_option, with_options
@@ -48,8 +48,7 @@ _option = partial(kept_option, group="planning")
 _address_option = partial(_option, multiple=True, metavar="GLOB", shell_complete=suggest_addresses)
 
 
-@dataclass(frozen=True, slots=True)
-class _TargetFile:
+class _TargetFile(Struct, frozen=True):
     """A file of globs, read once: its name as typed, and what it holds."""
 
     name: str
@@ -148,8 +147,7 @@ def planning_options(function: _Decorated) -> _Decorated:
     return with_options(function, options)
 
 
-@dataclass(frozen=True, slots=True)
-class Planning:
+class Planning(Struct, frozen=True):
     """How to plan, as the options say."""
 
     target: tuple[str, ...] = ()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from msgspec import Struct
 
 from imgmigrate.cli.given.options import Settings, kept_option, seconds, with_options
 from imgmigrate.errors import UsageError
@@ -24,8 +24,7 @@ USUAL_OUTAGE = 300.0
 _option = partial(kept_option, group="limits")
 
 
-@dataclass(frozen=True, slots=True)
-class _Span:
+class _Span(Struct, frozen=True):
     """A duration, as typed and in seconds."""
 
     text: str
@@ -96,8 +95,7 @@ def outage_option(function: _Decorated) -> _Decorated:
     return with_options(function, (option,))
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What ends a run, or waiting for a registry that is down; times are in seconds."""
 
     fail_fast: bool = False

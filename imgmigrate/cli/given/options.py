@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from msgspec import Struct, field
 
 from imgmigrate.cli.given.pointers import no_such_command, pointed
 
@@ -60,8 +60,7 @@ EVERY_IMAGE = "A line for each image, and every row of long lists."
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
 
 
-@dataclass(slots=True)
-class Settings:
+class Settings(Struct):
     """The global options, and where output goes."""
 
     output: Output

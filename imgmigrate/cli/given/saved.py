@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from msgspec import Struct
 
 from imgmigrate.cli.given.config import answer_of, shown, state_place
 from imgmigrate.cli.given.oneshot import ENDS, STATE
@@ -49,8 +49,7 @@ def saved_plan_option(function: _Decorated) -> _Decorated:
     return with_options(function, (option,))
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(Struct, frozen=True):
     """A plan and where it was: `key` is its whole sha256, as `--plan` takes it."""
 
     plan: Plan

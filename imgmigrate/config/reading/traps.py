@@ -7,16 +7,16 @@ YAML, `{repository}` a mapping and `>=1` a block of text.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 __all__ = ["Trap", "braces", "explain", "no_value", "undefined_alias", "unknown_tag"]
 
 _SECRET = re.compile(r"(?i)pass|secret|token|user|credential|key")
 
 
-@dataclass(frozen=True, slots=True)
-class Trap:
+class Trap(Struct, frozen=True):
     """What YAML made of a line (from 1), why that is an error, and what to write instead."""
 
     line: int

@@ -7,9 +7,11 @@ names. Nobody writes a password into it: it stands in configs, plans and message
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +31,7 @@ _REF = re.compile(r"(?![-./])(?!.*(?:\.\.|//|/\.|@\{|\.lock(?:/|$)))[A-Za-z0-9._
 _REMOTE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Backend:
+class Backend(Struct, frozen=True):
     """A shared state: its `url` is also what people call it.
 
     `folder` is the config's, whose checkout a branch is of. `lease` is in seconds.

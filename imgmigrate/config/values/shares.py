@@ -6,9 +6,10 @@ Pure. A ValueError says what is wrong and shows an example.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
+
+from msgspec import Struct
 
 __all__ = ["Share", "read_share"]
 
@@ -16,8 +17,7 @@ _SHARE = re.compile(r"\s*([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*(%?)\s*")
 ALL_PERCENT = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Struct, frozen=True):
     """At most so many: `number` of them, or that many in a hundred."""
 
     number: Fraction

@@ -5,9 +5,10 @@ Each is read by a `read(given)` of its module, which is loaded when a file of it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.errors import ConfigError, UsageError
 
@@ -30,8 +31,7 @@ FORMATS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True):
     """Files of one format, and what else says where images go; each format takes its part.
 
     `to` and `scoped` are skopeo's and those of lists, `suffix` and `all_platforms` skopeo's;

@@ -8,8 +8,9 @@ latest N` counts versions, and leaves alone what is none.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from imgmigrate.foreign.reading.dollars import as_template, has_variable
 from imgmigrate.foreign.reading.ranges import (
@@ -31,8 +32,7 @@ class CannotSay(Exception):
     """What is selected has no equivalent, for this reason."""
 
 
-@dataclass(slots=True)
-class Tags:
+class Tags(Struct):
     """What a list of tags says. A regex is one of ours; `!` before it inverts it.
 
     `pinned` are tags with the digest that each has to be, `1.2@sha256:...`, and no others of that

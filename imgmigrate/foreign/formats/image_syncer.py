@@ -7,8 +7,9 @@ errors, an unset variable in a destination is too. What has no value is empty, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from imgmigrate.config.reading.schema import raise_all
 from imgmigrate.config.reading.text import is_image_syncer
@@ -43,8 +44,7 @@ _AUTH_KEYS = ("username", "password", "insecure")
 _DEFAULTS = (("registry", "DEFAULT_REGISTRY"), ("namespace", "DEFAULT_NAMESPACE"))
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """What image-syncer has on its command line: where empty destinations go, which platforms."""
 
     registry: str | None = None

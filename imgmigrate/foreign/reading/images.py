@@ -6,8 +6,9 @@ Pure. Lists name images and nothing else: where they go is said once, for all of
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec.structs import replace
 
 from imgmigrate.config.reading.schema import raise_all
 from imgmigrate.errors import ConfigError, UsageError

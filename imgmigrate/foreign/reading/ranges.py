@@ -10,9 +10,10 @@ a comparison on the same side of `||` names one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from imgmigrate.versions import parse_range
 
@@ -27,8 +28,7 @@ class Dialect(StrEnum):
     DREGSY = "dregsy"
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What one side of `||` wants: a range of ours, and tags that are left out of it again.
 
     `any_suffix` is how ours is to be read. `is_close` tells that the tool orders a pre-release

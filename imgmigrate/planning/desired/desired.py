@@ -9,6 +9,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from imgmigrate.errors import NotFound, StoreError
 from imgmigrate.observing.problems import failed, unreadable
 from imgmigrate.oci.reference import Reference
@@ -38,8 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "Asking"]
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """One address that a rule asks for, before anybody looked at the source."""
 
     source: Reference

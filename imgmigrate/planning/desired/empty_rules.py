@@ -7,8 +7,9 @@ says `min: 0`. A rule that asks for the newest or the recent only may well find 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from imgmigrate.events import Warned
 from imgmigrate.observing.problems import failed
@@ -32,8 +33,7 @@ __all__ = ["Barren", "find_barren"]
 MOST_SAMPLES = 3
 
 
-@dataclass(slots=True)
-class Barren:
+class Barren(Struct):
     """Error rows of what cannot be meant, and warnings of what may be."""
 
     problems: list[Change] = field(default_factory=list)
@@ -56,8 +56,7 @@ def find_barren(choices: Iterable[Choice], state: State, *, tells_none: bool = F
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Origins:
+class _Origins(Struct, frozen=True):
     """Between which repositories live records tell of images that went; each source asked once."""
 
     state: State

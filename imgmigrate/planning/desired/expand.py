@@ -9,10 +9,13 @@ makes of them: so that of a million records a part is planned in seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import dataclasses
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from imgmigrate.errors import ConfigError, StoreError, on_side
 from imgmigrate.observing.problems import failed, unreadable
@@ -37,8 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Expansion", "expand_rules", "narrow"]
 
 
-@dataclass(frozen=True, slots=True)
-class Expansion:
+class Expansion(Struct, frozen=True):
     """Rules of one repository each, those that name it first.
 
     `problems` are error rows of what could not be listed; `lost` are rules of repositories that
@@ -64,7 +66,7 @@ def narrow(config: Config, globs: Globs) -> Config:
         return config
     rules = tuple(rule for rule in config.rules if _may_ask(rule, globs))
     many = tuple(rule for rule in config.globs if _may_ask_some(rule, globs, str(config.base)))
-    return replace(config, rules=rules, globs=many)
+    return dataclasses.replace(config, rules=rules, globs=many)
 
 
 def _may_ask(rule: Rule, globs: Globs) -> bool:
@@ -119,8 +121,7 @@ def _check_destinations(rules: Iterable[Rule]) -> None:
                 raise ConfigError(message, file=rule.file, line=rule.line, hint=hint)
 
 
-@dataclass(frozen=True, slots=True)
-class _Lister:
+class _Lister(Struct, frozen=True):
     observer: Observer
 
     async def ask(self, glob: Repository) -> list[Repository] | StoreError:
@@ -134,8 +135,7 @@ class _Lister:
         return [Repository(glob.store, path) for path in found]
 
 
-@dataclass(frozen=True, slots=True)
-class _Reach:
+class _Reach(Struct, frozen=True):
     """Which destinations targets may be about; all where there are none.
 
     A registry may have several names, so one counts under every host of `stores`, and a folder

@@ -5,9 +5,11 @@ Only the sources are read, and only those of the rules in question.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.errors import ConfigError, RowFailed, StoreError, UsageError
 from imgmigrate.observing.observe import Observer
@@ -32,8 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Explained", "Fate", "Loss", "explain_selection", "fates"]
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
+class Loss(Struct, frozen=True):
     """Where a tag dropped out: the stage of a filter, and the reason."""
 
     filter: int
@@ -42,8 +43,7 @@ class Loss:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
+class Fate(Struct, frozen=True):
     """What became of a source tag that goes to the address in question."""
 
     tag: str
@@ -52,8 +52,7 @@ class Fate:
     losses: tuple[Loss, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Explained:
+class Explained(Struct, frozen=True):
     """One rule, what it chose or why it could not, and the fate of an address if one was named."""
 
     rule: Rule

@@ -6,11 +6,14 @@ only for pinned digests. The file lies beside the config and is committed with i
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from imgmigrate.config.load import decode_other, read_file
 from imgmigrate.config.reading.schema import raise_all
@@ -121,7 +124,7 @@ def locked(config: Config) -> Config:
         refuse_link(path)
     data = read_file(path)
     made = lock_config(config, decode_pins(decode_other(data, str(path)), str(path)), path)
-    return replace(made, lock_sha256=hashlib.sha256(data).hexdigest())
+    return dataclasses.replace(made, lock_sha256=hashlib.sha256(data).hexdigest())
 
 
 def decode_pins(text: str, file: str) -> Pins:
@@ -207,7 +210,7 @@ def lock_config(config: Config, pins: Pins, file: Path) -> Config:
         errors.append(ConfigError(message, file=str(file), line=pin.line, key=key, hint=hint))
     errors += _unpinned(config, pins, pinned, file)
     raise_all(errors)
-    return replace(config, rules=tuple(found), globs=())
+    return dataclasses.replace(config, rules=tuple(found), globs=())
 
 
 def respelled_pins(config: Config, pins: Pins) -> Pins:
@@ -219,7 +222,7 @@ def respelled_pins(config: Config, pins: Pins) -> Pins:
     found = {}
     for pin in pins.values():
         address, source = spelling.destination(pin.address), spelling.source(pin.source)
-        found[address] = replace(pin, address=address, source=source)
+        found[address] = dataclasses.replace(pin, address=address, source=source)
     return found
 
 

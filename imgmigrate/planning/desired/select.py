@@ -6,9 +6,10 @@ Pure: no I/O and no clock. The planner lists and dates, this selects.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from imgmigrate.rules.selection import By, TagFilter
 from imgmigrate.versions import parse_loose, parse_version
@@ -24,8 +25,7 @@ __all__ = ["Choice", "Dropped", "Stage", "choose", "dates_needed", "would_select
 _OLDEST = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(Struct, frozen=True):
     """A tag that a stage did not let through; `detail` is the tag's own, such as its date."""
 
     tag: str
@@ -33,8 +33,7 @@ class Dropped:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """One condition of a filter: what it left, sorted, and what it dropped."""
 
     name: str
@@ -43,8 +42,7 @@ class Stage:
     dropped: tuple[Dropped, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """What a rule wants of one listing. `tags` is sorted; `shortages` say which min is missed.
 
     `dangling` are tags that could not be dated, because they are listed and not to be had: they

@@ -6,8 +6,10 @@ and no longer asked for is judged by it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from imgmigrate.errors import GuardError, StoreError
 from imgmigrate.planning.desired.created import CreatedDates
@@ -31,8 +33,7 @@ __all__ = ["DATES_FILE", "Chooser"]
 DATES_FILE = "created.txt"
 
 
-@dataclass(slots=True)
-class Chooser:
+class Chooser(Struct):
     """Choose for rules; `now` is the moment that durations reach back from."""
 
     observer: Observer

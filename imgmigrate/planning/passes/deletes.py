@@ -8,8 +8,9 @@ broken listing proves nothing, and a tag that is not listed is gone only if it d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.errors import StoreError
 from imgmigrate.observing.problems import unreadable
@@ -43,8 +44,7 @@ __all__ = [
 _THERE = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Deleting:
+class Deleting(Struct, frozen=True):
     """Turns rows that nobody asks for, or that keep what its source lost, into deletes.
 
     `unwanted` and `gone` say which of the two may become deletes; the places that `rules` write
@@ -120,8 +120,7 @@ class Deleting:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Doubts:
+class _Doubts(Struct, frozen=True):
     """Why what was read does not bear out that an image is unwanted.
 
     `listings` are of source repositories, `answers` what the sources' tags themselves show, and
@@ -182,8 +181,7 @@ def decide_delete(
     return seen.model_copy(update={"action": Action.DELETE})
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteLimit:
+class DeleteLimit(Struct, frozen=True):
     """Blocks all deletes if they are more than `most` of what is recorded."""
 
     most: Share | None
@@ -224,8 +222,7 @@ def _limited(change: Change) -> Change:
     return change.model_copy(update={"action": Action.BLOCKED, "reason": reason})
 
 
-@dataclass(frozen=True, slots=True)
-class CutOff:
+class CutOff(Struct, frozen=True):
     """Says of what nobody asks for, or what is kept, that a delete of it was cut off."""
 
     state: State
@@ -249,8 +246,7 @@ def _cut_off(change: Change) -> Change:
     return change.model_copy(update={"detail": detail})
 
 
-@dataclass(slots=True)
-class Release:
+class Release(Struct):
     """Lets go of what nobody asks for, if that is wanted; else it stays ours, and is counted.
 
     Of what there is more to say, such as why it was not deleted, there is a row, and it is kept.

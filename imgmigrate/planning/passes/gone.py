@@ -6,8 +6,9 @@ answer all the while, and show another image by now. Nothing would then tell tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.errors import StoreError
 from imgmigrate.observing.problems import unreadable
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Gone"]
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(Struct, frozen=True):
     """Make an error row of what is said to be gone, and is there or cannot be read."""
 
     observer: Observer

@@ -5,8 +5,9 @@ Reads manifests only, through the cache; what cannot be read leaves the row as i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.errors import StoreError
 from imgmigrate.oci.manifest import INDEXES, same_images
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Comparing", "Explain"]
 
 
-@dataclass(frozen=True, slots=True)
-class Comparing:
+class Comparing(Struct, frozen=True):
     """Compares the manifests of a source with those of its destination."""
 
     observer: Observer
@@ -57,8 +57,7 @@ class Comparing:
         return same_images(source, destination)
 
 
-@dataclass(frozen=True, slots=True)
-class Explain:
+class Explain(Struct, frozen=True):
     """Adds what changes inside updated images, where both manifests are to be had free."""
 
     observer: Observer

@@ -10,10 +10,11 @@ row becomes an error.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from imgmigrate.errors import StoreError
 from imgmigrate.observing.problems import failed
@@ -91,8 +92,7 @@ class KeptNames:
         return next(selecting, near[0] if near else None)
 
 
-@dataclass(frozen=True, slots=True)
-class Outlived:
+class Outlived(Struct, frozen=True):
     """Lets go of kept tags that are older, since they were recorded, than they are to be.
 
     A tag does not tell by which rule it was kept: of all that write to its repository the longest
@@ -140,8 +140,7 @@ def decide_outlived(record: ImageRecord, span: float, now: datetime) -> Change |
     )
 
 
-@dataclass(slots=True)
-class Keeping:
+class Keeping(Struct):
     """Adds the rows that keep what updates and deletes replace; `day` is the plan's, in UTC."""
 
     observer: Observer

@@ -6,8 +6,9 @@ applies it later asks the config again, because a day may have passed and an ent
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.plan import Action, Known, Plan, Summary
 
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["KnownConflicts", "mark_known", "marked"]
 
 
-@dataclass(frozen=True, slots=True)
-class KnownConflicts:
+class KnownConflicts(Struct, frozen=True):
     """Marks the conflicts that an entry of the config covers on a day."""
 
     known: Sequence[KnownConflict]

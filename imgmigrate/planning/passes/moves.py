@@ -6,8 +6,9 @@ store and nobody asks for it there any more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.errors import StoreError
 from imgmigrate.events import Warned
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Moving"]
 
 
-@dataclass(frozen=True, slots=True)
-class Moving:
+class Moving(Struct, frozen=True):
     """Turns copies into moves; a `sink` hears of each pair that moves nothing."""
 
     observer: Observer

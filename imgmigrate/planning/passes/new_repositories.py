@@ -7,8 +7,9 @@ not marked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["NewRepositories"]
 
 
-@dataclass(frozen=True, slots=True)
-class NewRepositories:
+class NewRepositories(Struct, frozen=True):
     """Marks what is written to repositories that are not there."""
 
     observer: Observer

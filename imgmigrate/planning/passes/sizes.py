@@ -6,8 +6,9 @@ A metered registry's pulls are not spent only to show a size; what is not known 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct, field
 
 from imgmigrate.errors import StoreError
 from imgmigrate.oci.bounds import Graph
@@ -36,8 +37,7 @@ Sizes = Literal["auto", "always", "never"]
 _Image = tuple["Digest", "Filter | None", bool]
 
 
-@dataclass(slots=True)
-class Contents:
+class Contents(Struct):
     """What a manifest consists of: blobs and manifests with their sizes in bytes."""
 
     blobs: dict[Digest, int] = field(default_factory=dict)
@@ -53,8 +53,7 @@ class Contents:
         self.skipped -= self.blobs.keys()
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(Struct, frozen=True):
     """Adds sizes, platforms and blob counts to the rows that write, where they can be known."""
 
     place: Callable[[Repository], Place]

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from imgmigrate.concurrency import together
 from imgmigrate.errors import AccessDenied, NotFound, StoreError
@@ -56,8 +57,7 @@ class _From(Enum):
     NOWHERE = "there is nothing to mount it from"
 
 
-@dataclass(slots=True)
-class Load:
+class Load(Struct):
     """The bytes of a row's blobs: `sent` is the most, of which `unsure` ones may be spared."""
 
     sent: int = 0
@@ -87,8 +87,7 @@ async def loads_of(
     return [traffic.load(change, blobs) for change, blobs in rows]
 
 
-@dataclass(slots=True)
-class _Traffic:
+class _Traffic(Struct):
     place: Callable[[Repository], Place]
     cache: ManifestCache
     slots: asyncio.Semaphore

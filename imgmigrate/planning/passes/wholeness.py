@@ -7,8 +7,10 @@ again is; where the source has it no more, the row says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from imgmigrate.errors import IntegrityError, NotFound, StoreError
 from imgmigrate.observing.problems import failed, unreadable
@@ -27,8 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Unmendable", "Wholeness", "lacking", "not_whole"]
 
 
-@dataclass(frozen=True, slots=True)
-class Wholeness:
+class Wholeness(Struct, frozen=True):
     """Looks at the images of layouts; of registries it believes what they show."""
 
     observer: Observer
@@ -71,8 +72,7 @@ class Wholeness:
         return None if found is None or isinstance(found, StoreError) else found.digest
 
 
-@dataclass(frozen=True, slots=True)
-class Unmendable:
+class Unmendable(Struct, frozen=True):
     """Makes errors of rows that keep what is not whole, and of tags that no rule asks for.
 
     `kept` are the records of what `keep_previous` made.

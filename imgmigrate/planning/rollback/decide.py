@@ -6,8 +6,9 @@ repository; what was new stays, unless deleting is allowed. Only our own work is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from imgmigrate.observing.problems import failed
 from imgmigrate.plan import Action, Change, Reason
@@ -24,8 +25,7 @@ __all__ = ["Deed", "decide_undo", "overtaken"]
 _NEW = (Action.COPY, Action.MOVE)
 
 
-@dataclass(frozen=True, slots=True)
-class Deed:
+class Deed(Struct, frozen=True):
     """What a run did at one address; `action` is None where nobody remembers."""
 
     record: ImageRecord

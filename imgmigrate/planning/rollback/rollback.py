@@ -7,9 +7,10 @@ it before. An address that another run has written since is left to the rollback
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.errors import StoreError, UsageError
 from imgmigrate.events import Warned
@@ -47,8 +48,7 @@ __all__ = ["RollbackOptions", "make_rollback"]
 MOST_NAMED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class RollbackOptions:
+class RollbackOptions(Struct, frozen=True):
     """What the command line adds; each field means what it means in `PlanOptions`."""
 
     target: tuple[str, ...] = ()
@@ -97,8 +97,7 @@ async def make_rollback(
     return Plan.of(header, changes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Past:
+class _Past(Struct, frozen=True):
     """What is to be undone, and what others did at the same addresses since."""
 
     name: str
@@ -107,8 +106,7 @@ class _Past:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Undoing:
+class _Undoing(Struct, frozen=True):
     config: Config
     options: RollbackOptions
     state: State
@@ -180,8 +178,7 @@ class _Undoing:
         return [*changes, *problems.changes()], unchanged
 
 
-@dataclass(frozen=True, slots=True)
-class Spare:
+class Spare(Struct, frozen=True):
     """Deletes a kept tag only once its image has another tag by a row of this plan.
 
     Where that row is a conflict or an error, or is not wanted, it may be the last one.

@@ -11,8 +11,10 @@ import io
 import json
 import secrets
 import tarfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from imgmigrate.errors import RateLimited, StoreError, TransientError
 from imgmigrate.oci.manifest import ACCEPT, OCI_INDEX, OCI_MANIFEST, Descriptor
@@ -40,8 +42,7 @@ _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 _ANNOTATION = "imgmigrate.write-test"
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(Struct, frozen=True):
     """Bytes, and what a manifest says of them."""
 
     data: bytes

@@ -6,8 +6,9 @@ Each question leaves what it has put to whoever cleans up (`Ground`).
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from imgmigrate.errors import NotFound, ProtocolError, StoreError
 from imgmigrate.oci.documents import refuse_bomb

@@ -5,8 +5,9 @@ Pure. Commands are made by the caller, who knows how the user called us.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from imgmigrate.plan import Action, Reason
 from imgmigrate.redaction import printable
@@ -39,8 +40,7 @@ class Commander(Protocol):
         """Quote and join."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hint:
+class Hint(Struct, frozen=True):
     """A piece of advice. The command stands on a line of its own and is never broken."""
 
     text: str

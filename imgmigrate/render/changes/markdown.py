@@ -8,9 +8,10 @@ an image or a tag. What does not fit is cut by section, harmless ones first, and
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from imgmigrate.causes import grouped
 from imgmigrate.oci.reference import Digest
@@ -79,8 +80,7 @@ def plan_markdown(
     return "\n\n".join([*top, *cut, *body, *cut, *bottom]) + "\n"
 
 
-@dataclass(slots=True)
-class _Page:
+class _Page(Struct):
     """What is left of the budget, and what did not fit into it."""
 
     left: int

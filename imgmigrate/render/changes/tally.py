@@ -10,6 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from imgmigrate.events import (
     BlobFinished,
     BlobMoved,
@@ -35,8 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["InFlight", "Tally"]
 
 
-@dataclass(slots=True)
-class InFlight:
+class InFlight(Struct):
     """A blob on its way to a repository: how much of it has arrived."""
 
     repository: Repository

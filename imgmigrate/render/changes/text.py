@@ -7,9 +7,10 @@ registries, so each passes through `printable`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.causes import grouped
 from imgmigrate.oci.reference import Digest
@@ -44,8 +45,7 @@ MOST_NOTES = 10
 LONGEST_NAME = 500
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """How to show a plan: `rows` are the changes to list (None: all), `hints` what to do next."""
 
     style: Style = PLAIN

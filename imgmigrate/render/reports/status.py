@@ -5,10 +5,11 @@ Pure: a State, who holds its lock, and the time in; lines and documents out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.causes import grouped
 from imgmigrate.events import Outcome
@@ -53,8 +54,7 @@ class Phase(StrEnum):
     FINISHED = "finished"
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """A state as it was looked at: whether somebody writes it, who says so, and when that was."""
 
     state: State
@@ -87,8 +87,7 @@ class Seen:
                 yield each
 
 
-@dataclass(frozen=True, slots=True)
-class RunView:
+class RunView(Struct, frozen=True):
     """A run, and what follows from its numbers.
 
     `before` rows of its plan were done by earlier runs; `progress` is what a running one tells of

@@ -5,8 +5,9 @@ Pure: what was found in, lines and data out. Causes come from servers: made prin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.redaction import printable
 from imgmigrate.render.schema import report_lines
@@ -27,8 +28,7 @@ _LABEL = 18
 _ELLIPSIS = "..."
 
 
-@dataclass(frozen=True, slots=True)
-class TrialReport:
+class TrialReport(Struct, frozen=True):
     """A write test that ended: of which repository, when, by which version; kept for `days`.
 
     `at` is RFC 3339; without `days` nothing could be kept.

@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from imgmigrate.files import PRIVATE_FILE, make_folder, write_all, write_atomically
 from imgmigrate.state.lines.journal import Scan
@@ -30,8 +31,7 @@ logger = logging.getLogger(__name__)
 _PREFIX, _END = "spool-", ".jsonl"
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(Struct, frozen=True):
     """A sealed line on its way, and the entry that it says."""
 
     sequence: int
@@ -41,8 +41,7 @@ class Pending:
     entry: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(Struct, frozen=True):
     """What one writer left over, and the lineage of the state that it wrote."""
 
     path: Path

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from msgspec import Struct
+
 from imgmigrate.state.lines.sealing import seal, unseal
 
 if TYPE_CHECKING:
@@ -37,8 +39,7 @@ class Line:
         return {key: each for key, each in self.document.items() if key not in _SEALED}
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
+class Damage(Struct, frozen=True):
     """Where a journal stops making sense; `after` counts the lines that follow (17 is more)."""
 
     line: int

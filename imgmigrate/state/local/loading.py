@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.remedies import remedy
 from imgmigrate.state.entries import decode
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Loaded", "fingerprint", "history", "load"]
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """A view, and how the journal lay on disk.
 
     `end` is the offset behind its last good line and `last` that line's sequence (0: none).

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from pydantic import ValidationError
 
 from imgmigrate.errors import StateError
@@ -42,8 +43,7 @@ _REBUILD = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(Struct, frozen=True):
     """The end of the journal that has to go: `size` bytes, `lines` lines from number `line`."""
 
     line: int

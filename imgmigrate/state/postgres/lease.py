@@ -5,8 +5,9 @@ Whoever writes locks that row first (`own`), and sees that it is still its own u
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.errors import StateLost
 from imgmigrate.state.holder import Holder, Lock
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Lease", "acquire", "own", "read_lock", "release", "renew", "take_away"]
 
 
-@dataclass(slots=True)
-class Lease:
+class Lease(Struct):
     """The hold of one writer: its `fence` is one more than that of whoever had it before.
 
     It ends `seconds` after its last renewal by the server's clock. `holder` is for people.

@@ -6,8 +6,9 @@ their keys: two that add the same ones at once wait for each other, and never in
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from imgmigrate.state.postgres.tables import has_table
 from imgmigrate.state.sightings import BEFORE, KEPT_DAYS, Sighting, Sightings, merged

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from imgmigrate.errors import StateAway, StateError, UsageError
 from imgmigrate.redaction import cleaned, hide, printable
@@ -34,8 +35,7 @@ BELIEVED = timedelta(minutes=5)
 LONGEST_SENTENCE = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Cloud:
+class Cloud(Struct, frozen=True):
     """One cloud, in its own words; `variables` are where it is told its endpoint, first one wins.
 
     `secrets` name the variables that hold secrets. `if_none` and `if_same` are its conditions.
@@ -189,8 +189,7 @@ _METADATA = frozenset({"169.254.169.254", "169.254.170.2", "metadata.google.inte
 _LONGEST = 16_384
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
+class _Said(Struct, frozen=True):
     """The facts of what obstore says of a failure, which it gives as text alone."""
 
     status: int | None

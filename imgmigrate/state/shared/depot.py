@@ -6,8 +6,9 @@ holds the state, groups, readers, what a crash leaves) is `store.py`'s, the same
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Depot", "Missing", "Overtaken", "Seen"]
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """A head as it was read: its bytes, and what tells this version from every other."""
 
     head: bytes

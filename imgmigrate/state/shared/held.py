@@ -8,9 +8,10 @@ the state puts one there that has all of it.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
 
 from imgmigrate.clock import timestamp
 from imgmigrate.errors import StateError, StateLost
@@ -51,8 +52,7 @@ KEPT_FORMER = 3
 LONGEST_JOURNAL, SHORTEST_JOURNAL, SHARE = 100_000, 1_000, 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
+class _Word(Struct, frozen=True):
     """A head to put there, with the files that it needs and those that it leaves."""
 
     head: Head

@@ -7,8 +7,9 @@ number are bounded by what the glob can match and by `MOST_FOLDERS`. Blocking.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from imgmigrate.errors import ProtocolError
 from imgmigrate.oci.reference import LAYOUTS, Repository, is_layout_path
@@ -24,8 +25,7 @@ __all__ = ["Walk"]
 MOST_FOLDERS = 500_000
 
 
-@dataclass(slots=True)
-class Walk:
+class Walk(Struct):
     """Walks from a folder; `found` and `skipped` are paths relative to `base`, or absolute.
 
     `found` has every layout that the `pattern` matches, and every folder that it matches and

@@ -7,8 +7,10 @@ learnt from the answers instead.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from imgmigrate.stores.registry.quotas import ALL, READS, USUAL, WRITES, Kind, Quota
 
@@ -27,8 +29,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Quirks:
+class Quirks(Struct, frozen=True):
     """How one registry differs from the rest.
 
     `api_host` answers for it, `token_hosts` may receive its credentials although they are

@@ -7,8 +7,9 @@ manifests but 500 parts of layers a second) that one window for all would starve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 __all__ = ["ALL", "READS", "USUAL", "WRITES", "Kind", "Quota", "kind_of"]
 
@@ -32,8 +33,7 @@ READS = frozenset(Kind) - WRITES
 ALL = frozenset(Kind)
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(Struct, frozen=True):
     """Kinds that are counted together; `rate` requests a second where the registry states it.
 
     `burst` requests may come at once after a pause.

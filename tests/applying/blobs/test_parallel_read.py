@@ -6,10 +6,11 @@ import asyncio
 import itertools
 import random
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from imgmigrate.applying.blobs.parallel_read import Lanes, Pace, read_ahead
 from imgmigrate.config.model import RegistryConfig

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import json
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from imgmigrate.cli.given import limits
 from imgmigrate.plan import Filters

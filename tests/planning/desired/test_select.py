@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from imgmigrate.matching import Pattern, parse_tag_pattern
 from imgmigrate.oci.reference import Digest, Repository
@@ -288,7 +289,7 @@ def test_min_is_missed_exactly_when_fewer_are_selected(
     each: TagFilter, listing: list[str], dates: dict[str, datetime | None], least: int
 ) -> None:
     """Neither another order of the listing nor a tag that is only named changes that."""
-    wanted = rule(replace(each, min=least))
+    wanted = rule(dataclasses.replace(each, min=least))
     found = choose(wanted, listing, dates, NOW)
     selected = set(choose(rule(each), listing, dates, NOW).tags) & set(listing)
     assert bool(found.shortages) is (len(selected) < least)
@@ -300,9 +301,9 @@ def test_more_of_the_newest_are_the_same_and_more(
     each: TagFilter, listing: list[str], dates: dict[str, datetime | None], most: int
 ) -> None:
     """The newest N are among the newest N + 1, and as many as there are, up to N."""
-    every = replace(each, newest=len(listing) + 1)
+    every = dataclasses.replace(each, newest=len(listing) + 1)
     few, more, ranked = (
-        choose(rule(replace(each, newest=number)), listing, dates, NOW).tags
+        choose(rule(dataclasses.replace(each, newest=number)), listing, dates, NOW).tags
         for number in (most, most + 1, every.newest or 0)
     )
     assert set(few) <= set(more) <= set(ranked)

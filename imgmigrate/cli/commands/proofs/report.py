@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from imgmigrate import __version__
 from imgmigrate.cli.given.config import answer_of
@@ -28,8 +29,7 @@ __all__ = ["SIGN", "Proof", "check_report", "known_plan", "report_on", "save_rep
 SIGN = "the key of --sign"
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """What was verified: by which config and state, of which records or rows."""
 
     verified: Verified

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import Struct
 
 from imgmigrate.cli.approval import approved, changing_options, check_can_ask
 from imgmigrate.cli.exit import Declined
@@ -263,8 +263,7 @@ def _show(settings: Settings, chosen: Sequence[ImageRecord]) -> None:
         output.text("".join(f"{line}\n" for line in records_lines(chosen)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Edit:
+class _Edit(Struct, frozen=True):
     """One subcommand's change: `work` is done to `number` records; {} in the words is those."""
 
     name: str

@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from imgmigrate.errors import StateError
 from imgmigrate.redaction import hide
@@ -41,8 +42,7 @@ _REMOTE = re.compile(
 _NOBODY = {"NAME": "imgmigrate", "EMAIL": "imgmigrate@localhost"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Setting:
+class _Setting(Struct, frozen=True):
     """One line of git's configuration; `scope` says which file it is from."""
 
     scope: str
@@ -50,8 +50,7 @@ class _Setting:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Checkout:
+class Checkout(Struct, frozen=True):
     """A checkout as git sees it, and the URL of the remote that was asked for."""
 
     top: Path

@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import os
 import signal
-from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.errors import StateAway, StateError
 from imgmigrate.state.shared.depot import Missing
@@ -57,8 +58,7 @@ ENVIRONMENT = {
 _QUIET = ("core.hooksPath=/dev/null", "gc.auto=0", "maintenance.auto=false")
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """What a git left behind."""
 
     code: int

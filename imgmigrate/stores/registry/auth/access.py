@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 __all__ = ["Access", "Grant"]
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """What a request needs: to read or to write `repo`, and to mount from a second one.
 
     `delete` asks for that right too, which is not part of `push`.

@@ -8,8 +8,9 @@ was refused is not tried again, so that no account is locked for it (`lockout.py
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec.structs import replace
 
 from imgmigrate.clock import LoopClock
 from imgmigrate.errors import (

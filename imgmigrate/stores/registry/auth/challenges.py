@@ -7,8 +7,9 @@ and every character comes from the server. Grammar: RFC 9110 sections 5.6 and 11
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -24,8 +25,7 @@ _EQUALS = re.compile(r"\s*=\s*")
 MOST_PARAMETERS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(Struct, frozen=True):
     """One way to authenticate that a server offers; scheme and parameter names in lower case."""
 
     scheme: str

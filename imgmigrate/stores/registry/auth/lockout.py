@@ -7,9 +7,10 @@ accepted, one that is refused is asked about once a run, and all others hear the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.errors import AccessDenied, AuthenticationError
 
@@ -26,8 +27,7 @@ __all__ = ["Standing"]
 REFUSAL_RESTS = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
+class _Refusal(Struct, frozen=True):
     """Why, and until when that stands; and whose login it was, where one was refused."""
 
     cause: str

@@ -21,6 +21,8 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from msgspec import Struct
+
 from imgmigrate.clock import LoopClock
 from imgmigrate.errors import (
     AuthenticationError,
@@ -79,8 +81,7 @@ _NO_POST = frozenset({400, 401, 404, 405, 415, 501})
 _NO_GET = frozenset({404, 405, 501})
 
 
-@dataclass(frozen=True, slots=True)
-class Realm:
+class Realm(Struct, frozen=True):
     """Where tokens are issued and for which service; part of what a token is cached by."""
 
     url: str

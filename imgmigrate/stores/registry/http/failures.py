@@ -11,7 +11,6 @@ import os
 import re
 import socket
 import ssl
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.http_exceptions import BadHttpMessage, PayloadEncodingError
+from msgspec import Struct
 
 from imgmigrate.errors import (
     AccessDenied,
@@ -114,8 +114,7 @@ _THROTTLED = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(Struct, frozen=True):
     """The first error that a body reports: `{"errors": [{"code", "message"}]}` or plainer forms."""
 
     code: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from imgmigrate.stores.retries import Policy
 
@@ -29,8 +29,7 @@ HEADER_LINE = 64 * 1024
 MOST_REDIRECTS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True):
     """How long to wait for what, in seconds; tests shorten some.
 
     There is no total timeout: a layer may take hours. `connect` and `read` are aiohttp's

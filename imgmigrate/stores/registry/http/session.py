@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from msgspec import Struct
 from yarl import URL
 
 from imgmigrate import __version__
@@ -56,8 +57,7 @@ _ALWAYS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(Struct, frozen=True):
     """What to send: its pieces, and how many bytes they are together; `line` watches them."""
 
     pieces: AsyncIterable[bytes]
@@ -105,8 +105,7 @@ class Request:
     patience: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
+class _Way(Struct, frozen=True):
     """Through which proxy, and how deep into a network, a server may be reached."""
 
     proxy: Proxy | None

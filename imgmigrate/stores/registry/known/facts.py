@@ -6,9 +6,11 @@ The names are kept on disk and told to programs: they stay, and new ones may joi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -146,8 +148,7 @@ ANSWERS: Mapping[Topic, Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(Struct, frozen=True):
     """Something that could not be deleted: `tag` or digest in `repo`, and why."""
 
     repo: str
@@ -155,8 +156,7 @@ class Left:
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What a write test found out; `unknown` says why a topic has no answer."""
 
     facts: Mapping[Topic, str] = field(default_factory=dict)

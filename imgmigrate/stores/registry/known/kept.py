@@ -6,9 +6,10 @@ believes them any more. None of it decides what is right, only which way is trie
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from imgmigrate import __version__
 from imgmigrate.machine import recall, remember
@@ -29,8 +30,7 @@ MOST = 200
 _FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """What was found out about a registry, when, by which version and in which repository."""
 
     at: datetime

@@ -7,8 +7,9 @@ is enough to forget it, and so are some weeks.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.machine import recall, remember
 
@@ -24,8 +25,7 @@ LONGEST = 14 * 24 * 3600.0
 MOST_HOSTS = 500
 
 
-@dataclass(slots=True)
-class Mounting:
+class Mounting(Struct):
     """How many mounts one registry gave and refused in a run."""
 
     given: int = 0

@@ -8,8 +8,9 @@ told by the service that a registry asks tokens for.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.errors import AccessDenied, AuthenticationError, NotFound, Rejected, StoreError
 from imgmigrate.events import MOST_NAMED, NamesSkipped
@@ -43,8 +44,7 @@ _HINT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
+class _Way(Struct, frozen=True):
     """How to list; `depth` literal segments of a glob make a difference to it, or all."""
 
     ask: Callable[[Remote, tuple[str, ...]], Awaitable[list[str]]]

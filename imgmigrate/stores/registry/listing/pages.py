@@ -8,9 +8,10 @@ an answer without any ends a list.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from imgmigrate.errors import NotFound, ProtocolError
 from imgmigrate.oci.documents import refuse_bomb
@@ -41,8 +42,7 @@ MOST_WALKS = 3
 _LEFTOVERS = ("_uploads",)
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """A list that comes in pages: where it begins, the key of its names, and what they are.
 
     `noun` is for messages; what is no name for the specification is left out, and `skip` is told

@@ -14,10 +14,11 @@ import re
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from select import PIPE_BUF
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from imgmigrate.errors import AuthenticationError
 from imgmigrate.stores.registry.logins.credentials import Credential
@@ -40,8 +41,7 @@ _HELPER_HAS_NONE = (b"credentials not found in native keychain", b"no credential
 _TOKEN_USER = "<token>"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What a program said; `life` in seconds from now if it said how long that holds."""
 
     credential: Credential | None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+import dataclasses
 from math import inf
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from imgmigrate.errors import AuthenticationError
 
@@ -68,7 +70,7 @@ class Program:
     def _placed(self, answer: Answer) -> Answer:
         if answer.credential is None:
             return answer
-        placed = replace(answer.credential, place=self._place, mend=self._mend)
+        placed = dataclasses.replace(answer.credential, place=self._place, mend=self._mend)
         return replace(answer, credential=placed)
 
     async def _renew(self, now: float) -> None:

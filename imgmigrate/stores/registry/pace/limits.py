@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct, field
 
 from imgmigrate.clock import LoopClock
 from imgmigrate.errors import RateLimited
@@ -92,8 +93,7 @@ class Answered(Protocol):
         """The first header of that name."""
 
 
-@dataclass(slots=True)
-class _Gate:
+class _Gate(Struct):
     """What the requests of one quota pass through."""
 
     window: Window
@@ -106,8 +106,7 @@ class _Gate:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(Struct, frozen=True):
     """One request's way through a gate, to note what became of it."""
 
     kind: Kind
@@ -115,8 +114,7 @@ class Passage:
     sent: float = 0.0
 
 
-@dataclass(slots=True)
-class Refused:
+class Refused(Struct):
     """How often, and since when, one request was told to come again."""
 
     times: int = 0

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from imgmigrate.errors import QuotaExhausted, StoreError
 from imgmigrate.events import Waiting
@@ -37,8 +38,7 @@ SHORTEST_WINDOW, LONGEST_WINDOW = 60.0, 7 * 86_400.0
 _COUNT = re.compile(r"\s*([0-9]{1,9})\s*(?:;\s*w\s*=\s*([0-9]{1,9})\s*)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Pulls:
+class Pulls(Struct, frozen=True):
     """What a metered registry said last: pulls left of how many, in a window of seconds."""
 
     left: int

@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from imgmigrate.machine import recall, remember
 from imgmigrate.stores.registry.http.urls import same_origin
@@ -33,8 +35,7 @@ MOST, LONGEST = 100, 4096
 FILE = "uploads.json"
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(Struct, frozen=True):
     """One session; `at` is when it was kept, `process` who is at it on which `machine`."""
 
     origin: str

@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from msgspec import Struct
+
 from imgmigrate.errors import AccessDenied, AuthenticationError, ProtocolError, StoreError
 from imgmigrate.redaction import hide
 from imgmigrate.stores.registry.vendors.api import PAGE, Api, api_root, challenge_of
@@ -55,8 +57,7 @@ class AccessKey:
         hide(self.token)
 
 
-@dataclass(frozen=True, slots=True)
-class _Edition:
+class _Edition(Struct, frozen=True):
     """One edition's API: what it calls the list, and how its answers are laid out."""
 
     action: str

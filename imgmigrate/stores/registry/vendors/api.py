@@ -7,9 +7,10 @@ goes along.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from imgmigrate.errors import ProtocolError
 from imgmigrate.oci.documents import refuse_bomb
@@ -36,8 +37,7 @@ MOST_NAMES = 1_000_000
 MOST_ELEMENTS = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Api:
+class Api(Struct, frozen=True):
     """The API at `root`, `scheme://host[:port]`, asked on behalf of a registry.
 
     `sign` makes the headers that sign a request, of its method, URL and body, where that is

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from imgmigrate.stores.registry.http.limits import ERROR_BODY
 
 if TYPE_CHECKING:
@@ -41,8 +43,7 @@ class Call:
     patience: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(Struct, frozen=True):
     """The leave to send a body now, and what to send as `Authorization`."""
 
     passage: Passage

@@ -7,10 +7,12 @@ Knows authentication and limits, but no verb of the distribution API: those are 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+import dataclasses
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from imgmigrate.clock import LoopClock
 from imgmigrate.errors import (
@@ -391,7 +393,7 @@ class Remote:
 
     async def _look(self, call: Call) -> None:
         """HEAD what is about to be pulled: it costs no pull and tells how many are left."""
-        await self._authenticated(replace(call, method="HEAD"), self._paced.whole)
+        await self._authenticated(dataclasses.replace(call, method="HEAD"), self._paced.whole)
 
     async def _ping(self, header: str | None) -> Answer:
         """GET /v2/ with exactly this authorization, to learn of challenges and credentials."""
