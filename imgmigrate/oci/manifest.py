@@ -157,6 +157,19 @@ class Manifest:
         return self.media_type in INDEXES
 
     @property
+    def has_shape(self) -> bool:
+        """Tell an image or an index from any other JSON that a server calls one.
+
+        What is signed for another purpose, and public, may be served as a manifest.
+        """
+        if self._document.get("schemaVersion") != 2:
+            return False
+        if self.is_index:
+            return isinstance(self._document.get("manifests"), list)
+        has_layers = isinstance(self._document.get("layers"), list)
+        return has_layers and isinstance(self._document.get("config"), dict)
+
+    @property
     def descriptor(self) -> Descriptor:
         """Describe the manifest itself."""
         return Descriptor(self.media_type, self.digest, len(self.raw))

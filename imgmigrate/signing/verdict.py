@@ -22,6 +22,8 @@ __all__ = ["Judge", "flaw_of", "flaw_of_names", "told", "unreadable"]
 OTHER_KEY = "made by another key, or changed since"
 CHANGED = "made by this key, and changed since"
 KEYLESS = "made without a key"
+# Kinds of flaws that are named, and characters of one: each may repeat what a server says.
+MOST_NAMED, LONGEST_FLAW = 3, 300
 
 
 class Judge(Protocol):
@@ -62,7 +64,7 @@ def unreadable(why: str) -> str:
 
 def told(flaws: Iterable[str]) -> str:
     """Say in one line why none of the signatures of an image holds."""
-    counted = Counter(flaws)
+    counted = Counter(flaw[:LONGEST_FLAW] for flaw in flaws)
     total = counted.total()
     if not total:
         return "it has no signature"
@@ -70,5 +72,9 @@ def told(flaws: Iterable[str]) -> str:
         return f"its signature was {next(iter(counted))}"
     if len(counted) == 1:
         return f"its {total} signatures were {next(iter(counted))}"
-    parts = "; ".join(f"{number} {flaw}" for flaw, number in counted.items())
-    return f"none of its {total} signatures holds: {parts}"
+    named = counted.most_common(MOST_NAMED)
+    parts = [f"{number} {flaw}" for flaw, number in named]
+    left = total - sum(number for _, number in named)
+    if left:
+        parts.append(f"{left} for other reasons")
+    return f"none of its {total} signatures holds: {'; '.join(parts)}"

@@ -184,6 +184,35 @@ class TestRefusals:
         world.old.hooks["referrers"] = down
         assert "nobody can tell whether it is signed" in await refusal(world)
 
+    @pytest.mark.parametrize("what", ["manifest", "open_blob"])
+    async def test_a_signature_that_cannot_be_had(self, world: World, what: str) -> None:
+        """A registry that is busy while one is read has not said that the image is not signed."""
+        digest = world.seed("1")
+        tag = by_tag(world, digest)
+        by_bundle(world, digest, key=OTHER)
+        held = world.old.tags["team/api", tag]
+        signed = {str(held), str(Digest.of(simple_payload(digest)))}
+
+        def down(repo: str, what: str) -> None:
+            if what.partition("+")[0] in signed:
+                raise TransientError(f"{OLD}/{repo}", "unavailable (503)")
+
+        world.old.hooks[what] = down
+        said = await refusal(world)
+        assert "nobody can tell whether it is signed" in said
+        assert "unavailable (503)" in said
+        by_bundle(world, digest)
+        assert not await refusal(world), "another one that holds is enough"
+
+    async def test_what_was_signed_for_another_purpose(self, world: World) -> None:
+        """What cosign signs is public: served as a manifest, with a bundle, it is no image."""
+        said = simple_payload(Digest.of(b"whatever"))
+        manifest = Manifest.parse(said, OCI_MANIFEST)
+        world.old.manifests["team/api", manifest.digest] = manifest
+        world.old.tags["team/api", "1"] = manifest.digest
+        by_bundle(world, manifest.digest, message_bundle(said))
+        assert "what it signs is no image" in await refusal(world)
+
     async def test_what_is_not_checked(self, world: World) -> None:
         """A signature of a scheme that is not known here."""
         digest = world.seed("1")
@@ -199,6 +228,25 @@ class TestRefusals:
         world.old.calls.clear()
         assert "more than 100" in await refusal(world)
         assert world.old.calls["open_blob"] <= 100
+
+    async def test_junk_hides_no_signature(self, world: World) -> None:
+        """Whatever is listed first, the one that holds is found."""
+        digest = world.seed("1")
+        kind = "application/vnd.cncf.notary.signature"
+        subject = {"mediaType": OCI_MANIFEST, "digest": digest, "size": 1}
+        jose: dict[str, str] = {}
+        junk = [("application/jose+json", jose, b"%d" % number) for number in range(150)]
+        put(world, *junk, artifactType=kind, subject=subject)
+        by_tag(world, digest, *([OTHER] * 120))
+        by_bundle(world, digest)
+        assert not await refusal(world)
+
+    async def test_a_reason_fits_a_line(self, world: World) -> None:
+        """A hundred flaws, each as long as a server likes, are no book."""
+        digest = world.seed("1")
+        for number in range(50):
+            by_bundle(world, digest, b'{"mediaType": "%s %d"}' % (b"x" * 5000, number))
+        assert len(await refusal(world)) < 1500
 
     async def test_a_signature_longer_than_any(self, world: World) -> None:
         """It is not even read."""
