@@ -5,16 +5,16 @@ PYTHON ?= python3
 VENV := .venv
 ROUNDS ?= 1
 CHAOS_STORIES ?= 1
-# Kinds of state, and the steps of one story over each: some 20 s.
+# Kinds of state, and the steps of one story over each: some 15 s.
 CHAOS := local git s3 postgres pgbouncer
-local_STEPS := 70
-git_STEPS := 14
-s3_STEPS := 20
-postgres_STEPS := 20
-pgbouncer_STEPS := 20
+local_STEPS := 50
+git_STEPS := 10
+s3_STEPS := 14
+postgres_STEPS := 14
+pgbouncer_STEPS := 14
 PYTHONS ?= newest
 # Where the versions of Python differ most: loops and streams, files, models.
-ROOMS ?= $(if $(filter all,$(PYTHONS)),,tests/applying tests/state tests/stores/layout)
+ROOMS ?= $(if $(filter all,$(PYTHONS)),,tests/applying tests/state/local tests/stores/layout)
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := python3-venv docker-registry skopeo umoci time bash zsh fish
 MORE_PACKAGES := postgresql pgbouncer
@@ -31,7 +31,7 @@ test: packages setup
 	$(BIN)/python -m pytest -n auto -m "not heavy" --cov --cov-report=
 	$(BIN)/python -m tests.support.covered
 
-# Servers that take a while to install, four times as many examples of every property, stories that
+# Servers that take a while to install, twice as many examples of every property, stories that
 # the suite does not tell (CHAOS_STORIES over each kind of state), another Python (PYTHONS=all: every
 # one that is found).
 test-more: more-packages setup

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 settings.register_profile(
     "imgmigrate", derandomize=True, database=None, deadline=None, max_examples=60
 )
-settings.register_profile("more", settings.get_profile("imgmigrate"), max_examples=250)
+settings.register_profile("more", settings.get_profile("imgmigrate"), max_examples=125)
 settings.load_profile("imgmigrate")
 
 # The engine's own number; a test may ask for fewer, never for more.
