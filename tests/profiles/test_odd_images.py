@@ -183,6 +183,27 @@ async def test_foreign_layers_are_copied_where_a_rule_says_so(
         assert [fault.digest for fault in verdict.faults] == [digest]
 
 
+async def test_what_is_replaced_is_as_the_rule_has_it_now(tmp_path: Path) -> None:
+    """A rule that copies foreign layers no more asks for none of them where it wrote again."""
+    async with FakeRegistry() as old, FakeRegistry() as new:
+        old.put_image("app", "1", foreign())
+        digest = digest_of(FOREIGN_LAYER)
+        old.blobs[digest] = FOREIGN_LAYER
+        old.repositories["app"].blobs.add(digest)
+        ends = (tmp_path, f"{old.host}/app", f"{new.host}/app", old, new)
+        await migrate(configure(*ends, foreign_layers="copy"))
+        new.repositories["app"].blobs.remove(digest)
+        config = configure(*ends)
+        (record,) = LocalState(config.state).read().live()
+        assert record.copies_foreign, "what a rule says does not change what is recorded"
+        plan = await make_plan(config, PlanOptions(replace=("**",)))
+        await apply_plan(config, plan)
+        (record,) = LocalState(config.state).read().live()
+        assert record.copies_foreign is None
+        found = await verify_records(config, [record])
+        assert (found.images, found.verdicts) == (1, ())
+
+
 async def test_a_foreign_layer_that_nobody_serves_fails_its_row_with_the_fix(
     tmp_path: Path,
 ) -> None:

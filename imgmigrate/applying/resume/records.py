@@ -214,6 +214,8 @@ def _copied_foreign(
     """Say whether the image's foreign layers are there: by this row, or as they were before."""
     if change.copies_foreign or origin is not None:
         return change.copies_foreign or (origin.copies_foreign if origin is not None else None)
+    if change.reason == Reason.REPLACE:
+        return None  # written again, as the rule has it now
     return record.copies_foreign if record is not None and _is_of(record, change) else None
 
 
