@@ -60,6 +60,7 @@ from imgmigrate.workspace import open_workspace
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Hashable, Iterable
 
+    from imgmigrate.applying.signatures import SignatureGuard
     from imgmigrate.clock import Clock
     from imgmigrate.config.model import Config
     from imgmigrate.config.values.shares import Share
@@ -213,6 +214,7 @@ class _Run:
             todo, settled = await look_again(self.plan, todo, settled, stores)
             self._check(todo)
             self._resolve(stores, todo)
+            guard = self._guard(stores, todo)
             await check_space(todo, stores, self.workspace.cache, self.writer.state)
             size = _total(change.transfer_bytes for change in todo if change.action.writes)
             begun = RunStarted(self.name, self.plan.plan_id, len(todo), size, _loads(todo))
@@ -221,7 +223,7 @@ class _Run:
                 self._count(receipt)
             await protect(self.writer, self.config.guards)
             self._tell_binding()
-            trouble = await self._trouble_of(self._work(stores, todo))
+            trouble = await self._trouble_of(self._work(stores, todo, guard))
             self.rates = stores.rates()
         if trouble is None:
             trouble = await self._trouble_of(self._end(todo))
@@ -253,11 +255,11 @@ class _Run:
             return error
         return None
 
-    async def _work(self, stores: Stores, todo: list[Change]) -> None:
+    async def _work(self, stores: Stores, todo: list[Change], guard: SignatureGuard | None) -> None:
         """Run the rows and record each; a StateError leaves the rest undone."""
         if not todo:
             return
-        engine = self._engine(stores)
+        engine = self._engine(stores, guard)
         await self._begin(todo)
         try:
             async with self.sink.telling():
@@ -325,7 +327,16 @@ class _Run:
                 if not repository.is_layout:
                     self.config.registry(repository.store, repository.path)
 
-    def _engine(self, stores: Stores) -> Engine:
+    def _guard(self, stores: Stores, todo: list[Change]) -> SignatureGuard | None:
+        """Find what has to be signed; nothing of all that is loaded where no config asks."""
+        if not self.config.signatures:
+            return None
+        from imgmigrate.applying.signatures import guard_of
+
+        state, parallelism = self.writer.state, self.options.parallelism
+        return guard_of(self.workspace, self.plan, todo, state, stores, parallelism)
+
+    def _engine(self, stores: Stores, guard: SignatureGuard | None) -> Engine:
         return Engine(
             partial(open_worker, stores, self.workspace.cache, self.sink, permit=self.writer.hold),
             self.writer.state,
@@ -336,6 +347,7 @@ class _Run:
             policy=FailurePolicy(self.options.fail_fast, self.options.max_failures),
             login=self._login,
             doubted=self.plan.doubted,
+            guard=guard.check if guard is not None else None,
         )
 
     def _is_met(self, host: str) -> bool:

@@ -13,7 +13,8 @@
 |   | was not read; or an apply began and some row failed or was not reached |
 | 4 | the plan was refused |
 | 5 | the state is locked |
-| 6 | a guard refused; also if the rest was planned or done, and `max_delete` kept the deletes |
+| 6 | a guard refused; also if the rest was planned or done, and `max_delete` kept the deletes, |
+|   | `protect` one of them, or `verify` an image that is not signed |
 | 7 | what a person must decide: all that an apply left are conflicts |
 | 8 | images moved, but the state could not be written |
 | 64 | usage or config error |
@@ -133,7 +134,7 @@ def _applied(outcome: Applied) -> int:
     from imgmigrate.events import Outcome
 
     summary, result = outcome.plan.summary, outcome.result
-    if _is_over_limit(outcome.plan):
+    if _is_over_limit(outcome.plan) or (result and _is_guarded(result)):
         return GuardError.exit_code
     undone = _undone(result) if result else set()
     is_partly = summary.count_of(_is_for_another_run) or outcome.plan.unknown
@@ -154,6 +155,11 @@ def _undone(result: RunFinished) -> set[Outcome]:
     """The ways in which rows ended without being done."""
     counted = {each for each, number in result.counts.items() if number and not each.is_done}
     return counted | {receipt.outcome for receipt in result.unfinished}
+
+
+def _is_guarded(result: RunFinished) -> bool:
+    """Tell whether a guard refused some row: the rest was done."""
+    return any(isinstance(receipt.error, GuardError) for receipt in result.unfinished)
 
 
 def _is_over_limit(plan: Plan) -> bool:

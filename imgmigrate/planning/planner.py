@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from imgmigrate.errors import StoreError
 from imgmigrate.observing.globs import Globs
+from imgmigrate.observing.keyrings import read_keys
 from imgmigrate.observing.observe import Observer
 from imgmigrate.observing.problems import Problems, failed, merged
 from imgmigrate.observing.referrers import Listings
@@ -40,7 +41,7 @@ from imgmigrate.planning.passes.wholeness import Unmendable, Wholeness
 from imgmigrate.planning.reach import open_stores
 from imgmigrate.planning.referring import Referring
 from imgmigrate.planning.sides import Sides
-from imgmigrate.planning.signatures import SignatureCheck, read_keys
+from imgmigrate.planning.signatures import SignatureCheck
 from imgmigrate.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -50,11 +51,11 @@ if TYPE_CHECKING:
     from imgmigrate.config.model import Config
     from imgmigrate.config.values.shares import Share
     from imgmigrate.events import Sink
+    from imgmigrate.observing.keyrings import Keyring
     from imgmigrate.oci.manifest import Descriptor
     from imgmigrate.oci.reference import Digest, Reference
     from imgmigrate.planning.desired.expand import Expansion
     from imgmigrate.planning.passes.base import Pass
-    from imgmigrate.planning.signatures import Keyring
     from imgmigrate.state.record import ImageRecord, State
     from imgmigrate.stores.base import Stores
     from imgmigrate.stores.registry.pace.metering import OnRateLimit

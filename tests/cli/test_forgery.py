@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import images
 from tests.support.layouts import layout_tags, write_layout
+from tests.support.signing import P256, public_pem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -242,3 +243,19 @@ def test_a_one_shot_is_planned_and_applied_in_one(planned: Cli) -> None:
     assert planned("apply", *ONCE, "--auto-approve") == 0
     assert set(layout_tags(planned.folder / "once/os")) == {"12"}
     assert (planned.folder / "state/oneshot").is_dir()
+
+
+@pytest.mark.parametrize("match", ["oci:images/**", "oci:link/**", "**/images/os:12"])
+def test_a_plan_made_without_the_gate_brings_nothing_that_is_not_signed(
+    planned: Cli, match: str
+) -> None:
+    """By whichever name a layout is meant; the gate is that of the config which apply reads."""
+    config = planned.folder / "imgmigrate.yaml"
+    (planned.folder / "link").symlink_to("images")
+    config.write_text(config.read_text().replace("oci:images", "oci:link"))
+    assert planned("plan", "--out", "plan.out") == 0
+    (planned.folder / "cosign.pub").write_bytes(public_pem(P256))
+    config.write_text(f"{config.read_text()}verify: [{{match: '{match}', key: cosign.pub}}]\n")
+    assert planned("apply", "plan.out") == 6
+    assert "has no signature; needed is one by cosign.pub" in " ".join(planned.out.split())
+    assert not (planned.folder / "bundle").exists()

@@ -32,7 +32,7 @@ from imgmigrate.events import ImageStarted, Outcome, Receipt
 from imgmigrate.plan import Action, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Sequence
 
     from imgmigrate.applying.engine.turns import Turns
     from imgmigrate.applying.executor.base import Executor, Opener
@@ -60,15 +60,18 @@ class Engine:
         policy: FailurePolicy | None = None,
         login: Callable[[Repository], Hashable] | None = None,
         doubted: Iterable[Repository] = (),
+        guard: Callable[[Change], Awaitable[None]] | None = None,
     ) -> None:
         """Look at the state as earlier runs left it; of `doubted` repositories nothing is believed.
 
-        `opener` opens what carries rows out, when the run begins.
+        `opener` opens what carries rows out, when the run begins. A row that `guard` raises an
+        ImgmigrateError for is not handed to it.
         """
         self._opener = opener
         self._executor: Executor | None = None
         self._ledger = Ledger(state, plan_id, base or Path(), doubted)
         self._parallelism = parallelism
+        self._guard = guard
         self._sink = sink
         self._stop = Stop(login, self._rests)
         self._watch = Watch(policy or FailurePolicy(), self._stop)
@@ -158,10 +161,15 @@ class Engine:
         """Begin a row if those that it depends on are done, and have it carried out."""
         self._sink.emit(ImageStarted(change.address))
         try:
+            if self._guard is not None:
+                await self._guard(change)
             facts = self._ledger.facts(change, rank)
+        except QuotaExhausted as error:
+            receipt = Receipt(change.address, Outcome.CANCELLED, error=error)
         except ImgmigrateError as error:
             return Receipt(change.address, Outcome.FAILED, error=error)
-        receipt = await executor.carry_out(change, facts)
+        else:
+            receipt = await executor.carry_out(change, facts)
         if isinstance(receipt.error, QuotaExhausted):
             # While this row is open still: none begins between its end and the stop.
             self.stop(receipt.error.message, hint=receipt.error.hint)

@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
     from imgmigrate.config.model import Config
     from imgmigrate.oci.reference import Digest, Reference
-    from imgmigrate.plan import Change, Plan
+    from imgmigrate.plan import Change, Header, Plan
     from imgmigrate.rules.referrers import ReferrerPolicy
     from imgmigrate.rules.rule import GlobRule, Rule
     from imgmigrate.state.record import ImageRecord, State
 
-__all__ = ["check_deletes", "check_summary", "check_warrants"]
+__all__ = ["check_deletes", "check_summary", "check_warrants", "is_of_records", "joins_of"]
 
 # Rows that a refusal names; all of them would bury why.
 MOST_NAMED = 10
@@ -118,13 +118,29 @@ def check_deletes(plan: Plan, todo: Sequence[Change], config: Config, state: Sta
         raise GuardError(message, hint=hint)
 
 
+def joins_of(plan: Plan, config: Config) -> Joins:
+    """Find the rules that rows are borne out by."""
+    return Joins(_rules(plan, config), config.base)
+
+
+def is_of_records(change: Change, header: Header) -> bool:
+    """Tell whether records bear out what a row writes, and no rule that takes it from a source.
+
+    Where a row is warranted, such records tell of its very image.
+    """
+    if header.refresh_only:
+        return False
+    is_kept = change.reason == Reason.KEEP_PREVIOUS
+    return is_kept or bool(header.undoes) or change.action is Action.MOVE
+
+
 class _Judge:
     """Finds why a row is not warranted; None where it is."""
 
     def __init__(self, plan: Plan, config: Config, state: State, takes_ownership: bool) -> None:
         self._plan, self._config, self._state = plan, config, state
         self._takes_ownership = takes_ownership
-        self._joins = Joins(_rules(plan, config), config.base)
+        self._joins = joins_of(plan, config)
         self._replacing: defaultdict[Reference, list[Change]] = defaultdict(list)
         for change in plan.whole.changes:
             if change.kept_as is not None:

@@ -77,10 +77,10 @@ Examples:
 \b
 Exit codes: 0 all done, 1 not approved, 3 some images failed, could not be
 read or were not reached, 4 the plan was refused, 5 the state is locked,
-6 max_delete kept all deletes from being done, 7 only conflicts are left,
-8 images moved but the state could not be written, 64 wrong usage or
-config, 129, 130 or 143 interrupted. After 3 and an interruption the same
-command goes on; 7 needs a person who decides.""",
+6 max_delete kept all deletes from being done, or another guard refused a
+row, 7 only conflicts are left, 8 images moved but the state could not be
+written, 64 wrong usage or config, 129, 130 or 143 interrupted. After 3
+and an interruption the same command goes on; 7 needs a person who decides.""",
 )
 @click.argument("plan_file", metavar="[PLAN]", required=False, type=file_path())
 @saved_plan_option
