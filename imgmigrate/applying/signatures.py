@@ -21,7 +21,6 @@ from imgmigrate.events import NoSink
 from imgmigrate.observing.keyrings import Verifier, concerned, read_keys
 from imgmigrate.observing.observe import Observer
 from imgmigrate.observing.referrers import Listings
-from imgmigrate.plan import Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["SignatureGuard", "guard_of"]
 
 logger = logging.getLogger(__name__)
-
-_TAKES = (Action.COPY, Action.UPDATE, Action.ADOPT)
 
 
 def guard_of(
@@ -104,7 +101,7 @@ class SignatureGuard:
 
 
 def _is_asked_for(change: Change, header: Header) -> bool:
-    return change.action in _TAKES and not is_of_records(change, header)
+    return change.action.traits.takes and not is_of_records(change, header)
 
 
 def _name(change: Change, source: Source, header: Header, joins: Joins) -> Reference:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from imgmigrate.errors import StoreError
 from imgmigrate.observing.globs import Globs
-from imgmigrate.observing.keyrings import read_keys
+from imgmigrate.observing.keyrings import Verifier, read_keys
 from imgmigrate.observing.observe import Observer
 from imgmigrate.observing.problems import Problems, failed, merged
 from imgmigrate.observing.referrers import Listings
@@ -166,15 +166,8 @@ async def _refresh(
         )
         passes: tuple[Pass, ...] = (OnlyTold(is_owned=not config.is_oneshot),)
         if keyrings:  # what moved on both sides is recorded, so it has to be signed as well
-            check = SignatureCheck(
-                observer,
-                workspace.cache,
-                state,
-                keyrings,
-                Listings(),
-                config.base,
-                of_records=True,
-            )
+            verifier = Verifier(observer, workspace.cache, keyrings, Listings())
+            check = SignatureCheck(verifier, state, config.base, of_records=True)
             passes = (*passes, check)
         return await run_passes(passes, changes, {}), unchanged
 
@@ -401,7 +394,7 @@ class _Planner:
             ),
             self._deltas(),
             SignatureCheck(
-                observer, cache, state, keyrings, listings, self.config.base, whole_sink
+                Verifier(observer, cache, keyrings, listings), state, self.config.base, whole_sink
             ),
             Referring(
                 observer,

@@ -315,8 +315,7 @@ def _told(errors: Sequence[StoreError]) -> str | None:
 
 def _is_concerned(change: Change, asked: Asked) -> bool:
     """Tell whether a row brings an image from elsewhere, by a rule that lets referrers go along."""
-    brings = change.action in (Action.COPY, Action.UPDATE, Action.ADOPT)
-    return brings and not change.is_near and asked.rule.referrers.is_on
+    return change.action.traits.takes and not change.is_near and asked.rule.referrers.is_on
 
 
 def _question_of(record: ImageRecord, policy: ReferrerPolicy) -> _Question:

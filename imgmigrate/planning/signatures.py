@@ -13,36 +13,29 @@ from msgspec import Struct
 
 from imgmigrate.errors import StoreError
 from imgmigrate.events import Warned
-from imgmigrate.observing.keyrings import Demand, Verifier, concerned
+from imgmigrate.observing.keyrings import concerned
 from imgmigrate.observing.problems import failed
-from imgmigrate.plan import Action, Change, Reason
+from imgmigrate.plan import Change, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from imgmigrate.config.signatures import SignatureRule
     from imgmigrate.events import Sink
-    from imgmigrate.observing.keyrings import Keyring
-    from imgmigrate.observing.observe import Observer
-    from imgmigrate.observing.referrers import Listings
+    from imgmigrate.observing.keyrings import Demand, Verifier
     from imgmigrate.oci.reference import Reference
     from imgmigrate.planning.desired.desired import Asked
     from imgmigrate.state.record import State
-    from imgmigrate.stores.cache import ManifestCache
 
 __all__ = ["SignatureCheck"]
-
-_TAKES = (Action.COPY, Action.UPDATE, Action.ADOPT)
 
 
 class SignatureCheck(Struct, frozen=True):
     """Makes error rows of what would bring an image without the signatures that it needs."""
 
-    observer: Observer
-    cache: ManifestCache
+    verifier: Verifier
     state: State
-    keyrings: Sequence[Keyring]
-    listings: Listings
     # What a layout's path is relative to.
     base: Path
     # None where only a part of the images is asked for.
@@ -61,7 +54,9 @@ class SignatureCheck(Struct, frozen=True):
             if (demand := self._demand(change, asked)) is not None
         }
         wanted = list(dict.fromkeys(demands.values()))
-        found = await self.observer.each(wanted, self._refusal, lambda each: each.repository.store)
+        found = await self.verifier.observer.each(
+            wanted, self._refusal, lambda each: each.repository.store
+        )
         refusals = dict(zip(wanted, found, strict=True))
         return [
             self._settled(change, refusals[demands[change.address]])
@@ -70,32 +65,33 @@ class SignatureCheck(Struct, frozen=True):
             for change in changes
         ]
 
+    @property
+    def _rules(self) -> list[SignatureRule]:
+        return [keyring.rule for keyring in self.verifier.keyrings]
+
     def _tell_idle(self, asked: Mapping[Reference, Asked]) -> None:
         """Tell of rules that are about no image at all: they may be misspelt."""
         if self.sink is None:
             return
-        for keyring in self.keyrings:
-            rule = keyring.rule
+        for rule in self._rules:
             if not any(rule.concerns(each.source, self.base) for each in asked.values()):
                 message = f"verify: {rule.match} is about no image that the rules ask for"
                 self.sink.emit(Warned("nothing_verified", message))
 
     def _demand(self, change: Change, asked: Mapping[Reference, Asked]) -> Demand | None:
         """What has to be signed for a row, and by which of the rules; None if nothing has to."""
-        if change.source is None or change.action not in _TAKES:
+        if change.source is None or not change.action.traits.takes:
             return None
         each = asked.get(change.address)
         named = change.source.reference if self.of_records else each.source if each else None
         if named is None:
             return None
-        rules = [keyring.rule for keyring in self.keyrings]
-        return concerned(rules, named, change.source.digest, self.base)
+        return concerned(self._rules, named, change.source.digest, self.base)
 
     async def _refusal(self, demand: Demand) -> str | None:
         """Say why an image is refused; None if each rule about it is satisfied."""
-        verifier = Verifier(self.observer, self.cache, self.keyrings, self.listings)
         try:
-            return await verifier.refusal(demand)
+            return await self.verifier.refusal(demand)
         except StoreError as error:
             return f"nobody can tell whether it is signed: {error}"
 

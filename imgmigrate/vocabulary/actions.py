@@ -40,6 +40,8 @@ class ActionTraits(Struct, frozen=True):
     done: str = "done"
     # It takes an image away, or what is known of it: never for a reason that nobody here knows.
     lets_go: bool = False
+    # It takes an image from its source, or takes over what is at the destination as that.
+    takes: bool = False
     # What to do about such rows; where a command helps, the command line knows it.
     hint: str | None = None
 
@@ -89,6 +91,7 @@ class Action(Term):
             "writes",
             Section(140, "copy", "+", "copy", "new at the destination", "green", is_sourced=True),
             done="copied",
+            takes=True,
         ),
     )
     UPDATE = (
@@ -107,6 +110,7 @@ class Action(Term):
                 is_sourced=True,
             ),
             done="updated",
+            takes=True,
         ),
     )
     # The image is there already: only what refers to it is brought.
@@ -174,6 +178,7 @@ class Action(Term):
             "records",
             Section(150, "adopt", "=", "adopt", "already there; only recorded", "cyan"),
             done="adopted",
+            takes=True,
         ),
     )
     FORGET = (

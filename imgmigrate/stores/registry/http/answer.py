@@ -96,7 +96,7 @@ class Answer:
         while True:
             began = loop.time()
             try:
-                # aiohttp's own limit starts again with every byte, also with those of an
+                # A limit of aiohttp's would start again with every byte, also with those of an
                 # endless chunk extension that no piece ever comes from.
                 async with asyncio.timeout(self._timeouts.read):
                     piece = await self._raw.content.readany()
